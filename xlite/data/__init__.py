@@ -1,0 +1,1 @@
+"""Raw files to table, split, pixel cache, seeded views and batches."""

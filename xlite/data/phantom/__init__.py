@@ -1,0 +1,1 @@
+"""Generators that write the same raw formats the readers read."""

@@ -1,0 +1,1 @@
+"""TensorBoard events, tables and pictures."""
