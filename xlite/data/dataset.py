@@ -1,0 +1,75 @@
+"""A prepared data set: pixels on disk, targets and split in memory; what a training run is given."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+Part = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cheap to pickle: workers receive the arrays and open the pixels themselves.
+
+    Attributes:
+        pixel_file: a .npy of (M, S, S) or (M, S, S, C) uint8.
+        pixel_key: the pixel cache's key, which stands for its content.
+        rows: (N,) row of the pixel file for each example.
+        ids, groups: (N,) unicode.
+        targets: (N, L) float32 of 0, 1, NaN.
+        labels: L names.
+        parts: train, val and test as positions among the N examples.
+        split_hash: content hash of the split these parts come from.
+        test_is_sealed: True while only selection is going on; `part("test")` then refuses.
+    """
+
+    pixel_file: Path
+    pixel_key: str
+    rows: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray
+    targets: np.ndarray
+    labels: tuple[str, ...]
+    parts: dict[str, np.ndarray]
+    split_hash: str
+    test_is_sealed: bool = True
+
+    def open_pixels(self) -> np.ndarray:
+        """The whole pixel file, mapped read-only; trials share it through the page cache."""
+        return np.load(self.pixel_file, mmap_mode="r")
+
+    def part(self, part: Part) -> np.ndarray:
+        """Positions of one part. Test is readable only from `unsealed()`: selection must not see it."""
+        if part == "test" and self.test_is_sealed:
+            raise PermissionError("the test split is read at promotion only; use Dataset.unsealed() there")
+        return self.parts[part]
+
+    def unsealed(self) -> "Dataset":
+        """The same data with the test part readable."""
+        return replace(self, test_is_sealed=False)
+
+    def with_train(self, positions: np.ndarray) -> "Dataset":
+        """The same data with another training part, e.g. a stratified subset."""
+        return replace(self, parts={**self.parts, "train": positions})
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, px."""
+        return int(np.load(self.pixel_file, mmap_mode="r").shape[1])
+
+    @property
+    def in_channels(self) -> int:
+        """1 for grey pixels, else the last axis."""
+        shape = np.load(self.pixel_file, mmap_mode="r").shape
+        return 1 if len(shape) == 3 else int(shape[3])
+
+    def train_hash(self) -> str:
+        """16 hex digits over the pixels' key and the training part's ids and targets."""
+        train = self.parts["train"]
+        digest = hashlib.sha256(self.pixel_key.encode())
+        digest.update("\0".join(self.ids[train].tolist()).encode())
+        digest.update(np.ascontiguousarray(self.targets[train], dtype="<f4").tobytes())
+        return digest.hexdigest()[:16]

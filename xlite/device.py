@@ -1,0 +1,64 @@
+"""Where a run computes and in what arithmetic."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from xlite.errors import InputError
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device with the arithmetic that goes with it.
+
+    Attributes:
+        torch: the device tensors live on.
+        autocast_dtype: torch.bfloat16 or None (float32 throughout).
+        channels_last: whether 4-d tensors are laid out NHWC.
+    """
+
+    torch: torch.device
+    autocast_dtype: torch.dtype | None
+    channels_last: bool
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context for the forward pass."""
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.torch.type, dtype=self.autocast_dtype)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """The module on this device in this memory layout."""
+        module = module.to(self.torch)
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module  # type: ignore[call-overload]
+
+    @property
+    def name(self) -> str:
+        """Human name, e.g. "NVIDIA H100 80GB HBM3" or "cpu"."""
+        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else "cpu"
+
+
+def device_kind() -> Literal["cpu", "cuda"]:
+    """The kind of device this process would use."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device:
+    """The device for a run.
+
+    Args:
+        precision: "auto" takes bf16 where the GPU has it and float32 elsewhere; "fp32"; "bf16".
+        kind: "cpu" or "cuda"; None takes a GPU where there is one.
+
+    Raises:
+        InputError: bf16 asked for on a GPU that has none.
+    """
+    kind = kind or device_kind()
+    on_gpu = kind == "cuda"
+    has_bf16 = not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bf16" and not has_bf16:
+        raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
+    use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
+    return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None, channels_last=on_gpu)

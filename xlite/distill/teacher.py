@@ -1,0 +1,100 @@
+"""The teacher: one or several frozen models, averaged, each seeing the view at its own input size."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlite.device import Device
+from xlite.errors import InputError
+from xlite.models.artifact import load_student
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Frozen models in evaluation mode.
+
+    Attributes:
+        models: each takes uint8 (B, S, S) or (B, C, S, S) and gives logits (B, L).
+        image_sizes: the side each was trained at, px.
+        descriptions: what each file says of its model.
+        key: 16 hex digits over the weights.
+    """
+
+    models: tuple[nn.Module, ...]
+    image_sizes: tuple[int, ...]
+    descriptions: tuple[dict[str, Any], ...]
+    key: str
+
+    @torch.inference_mode()
+    def logits(self, pixels: np.ndarray, *, device: Device) -> np.ndarray:
+        """Mean logits (B, L) float32 over the models, for views (B, S, S[, C]) uint8."""
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device.torch)
+        total: Tensor | None = None
+        for model, size in zip(self.models, self.image_sizes, strict=True):
+            with device.autocast():
+                out = model(resize(images, size)).float()
+            total = out if total is None else total + out
+        assert total is not None
+        return (total / len(self.models)).cpu().numpy()
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """(B, S, S[, C]) uint8 to side `size`, bilinear with antialiasing; unchanged where it fits already."""
+    if images.shape[1] == size:
+        return images
+    planes = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    scaled = F.interpolate(planes.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
+    return scaled.squeeze(1) if images.ndim == 3 else scaled.permute(0, 2, 3, 1)
+
+
+def load_teacher(
+    files: Sequence[Path],
+    *,
+    labels: Sequence[str],
+    in_channels: int,
+    split_hash: str,
+    device: Device,
+    allow_other_split: bool = False,
+) -> Teacher:
+    """Load one or several teacher files (`.safetensors` with its `.json`, as `train_teacher.py` writes them).
+
+    Raises:
+        InputError: a file cannot be used for these labels, these channels or this split. A teacher trained on another
+            split may have seen images that are validated or tested on here, so it needs to be allowed by name.
+    """
+    models, sizes, descriptions = [], [], []
+    digest = hashlib.sha256()
+    for file in files:
+        model, description = load_student(file)
+        if tuple(description["labels"]) != tuple(labels):
+            raise InputError(
+                f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
+                "train one with runners/train_teacher.py"
+            )
+        if description["in_channels"] != in_channels:
+            raise InputError(
+                f"{file}: this teacher takes {description['in_channels']} channel(s), the data has {in_channels}"
+            )
+        if description.get("split_hash") != split_hash and not allow_other_split:
+            raise InputError(
+                f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
+                "seen images judged here. Train one on this split, or allow it with --allow-other-split"
+            )
+        models.append(device.place(model).eval().requires_grad_(False))
+        sizes.append(int(description["image_size"]))
+        descriptions.append(description)
+        digest.update(str(description["weights_sha256"]).encode())
+    return Teacher(tuple(models), tuple(sizes), tuple(descriptions), digest.hexdigest()[:16])
+
+
+def _abridged(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:3])
+    return f"{len(labels)} labels ({shown}{', ...' if len(labels) > 3 else ''})"

@@ -1,0 +1,128 @@
+"""From a folder of raw files to a Dataset: read, cache the pixels, leave out what cannot be read, split, subset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xlite.console import Console
+from xlite.data.cache import PixelCache, open_or_build
+from xlite.data.dataset import Dataset
+from xlite.data.decode import Preprocess
+from xlite.data.sources import Reading
+from xlite.data.split import Split, SplitKind, check_split, load_or_make_split, resolve_subset, subset
+from xlite.data.table import Table
+from xlite.errors import InputError
+from xlite.files import write_text
+from xlite.tasks.task import Task
+
+MAX_EXCLUDED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which data, prepared how.
+
+    Attributes:
+        folder: the raw data set.
+        subset: "auto" or a share in (0, 1] of the training part to search on.
+        cache_dir: pixel caches and stored splits live here.
+        allow_missing: go on with more than 1% of the images missing or unreadable.
+    """
+
+    folder: Path
+    image_size: int
+    split: SplitKind
+    seed: int
+    subset: str
+    cache_dir: Path
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a study works on.
+
+    Attributes:
+        full: all training examples; search: the subset the search trains on (the same object where it is all).
+        subset_share: the share of the training part that `search` holds.
+        preprocess: how pixels were made, recorded with every model.
+        split_file: where the split is stored.
+    """
+
+    full: Dataset
+    search: Dataset
+    subset_share: float
+    preprocess: Preprocess
+    split_file: Path
+
+
+def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
+    """Read, cache and split a data set; everything already made is reused.
+
+    Raises:
+        InputError: the data cannot be used; the line names the file, row or key.
+    """
+    reading = task.read(request.folder, allow_missing=request.allow_missing)
+    for note in reading.notes:
+        console.say(note)
+    preprocess = Preprocess(image_size=request.image_size)
+    with console.progress("Preparing images", "images") as progress:
+        cache = open_or_build(
+            reading.table.files,
+            reading.table.ids,
+            cache_dir=request.cache_dir,
+            preprocess=preprocess,
+            progress=progress,
+        )
+    table, rows = _leave_out(reading, cache, request, console)
+    split, split_file = load_or_make_split(
+        table, kind=request.split, seed=request.seed, folder=request.cache_dir / "splits"
+    )
+    for note in check_split(table, split):
+        console.say(f"Note: {note}")
+    full = _dataset(table, rows, split, cache)
+    share = resolve_subset(request.subset, len(split.train))
+    search = full
+    if share < 1:
+        search = full.with_train(subset(table, split.train, share, seed=request.seed))
+    return Prepared(full, search, share, preprocess, split_file)
+
+
+def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) -> Dataset:
+    return Dataset(
+        pixel_file=cache.path / "pixels.npy",
+        pixel_key=cache.path.name,
+        rows=rows,
+        ids=table.ids,
+        groups=table.groups,
+        targets=table.targets,
+        labels=table.labels,
+        parts={"train": split.train, "val": split.val, "test": split.test},
+        split_hash=split.content_hash(table),
+    )
+
+
+def _leave_out(
+    reading: Reading, cache: PixelCache, request: DataRequest, console: Console
+) -> tuple[Table, np.ndarray]:
+    """The table without unreadable images, and each remaining row's place in the pixel file."""
+    unreadable = {str(name): f"unreadable: {reason}" for name, reason in cache.failures.items()}
+    excluded = {**{name: "missing" for name in reading.missing}, **unreadable}
+    rows = np.flatnonzero(cache.ok)
+    if not excluded:
+        return reading.table, rows
+    total = len(reading.table) + len(reading.missing)
+    listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
+    write_text(listing, "image,reason\n" + "".join(f"{name},{reason!r}\n" for name, reason in excluded.items()))
+    counts = f"{len(reading.missing):,} missing and {len(unreadable):,} unreadable of {total:,} images"
+    if len(excluded) > MAX_EXCLUDED_SHARE * total and not request.allow_missing:
+        name, reason = next(iter(unreadable.items()), next(iter(excluded.items())))
+        raise InputError(
+            f"{request.folder}: {counts} (e.g. {name}: {reason}), above 1%; they are listed in {listing}. "
+            "Mend the files, or go on without them with --allow-missing"
+        )
+    if not len(rows):
+        raise InputError(f"{request.folder}: none of the {total:,} images could be read; see {listing}")
+    console.say(f"Left out {counts}; they are listed in {listing}")
+    return reading.table.take(rows), rows

@@ -1,0 +1,53 @@
+"""TensorBoard events of one run, written where `tensorboard --logdir` sees them within seconds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from xlite.train.loop import EpochReport
+
+
+class EventWriter:
+    """Loss parts, validation metrics, per-label AUC and speed by epoch; HParams with the best value so far.
+
+    Args:
+        folder: the run's own folder.
+        hyper_parameters: dotted keys, shown in the HParams tab.
+        metric: the task's metric; the tab shows `best/<metric>`.
+        purge_from: drop events of this epoch and later that an earlier, interrupted process left.
+    """
+
+    def __init__(
+        self, folder: Path, hyper_parameters: Mapping[str, Any], *, metric: str, purge_from: int | None = None
+    ) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=purge_from)
+        self.best_tag = f"best/{metric}"
+        shown = {key: value for key, value in hyper_parameters.items() if value is not None}
+        experiment, start, self.end = hparams(shown, {self.best_tag: 0.0})
+        for summary in (experiment, start):
+            self.writer.file_writer.add_summary(summary)
+        self.writer.flush()
+
+    def add(self, report: EpochReport) -> None:
+        """Write one epoch; on disk when this returns."""
+        scalars = {
+            **{f"train/{name}": value for name, value in report.train.items()},
+            "train/learning_rate": report.learning_rate,
+            "val/loss": report.val_loss,
+            **{f"val/{name}": value for name, value in report.val.scalars.items()},
+            **{f"val_auc/{label}": row["auc"] for label, row in report.val.per_label.items() if "auc" in row},
+            **{f"seconds/{name}": value for name, value in report.seconds.items()},
+            "speed/images_per_s": report.images_per_s,
+            self.best_tag: report.best_value,
+        }
+        for tag, value in scalars.items():
+            self.writer.add_scalar(tag, value, report.epoch)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Mark the run as ended and close the file."""
+        self.writer.file_writer.add_summary(self.end)
+        self.writer.close()

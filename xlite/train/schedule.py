@@ -1,0 +1,60 @@
+"""The learning rate and early stopping as pure functions of progress and history, so that nothing needs restoring."""
+
+import math
+from collections.abc import Sequence
+
+from xlite.config import OptimConfig
+
+COSINE_FLOOR = 0.01
+"""The cosine schedule ends at this share of the peak learning rate."""
+
+
+def learning_rate(
+    config: OptimConfig, *, epoch: int, step: int, steps_per_epoch: int, num_epochs: int, history: Sequence[float]
+) -> float:
+    """The rate of one optimiser step.
+
+    Args:
+        epoch, step: 0-based.
+        history: validation metric of each finished epoch, higher is better.
+
+    Linear warm-up over `warmup_epochs`, then constant; cosine to COSINE_FLOOR; or plateau: multiplied by
+    `plateau_factor` each time `plateau_patience` further epochs brought no better value.
+    """
+    peak = config.learning_rate
+    warmup_steps = config.warmup_epochs * steps_per_epoch
+    done = epoch * steps_per_epoch + step
+    if done < warmup_steps:
+        return peak * (done + 1) / warmup_steps
+    if config.schedule == "cosine":
+        total = max(1, num_epochs * steps_per_epoch - warmup_steps)
+        share = (done - warmup_steps) / total
+        return peak * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * share)))
+    if config.schedule == "plateau":
+        drops = plateau_drops(history[config.warmup_epochs :], patience=config.plateau_patience)
+        return peak * config.plateau_factor**drops
+    return peak
+
+
+def plateau_drops(history: Sequence[float], *, patience: int) -> int:
+    """How often ReduceLROnPlateau (mode "max", no threshold, no cooldown) would have reduced the rate."""
+    best, bad, drops = -math.inf, 0, 0
+    for value in history:
+        best, bad = (value, 0) if value > best else (best, bad + 1)
+        if bad > patience:
+            bad, drops = 0, drops + 1
+    return drops
+
+
+def best_epoch(history: Sequence[float]) -> int:
+    """1-based epoch of the highest value, the earliest of equals; the history is not empty."""
+    return max(range(len(history)), key=lambda i: (history[i], -i)) + 1
+
+
+def stop_reason(history: Sequence[float], *, num_epochs: int, patience: int) -> str:
+    """"budget" after the last epoch, "early stopping" after `patience` epochs without a better value, else ""."""
+    if len(history) >= num_epochs:
+        return "budget"
+    if len(history) - best_epoch(history) >= patience:
+        return "early stopping"
+    return ""

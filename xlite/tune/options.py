@@ -1,0 +1,47 @@
+"""What a person asks of a study, all defaults resolved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """One study, as asked for.
+
+    Attributes:
+        name, folder: the study's name and its folder under the results.
+        storage: database URL of the ledger.
+        space: the search-space file.
+        num_trials: complete, pruned and failed trials together.
+        settings: dotted keys set for every trial (`--set`), over the task's defaults and below the space's choices.
+        teacher_files: none trains the task's default teacher.
+        max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
+        gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
+        cpus_per_trial: threads of a trial.
+        max_concurrent: trials at once; None takes what the machine holds.
+        time_budget_s: no new trial starts after this; running ones are stopped.
+        address: a Ray cluster to join; None starts Ray on this machine.
+    """
+
+    name: str
+    folder: Path
+    storage: str
+    task: str
+    space: Path
+    num_trials: int
+    max_epochs: int
+    seed: int
+    cache_dir: Path
+    settings: Mapping[str, Any]
+    teacher_files: tuple[Path, ...] = ()
+    allow_other_split: bool = False
+    max_params: int | None = None
+    max_mb: float | None = None
+    max_latency_ms: float | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    max_concurrent: int | None = None
+    time_budget_s: float | None = None
+    address: str | None = None

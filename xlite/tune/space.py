@@ -1,0 +1,128 @@
+"""Search spaces: Python files with `space(trial)` and BASELINE, or CONFIGURATIONS; checked before anything is trained."""
+
+import hashlib
+import runpy
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from xlite.config import ModelConfig, RunConfig
+from xlite.errors import InputError
+
+Propose = Callable[[optuna.Trial], dict[str, Any]]
+NUM_PROBES = 200
+"""Random draws that check a space; enough to meet each of a dozen combinations with near certainty."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What may be searched.
+
+    Attributes:
+        propose: define-by-run; returns dotted configuration keys.
+        first: configurations that are run before any is sampled: BASELINE, or a grid's all.
+        is_grid: every one of `first` runs to its end and nothing else is run.
+        content_hash: 16 hex digits of the file's text.
+    """
+
+    path: Path
+    propose: Propose
+    first: tuple[Mapping[str, Any], ...]
+    is_grid: bool
+    content_hash: str
+
+
+def load_space(path: Path) -> SearchSpace:
+    """Run a space file and take what it defines.
+
+    Raises:
+        InputError: no such file, it does not run, or it defines neither form.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(p.name for p in path.parent.glob("*.py"))) if path.parent.is_dir() else "none"
+        raise InputError(f"--space {path}: no such file; in that folder: {known}")
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as error:
+        raise InputError(f"{path}: it cannot be run: {type(error).__name__}: {error}") from None
+    content_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if "CONFIGURATIONS" in names:
+        grid = tuple(names["CONFIGURATIONS"])
+        if not grid or not all(isinstance(c, Mapping) for c in grid):
+            raise InputError(f"{path}: CONFIGURATIONS must be a list of dicts, with at least one")
+        return SearchSpace(path, _grid_proposal(path, grid), grid, True, content_hash)
+    if not callable(names.get("space")) or not isinstance(names.get("BASELINE"), Mapping):
+        raise InputError(f"{path}: define `space(trial) -> dict` and the dict BASELINE, or a list CONFIGURATIONS")
+    return SearchSpace(path, names["space"], (names["BASELINE"],), False, content_hash)
+
+
+def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] = ()) -> list[ModelConfig]:
+    """Draw from the space without training, and return the distinct models it can propose.
+
+    Args:
+        base: what the space's choices are laid over.
+        reserved: keys that belong to the study as a whole, which a space may not vary.
+
+    Raises:
+        InputError: an unknown key, a value out of range, a reserved key, or a BASELINE that is not in the space.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for configuration in space.first:
+        study.enqueue_trial(dict(configuration))
+    models: dict[str, ModelConfig] = {}
+    num_probes = len(space.first) if space.is_grid else NUM_PROBES
+    for probe in range(num_probes):
+        chosen = _propose(space, study)
+        for key in reserved:
+            if key in chosen:
+                raise InputError(f"{space.path}: {key} is fixed for a study and cannot be searched; use --set {key}=...")
+        if probe < len(space.first):
+            _check_first(space, space.first[probe], chosen)
+        model = base.override(chosen, source=str(space.path)).model
+        models.setdefault(architecture(model).model_dump_json(), model)
+    return list(models.values())
+
+
+def architecture(model: ModelConfig) -> ModelConfig:
+    """What of a model decides its size and speed: two models with the same architecture cost the same."""
+    return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None})
+
+
+def _propose(space: SearchSpace, study: optuna.Study) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an enqueued value outside its range is only a warning to Optuna
+        try:
+            chosen = space.propose(study.ask())
+        except Exception as error:
+            raise InputError(f"{space.path}: space(trial) failed: {type(error).__name__}: {error}") from None
+    if not isinstance(chosen, dict):
+        raise InputError(f"{space.path}: space(trial) must return a dict, but got {type(chosen).__name__}")
+    return chosen
+
+
+def _check_first(space: SearchSpace, wanted: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    for key in {**wanted, **chosen}:
+        if key not in chosen:
+            raise InputError(f"{space.path}: BASELINE sets {key}, which space(trial) does not return for it")
+        if key not in wanted:
+            raise InputError(f"{space.path}: BASELINE lacks {key}, which space(trial) returns for it")
+        if wanted[key] != chosen[key]:
+            raise InputError(f"{space.path}: BASELINE has {key}={wanted[key]!r}, the space gives {chosen[key]!r} for it")
+
+
+def _grid_proposal(path: Path, grid: tuple[Mapping[str, Any], ...]) -> Propose:
+    keys = list(grid[0])
+    for number, configuration in enumerate(grid):
+        if set(configuration) != set(keys):
+            odd = sorted(set(configuration) ^ set(keys))
+            raise InputError(f"{path}: CONFIGURATIONS[{number}] and [0] differ in keys: {', '.join(odd)}")
+    values = {key: sorted({c[key] for c in grid}, key=repr) for key in keys}
+
+    def propose(trial: optuna.Trial) -> dict[str, Any]:
+        return {key: trial.suggest_categorical(key, values[key]) for key in keys}
+
+    return propose

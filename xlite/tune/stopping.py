@@ -1,0 +1,52 @@
+"""ASHA: its rungs, and how a continued study gets them back from the ledger."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+from ray.tune.schedulers import ASHAScheduler
+
+from xlite.ledger import TrialRecord
+
+REDUCTION_FACTOR = 3
+EPOCH_KEY, VALUE_KEY = "epoch", "value"
+"""Keys of a trial's results: epochs done, and the best validation metric so far."""
+
+
+def first_rung(max_epochs: int, warmup_epochs: int) -> int:
+    """Epochs before any trial can be stopped: a fifth of the budget, and at least one at the full learning rate."""
+    return min(max_epochs, max(1, round(max_epochs / 5), warmup_epochs + 1))
+
+
+def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
+    """Epochs at which a trial is compared: grace, grace * 3, grace * 9, ... below the budget."""
+    out, rung = [], grace_epochs
+    while rung < max_epochs:
+        out.append(rung)
+        rung *= REDUCTION_FACTOR
+    return out
+
+
+def make_asha(max_epochs: int, grace_epochs: int) -> ASHAScheduler:
+    """Ray's ASHA on best-so-far, one bracket: a trial outside the best third of its rung is stopped."""
+    return ASHAScheduler(
+        time_attr=EPOCH_KEY,
+        metric=VALUE_KEY,
+        mode="max",
+        max_t=max_epochs,
+        grace_period=grace_epochs,
+        reduction_factor=REDUCTION_FACTOR,
+        brackets=1,
+    )
+
+
+def replay(scheduler: ASHAScheduler, trials: Sequence[TrialRecord]) -> None:
+    """Fill the rungs with the curves of trials that ended before; Ray keeps no scheduler state of its own."""
+    state = np.random.get_state()  # noqa: NPY002  the scheduler draws its (only) bracket from the global generator
+    for record in sorted(trials, key=lambda trial: trial.number):
+        stand_in = SimpleNamespace(trial_id=f"ledger-{record.number}")
+        scheduler.on_trial_add(None, stand_in)
+        for epoch in sorted(record.curve):
+            scheduler.on_trial_result(None, stand_in, {EPOCH_KEY: epoch, VALUE_KEY: record.curve[epoch]})
+        scheduler.on_trial_remove(None, stand_in)
+    np.random.set_state(state)  # noqa: NPY002

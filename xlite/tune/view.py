@@ -1,0 +1,108 @@
+"""What a person sees while a search runs: a live table on a terminal, a line a finished trial elsewhere."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from xlite.console import Console
+
+SHOWN_KEYS = ("model.backbone", "model.attention", "loss.name", "distill.temperature", "distill.alpha")
+
+
+class SearchView:
+    """Running trials, the best so far, and the time left; also keeps the leaderboard file current.
+
+    Args:
+        total: trials this study is to have.
+        done: trials it had before.
+        write_leaderboard: called after a trial ends, but not so often that it would cost more than a fiftieth of the time.
+    """
+
+    def __init__(
+        self, console: Console, *, metric: str, total: int, done: int, max_epochs: int,
+        write_leaderboard: Callable[[], None], best: float | None = None,
+    ) -> None:
+        self.console, self.metric, self.total, self.max_epochs = console, metric, total, max_epochs
+        self.write_leaderboard = write_leaderboard
+        self.before = self.done = done
+        self.counts = {"complete": 0, "pruned": 0, "failed": 0}
+        self.best, self.best_number = best, None
+        self.running: dict[int, tuple[str, int, float | None]] = {}
+        self.started_at = time.monotonic()
+        self.next_write = 0.0
+        self.live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.rich.is_terminal:
+            self.live = Live(self, console=self.console.rich, refresh_per_second=4)
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def started(self, number: int, overrides: Mapping[str, Any]) -> None:
+        """A trial begins."""
+        self.running[number] = (describe(overrides), 0, None)
+
+    def progressed(self, number: int, epoch: int, best_so_far: float) -> None:
+        """A trial finished an epoch."""
+        self.running[number] = (self.running[number][0], epoch, best_so_far)
+
+    def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None:
+        """A trial ended."""
+        what, epoch, _ = self.running.pop(number)
+        self.done += 1
+        self.counts[outcome] += 1
+        if best_so_far is not None and outcome == "complete" and (self.best is None or best_so_far > self.best):
+            self.best, self.best_number = best_so_far, number
+        if not self.console.rich.is_terminal:
+            value = "      " if best_so_far is None else f"{best_so_far:.4f}"
+            self.console.say(
+                f"[{self.done}/{self.total}] trial {number:>3} {outcome:<8} {value} after {epoch:>2} epochs  {what}"
+                + (f"  ({reason})" if reason else "")
+                + f"  best {self.best_text()}, {self.left_text()} left"
+            )
+        now = time.monotonic()
+        if now >= self.next_write:
+            self.write_leaderboard()
+            self.next_write = time.monotonic() + 50 * (time.monotonic() - now)
+
+    def __rich__(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for name in ("trial", "epoch", f"best {self.metric}", "configuration"):
+            table.add_column(name, overflow="ellipsis", no_wrap=True)
+        for number, (what, epoch, value) in sorted(self.running.items()):
+            table.add_row(str(number), f"{epoch}/{self.max_epochs}", "" if value is None else f"{value:.4f}", what)
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
+        head = f"{self.done}/{self.total} trials ({counts or 'none ended yet'}), best {self.best_text()}, {self.left_text()} left"
+        return Group(Text(head), table)
+
+    def best_text(self) -> str:
+        """The best complete trial's value and number."""
+        if self.best is None:
+            return "none yet"
+        return f"{self.best:.4f}" + ("" if self.best_number is None else f" (trial {self.best_number})")
+
+    def left_text(self) -> str:
+        """Time left if trials keep coming as they have; unknown before the first has ended."""
+        new = self.done - self.before
+        if not new:
+            return "?"
+        left = (time.monotonic() - self.started_at) / new * (self.total - self.done)
+        return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+
+
+def describe(overrides: Mapping[str, Any]) -> str:
+    """The searched values a person wants to see first, in a few words."""
+    backbone, attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
+    words = [str(word) for word in (backbone, attention, loss) if word not in (None, "none")]
+    if alpha:
+        words.append(f"KD T={temperature or 0:.1f} alpha={alpha:.2f}")
+    return " ".join(words)
