@@ -1,0 +1,144 @@
+"""Supervised losses of logits against 0/1 targets, blind to unknown (NaN) targets, computed in float32 or better."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xlite.config import LossConfig
+from xlite.data.balance import (
+    effective_number,
+    inverse_frequency,
+    negative_shares,
+    negatives_positives,
+    positive_counts,
+)
+
+ALPHA_RANGE = (0.05, 0.95)
+"""Bounds of a per-label focal alpha, so that neither class of a label is all but ignored."""
+
+
+def bce(
+    logits: Tensor, targets: Tensor, *, pos_weight: Tensor | None = None, label_weight: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy, mean over the known entries; exactly 0 when nothing is known.
+
+    Args:
+        logits: (N, L) float of any precision.
+        targets: (N, L) of 0, 1 or NaN (unknown).
+        pos_weight: (L,) multiplies the positive terms only.
+        label_weight: (L,) multiplies positive and negative terms alike; mean 1 keeps the loss's scale.
+    """
+    logits, known, truth = _prepare(logits, targets)
+    entries = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=pos_weight, reduction="none")
+    return _known_mean(entries if label_weight is None else entries * label_weight, known)
+
+
+def focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | Tensor) -> Tensor:
+    """Focal loss -alpha_t (1 - p_t)^gamma log(p_t) (Lin et al., arXiv 1708.02002, eq. 5), mean over the known entries.
+
+    Computed from log-sigmoids, so values and gradients stay finite for any finite logit and gamma >= 0.
+
+    Args:
+        logits: (N, L) float of any precision.
+        targets: (N, L) of 0, 1 or NaN (unknown).
+        gamma: 0 is alpha-balanced cross-entropy.
+        alpha: weight of the positives in (0, 1), 1 - alpha of the negatives; a number or (L,).
+    """
+    logits, known, truth = _prepare(logits, targets)
+    log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
+    positive = -alpha * torch.exp(gamma * log_q) * log_p
+    negative = -(1 - alpha) * torch.exp(gamma * log_p) * log_q
+    return _known_mean(truth * positive + (1 - truth) * negative, known)
+
+
+@dataclass(frozen=True)
+class SupervisedLoss:
+    """The hard part of the loss, with its weights fixed from the training targets; see `make_supervised_loss`.
+
+    Attributes:
+        config: which loss, and its parameters.
+        pos_weight: (L,) or None, as in `bce`.
+        label_weight: (L,) or None, as in `bce`.
+        focal_alpha: a number or (L,), as in `focal`.
+    """
+
+    config: LossConfig
+    pos_weight: Tensor | None
+    label_weight: Tensor | None
+    focal_alpha: float | Tensor
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """{"hard": the total, and by name the unweighted parts it is made of: "bce", "focal" or both}, all scalars.
+
+        Args:
+            logits: (N, L) float.
+            targets: (N, L) of 0, 1 or NaN (unknown).
+        """
+        name = self.config.name
+        parts: dict[str, Tensor] = {}
+        if name != "focal":
+            parts["bce"] = bce(logits, targets, pos_weight=self.pos_weight, label_weight=self.label_weight)
+        if name in ("focal", "bce_focal"):
+            parts["focal"] = self.focal(logits, targets)
+        if name == "bce_focal":
+            share = self.config.bce_share
+            return {"hard": share * parts["bce"] + (1 - share) * parts["focal"], **parts}
+        (only,) = parts.values()
+        return {"hard": only, **parts}
+
+    def focal(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`focal` with this loss's gamma and alpha; for an extra focal term, whichever loss is configured."""
+        return focal(logits, targets, gamma=self.config.focal_gamma, alpha=self.focal_alpha)
+
+    def to(self, device: torch.device | str) -> "SupervisedLoss":
+        """The same loss with its weights on `device`."""
+        alpha = self.focal_alpha
+        return replace(
+            self,
+            pos_weight=None if self.pos_weight is None else self.pos_weight.to(device),
+            label_weight=None if self.label_weight is None else self.label_weight.to(device),
+            focal_alpha=alpha.to(device) if isinstance(alpha, Tensor) else alpha,
+        )
+
+
+def make_supervised_loss(config: LossConfig, targets: np.ndarray) -> SupervisedLoss:
+    """The configured loss, its label weights counted from the training targets.
+
+    `weighted_bce` puts negatives/positives on the positive terms, and the other two weightings on both terms of a
+    label: they lie far below 1 for common labels and would, on positives alone, teach the model to predict none.
+
+    Args:
+        config: the loss section of a run's configuration.
+        targets: (N, L) training targets of 0, 1 or NaN (unknown).
+    """
+    pos_weight = label_weight = None
+    if config.name == "weighted_bce":
+        if config.weighting == "negatives_positives":
+            pos_weight = _float32(negatives_positives(targets))
+        elif config.weighting == "inverse_frequency":
+            counts = positive_counts(targets)
+            label_weight = _float32(inverse_frequency(counts, smoothing=config.smoothing, power=config.power))
+        else:
+            label_weight = _float32(effective_number(positive_counts(targets), beta=config.beta))
+    alpha: float | Tensor = config.focal_alpha
+    if config.focal_alpha_per_label:
+        alpha = _float32(np.clip(negative_shares(targets), *ALPHA_RANGE))
+    return SupervisedLoss(config, pos_weight, label_weight, alpha)
+
+
+def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits in float32 or float64, the mask of known entries, and targets in the logits' type with 0 for unknown."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    known = ~torch.isnan(targets)
+    return logits, known, torch.where(known, targets, 0).to(logits.dtype)
+
+
+def _known_mean(entries: Tensor, known: Tensor) -> Tensor:
+    return torch.where(known, entries, 0).sum() / known.sum().clamp(min=1)
+
+
+def _float32(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

@@ -1,0 +1,237 @@
+"""Multi-label metrics, averaged and per label; unknown targets are masked, undefined labels named."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlite.errors import InputError
+
+Metric = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], float]]
+"""(probabilities, targets) -> (row weights -> value): the costly preparation once, then cheap per resample."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one set of predictions is worth.
+
+    Attributes:
+        scalars: averaged metrics by name; one that is undefined is absent.
+        per_label: label -> metrics and counts by name; one that is undefined is absent.
+        notes: one line per reason why labels were left out.
+        undefined: the labels with one class only, left out of every macro average.
+    """
+
+    scalars: dict[str, float]
+    per_label: dict[str, dict[str, float]]
+    notes: tuple[str, ...]
+    undefined: tuple[str, ...]
+
+
+def evaluate_multilabel(
+    probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, threshold: float | np.ndarray = 0.5
+) -> Evaluation:
+    """Every metric of `probs` against the known `targets`.
+
+    Macro averages run over the labels with both classes, micro averages and Hamming loss over all known entries.
+    Precision and F1 are 0 where nothing is predicted positive. PR-AUC is the average precision (a step sum, not a
+    trapezoid). `label_ranking_ap` and `coverage` use only the rows whose labels are all known, one at least positive.
+
+    Args:
+        probs: (N, L) in [0, 1].
+        targets: (N, L) of 0, 1 or NaN (unknown).
+        labels: the L names.
+        threshold: predicted positive from here on, compared in float64; one for all, or (L,).
+
+    Raises:
+        ValueError: a probability is not finite, or outside [0, 1]; the label is named.
+        InputError: no label has both a positive and a negative.
+    """
+    probs, targets = np.asarray(probs, dtype=np.float64), np.asarray(targets)
+    assert probs.shape == targets.shape == (len(targets), len(labels)), (probs.shape, targets.shape, len(labels))
+    check_probabilities(probs, labels)
+    known = ~np.isnan(targets)
+    truth = targets == 1
+    predicted = (probs >= threshold) & known
+    counts = np.stack([mask.sum(axis=0) for mask in (known, truth, predicted, predicted & truth)])
+    defined = (counts[1] > 0) & (counts[1] < counts[0])
+    if not defined.any():
+        raise InputError(
+            f"no label has both a positive and a negative among the {len(targets)} rows evaluated; "
+            "evaluate on more rows or another split"
+        )
+    per_label = {name: _label_metrics(*column) for name, column in zip(labels, counts.T.tolist(), strict=True)}
+    for i in np.flatnonzero(defined).tolist():
+        per_label[labels[i]] |= _ranking_metrics(probs[known[:, i], i], truth[known[:, i], i])
+    undefined = tuple(name for name, is_defined in zip(labels, defined, strict=True) if not is_defined)
+    averaged = [values for name, values in per_label.items() if name not in undefined]
+    micro = _ranking_metrics(probs[known], truth[known]) | _f1_precision_recall(*counts[1:].sum(axis=1).tolist())
+    scalars = {f"{name}_macro": float(np.mean([values[name] for values in averaged])) for name in micro}
+    scalars |= {f"{name}_micro": value for name, value in micro.items()}
+    scalars["hamming"] = float((predicted != truth)[known].mean())
+    complete = known.all(axis=1) & truth.any(axis=1)
+    if complete.any():
+        scalars["label_ranking_ap"], scalars["coverage"] = _row_ranking(probs[complete], truth[complete])
+    return Evaluation(scalars, per_label, _notes(per_label, undefined), undefined)
+
+
+def check_probabilities(probs: np.ndarray, labels: Sequence[str]) -> None:
+    """Raises ValueError, naming label and row, when a (N, L) probability is not finite or outside [0, 1]."""
+    for problem, wrong in (("not finite", ~np.isfinite(probs)), ("outside [0, 1]", (probs < 0) | (probs > 1))):
+        if wrong.any():
+            row, label = np.argwhere(wrong)[0].tolist()
+            raise ValueError(f"prediction of {labels[label]!r} in row {row} is {problem}: {probs[row, label]}")
+
+
+def ranking_counts(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct scores, descending, with the true and false positives at or above each: (K,) float, int64, int64.
+
+    Args:
+        scores: (N,) float, N >= 1.
+        truth: (N,) bool.
+    """
+    order = np.argsort(-scores)
+    sorted_scores = scores[order]
+    ends = _ends_of_ties(sorted_scores)
+    true_positives = np.cumsum(truth[order])[ends]
+    return sorted_scores[ends], true_positives, ends + 1 - true_positives
+
+
+def weighted_macro_auc(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Macro ROC-AUC as a function of (N,) row weights >= 0; NaN when no label keeps both classes.
+
+    A label that the weights leave with one class is left out of that mean.
+
+    Args:
+        probs: (N, L) finite float.
+        targets: (N, L) of 0, 1 or NaN (unknown).
+    """
+    prepared = []
+    for column, target in zip(np.asarray(probs).T, np.asarray(targets).T, strict=True):
+        rows = np.flatnonzero(~np.isnan(target))
+        rows = rows[np.argsort(-column[rows])]
+        prepared.append((rows, target[rows] == 1, _ends_of_ties(column[rows])))
+
+    def value(weights: np.ndarray) -> float:
+        areas = [_weighted_area(weights[rows], truth, ends) for rows, truth, ends in prepared]
+        defined = [area for area in areas if not np.isnan(area)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+    return value
+
+
+def bootstrap_interval(
+    metric: Metric,
+    probs: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    *,
+    num_resamples: int,
+    seed: int,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `metric`, groups (patients) drawn with replacement, all rows of one together.
+
+    Args:
+        metric: e.g. `weighted_macro_auc`.
+        probs: (N, L).
+        targets: (N, L) of 0, 1 or NaN (unknown).
+        groups: (N,) the group of each row.
+        num_resamples: those in which the metric is undefined (NaN) are left out.
+        seed: the same seed, the same interval.
+        level: share of the resamples inside, in (0, 1).
+
+    Raises:
+        InputError: the metric is undefined in every resample.
+    """
+    rng = np.random.default_rng(seed)
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    value = metric(probs, targets)
+    values = np.empty(num_resamples)
+    for i in range(num_resamples):
+        times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        values[i] = value(times_drawn[group_of_row])
+    if np.isnan(values).all():
+        raise InputError("no resample has a label with both classes; an interval needs more rows")
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def dead_labels(evaluation: Evaluation) -> tuple[str, ...]:
+    """Labels with a positive in the truth and none predicted, in label order."""
+    return tuple(
+        name
+        for name, values in evaluation.per_label.items()
+        if values["num_positive"] > 0 and values["predicted_positive_rate"] == 0
+    )
+
+
+def collapse_note(evaluation: Evaluation) -> str | None:
+    """One line naming the dead labels, stronger when they are more than half of those with positives; else None."""
+    dead = dead_labels(evaluation)
+    if not dead:
+        return None
+    num_present = sum(values["num_positive"] > 0 for values in evaluation.per_label.values())
+    finding = f"{len(dead)} of {num_present} labels get no positive prediction (F1 0): {', '.join(dead)}"
+    if 2 * len(dead) <= num_present:
+        return finding
+    return f"predictions have collapsed to negative: {finding}; raise the positives' weight or lower the thresholds"
+
+
+def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dict[str, float]:
+    """Counts and what follows from them alone, for one label."""
+    values: dict[str, float] = {"num_positive": positives, "num_known": known}
+    if known:
+        values |= {"prevalence": positives / known, "predicted_positive_rate": predicted / known}
+    return values | (_f1_precision_recall(positives, predicted, hits) if positives else {})
+
+
+def _f1_precision_recall(positives: int, predicted: int, hits: int) -> dict[str, float]:
+    """With at least one positive; nothing predicted positive is precision 0."""
+    f1, precision = 2 * hits / (predicted + positives), hits / max(predicted, 1)
+    return {"f1": f1, "precision": precision, "recall": hits / positives}
+
+
+def _ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """ROC-AUC (ties count half) and average precision, for (N,) with both classes."""
+    _, true_positives, false_positives = ranking_counts(scores, truth)
+    precision = true_positives / (true_positives + false_positives)
+    average_precision = np.diff(true_positives, prepend=0) @ precision / true_positives[-1]
+    return {"auc": _area(true_positives, false_positives), "pr_auc": float(average_precision)}
+
+
+def _area(true_positives: np.ndarray, false_positives: np.ndarray) -> float:
+    """Trapezoid area under the ROC curve of cumulative counts; NaN with one class only."""
+    if len(true_positives) == 0 or true_positives[-1] == 0 or false_positives[-1] == 0:
+        return float("nan")
+    heights = true_positives + np.append(0.0, true_positives[:-1])
+    return float(heights @ np.diff(false_positives, prepend=0) / (2.0 * true_positives[-1] * false_positives[-1]))
+
+
+def _weighted_area(weights: np.ndarray, truth: np.ndarray, ends: np.ndarray) -> float:
+    true_positives = np.cumsum(weights * truth)[ends]
+    return _area(true_positives, np.cumsum(weights)[ends] - true_positives)
+
+
+def _ends_of_ties(sorted_scores: np.ndarray) -> np.ndarray:
+    """Position of the last member of each run of equal scores."""
+    return np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))[: len(sorted_scores)]
+
+
+def _row_ranking(probs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Label-ranking average precision and coverage error as scikit-learn defines them; each row has a positive."""
+    total = np.zeros(len(probs))
+    for i in range(probs.shape[1]):
+        above = probs >= probs[:, [i]]
+        total += truth[:, i] * ((above & truth).sum(axis=1) / above.sum(axis=1))
+    least = np.where(truth, probs, np.inf).min(axis=1, keepdims=True)
+    return float(np.mean(total / truth.sum(axis=1))), float((probs >= least).sum(axis=1).mean())
+
+
+def _notes(per_label: dict[str, dict[str, float]], undefined: tuple[str, ...]) -> tuple[str, ...]:
+    by_reason: dict[str, list[str]] = {}
+    for name in undefined:
+        known, positives = per_label[name]["num_known"], per_label[name]["num_positive"]
+        reason = "no known value" if known == 0 else "no positive" if positives == 0 else "no negative"
+        by_reason.setdefault(reason, []).append(name)
+    return tuple(f"left out of macro averages, {reason}: {', '.join(names)}" for reason, names in by_reason.items())
