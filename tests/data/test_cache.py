@@ -1,0 +1,272 @@
+"""The pixel cache: the right rows under the right key, trusted only when whole, removed only when ours and unused."""
+
+import os
+import pickle
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from xlite.data.cache import PixelCache, list_caches, open_cache, open_or_build, remove_unused
+from xlite.data.cache_build import Decode
+from xlite.data.decode import Preprocess, decode
+from xlite.data.folder_lock import locked
+from xlite.errors import InputError
+
+SIZE = Preprocess(image_size=16)
+DiskUsage = namedtuple("DiskUsage", "total used free")
+Build = Callable[..., PixelCache]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    files = [tmp_path / "images" / f"{number:05}.png" for number in range(12)]
+    for file in files:
+        assert cv2.imwrite(str(file), cv2.GaussianBlur(rng.integers(0, 256, (40, 32), dtype=np.uint8), (0, 0), 2))
+    return files
+
+
+@pytest.fixture
+def calls() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def build(tmp_path: Path, calls: list[str]) -> Build:
+    """Open or build the cache of some files; `calls` gets the name of each file that is decoded."""
+
+    def build(files: list[Path], preprocess: Preprocess = SIZE, *, decode: Decode = decode, **options) -> PixelCache:
+        def counted(path: Path, preprocess: Preprocess) -> np.ndarray:
+            calls.append(path.name)
+            return decode(path, preprocess)
+
+        ids = np.array([file.name for file in files])
+        options = {"cache_dir": tmp_path / "cache", "num_threads": 2} | options
+        return open_or_build(files, ids, preprocess=preprocess, decode=counted, **options)
+
+    return build
+
+
+def test_rows_are_the_decoded_images_in_the_order_of_the_files(files: list[Path], build: Build) -> None:
+    cache = build(files[::-1])
+    np.testing.assert_array_equal(cache.pixels, [decode(file, SIZE) for file in files[::-1]])
+    assert cache.pixels.dtype == np.uint8 and not cache.pixels.flags.writeable
+    assert cache.ok.all() and cache.failures == {}
+
+
+def test_pixels_are_a_plain_npy_whose_data_start_at_a_multiple_of_64_bytes(files: list[Path], build: Build) -> None:
+    cache = build(files)
+    loaded = np.load(cache.path / "pixels.npy", mmap_mode="r")
+    np.testing.assert_array_equal(loaded, cache.pixels)
+    assert loaded.offset % 64 == 0
+
+
+def test_a_complete_cache_is_opened_without_decoding(files: list[Path], build: Build, calls: list[str]) -> None:
+    first = build(files)
+    second = build(files)
+    assert sorted(calls) == [file.name for file in files]
+    assert second.path == first.path
+    again = open_cache(first.path, np.array([file.name for file in files]))
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+
+
+def test_opening_by_folder_refuses_another_number_of_images_and_an_incomplete_cache(
+    files: list[Path], build: Build
+) -> None:
+    path = build(files).path
+    with pytest.raises(InputError, match="no complete pixel cache of 3 images"):
+        open_cache(path, np.array(["a", "b", "c"]))
+    os.truncate(path / "pixels.npy", 1000)
+    with pytest.raises(InputError, match="no complete pixel cache of 12 images"):
+        open_cache(path, np.array([file.name for file in files]))
+
+
+def test_every_input_is_in_the_key(files: list[Path], build: Build) -> None:
+    def touched() -> list[Path]:
+        os.utime(files[3], ns=(0, files[3].stat().st_mtime_ns + 1))
+        return files
+
+    def grown() -> list[Path]:
+        found = files[3].stat()
+        files[3].write_bytes(files[3].read_bytes() + b"\0")
+        os.utime(files[3], ns=(0, found.st_mtime_ns))
+        return files
+
+    keys = [build(files).key]
+    keys += [build(files, Preprocess(image_size=16, **change)).key for change in ({"clahe_clip": 3.0}, {"version": 2})]
+    keys += [build(files, Preprocess(image_size=17)).key, build(files, Preprocess(16, clahe_tiles=4)).key]
+    keys += [build(files[1:]).key, build(files[::-1]).key, build(touched()).key, build(grown()).key]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_folder_the_images_lie_in_is_not_in_the_key(files: list[Path], build: Build, tmp_path: Path) -> None:
+    first = build(files)
+    moved = (tmp_path / "images").rename(tmp_path / "moved")
+    assert build([moved / file.name for file in files]).key == first.key
+
+
+def test_damaged_and_missing_images_are_zero_rows_with_a_reason(
+    files: list[Path], build: Build, calls: list[str]
+) -> None:
+    files[2].write_bytes(b"")
+    files[5].unlink()
+    cache = build(files)
+    assert cache.failures == {
+        "00002.png": "the file is empty",
+        "00005.png": "cannot be found (No such file or directory)",
+    }
+    np.testing.assert_array_equal(np.flatnonzero(~cache.ok), [2, 5])
+    assert not cache.pixels[[2, 5]].any() and cache.pixels[cache.ok].any(axis=(1, 2)).all()
+    calls.clear()
+    again = build(files)
+    assert (again.failures, calls) == (cache.failures, [])
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_next_time(
+    files: list[Path], build: Build, calls: list[str]
+) -> None:
+    def flaky(path: Path, preprocess: Preprocess) -> np.ndarray:
+        if path == files[4]:
+            raise OSError(5, "Input/output error")
+        return decode(path, preprocess)
+
+    cache = build(files, decode=flaky)
+    assert cache.failures == {"00004.png": "cannot be read (Input/output error)"}
+    calls.clear()
+    mended = build(files)
+    assert calls == ["00004.png"]
+    assert mended.path == cache.path and mended.ok.all()
+    np.testing.assert_array_equal(mended.pixels[4], decode(files[4], SIZE))
+
+
+def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
+    def broken(path: Path, preprocess: Preprocess) -> np.ndarray:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        build(files, decode=broken)
+    assert [info.complete for info in list_caches(tmp_path / "cache")] == [False]
+
+
+@pytest.mark.parametrize("cut", [1, 12 * 256, 12 * 256 + 128])
+def test_truncated_pixels_are_noticed_and_made_again(
+    files: list[Path], build: Build, calls: list[str], cut: int
+) -> None:
+    expected = build(files)
+    before = np.array(expected.pixels)
+    path = expected.path / "pixels.npy"
+    del expected
+    os.truncate(path, path.stat().st_size - cut)
+    calls.clear()
+    np.testing.assert_array_equal(build(files).pixels, before)
+    assert len(calls) == len(files)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": "other"}'])
+def test_a_lost_record_is_written_again_from_the_journal(
+    files: list[Path], build: Build, calls: list[str], content: str
+) -> None:
+    files[2].write_bytes(b"")
+    path = build(files).path
+    (path / "cache.json").write_text(content)
+    calls.clear()
+    cache = build(files)
+    assert calls == []
+    assert cache.failures == {"00002.png": "the file is empty"}
+
+
+def test_a_cache_travels_to_another_process_as_its_path(files: list[Path], build: Build) -> None:
+    cache = build(files, Preprocess(image_size=256))
+    sent = pickle.dumps(cache)
+    assert len(sent) < 2000
+    received = pickle.loads(sent)
+    assert isinstance(received.pixels, np.memmap)
+    np.testing.assert_array_equal(received.pixels, cache.pixels)
+
+
+def test_progress_ends_at_all_rows_and_never_falls(files: list[Path], build: Build) -> None:
+    told: list[tuple[int, int]] = []
+    files[2].write_bytes(b"")
+    build(files, progress=lambda *call: told.append(call))
+    assert told == sorted(told) and told[-1] == (12, 12)
+
+
+def test_opencvs_thread_number_is_restored_also_after_an_error(files: list[Path], build: Build) -> None:
+    seen: list[int] = []
+
+    def failing(path: Path, preprocess: Preprocess) -> np.ndarray:
+        seen.append(cv2.getNumThreads())
+        raise KeyError
+
+    previous = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        with pytest.raises(KeyError):
+            build(files, decode=failing)
+        assert cv2.getNumThreads() == 2 and set(seen) == {1}
+    finally:
+        cv2.setNumThreads(previous)
+
+
+def test_too_little_disk_is_said_before_any_work(
+    files: list[Path], build: Build, calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(2**40, 2**40, 2**28))
+    with pytest.raises(InputError) as caught:
+        build(files, Preprocess(image_size=2**13))  # 12 x 64 MiB and 5%
+    assert str(caught.value) == (
+        f"the pixel cache needs 0.79 GiB, 0.25 GiB free in {tmp_path / 'cache'}; "
+        "free some or give another place with --cache-dir"
+    )
+    assert calls == []
+
+
+def test_a_cache_dir_that_cannot_be_made_is_named(files: list[Path], build: Build, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"file/[0-9a-f]{32}: the pixel cache cannot be written \(Not a directory\)"):
+        build(files, cache_dir=tmp_path / "file")
+
+
+def test_caches_are_listed_with_size_and_completeness(files: list[Path], build: Build, tmp_path: Path) -> None:
+    assert list_caches(tmp_path / "cache") == []
+    whole, broken = build(files), build(files[1:])
+    (broken.path / "cache.json").unlink()
+    os.utime(whole.path / "cache.json", (4e9, 4e9))
+    listed = {info.path: info for info in list_caches(tmp_path / "cache")}
+    assert {path: info.complete for path, info in listed.items()} == {whole.path: True, broken.path: False}
+    assert listed[whole.path].last_used_s == 4e9
+    assert 12 * 256 <= listed[whole.path].num_bytes <= 12 * 256 + 5 * 4096
+
+
+def test_only_unused_unlocked_caches_of_ours_are_removed(files: list[Path], build: Build, tmp_path: Path) -> None:
+    kept, unused, busy, mixed = (build(files[start:]) for start in range(4))
+    (mixed.path / "thesis.tex").write_text("not ours")
+    outside = tmp_path / ("a" * 32)
+    shutil.copytree(unused.path, outside)
+    linked = tmp_path / "cache" / ("b" * 32)
+    linked.symlink_to(outside)
+    links_inside = tmp_path / "cache" / ("c" * 32)
+    links_inside.mkdir()
+    (links_inside / "pixels.npy").symlink_to(outside / "pixels.npy")
+    other = tmp_path / "cache" / "photos"
+    other.mkdir()
+    with locked(busy.path, waiting=None):
+        removed = remove_unused(tmp_path / "cache", keep={kept.key})
+    assert [path for path, _ in removed] == [unused.path] and removed[0][1] >= 11 * 256
+    assert not unused.path.exists()
+    for path in (kept, busy, mixed):
+        assert (path.path / "pixels.npy").exists()
+    assert (outside / "pixels.npy").exists() and linked.is_symlink() and links_inside.exists() and other.exists()
+
+
+def test_a_removed_cache_is_built_again(files: list[Path], build: Build, calls: list[str], tmp_path: Path) -> None:
+    build(files)
+    remove_unused(tmp_path / "cache", keep=set())
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert build(files).ok.all() and len(calls) == 24

@@ -1,0 +1,223 @@
+"""The pixel cache under interruption, with real processes: killed, stopped, doubled, or out of disk."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from xlite.data.cache import PixelCache, open_or_build
+from xlite.data.cache_build import read_journal
+from xlite.data.decode import Preprocess, decode
+
+REPO = Path(__file__).resolve().parents[2]
+NUM_IMAGES = 120
+SIZE = Preprocess(image_size=16)
+
+PRELUDE = """
+import os, resource, signal, sys, time
+from pathlib import Path
+import numpy as np
+from xlite.data import cache_build, cache_pixels
+from xlite.data.cache import open_or_build
+from xlite.data.decode import Preprocess, decode
+from xlite.errors import InputError
+
+cache_build._COMMIT_ROWS = 16
+root = Path(sys.argv[1])
+pause_s = float(sys.argv[2])
+files = sorted((root / "images").iterdir())
+log = os.open(root / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def logged(path, preprocess):
+    os.write(log, (path.name + "\\n").encode())
+    time.sleep(pause_s)
+    return decode(path, preprocess)
+
+def build(**options):
+    ids = np.array([file.name for file in files])
+    options = {"cache_dir": root / "cache", "preprocess": Preprocess(image_size=16), "decode": logged} | options
+    return open_or_build(files, ids, num_threads=2, **options)
+
+def message_of(build):
+    try:
+        build()
+    except InputError as error:
+        return str(error)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(NUM_IMAGES):
+        assert cv2.imwrite(str(tmp_path / f"images/{number:05}.png"), rng.integers(0, 256, (32, 32), dtype=np.uint8))
+    return tmp_path
+
+
+def start(root: Path, body: str, *, pause_s: float = 0.0) -> subprocess.Popen[str]:
+    """A process with `build()`, which logs each decoded name to `root/log` and waits `pause_s` an image."""
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(body), str(root), str(pause_s)]
+    return subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_journal(root: Path, num_rows: int) -> Path:
+    """The cache's folder once its journal has `num_rows` rows."""
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        for journal in (root / "cache").glob("*/journal.jsonl"):
+            if len(read_journal(journal)[0]) >= num_rows:
+                return journal.parent
+        time.sleep(0.01)
+    raise AssertionError("no journal")
+
+
+def build_here(root: Path, calls: list[int]) -> PixelCache:
+    def counted(path: Path, preprocess: Preprocess) -> np.ndarray:
+        calls.append(int(path.stem))
+        return decode(path, preprocess)
+
+    files = sorted((root / "images").iterdir())
+    ids = np.array([file.name for file in files])
+    return open_or_build(files, ids, cache_dir=root / "cache", preprocess=SIZE, decode=counted, num_threads=2)
+
+
+def expected_pixels(root: Path) -> np.ndarray:
+    return np.stack([decode(file, SIZE) for file in sorted((root / "images").iterdir())])
+
+
+def test_a_killed_build_goes_on_where_its_journal_ends(root: Path) -> None:
+    process = start(root, "build()", pause_s=0.02)
+    folder = wait_for_journal(root, 32)
+    process.kill()
+    process.communicate()
+    journaled = set(read_journal(folder / "journal.jsonl")[0])
+    decoded_before = {int(Path(name).stem) for name in (root / "log").read_text().split()}
+    assert not (folder / "cache.json").exists()
+    assert 32 <= len(journaled) < NUM_IMAGES
+    assert len(decoded_before - journaled) <= 16 + 8 + 4 * 8  # a chunk, what overfills it, the tasks in flight
+
+    calls: list[int] = []
+    cache = build_here(root, calls)
+    assert sorted(calls) == sorted(set(range(NUM_IMAGES)) - journaled)
+    np.testing.assert_array_equal(cache.pixels, expected_pixels(root))
+
+
+@pytest.mark.parametrize("tail", [b'{"rows": [1, 2', b"\0" * 40 + b"\n", b'[7]\n{"rows": [0], "failures": {}}\n'])
+def test_a_journal_that_ends_in_rubbish_counts_up_to_it(root: Path, tail: bytes) -> None:
+    folder = build_here(root, []).path
+    (folder / "cache.json").unlink()
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(b'{"rows": [0, 1, 2, 3], "failures": {"5": "damaged"}}\n' + tail)
+    calls: list[int] = []
+    cache = build_here(root, calls)
+    assert sorted(calls) == [4, *range(6, NUM_IMAGES)]
+    assert cache.failures == {"00005.png": "damaged"}
+    assert len(read_journal(journal)[0]) == NUM_IMAGES  # the rubbish is gone: what followed it can be read
+
+
+def test_a_journal_without_its_pixels_counts_for_nothing(root: Path) -> None:
+    folder = build_here(root, []).path
+    (folder / "pixels.npy").unlink()
+    calls: list[int] = []
+    np.testing.assert_array_equal(build_here(root, calls).pixels, expected_pixels(root))
+    assert len(calls) == NUM_IMAGES
+
+
+def test_ctrl_c_ends_a_build_at_once_and_leaves_its_journal(root: Path) -> None:
+    process = start(root, "build()", pause_s=0.2)  # 12 s in all
+    folder = wait_for_journal(root, 16)
+    began_s = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began_s < 4
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert not (folder / "cache.json").exists() and len(read_journal(folder / "journal.jsonl")[0]) >= 16
+
+
+def test_two_processes_at_once_make_one_cache_and_decode_each_image_once(root: Path) -> None:
+    body = """
+        told = []
+        cache = build(progress=lambda *call: told.append(call))
+        print(cache.path, cache.pixels.sum(), cache.ok.all(), told == sorted(told), told[-1][0] > 0)
+    """
+    processes = [start(root, body, pause_s=0.02) for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [error for _, error in outputs] == ["", ""]
+    assert outputs[0] == outputs[1]
+    folder = next((root / "cache").iterdir())
+    assert outputs[0][0].split() == [str(folder), str(expected_pixels(root).sum()), "True", "True", "True"]
+    assert Counter((root / "log").read_text().split()) == Counter(f"{row:05}.png" for row in range(NUM_IMAGES))
+
+
+def test_the_lock_of_a_killed_builder_is_free(root: Path) -> None:
+    first = start(root, "build()", pause_s=0.02)
+    wait_for_journal(root, 16)
+    second = start(root, "print(build().ok.all())", pause_s=0.0)
+    time.sleep(1.0)
+    first.kill()
+    first.communicate()
+    assert second.communicate(timeout=60) == ("True\n", "")
+
+
+def test_no_room_for_the_array_is_an_input_error_and_leaves_no_array(root: Path) -> None:
+    body = """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        print(message_of(build))
+    """
+    output, errors = start(root, body).communicate(timeout=60)
+    assert errors == "" and "the pixel cache cannot be written (File too large)" in output
+    folder = next((root / "cache").iterdir())
+    assert str(folder) in output and [path.name for path in folder.iterdir()] == ["lock"]
+    assert not (root / "log").exists() or (root / "log").read_text() == ""
+
+
+def test_a_disk_that_fills_up_half_way_is_an_input_error_and_the_rest_is_done_later(root: Path) -> None:
+    body = """
+        def filling(path, preprocess):
+            if path.stem == "00060":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, resource.RLIM_INFINITY))
+            return logged(path, preprocess)
+
+        print(message_of(lambda: build(decode=filling)))
+    """
+    output, errors = start(root, body).communicate(timeout=60)
+    assert errors == "" and "the pixel cache cannot be written (File too large)" in output
+    folder = next((root / "cache").iterdir())
+    journaled = set(read_journal(folder / "journal.jsonl")[0])
+    assert not (folder / "cache.json").exists() and len(journaled) >= 32
+    calls: list[int] = []
+    np.testing.assert_array_equal(build_here(root, calls).pixels, expected_pixels(root))
+    assert sorted(calls) == sorted(set(range(NUM_IMAGES)) - journaled)
+
+
+def test_a_full_file_system_is_an_input_error(root: Path) -> None:
+    cache_dir = root / "cache"
+    cache_dir.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(cache_dir)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("cannot mount a small tmpfs here")
+    try:
+        body = """
+            import shutil
+            shutil.disk_usage = lambda path: type("Usage", (), {"free": 2**40})  # as if it filled up just after
+            print(message_of(lambda: build(preprocess=Preprocess(image_size=64))))
+            if hasattr(os, "posix_fallocate"):
+                del os.posix_fallocate  # as where files cannot be preallocated: now writing meets the full disk
+            print(message_of(lambda: build(preprocess=Preprocess(image_size=64))))
+        """
+        output, errors = start(root, body).communicate(timeout=60)
+        assert errors == ""
+        assert [line.count("(No space left on device)") for line in output.splitlines()] == [1, 1]
+        assert list(cache_dir.glob("*/cache.json")) == []
+    finally:
+        subprocess.run(["umount", str(cache_dir)], check=True)

@@ -1,0 +1,160 @@
+"""One raw image file to one small grey picture: checked bytes, CLAHE at full resolution, resize."""
+
+import math
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from xlite.errors import InputError
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+# In entropy-coded data FF is followed by 00 (a literal FF), a restart marker or FF (fill): anything else ends it.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+
+
+class UnreadableImage(ValueError):
+    """The file's bytes are not a whole image. `path` is the file, `reason` says what is wrong without naming it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What is done to an image once, before any augmentation; every field is part of the pixel cache's key.
+
+    Attributes:
+        image_size: side of the square result, pixels, at least 1.
+        clahe_clip: CLAHE's clip limit, above 0.
+        clahe_tiles: CLAHE's tiles along each axis, at least 1.
+        channels: of the result; 1 (grey) is the only one there is.
+        version: raise it when `decode` changes its pixels, so that old caches are not taken for new ones.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    image_size: int
+    clahe_clip: float = 2.0
+    clahe_tiles: int = 8
+    channels: int = 1
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for name, holds, rule in (
+            ("image_size", self.image_size >= 1, "at least 1"),
+            ("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0"),
+            ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
+            ("channels", self.channels == 1, "1 (grey)"),
+        ):
+            if not holds:
+                raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
+
+
+def decode(path: Path, preprocess: Preprocess) -> np.ndarray:
+    """Read `path` as grey (8 or 16 bits, grey, palette, RGB or RGBA; alpha is ignored), CLAHE, resize.
+
+    More than 8 bits are scaled to 0..255 by the image's own minimum and maximum. The aspect ratio is not kept.
+    PNG carries checksums, so any damage is found; JPEG carries none, so only a missing end is.
+
+    Returns:
+        (image_size, image_size) uint8.
+
+    Raises:
+        UnreadableImage: the bytes are empty, cut short, damaged, or no image.
+        OSError: the file cannot be read at all.
+    """
+    data = path.read_bytes()
+    reason = damage(data)
+    if reason:
+        raise UnreadableImage(path, reason)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:  # e.g. more pixels than OpenCV is willing to hold
+        raise UnreadableImage(path, f"OpenCV refuses it ({error.err})") from error
+    if image is None:
+        raise UnreadableImage(path, "not an image that OpenCV can decode")
+    if image.dtype != np.uint8:
+        image = _to_8_bits(path, image)
+    # A new object a call: making one costs microseconds, and one object must not be shared by threads.
+    tiles = (preprocess.clahe_tiles, preprocess.clahe_tiles)
+    return _resize(cv2.createCLAHE(preprocess.clahe_clip, tiles).apply(image), preprocess.image_size)
+
+
+def damage(data: bytes) -> str | None:
+    """What is wrong with an image file's bytes as far as its container tells, or None.
+
+    Found here rather than by the decoders, which print to stderr and let some damage pass. Formats other than PNG and
+    JPEG are only looked at for being empty.
+    """
+    if not data:
+        return "the file is empty"
+    if data.startswith(_PNG):
+        return _png_damage(data)
+    if data.startswith(_JPEG):
+        return _jpeg_damage(data)
+    return None
+
+
+def _png_damage(data: bytes) -> str | None:
+    """Walk the chunks (length, type, data, CRC-32 of type and data) to IEND; what follows IEND does not matter."""
+    view = memoryview(data)
+    start = len(_PNG)
+    while start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            return f"damaged PNG (wrong checksum at byte {start})"
+        if kind == b"IEND":
+            return None
+        start = end
+    return "truncated PNG (no IEND chunk)"
+
+
+def _jpeg_damage(data: bytes) -> str | None:
+    """Walk the segments to EOI: an embedded thumbnail's EOI is inside a segment and so is not mistaken for the end."""
+    start = 2
+    while start + 4 <= len(data) or data[start : start + 2] == b"\xff\xd9":
+        if data[start] != 0xFF:
+            return f"damaged JPEG (no marker at byte {start})"
+        kind = data[start + 1]
+        if kind == _JPEG_END:
+            return None
+        if kind == 0xFF:  # fill
+            start += 1
+            continue
+        start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        if kind == _JPEG_SCAN:
+            marker = _JPEG_MARKER.search(data, start)
+            start = marker.start() if marker else len(data)
+    return "truncated JPEG (no EOI marker)"
+
+
+def _to_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
+    low, high, _, _ = cv2.minMaxLoc(image)
+    if not math.isfinite(high - low):
+        raise UnreadableImage(path, "pixel values are not finite")
+    scale = 255 / (high - low) if high > low else 0.0
+    return cv2.convertScaleAbs(image, alpha=scale, beta=-low * scale)
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    """To (size, size): area averaging along an axis that shrinks, then linear along one that grows."""
+    height, width = image.shape
+    shrunk = (min(width, size), min(height, size))
+    if shrunk != (width, height):
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if shrunk != (size, size):
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return image
