@@ -1,0 +1,44 @@
+"""One row of the ledger, and the rule by which rows are ranked."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+BASELINE_NOTE = "baseline"
+Phase = Literal["search", "final"]
+State = Literal["complete", "pruned", "running", "waiting", "failed"]
+_ORDER: tuple[State, ...] = ("complete", "pruned", "running", "waiting", "failed")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a search, or one promotion (`phase` final, numbered by itself)."""
+
+    number: int
+    phase: Phase
+    state: State
+    value: float | None  # the best epoch's; None while it runs and when it failed
+    overrides: dict[str, Any] = field(default_factory=dict)  # dotted configuration keys it changes
+    curve: dict[int, float] = field(default_factory=dict)  # epoch (from 1) -> best value so far
+    record: dict[str, Any] = field(default_factory=dict)  # all else; the keys are leaderboard.py's
+    started: datetime | None = None  # local time
+    finished: datetime | None = None
+
+
+def ranking_key(row: TrialRecord) -> tuple[int, int, float, int]:
+    """Sorts search rows best first, rows of different fidelity never as equals.
+
+    Complete rows by value; below them pruned ones, those that reached more epochs first, then by value; then what runs,
+    waits or failed. The earlier trial wins a tie.
+    """
+    reached = max(row.curve, default=0) if row.state == "pruned" else 0
+    value = -math.inf if row.value is None else row.value
+    return _ORDER.index(row.state), -reached, -value, row.number
+
+
+def best_of(rows: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The winner among the search rows: a complete one while there is one, else the best pruned one, else None."""
+    finished = [row for row in rows if row.phase == "search" and row.state in ("complete", "pruned")]
+    return min(finished, key=ranking_key, default=None)
