@@ -1,4 +1,4 @@
-"""Small students for a machine without a GPU, trained from random weights at 64 px."""
+"""Small students for a machine without a GPU, trained from random weights."""
 
 BASELINE = {
     "model.backbone": "mobilenetv3_small_050",
@@ -6,8 +6,8 @@ BASELINE = {
     "model.pretrained": False,
     "model.dropout": 0.1,
     "loss.name": "bce",
-    "distill.temperature": 4.0,
     "distill.alpha": 0.5,
+    "distill.temperature": 4.0,
     "optim.learning_rate": 3e-3,
     "optim.weight_decay": 1e-4,
     "optim.batch_size": 32,
@@ -17,23 +17,24 @@ BASELINE = {
 
 
 def space(trial):
-    """Dotted configuration keys; the names of the parameters are the keys themselves."""
+    """Dotted configuration keys; each parameter is named by the key it sets."""
     chosen = {
         "model.backbone": trial.suggest_categorical(
             "model.backbone", ["mobilenetv3_small_050", "mobilenetv3_small_100", "convnext_atto", "efficientnet_b0"]
         ),
         "model.attention": trial.suggest_categorical("model.attention", ["none", "mhsa", "performer"]),
-        "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.4),
         "model.pretrained": False,
+        "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.4),
         "loss.name": trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"]),
-        "distill.temperature": trial.suggest_float("distill.temperature", 1.0, 16.0, log=True),
-        "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0),
+        "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
         "optim.learning_rate": trial.suggest_float("optim.learning_rate", 5e-4, 1e-2, log=True),
         "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-6, 1e-1, log=True),
         "optim.batch_size": trial.suggest_categorical("optim.batch_size", [16, 32, 64]),
         "optim.schedule": trial.suggest_categorical("optim.schedule", ["cosine", "plateau"]),
         "data.sampler": trial.suggest_categorical("data.sampler", ["none", "mean"]),
     }
+    if chosen["distill.alpha"] > 0:
+        chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 16.0, log=True)
     if chosen["loss.name"] == "weighted_bce":
         chosen["loss.weighting"] = trial.suggest_categorical(
             "loss.weighting", ["negatives_positives", "inverse_frequency", "effective_number"]

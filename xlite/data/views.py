@@ -28,9 +28,7 @@ def view_seeds(seed: int, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
     return (mixed >> np.uint64(32)).astype(np.uint32)
 
 
-def augment(
-    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
-) -> np.ndarray:
+def augment(pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int) -> np.ndarray:
     """The asked-for views of some rows.
 
     Args:

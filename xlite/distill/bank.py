@@ -1,4 +1,4 @@
-"""The teacher bank: the teacher's logits, and where they fit the views' pixels, for every (view, row), computed once."""
+"""The teacher bank: the teacher's logits for every (view, row), and the views' pixels where they fit, computed once."""
 
 import fcntl
 import hashlib
@@ -94,7 +94,9 @@ def open_or_build(
         bank = _open(place)
         if bank is not None:
             return bank
-        builder = _Builder(teacher, reader, num_views, num_labels, pixel_bytes <= pixel_budget_bytes, device, batch_size)
+        builder = _Builder(
+            teacher, reader, num_views, num_labels, pixel_bytes <= pixel_budget_bytes, device, batch_size
+        )
         try:
             builder.write(place, identity, progress)
         except OSError as error:

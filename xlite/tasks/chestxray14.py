@@ -14,9 +14,10 @@ from xlite.data.phantom.chest_dataset import phantom_folder, write_phantom
 from xlite.data.sources.nih import read_nih
 from xlite.distill.losses import combine, sigmoid_kd
 from xlite.losses import SupervisedLoss, focal, make_supervised_loss
-from xlite.metrics import evaluate_multilabel
+from xlite.metrics import evaluate_multilabel, weighted_macro_auc
 from xlite.models.student import build_student
 from xlite.tasks.task import Defaults, Task
+from xlite.thresholds import choose_thresholds
 
 PHANTOM_IMAGES = 1200
 PHANTOM_PX = 256
@@ -89,6 +90,8 @@ CHESTXRAY14 = Task(
     evaluate=evaluate_multilabel,
     prior=prevalence,
     sample_weights=_sample_weights,
+    bootstrap=weighted_macro_auc,
+    choose_thresholds=choose_thresholds,
     defaults={
         "cpu": Defaults(
             space="kd_cpu.py",

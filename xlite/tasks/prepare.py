@@ -10,7 +10,7 @@ from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
 from xlite.data.decode import Preprocess
 from xlite.data.sources import Reading
-from xlite.data.split import Split, SplitKind, check_split, load_or_make_split, resolve_subset, subset
+from xlite.data.split import Kind, Split, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.files import write_text
@@ -32,7 +32,7 @@ class DataRequest:
 
     folder: Path
     image_size: int
-    split: SplitKind
+    split: Kind
     seed: int
     subset: str
     cache_dir: Path
@@ -48,6 +48,7 @@ class Prepared:
         subset_share: the share of the training part that `search` holds.
         preprocess: how pixels were made, recorded with every model.
         split_file: where the split is stored.
+        request: what it was made for.
     """
 
     full: Dataset
@@ -55,6 +56,7 @@ class Prepared:
     subset_share: float
     preprocess: Preprocess
     split_file: Path
+    request: DataRequest
 
 
 def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
@@ -86,7 +88,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     search = full
     if share < 1:
         search = full.with_train(subset(table, split.train, share, seed=request.seed))
-    return Prepared(full, search, share, preprocess, split_file)
+    return Prepared(full, search, share, preprocess, split_file, request)
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) -> Dataset:
@@ -103,12 +105,10 @@ def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) ->
     )
 
 
-def _leave_out(
-    reading: Reading, cache: PixelCache, request: DataRequest, console: Console
-) -> tuple[Table, np.ndarray]:
+def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, console: Console) -> tuple[Table, np.ndarray]:
     """The table without unreadable images, and each remaining row's place in the pixel file."""
     unreadable = {str(name): f"unreadable: {reason}" for name, reason in cache.failures.items()}
-    excluded = {**{name: "missing" for name in reading.missing}, **unreadable}
+    excluded = {**dict.fromkeys(reading.missing, "missing"), **unreadable}
     rows = np.flatnonzero(cache.ok)
     if not excluded:
         return reading.table, rows

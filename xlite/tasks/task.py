@@ -1,7 +1,7 @@
 """What a task is: a value that names its parts. Nothing outside `tasks/` asks which task it has."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig, RunConfig
 from xlite.console import ProgressCallback
 from xlite.data.sources import Reading
-from xlite.metrics import Evaluation
+from xlite.metrics import Evaluation, Metric
 
 TargetKind = Literal["multilabel", "multiclass", "ordinal"]
 
@@ -75,6 +75,8 @@ class Task:
         metric: the scalar of `evaluate` that selection maximises.
         prior: training targets -> what the model's last bias starts from, or None.
         sample_weights: (targets, sampler name) -> (R,) weights; None draws every row once.
+        bootstrap: the same metric under resampled rows, for intervals.
+        choose_thresholds: (probabilities, targets, labels, method=) -> thresholds by label, and notes.
         defaults: by device kind, "cpu" and "cuda".
     """
 
@@ -89,6 +91,7 @@ class Task:
     evaluate: Callable[[np.ndarray, np.ndarray, Sequence[str]], Evaluation]
     prior: Callable[[np.ndarray], Sequence[float] | None]
     sample_weights: Callable[[np.ndarray, str], np.ndarray | None]
+    bootstrap: Metric
+    choose_thresholds: Callable[..., tuple[dict[str, float], tuple[str, ...]]]
     defaults: Mapping[str, Defaults]
     metric: str = "auc_macro"
-    notes: tuple[str, ...] = field(default=())

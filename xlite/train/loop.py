@@ -70,7 +70,9 @@ def fit(
         TrainingFailed: the loss or its gradient is not finite; raised before the optimiser uses it.
     """
     if config.distill.alpha > 0 and bank is None:
-        raise InputError(f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0")
+        raise InputError(
+            f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
+        )
     torch.set_num_threads(config.train.threads)
     run = _Run(config, task, dataset, device, bank)
     history: list[float] = []

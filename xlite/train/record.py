@@ -16,8 +16,8 @@ from xlite.train.loop import EpochReport
 class RunRecord:
     """Follows a run's reports; `summary()` describes it as of its best epoch."""
 
-    def __init__(self, config: RunConfig, *, device_name: str) -> None:
-        self.config, self.device_name = config, device_name
+    def __init__(self, config: RunConfig, *, metric: str, device_name: str) -> None:
+        self.config, self.metric, self.device_name = config, metric, device_name
         self.best: EpochReport | None = None
         self.epochs = 0
         self.seconds: dict[str, float] = {}
@@ -48,6 +48,7 @@ class RunRecord:
                 "train_loss": finite(self.best.train["loss"]),
                 "train_parts": finite(self.best.train),
                 "val_loss": finite(self.best.val_loss),
+                "gap": finite(self.best.train[self.metric] - self.best.value),
                 "images_per_s": round(self.best.images_per_s, 1),
                 **describe(self.best.val),
             }

@@ -52,7 +52,7 @@ def best_epoch(history: Sequence[float]) -> int:
 
 
 def stop_reason(history: Sequence[float], *, num_epochs: int, patience: int) -> str:
-    """"budget" after the last epoch, "early stopping" after `patience` epochs without a better value, else ""."""
+    """ "budget" after the last epoch, "early stopping" after `patience` epochs without a better value, else ""."""
     if len(history) >= num_epochs:
         return "budget"
     if len(history) - best_epoch(history) >= patience:

@@ -59,4 +59,6 @@ def plan_shares(options: StudyOptions, *, num_cpus: int | None = None, num_gpus:
     elif share > gpus:
         raise InputError(f"--gpus-per-trial {share:g}: this machine has {gpus} GPU(s)")
     by_gpu = int(gpus / share + 1e-9) if share else by_cpu
-    return Shares(cpus, gpus, options.cpus_per_trial, share, max(1, min(options.max_concurrent or by_cpu, by_cpu, by_gpu)))
+    return Shares(
+        cpus, gpus, options.cpus_per_trial, share, max(1, min(options.max_concurrent or by_cpu, by_cpu, by_gpu))
+    )

@@ -130,7 +130,7 @@ class LedgerSearch(Searcher):
         self.observer.ended(number, outcome, value, reason)
 
     def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Any:
-        """"complete", "pruned" or "failed"; None for a trial that the end of the search cut off."""
+        """ "complete", "pruned" or "failed"; None for a trial that the end of the search cut off."""
         if error or FAILURE_KEY in result:
             return "failed"
         if result.get(FINISHED_KEY):

@@ -1,4 +1,4 @@
-"""Search spaces: Python files with `space(trial)` and BASELINE, or CONFIGURATIONS; checked before anything is trained."""
+"""Search spaces: Python files with `space(trial)` and BASELINE, or CONFIGURATIONS; checked before any training."""
 
 import hashlib
 import runpy
@@ -14,7 +14,7 @@ from xlite.config import ModelConfig, RunConfig
 from xlite.errors import InputError
 
 Propose = Callable[[optuna.Trial], dict[str, Any]]
-NUM_PROBES = 200
+NUM_PROBES = 100
 """Random draws that check a space; enough to meet each of a dozen combinations with near certainty."""
 
 
@@ -70,6 +70,7 @@ def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] 
     Raises:
         InputError: an unknown key, a value out of range, a reserved key, or a BASELINE that is not in the space.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for configuration in space.first:
         study.enqueue_trial(dict(configuration))
@@ -79,7 +80,9 @@ def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] 
         chosen = _propose(space, study)
         for key in reserved:
             if key in chosen:
-                raise InputError(f"{space.path}: {key} is fixed for a study and cannot be searched; use --set {key}=...")
+                raise InputError(
+                    f"{space.path}: {key} is fixed for a study and cannot be searched; use --set {key}=..."
+                )
         if probe < len(space.first):
             _check_first(space, space.first[probe], chosen)
         model = base.override(chosen, source=str(space.path)).model
@@ -111,7 +114,9 @@ def _check_first(space: SearchSpace, wanted: Mapping[str, Any], chosen: Mapping[
         if key not in wanted:
             raise InputError(f"{space.path}: BASELINE lacks {key}, which space(trial) returns for it")
         if wanted[key] != chosen[key]:
-            raise InputError(f"{space.path}: BASELINE has {key}={wanted[key]!r}, the space gives {chosen[key]!r} for it")
+            raise InputError(
+                f"{space.path}: BASELINE has {key}={wanted[key]!r}, the space gives {chosen[key]!r} for it"
+            )
 
 
 def _grid_proposal(path: Path, grid: tuple[Mapping[str, Any], ...]) -> Propose:

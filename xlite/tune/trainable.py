@@ -75,7 +75,7 @@ class DistillationTrial(tune.Trainable):
         if self.device.torch.type == "cuda" and 0 < self.job.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(self.job.gpu_share)
         self.task = find_task(self.job.task)
-        self.record = RunRecord(self.run, device_name=self.device.name)
+        self.record = RunRecord(self.run, metric=self.task.metric, device_name=self.device.name)
         self.events = EventWriter(self.folder, config["overrides"], metric=self.task.metric)
         self.reports: Iterator[EpochReport] | None = None
 
@@ -100,7 +100,12 @@ class DistillationTrial(tune.Trainable):
         started = time.perf_counter()
         if report.best_state is not None:
             save_model(
-                self.folder, "student", report, config=self.run, task=self.task, dataset=self.job.dataset,
+                self.folder,
+                "student",
+                report,
+                config=self.run,
+                task=self.task,
+                dataset=self.job.dataset,
                 trial=self.number,
             )
         self.record.seconds["checkpoint"] = self.record.seconds.get("checkpoint", 0) + time.perf_counter() - started

@@ -20,12 +20,19 @@ class SearchView:
     Args:
         total: trials this study is to have.
         done: trials it had before.
-        write_leaderboard: called after a trial ends, but not so often that it would cost more than a fiftieth of the time.
+        write_leaderboard: called after a trial ends, unless that would cost more than a fiftieth of the time.
     """
 
     def __init__(
-        self, console: Console, *, metric: str, total: int, done: int, max_epochs: int,
-        write_leaderboard: Callable[[], None], best: float | None = None,
+        self,
+        console: Console,
+        *,
+        metric: str,
+        total: int,
+        done: int,
+        max_epochs: int,
+        write_leaderboard: Callable[[], None],
+        best: float | None = None,
     ) -> None:
         self.console, self.metric, self.total, self.max_epochs = console, metric, total, max_epochs
         self.write_leaderboard = write_leaderboard
@@ -81,8 +88,8 @@ class SearchView:
         for number, (what, epoch, value) in sorted(self.running.items()):
             table.add_row(str(number), f"{epoch}/{self.max_epochs}", "" if value is None else f"{value:.4f}", what)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
-        head = f"{self.done}/{self.total} trials ({counts or 'none ended yet'}), best {self.best_text()}, {self.left_text()} left"
-        return Group(Text(head), table)
+        head = f"{self.done}/{self.total} trials ({counts or 'none ended yet'})"
+        return Group(Text(f"{head}, best {self.best_text()}, {self.left_text()} left"), table)
 
     def best_text(self) -> str:
         """The best complete trial's value and number."""

@@ -1,0 +1,9 @@
+"""Read, cache and split a data set: `python runners/prepare_data.py --help`."""
+
+import sys
+
+from xlite import cli
+from xlite.commands import prepare_data
+
+if __name__ == "__main__":
+    sys.exit(cli.run(prepare_data.run, prepare_data.parser()))

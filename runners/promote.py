@@ -1,0 +1,9 @@
+"""Retrain, test and package a study's winner: `python runners/promote.py --help`."""
+
+import sys
+
+from xlite import cli
+from xlite.commands import promote
+
+if __name__ == "__main__":
+    sys.exit(cli.run(promote.run, promote.parser()))

@@ -1,0 +1,132 @@
+"""Options that several runners share, and what they resolve to. Nothing heavy is imported for --help."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlite import cli
+from xlite.config import parse_assignment
+from xlite.console import Console
+from xlite.errors import InputError
+
+if TYPE_CHECKING:
+    from xlite.tasks.prepare import DataRequest, Prepared
+    from xlite.tasks.task import Task
+
+ROOT = Path(__file__).resolve().parents[2]
+SPLITS = ("patient", "official", "image")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """--task, --data and everything that decides what the pixels and the parts are."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--task", default="chestxray14", metavar="T", help="a task's name, or module:NAME of your own")
+    group.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: a phantom set, made)"
+    )
+    group.add_argument("--split", choices=SPLITS, default="patient", help="how train, val and test are drawn")
+    group.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of split, sampler and training")
+    group.add_argument(
+        "--image-size", type=cli.positive_int, metavar="N", help="px (default: the task's for this device)"
+    )
+    group.add_argument(
+        "--cache-dir", type=Path, default=ROOT / "data" / "cache", metavar="DIR", help="pixel caches, splits, teachers"
+    )
+    group.add_argument(
+        "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
+    )
+
+
+def add_subset_option(parser: argparse.ArgumentParser) -> None:
+    """--subset."""
+    parser.add_argument(
+        "--subset",
+        default="auto",
+        metavar="auto|F",
+        help="share of the training images; auto: 0.2 above 20,000, else all",
+    )
+
+
+def add_set_option(parser: argparse.ArgumentParser) -> None:
+    """--set KEY=VALUE, any number of times."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="set a configuration key, e.g. data.augmentation=light (again for more)",
+    )
+
+
+def add_study_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """--study, --results and --storage."""
+    group = parser.add_argument_group("study")
+    text = "the study's name" if required else "the study's name; the same name continues it (default: date and time)"
+    group.add_argument("--study", required=required, metavar="NAME", help=text)
+    group.add_argument("--results", type=Path, default=ROOT / "ray_results", metavar="DIR", help="where studies lie")
+    group.add_argument("--storage", metavar="URL", help="database of the ledger (default: study.db in its folder)")
+
+
+def add_threshold_option(parser: argparse.ArgumentParser) -> None:
+    """--thresholds."""
+    parser.add_argument(
+        "--thresholds", choices=("f1", "youden"), default="f1", help="what a label's threshold maximises on validation"
+    )
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`--set` assignments, with `--image-size` as one of them."""
+    out = dict(parse_assignment(text) for text in arguments.assignments)
+    if arguments.image_size is not None:
+        out["data.image_size"] = arguments.image_size
+    return out
+
+
+def open_data(
+    arguments: argparse.Namespace, task: "Task", console: Console, *, image_size: int, subset: str = "1.0"
+) -> "Prepared":
+    """Write the phantom set where no data was given, and prepare everything at this size."""
+    from xlite.tasks.prepare import DataRequest
+
+    if arguments.data is None:
+        with console.progress("Writing phantom images", "images") as progress:
+            folder = task.write_phantom(ROOT / "data" / "phantom", progress)
+        console.say(f"No --data: working on phantom images, made in {shown(folder)}")
+    else:
+        folder = arguments.data.expanduser().resolve()
+        if not folder.is_dir():
+            raise InputError(f"--data {arguments.data}: no such folder")
+    request = DataRequest(
+        folder=folder,
+        image_size=image_size,
+        split=arguments.split,
+        seed=arguments.seed,
+        subset=subset,
+        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        allow_missing=arguments.allow_missing,
+    )
+    return prepare_and_tell(task, request, console)
+
+
+def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> "Prepared":
+    """Prepare the data and say what it is."""
+    from xlite.tasks.prepare import prepare
+
+    prepared = prepare(task, request, console)
+    sizes = ", ".join(f"{len(prepared.full.parts[part]):,} {part}" for part in ("train", "val", "test"))
+    console.say(
+        f"{task.title}: {sizes} images at {request.image_size} px (split by {request.split}, seed {request.seed})"
+    )
+    if prepared.subset_share < 1:
+        num = len(prepared.search.parts["train"])
+        console.say(f"Searching on {num:,} of the training images ({prepared.subset_share:.0%}, stratified)")
+    return prepared
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,71 @@
+"""Reading, caching and splitting a data set ahead of a search; and clearing what no study uses any more."""
+
+import argparse
+from pathlib import Path
+
+from xlite import cli
+from xlite.commands.options import ROOT, add_data_options, add_subset_option, open_data, shown
+from xlite.console import Console
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `prepare_data.py`."""
+    out = cli.parser("Read, check, cache and split a data set; what is there already is not made again.")
+    add_data_options(out)
+    add_subset_option(out)
+    out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
+    out.add_argument(
+        "--results", type=Path, default=ROOT / "ray_results", metavar="DIR", help="with --clean: the studies"
+    )
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare, and print the parts and each label's share of them; or clean."""
+    console = Console()
+    if arguments.clean:
+        return clean(arguments, console)
+    from xlite.tasks import find_task
+
+    task = find_task(arguments.task)
+    size = arguments.image_size or int(task.defaults["cpu"].config["data.image_size"])
+    prepared = open_data(arguments, task, console, image_size=size, subset=arguments.subset)
+    console.rich.print(prevalence_table(prepared))
+    console.say(f"Pixels: {shown(prepared.full.pixel_file)}")
+    console.say(f"Split: {shown(prepared.split_file)} (hash {prepared.full.split_hash})")
+    return 0
+
+
+def prevalence_table(prepared):  # type: ignore[no-untyped-def]
+    """Positives of each label by part, with their share."""
+    import numpy as np
+    from rich.table import Table
+
+    data = prepared.full
+    table = Table(title="Positives by part", title_justify="left")
+    table.add_column("label")
+    for part in data.parts:
+        table.add_column(part, justify="right")
+    for column, label in enumerate(data.labels):
+        cells = []
+        for rows in data.parts.values():
+            known = data.targets[rows, column]
+            known = known[np.isfinite(known)]
+            cells.append(f"{int(known.sum()):,} ({known.mean():.2%})" if len(known) else "-")
+        table.add_row(label, *cells)
+    return table
+
+
+def clean(arguments: argparse.Namespace, console: Console) -> int:
+    """Remove pixel caches that no study.json below --results names."""
+    from xlite.data.cache import remove_unused
+    from xlite.tune.identity import read_study
+
+    results = arguments.results.expanduser().resolve()
+    folders = [path.parent for path in results.glob("*/study.json")]
+    used = {study["pixel_key"] for folder in folders if (study := read_study(folder)) is not None}
+    removed = remove_unused(arguments.cache_dir.expanduser().resolve(), keep=used)
+    for path, num_bytes in removed:
+        console.say(f"Removed {shown(path)} ({num_bytes / 1e6:,.1f} MB)")
+    console.say(f"{len(removed)} caches removed, {sum(size for _, size in removed) / 1e6:,.1f} MB")
+    return 0

@@ -1,0 +1,62 @@
+"""A study as study.json describes it, ready to be worked on again."""
+
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from xlite import cli
+from xlite.commands.options import prepare_and_tell
+from xlite.console import Console
+from xlite.errors import InputError
+from xlite.ledger import Ledger
+from xlite.tasks import find_task
+from xlite.tasks.prepare import DataRequest, Prepared
+from xlite.tune.identity import read_study
+from xlite.tune.options import StudyOptions
+from xlite.tune.setup import Study
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """An existing study with its data and ledger."""
+
+    study: Study
+    prepared: Prepared
+    ledger: Ledger
+
+
+def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
+    """Open the study named by --study and --results.
+
+    Raises:
+        InputError: there is none, or its data is no longer what it was.
+    """
+    from xlite.config import RunConfig
+
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    stored = read_study(folder)
+    if stored is None:
+        raise InputError(f"study {arguments.study}: there is no study.json in {folder}")
+    options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder))
+    task = find_task(options.task)
+    base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
+    prepared = prepare_and_tell(task, DataRequest(**_fields(DataRequest, stored["request"])), console)
+    if prepared.full.split_hash != stored["meaning"]["split"]:
+        raise InputError(
+            f"study {arguments.study}: its split was {stored['meaning']['split']}, the data now gives "
+            f"{prepared.full.split_hash}; bring back the data it began with"
+        )
+    ledger = Ledger.open(arguments.storage or options.storage, options.name, create=False, seed=options.seed)
+    return OpenedStudy(Study(options, task, base), prepared, ledger)
+
+
+def _fields(kind: type[Any], values: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """JSON values as the fields of `kind` want them: paths and tuples back."""
+    out = {**values, **changed}
+    for field in fields(kind):
+        if field.type is Path:
+            out[field.name] = Path(out[field.name])
+        elif field.type == tuple[Path, ...]:
+            out[field.name] = tuple(Path(file) for file in out[field.name])
+    return out

@@ -1,0 +1,84 @@
+"""One configuration, trained without Ray: the same loop, a line an epoch."""
+
+import argparse
+from pathlib import Path
+
+from xlite import cli
+from xlite.commands.options import (
+    ROOT,
+    add_data_options,
+    add_set_option,
+    add_subset_option,
+    open_data,
+    settings,
+    shown,
+)
+from xlite.console import Console
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `train_one.py`."""
+    out = cli.parser("Train one configuration, with or without a teacher, and save its best epoch.")
+    add_data_options(out)
+    add_subset_option(out)
+    out.add_argument("--epochs", type=cli.positive_int, default=15, metavar="N", help="budget")
+    out.add_argument("--threads", type=cli.positive_int, metavar="N", help="CPU threads (default: all)")
+    out.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
+    out.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
+    out.add_argument("--out", type=Path, metavar="DIR", help="where it is saved (default: ray_results/one_<time>)")
+    add_set_option(out)
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare the data, distil if a teacher was given, train, save."""
+    from xlite.device import choose_device, device_kind
+    from xlite.tasks import find_task
+    from xlite.train.events import EventWriter
+    from xlite.train.loop import TrainingFailed, fit
+    from xlite.train.record import save_model
+    from xlite.tune.resources import available_cpus
+    from xlite.tune.setup import base_config, load_study_teacher, teacher_bank
+
+    console = Console()
+    task = find_task(arguments.task)
+    threads = arguments.threads or available_cpus()
+    alpha = {"distill.alpha": 0.5} if arguments.teacher else {}
+    config = base_config(
+        task,
+        device_kind(),
+        max_epochs=arguments.epochs,
+        seed=arguments.seed,
+        threads=threads,
+        settings={**alpha, **settings(arguments)},
+    )
+    prepared = open_data(arguments, task, console, image_size=config.data.image_size, subset=arguments.subset)
+    dataset, device = prepared.search, choose_device(config.train.precision)
+    bank = None
+    if arguments.teacher:
+        files = tuple(file.expanduser().resolve() for file in arguments.teacher)
+        teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
+        console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
+        bank = teacher_bank(
+            teacher.teacher, dataset, config, folder=prepared.request.cache_dir / "banks", console=console
+        )
+    folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    events = EventWriter(folder, {"model.backbone": config.model.backbone}, metric=task.metric)
+    try:
+        for report in fit(config, task, dataset, device=device, bank=bank):
+            events.add(report)
+            if report.best_state is not None:
+                save_model(folder, "student", report, config=config, task=task, dataset=dataset, value=report.value)
+            mark = " *" if report.best_state is not None else ""
+            console.say(
+                f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}{mark}  "
+                f"{sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
+            )
+    except TrainingFailed as failure:
+        console.say(f"Training failed: {failure}")
+        return 1
+    finally:
+        events.close()
+    console.say(f"Best {task.metric} {report.best_value:.4f} at epoch {report.best_epoch}, saved in {shown(folder)}")
+    return 0

@@ -1,0 +1,64 @@
+"""A teacher of one's own: any backbone, trained without distillation on the whole training part."""
+
+import argparse
+from pathlib import Path
+
+from xlite import cli
+from xlite.commands.options import ROOT, add_data_options, add_set_option, open_data, settings, shown
+from xlite.console import Console
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `train_teacher.py`."""
+    out = cli.parser("Train a teacher; give its file to tune_kd.py with --teacher (several are averaged).")
+    add_data_options(out)
+    out.add_argument("--backbone", metavar="NAME", help="any timm model (default: the task's for this device)")
+    out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the task's)")
+    out.add_argument(
+        "--out", type=Path, metavar="DIR", help="where it is saved (default: data/teachers/<backbone>-<time>)"
+    )
+    add_set_option(out)
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
+    from xlite.device import device_kind
+    from xlite.tasks import find_task
+    from xlite.train.loop import EpochReport, TrainingFailed
+    from xlite.train.teacher import train_teacher
+    from xlite.tune.resources import available_cpus
+    from xlite.tune.setup import base_config, teacher_config
+
+    console = Console()
+    task, kind = find_task(arguments.task), device_kind()
+    base = base_config(
+        task,
+        kind,
+        max_epochs=task.defaults[kind].max_epochs,
+        seed=arguments.seed,
+        threads=available_cpus(),
+        settings={},
+    )
+    own = {
+        **({"model.backbone": arguments.backbone} if arguments.backbone else {}),
+        **({"train.epochs": arguments.epochs} if arguments.epochs else {}),
+        **settings(arguments),
+    }
+    config = teacher_config(task, base, kind).override(own, source="--set")
+    prepared = open_data(arguments, task, console, image_size=config.data.image_size)
+    backbone = config.model.backbone
+    folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
+
+    def on_epoch(report: EpochReport) -> None:
+        console.say(f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}")
+
+    try:
+        trained = train_teacher(config, task, prepared.full, folder=folder.expanduser().resolve(), on_epoch=on_epoch)
+    except TrainingFailed as failure:
+        console.say(f"Training failed: {failure}")
+        return 1
+    console.say(
+        f"Teacher {backbone}: {task.metric} {trained.value:.4f} (epoch {trained.epoch}), in {shown(trained.file)}"
+    )
+    return 0

@@ -1,0 +1,165 @@
+"""The main job: data, search, leaderboard, promotion."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlite import cli
+from xlite.commands.options import (
+    ROOT,
+    add_data_options,
+    add_set_option,
+    add_study_options,
+    add_subset_option,
+    add_threshold_option,
+    open_data,
+    settings,
+    shown,
+)
+from xlite.console import Console
+from xlite.errors import InputError
+
+if TYPE_CHECKING:
+    from xlite.ledger import TrialRecord
+    from xlite.tasks.task import Defaults
+    from xlite.tune.options import StudyOptions
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `tune_kd.py`."""
+    out = cli.parser("Search for the best distilled student, rank what was tried, retrain and test the winner.")
+    add_study_options(out, required=False)
+    add_data_options(out)
+    group = out.add_argument_group("search")
+    group.add_argument("--space", type=Path, metavar="FILE", help="search space (default: the task's for this device)")
+    group.add_argument(
+        "--trials", type=cli.positive_int, metavar="N", help="configurations in all (default: the task's)"
+    )
+    group.add_argument(
+        "--max-epochs", type=cli.positive_int, metavar="N", help="budget of a trial (default: the task's)"
+    )
+    add_subset_option(group)  # type: ignore[arg-type]
+    group.add_argument("--time-budget", type=cli.duration, metavar="T", help="e.g. 8h, 30m: start nothing after this")
+    group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
+    group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
+    group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
+    add_set_option(group)  # type: ignore[arg-type]
+    group = out.add_argument_group("teacher and promotion")
+    group.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
+    group.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
+    group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
+    add_threshold_option(group)  # type: ignore[arg-type]
+    group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
+    group = out.add_argument_group("machine")
+    group.add_argument("--gpus-per-trial", type=cli.share, default="auto", metavar="auto|F", help="share of a GPU")
+    group.add_argument("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="threads of a trial")
+    group.add_argument(
+        "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at once (default: what fits)"
+    )
+    group.add_argument("--address", metavar="ADDR", help="join this Ray cluster")
+    out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Everything from raw images to `promoted/`; 130 when it was cut off."""
+    from xlite.commands.promote import promote_and_tell
+    from xlite.device import device_kind
+    from xlite.leaderboard import leaderboard_of, render
+    from xlite.tasks import find_task
+    from xlite.tune.setup import Study, base_config
+    from xlite.tune.study import describe_plan, plan_study, run_study
+
+    console = Console()
+    name = arguments.study or cli.default_study_name()
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
+    task = find_task(arguments.task)
+    options = resolve(arguments, name, folder, task.defaults[device_kind()])
+    base = base_config(
+        task,
+        device_kind(),
+        max_epochs=options.max_epochs,
+        seed=options.seed,
+        threads=options.cpus_per_trial,
+        settings=options.settings,
+    )
+    study = Study(options, task, base)
+    console.say(f"Study {name} in {shown(folder)}")
+    prepared = open_data(arguments, task, console, image_size=base.data.image_size, subset=arguments.subset)
+    plan = plan_study(study, prepared.search, console)
+    for line in describe_plan(plan):
+        console.say(line)
+    if arguments.dry_run:
+        console.say("Dry run: nothing was trained")
+        return 0
+    console.say(f"Watch it: tensorboard --logdir {shown(folder.parent)}")
+    result = run_study(plan, prepared, console)
+    console.rich.print(render(leaderboard_of(result.ledger), top=5))
+    if result.num_interrupted:
+        console.say(
+            f"Stopped; {result.num_interrupted} trials were cut off. The same command with --study {name} continues"
+        )
+        return 130
+    if result.winner is None:
+        raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
+    note = better_without_teacher(result.ledger.rows(), result.teacher.value, task.metric)
+    if note:
+        console.say(note)
+    if not arguments.no_promote:
+        promote_and_tell(
+            study,
+            prepared,
+            result.teacher.teacher,
+            result.ledger,
+            result.winner,
+            epochs=options.promote_epochs,
+            threshold_method=arguments.thresholds,
+            console=console,
+        )
+    console.say(
+        f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + ("" if arguments.no_promote else ", promoted/")
+    )
+    return 0
+
+
+def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
+    """The study asked for, with the task's defaults for this device where nothing was said."""
+    from xlite.ledger import sqlite_url
+    from xlite.tune.options import StudyOptions
+
+    return StudyOptions(
+        name=name,
+        folder=folder,
+        storage=arguments.storage or sqlite_url(folder / "study.db"),
+        task=arguments.task,
+        space=(arguments.space or ROOT / "search_spaces" / defaults.space).expanduser().resolve(),
+        num_trials=arguments.trials or defaults.num_trials,
+        max_epochs=arguments.max_epochs or defaults.max_epochs,
+        promote_epochs=arguments.promote_epochs or defaults.promote_epochs,
+        seed=arguments.seed,
+        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        settings=settings(arguments),
+        teacher_files=tuple(file.expanduser().resolve() for file in arguments.teacher),
+        allow_other_split=arguments.allow_other_split,
+        max_params=arguments.max_params,
+        max_mb=arguments.max_mb,
+        max_latency_ms=arguments.max_latency_ms,
+        gpus_per_trial=None if arguments.gpus_per_trial == "auto" else arguments.gpus_per_trial,
+        cpus_per_trial=arguments.cpus_per_trial,
+        max_concurrent=arguments.max_concurrent,
+        time_budget_s=arguments.time_budget,
+        address=arguments.address,
+    )
+
+
+def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, metric: str) -> str | None:
+    """A line when a student that never heard the teacher is better than it; None otherwise or where it is not known."""
+    alone = [row for row in rows if row.state == "complete" and row.overrides.get("distill.alpha", 0) == 0]
+    best = max(alone, key=lambda row: row.value or 0.0, default=None)
+    if best is None or best.value is None or not best.value > teacher_value:
+        return None
+    return (
+        f"Trial {best.number}, a student without distillation, beats the teacher ({metric} {best.value:.4f} against "
+        f"{teacher_value:.4f}): train a better one with runners/train_teacher.py and give it with --teacher"
+    )

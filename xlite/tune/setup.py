@@ -1,0 +1,132 @@
+"""What a study and its promotion share: the base configuration, the teacher, the teacher bank."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlite.config import RunConfig
+from xlite.console import Console
+from xlite.data.batches import ViewReader
+from xlite.data.dataset import Dataset
+from xlite.device import Device, choose_device
+from xlite.distill.bank import Bank, open_or_build
+from xlite.distill.teacher import Teacher, load_teacher
+from xlite.tasks.task import Task
+from xlite.train.loop import EpochReport
+from xlite.train.teacher import default_teacher
+from xlite.tune.options import StudyOptions
+from xlite.tune.resources import available_cpus
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was asked, of which task, on which base configuration."""
+
+    options: StudyOptions
+    task: Task
+    base: RunConfig
+
+
+@dataclass(frozen=True)
+class StudyTeacher:
+    """The study's teacher; `value` is its validation metric, NaN when its file does not say."""
+
+    teacher: Teacher
+    value: float
+    names: str
+
+    @property
+    def shown_value(self) -> str:
+        """Four digits, or "unknown"."""
+        return "unknown" if math.isnan(self.value) else f"{self.value:.4f}"
+
+
+def base_config(
+    task: Task, device_kind: str, *, max_epochs: int, seed: int, threads: int, settings: Mapping[str, Any]
+) -> RunConfig:
+    """The task's defaults, the study's own values and `--set`, in this order.
+
+    Raises:
+        InputError: a setting is unknown or out of range.
+    """
+    config = RunConfig().override(task.defaults[device_kind].config, source=f"task {task.name}")
+    own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
+    return config.override({**own, **settings}, source="--set")
+
+
+def teacher_config(task: Task, base: RunConfig, device_kind: str) -> RunConfig:
+    """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
+    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), **task.defaults[device_kind].teacher}
+    return base.override(own, source=f"default teacher of {task.name}")
+
+
+def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTeacher:
+    """The files given, or the task's default teacher, trained unless it is there already.
+
+    Args:
+        dataset: with the full training part, of which a search may use a subset.
+    """
+    options, device = study.options, choose_device(study.base.train.precision)
+    files = options.teacher_files
+    if not files:
+        config = teacher_config(study.task, study.base, device.torch.type)
+        with console.progress(f"Training the teacher {config.model.backbone}", "epochs") as progress:
+
+            def on_epoch(report: EpochReport) -> None:
+                progress(report.epoch, config.train.epochs)
+
+            place = options.cache_dir / "teachers"
+            files = (default_teacher(config, study.task, dataset, folder=place, on_epoch=on_epoch).file,)
+    loaded = load_study_teacher(files, study.task, dataset, device, allow_other_split=options.allow_other_split)
+    console.say(f"Teacher {loaded.names}: validation {study.task.metric} {loaded.shown_value}")
+    return loaded
+
+
+def load_study_teacher(
+    files: Sequence[Path], task: Task, dataset: Dataset, device: Device, *, allow_other_split: bool
+) -> StudyTeacher:
+    """Load teacher files for this data; the value of a single one is what its file says.
+
+    Raises:
+        InputError: see `load_teacher`.
+    """
+    teacher = load_teacher(
+        files,
+        labels=dataset.labels,
+        in_channels=dataset.in_channels,
+        split_hash=dataset.split_hash,
+        device=device,
+        allow_other_split=allow_other_split,
+    )
+    value = float(teacher.descriptions[0].get("value", math.nan)) if len(files) == 1 else math.nan
+    names = " + ".join(description["model"]["backbone"] for description in teacher.descriptions)
+    return StudyTeacher(teacher, value, names)
+
+
+def num_views(max_epochs: int) -> int:
+    """Views in a study's bank: so many that a search trial sees none more than twice."""
+    return math.ceil(max_epochs / 2)
+
+
+def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Console) -> Bank:
+    """The bank of a study; search and promotion use the same views."""
+    return teacher_bank(teacher, dataset, study.base, folder=study.options.cache_dir / "banks", console=console)
+
+
+def teacher_bank(teacher: Teacher, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console) -> Bank:
+    """The teacher's logits for every view of the training part; as many views as `config`'s epochs need."""
+    train_rows = dataset.rows[dataset.part("train")]
+    reader = ViewReader(dataset.open_pixels(), train_rows, config.data.augmentation, config.train.seed)
+    with console.progress("Asking the teacher about every view", "views of images") as progress:
+        return open_or_build(
+            teacher,
+            reader,
+            data_key=dataset.train_hash(),
+            num_views=num_views(config.train.epochs),
+            num_labels=len(dataset.labels),
+            folder=folder,
+            device=choose_device(config.train.precision),
+            progress=progress,
+        )
