@@ -117,7 +117,7 @@ def test_combine_is_alpha_tau_squared_soft_plus_the_rest_hard_plus_focal() -> No
         "hard": 5.0,
         "bce": 6.0,
         "soft": 2.0,
-        "focal": 3.0,
+        "kd_focal": 3.0,
     }
 
 

@@ -50,7 +50,7 @@ def combine(
         hard: "hard", the total of the supervised loss, and its named parts.
         soft: a KD loss as returned here, kept as "soft"; may be None when alpha is 0: no teacher is needed.
         config: alpha, temperature, focal_weight.
-        focal: an extra focal term, kept as "focal"; may be None when focal_weight is 0.
+        focal: an extra focal term, kept as "kd_focal"; may be None when focal_weight is 0.
     """
     assert soft is not None or config.alpha == 0, f"alpha={config.alpha} needs a teacher's soft loss"
     assert focal is not None or config.focal_weight == 0, f"focal_weight={config.focal_weight} needs a focal loss"
@@ -61,7 +61,7 @@ def combine(
         if config.alpha > 0:
             terms.append(config.alpha * config.temperature**2 * soft)
     if focal is not None:
-        parts["focal"] = focal
+        parts["kd_focal"] = focal
         if config.focal_weight > 0:
             terms.append(config.focal_weight * focal)
     return {"loss": torch.stack(terms).sum(), **parts}
