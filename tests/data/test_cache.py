@@ -1,4 +1,4 @@
-"""The pixel cache: the right rows under the right key, trusted only when whole, removed only when ours and unused."""
+"""The pixel cache: the right rows under the right key, trusted only when whole."""
 
 import os
 import pickle
@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.cache import PixelCache, list_caches, open_cache, open_or_build, remove_unused
+from xlite.data.cache import PixelCache, list_caches, open_cache, open_or_build
 from xlite.data.cache_build import Decode
 from xlite.data.decode import Preprocess, decode
-from xlite.data.folder_lock import locked
 from xlite.errors import InputError
 
 SIZE = Preprocess(image_size=16)
@@ -231,42 +230,3 @@ def test_a_cache_dir_that_cannot_be_made_is_named(files: list[Path], build: Buil
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"file/[0-9a-f]{32}: the pixel cache cannot be written \(Not a directory\)"):
         build(files, cache_dir=tmp_path / "file")
-
-
-def test_caches_are_listed_with_size_and_completeness(files: list[Path], build: Build, tmp_path: Path) -> None:
-    assert list_caches(tmp_path / "cache") == []
-    whole, broken = build(files), build(files[1:])
-    (broken.path / "cache.json").unlink()
-    os.utime(whole.path / "cache.json", (4e9, 4e9))
-    listed = {info.path: info for info in list_caches(tmp_path / "cache")}
-    assert {path: info.complete for path, info in listed.items()} == {whole.path: True, broken.path: False}
-    assert listed[whole.path].last_used_s == 4e9
-    assert 12 * 256 <= listed[whole.path].num_bytes <= 12 * 256 + 5 * 4096
-
-
-def test_only_unused_unlocked_caches_of_ours_are_removed(files: list[Path], build: Build, tmp_path: Path) -> None:
-    kept, unused, busy, mixed = (build(files[start:]) for start in range(4))
-    (mixed.path / "thesis.tex").write_text("not ours")
-    outside = tmp_path / ("a" * 32)
-    shutil.copytree(unused.path, outside)
-    linked = tmp_path / "cache" / ("b" * 32)
-    linked.symlink_to(outside)
-    links_inside = tmp_path / "cache" / ("c" * 32)
-    links_inside.mkdir()
-    (links_inside / "pixels.npy").symlink_to(outside / "pixels.npy")
-    other = tmp_path / "cache" / "photos"
-    other.mkdir()
-    with locked(busy.path, waiting=None):
-        removed = remove_unused(tmp_path / "cache", keep={kept.key})
-    assert [path for path, _ in removed] == [unused.path] and removed[0][1] >= 11 * 256
-    assert not unused.path.exists()
-    for path in (kept, busy, mixed):
-        assert (path.path / "pixels.npy").exists()
-    assert (outside / "pixels.npy").exists() and linked.is_symlink() and links_inside.exists() and other.exists()
-
-
-def test_a_removed_cache_is_built_again(files: list[Path], build: Build, calls: list[str], tmp_path: Path) -> None:
-    build(files)
-    remove_unused(tmp_path / "cache", keep=set())
-    assert list((tmp_path / "cache").iterdir()) == []
-    assert build(files).ok.all() and len(calls) == 24

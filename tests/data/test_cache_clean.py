@@ -1,0 +1,68 @@
+"""Listing and cleaning pixel caches: removed only when ours, unused and unlocked."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xlite.data.cache import PixelCache, list_caches, open_or_build, remove_unused
+from xlite.data.decode import Preprocess
+from xlite.data.folder_lock import locked
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "images").mkdir()
+    files = [tmp_path / "images" / f"{number:05}.png" for number in range(12)]
+    for file in files:
+        file.write_text("any")
+    return files
+
+
+def build(root: Path, files: list[Path]) -> PixelCache:
+    def grey(path: Path, preprocess: Preprocess) -> np.ndarray:
+        return np.full((16, 16), 128, np.uint8)
+
+    ids = np.array([file.name for file in files])
+    return open_or_build(files, ids, cache_dir=root / "cache", preprocess=Preprocess(16), decode=grey)
+
+
+def test_caches_are_listed_with_size_and_completeness(files: list[Path], tmp_path: Path) -> None:
+    assert list_caches(tmp_path / "cache") == []
+    whole, broken = build(tmp_path, files), build(tmp_path, files[1:])
+    (broken.path / "cache.json").unlink()
+    os.utime(whole.path / "cache.json", (4e9, 4e9))
+    listed = {info.path: info for info in list_caches(tmp_path / "cache")}
+    assert {path: info.complete for path, info in listed.items()} == {whole.path: True, broken.path: False}
+    assert listed[whole.path].last_used_s == 4e9
+    assert 12 * 256 <= listed[whole.path].num_bytes <= 12 * 256 + 5 * 4096
+
+
+def test_only_unused_unlocked_caches_of_ours_are_removed(files: list[Path], tmp_path: Path) -> None:
+    kept, unused, busy, mixed = (build(tmp_path, files[start:]) for start in range(4))
+    (mixed.path / "thesis.tex").write_text("not ours")
+    outside = tmp_path / ("a" * 32)
+    shutil.copytree(unused.path, outside)
+    linked = tmp_path / "cache" / ("b" * 32)
+    linked.symlink_to(outside)
+    links_inside = tmp_path / "cache" / ("c" * 32)
+    links_inside.mkdir()
+    (links_inside / "pixels.npy").symlink_to(outside / "pixels.npy")
+    other = tmp_path / "cache" / "photos"
+    other.mkdir()
+    with locked(busy.path, waiting=None):
+        removed = remove_unused(tmp_path / "cache", keep={kept.key})
+    assert [path for path, _ in removed] == [unused.path] and removed[0][1] >= 11 * 256
+    assert not unused.path.exists()
+    for path in (kept, busy, mixed):
+        assert (path.path / "pixels.npy").exists()
+    assert (outside / "pixels.npy").exists() and linked.is_symlink() and links_inside.exists() and other.exists()
+
+
+def test_a_removed_cache_is_built_again(files: list[Path], tmp_path: Path) -> None:
+    build(tmp_path, files)
+    remove_unused(tmp_path / "cache", keep=set())
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert build(tmp_path, files).pixels.shape == (12, 16, 16)
