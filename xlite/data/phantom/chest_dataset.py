@@ -1,0 +1,135 @@
+"""Writes a chest X-ray data set of phantoms in NIH ChestX-ray14's own layout, for whoever has no data at hand."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from xlite.data.phantom.chest import draw_chest
+from xlite.data.phantom.chest_records import Picture, draw_records
+from xlite.errors import InputError
+from xlite.files import read_json, write_json, write_text
+
+VERSION = 1  # raise it when any picture or label changes
+_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+
+def phantom_folder(root: Path, *, num_images: int = 1200, image_px: int = 256, seed: int = 0) -> Path:
+    """Where the set with these parameters belongs under `root`, e.g. `chest-1200x256-s0-v1`."""
+    return root / f"chest-{num_images}x{image_px}-s{seed}-v{VERSION}"
+
+
+def write_phantom(
+    folder: Path,
+    *,
+    num_images: int = 1200,
+    image_px: int = 256,
+    seed: int = 0,
+    num_threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the data set into `folder`; one with the same parameters that is there already is left untouched.
+
+    The folder appears in one step when all of it is written. The bytes depend on `num_images`, `image_px` and
+    `seed` alone.
+
+    Args:
+        folder: see `phantom_folder`; its parents are made.
+        num_images: at least 10, so that both official lists have patients.
+        image_px: side of the pictures, at least 64 and a multiple of 4.
+        seed: not negative.
+        num_threads: default: one for each core.
+        progress: called with (pictures done, num_images).
+
+    Raises:
+        InputError: a parameter out of range, or `folder` holds something else.
+    """
+    if num_images < 10:
+        raise InputError(f"phantom: num_images is {num_images}; ask for 10 or more")
+    if image_px < 64 or image_px % 4:
+        raise InputError(f"phantom: image_px is {image_px}; use 64 or more, a multiple of 4")
+    if seed < 0:
+        raise InputError(f"phantom: seed is {seed}; use 0 or more")
+    wanted = {"version": VERSION, "num_images": num_images, "image_px": image_px, "seed": seed}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _sole_writer(folder):
+        if _is_written(folder, wanted):
+            return
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            _write(temporary, draw_records(num_images, seed), wanted, num_threads, progress)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_written(folder: Path, wanted: dict[str, int]) -> bool:
+    if not folder.exists():
+        return False
+    if not (folder / "phantom.json").is_file() or read_json(folder / "phantom.json") != wanted:
+        raise InputError(f"{folder}: holds something other than this phantom; choose another folder or remove it")
+    return True
+
+
+@contextmanager
+def _sole_writer(folder: Path) -> Iterator[None]:
+    """One process at a time, the next waits; what a killed one left behind is removed."""
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
+            shutil.rmtree(leftover)
+        yield
+
+
+def _write(
+    folder: Path,
+    pictures: list[Picture],
+    parameters: dict[str, int],
+    num_threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    images = folder / "images_001" / "images"
+    images.mkdir(parents=True)
+
+    def write_picture(picture: Picture) -> None:
+        _write_png(images / picture.name, picture, parameters["image_px"], parameters["seed"])
+
+    pool = ThreadPoolExecutor(num_threads or os.cpu_count() or 1)
+    try:
+        for done, _ in enumerate(pool.map(write_picture, pictures), start=1):
+            if progress is not None:
+                progress(done, len(pictures))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    table = "".join(line + "\r\n" for line in [_HEADER, *(picture.row() for picture in pictures)])
+    (folder / "Data_Entry_2017_v2020.csv").write_bytes(table.encode())
+    for name, of_test in (("train_val_list.txt", False), ("test_list.txt", True)):
+        chosen = [picture.name for picture in pictures if (picture.patient % 5 == 2) == of_test]
+        write_text(folder / name, "\n".join(chosen))  # no newline at the end, as in NIH's lists
+    write_json(folder / "phantom.json", parameters)
+
+
+def _write_png(path: Path, picture: Picture, image_px: int, seed: int) -> None:
+    pixels = draw_chest(
+        picture.severities,
+        seed=seed,
+        patient=picture.patient,
+        follow_up=picture.follow_up,
+        female=picture.female,
+        portable=picture.portable,
+        image_px=image_px,
+    )
+    if picture.rgba:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
+    encoded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert encoded, path
+    path.write_bytes(data.tobytes())
