@@ -283,6 +283,7 @@ def test_other_seeds_kinds_and_tables_have_files_of_their_own(tmp_path: Path) ->
         ("content_hash=", "content_hash=0"),
         ("seed=5", "seed=6"),
         ("id,part\n", ""),
+        ("id,part\n", "id,part\nextra.png,test\n"),
         ("0199.png,", "0198.png,"),
     ],
 )

@@ -125,8 +125,9 @@ class _Repair:
         held = np.zeros((len(self.columns), len(self.share)), dtype=np.int64)
         np.add.at(held, (pattern, part), 1)
         to_another = ~np.eye(len(self.share), dtype=bool)
-        while self._move(held, pattern, part, to_another, below=-_TOLERANCE):
-            pass
+        for _ in part:  # more moves than groups would be rounding errors going in circles
+            if not self._move(held, pattern, part, to_another, below=-_TOLERANCE):
+                break
         while sizes is not None and (excess := held.sum(axis=0) - sizes).any():
             self._move(held, pattern, part, np.outer(excess > 0, excess < 0), below=np.inf)
         count, groups_with = held.T @ self.columns, held.T @ self.present
@@ -158,6 +159,5 @@ class _Repair:
             enter -= _ABSENCE * (self.present @ absent.T)
         leave[held == 0] = np.inf
         leave[:, held.sum(axis=0) == 1] = np.inf  # no part is emptied
-        return (leave[:, :, None] + enter[:, None, :]).round(
-            9
-        )  # the order of sums, which differs between machines, must not decide between equals
+        change = leave[:, :, None] + enter[:, None, :]
+        return change.round(9)  # the order of sums, which differs between machines, must not decide between equals

@@ -76,7 +76,7 @@ def read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
         )
     except pd.errors.ParserError as error:
         raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())}); mend that row") from None
-    frame = frame[at].set_axis(list(names), axis=1).fillna("")
+    frame = frame[at].set_axis(list(names), axis=1)
     frame.index += 1
     frame = frame.iloc[1:].apply(lambda column: column.str.strip())
     return frame[(frame != "").any(axis=1)]
