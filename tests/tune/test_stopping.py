@@ -1,0 +1,68 @@
+"""ASHA on scripted curves: exact decisions, and the same ones after its rungs came back from the ledger."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xlite.ledger import TrialRecord
+from xlite.tune.search import remember_stops
+from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha, replay, rungs
+
+
+def play(scheduler, name, curve):
+    """Epochs the trial lives, told best-so-far."""
+    trial = SimpleNamespace(trial_id=name)
+    scheduler.on_trial_add(None, trial)
+    for epoch, value in enumerate(np.maximum.accumulate(curve), start=1):
+        if scheduler.on_trial_result(None, trial, {EPOCH_KEY: epoch, VALUE_KEY: value}) == "STOP":
+            return epoch
+    return len(curve)
+
+
+def flat(value, epochs=9):
+    return [value] * epochs
+
+
+def test_rungs_start_after_the_warm_up_and_grow_by_three():
+    assert rungs(15, first_rung(15, 0)) == [3, 9]
+    assert first_rung(15, 5) == 6
+    assert first_rung(1, 0) == 1 and rungs(1, 1) == []
+
+
+def test_outside_the_best_third_at_a_rung_is_stopped_there():
+    stopped: set[str] = set()
+    asha = remember_stops(make_asha(9, 2), stopped)
+    lives = [play(asha, f"t{i}", flat(v)) for i, v in enumerate([0.6, 0.7, 0.5, 0.65, 0.8])]
+    assert lives == [9, 9, 2, 2, 9]
+    assert {"t2", "t3"} <= stopped
+
+
+def test_a_trial_is_judged_by_its_best_epoch_not_its_last():
+    asha = make_asha(9, 2)
+    play(asha, "first", flat(0.6))
+    assert play(asha, "falls", [0.7, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 9
+
+
+def test_replayed_rungs_decide_as_the_uninterrupted_ones():
+    values = np.random.default_rng(0).random(40)
+    whole = make_asha(9, 1)
+    lives = [play(whole, f"t{i}", flat(v)) for i, v in enumerate(values)]
+    records = [
+        TrialRecord(number=i, phase="search", state="complete", value=v, curve={e: v for e in range(1, lives[i] + 1)})
+        for i, v in enumerate(values[:25])
+    ]
+    continued = make_asha(9, 1)
+    replay(continued, records)
+    assert [play(continued, f"t{i}", flat(v)) for i, v in enumerate(values[25:], start=25)] == lives[25:]
+
+
+def test_replay_leaves_the_global_random_state_alone():
+    before = np.random.get_state()[1].copy()
+    replay(make_asha(9, 1), [TrialRecord(number=0, phase="search", state="complete", value=0.5, curve={1: 0.5})])
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2, 5, 15, 50])
+def test_the_first_rung_is_within_the_budget(max_epochs):
+    assert 1 <= first_rung(max_epochs, 3) <= max_epochs
