@@ -1,0 +1,106 @@
+"""A model on disk: `<stem>.safetensors` and `<stem>.json`, tied by a hash. Checkpoint, teacher, promoted student."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from xlite.config import ModelConfig, RunConfig
+from xlite.errors import InputError
+from xlite.files import read_json, replacing, write_json
+from xlite.models.student import Student, build_student
+
+FORMAT = 1
+_REQUIRED: dict[str, type] = {"labels": list, "model": dict, "in_channels": int}
+
+
+def state_copy(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state on the CPU, as copies that later training does not change."""
+    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in module.state_dict().items()}
+
+
+def describe_model(student: Student, labels: list[str]) -> dict[str, Any]:
+    """The part of a description that `load_student` rebuilds from."""
+    return {"labels": labels, "model": student.config.model_dump(), "in_channels": student.in_channels}
+
+
+def save_artifact(folder: Path, stem: str, model_state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write weights, then description, each atomically; what a crash leaves between them is refused at load.
+
+    Args:
+        description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump) and `in_channels`;
+            `format` and `weights_sha256` are added.
+    """
+    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
+    assert not wrong, f"description lacks {wrong}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Serialised here and written by Python, so that a full disk is an OSError with the file's name.
+    weights = safetensors.torch.save({key: value.detach().cpu().contiguous() for key, value in model_state.items()})
+    with replacing(folder / f"{stem}.safetensors") as temporary:
+        temporary.write_bytes(weights)
+    digest = hashlib.sha256(weights).hexdigest()
+    write_json(folder / f"{stem}.json", {"format": FORMAT, **description, "weights_sha256": digest})
+
+
+def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read weights (on the CPU) and description; `path` is either file.
+
+    Raises:
+        InputError: a file is missing, cut short or not what it should be, or the two do not belong together.
+    """
+    if path.suffix not in {".safetensors", ".json"}:
+        raise InputError(f"{path}: not a model; give its .safetensors or .json file")
+    description = _read_description(path.with_suffix(".json"))
+    weights_path = path.with_suffix(".safetensors")
+    try:
+        weights = weights_path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{weights_path}: no such file, though {path.stem}.json is there; restore it") from None
+    if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+        raise InputError(
+            f"{weights_path}: damaged, or not the weights that {path.stem}.json describes; restore both or save again"
+        )
+    try:
+        return safetensors.torch.load(weights), description
+    except SafetensorError as error:
+        raise InputError(f"{weights_path}: not a safetensors file ({error})") from None
+
+
+def load_student(path: Path) -> tuple[Student, dict[str, Any]]:
+    """Rebuild a saved student exactly, in evaluation mode on the CPU; nothing is downloaded.
+
+    Raises:
+        InputError: as `load_artifact`, or the description does not fit the weights.
+    """
+    state, description = load_artifact(path)
+    config = _model_config(description, path)
+    start = config.model_copy(update={"pretrained": False, "weights": None})
+    num_labels = len(description["labels"])
+    student = build_student(start, num_labels=num_labels, in_channels=description["in_channels"], seed=0)
+    try:
+        student.load_state_dict(state)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: the weights do not fit the model it describes ({problem})") from None
+    student.config = config
+    return student.eval(), description
+
+
+def _model_config(description: Mapping[str, Any], path: Path) -> ModelConfig:
+    return RunConfig.parse({"model": description["model"]}, source=str(path)).model
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    description = read_json(path)
+    if not isinstance(description, dict) or "format" not in description:
+        raise InputError(f"{path}: not a model description (it has no `format`)")
+    if description["format"] != FORMAT:
+        raise InputError(f"{path}: format {description['format']!r}, but this version reads format {FORMAT}")
+    for key, kind in {**_REQUIRED, "weights_sha256": str}.items():
+        if not isinstance(description.get(key), kind):
+            raise InputError(f"{path}: `{key}` is missing or not a {kind.__name__}; save the model again")
+    return description

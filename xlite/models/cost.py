@@ -1,0 +1,120 @@
+"""What a student costs: parameters, size on disk, time per image."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from xlite.config import ModelConfig
+from xlite.models.student import Student
+
+_NUM_WARMUP_RUNS = 5
+_SAFETENSORS_DTYPE = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """num_params: trainable parameters; size_mb: bytes of the .safetensors file / 1e6; latency_ms: None = not timed."""
+
+    num_params: int
+    size_mb: float
+    latency_ms: float | None = None
+
+
+def count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
+    """Parameters and size of the student `config` describes, without allocating its weights or fetching any.
+
+    Remembered for each architecture: a search asks again with every proposal.
+
+    Raises:
+        InputError: unknown or unsuitable backbone.
+    """
+    unrelated = {"dropout": 0.0, "pretrained": False, "weights": None}
+    return _count_cost(config.model_copy(update=unrelated), num_labels, in_channels)
+
+
+@cache
+def _count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
+    with torch.device("meta"), _NoInitialisation():
+        generator = torch.Generator(device="cpu")
+        student = Student(config, num_labels=num_labels, in_channels=in_channels, generator=generator)
+    num_params = sum(parameter.numel() for parameter in student.parameters())
+    return Cost(num_params, _safetensors_bytes(student.state_dict()) / 1e6)
+
+
+def measure_latency(
+    model: nn.Module, image_size: int, *, device: torch.device | str, threads: int, num_runs: int = 30
+) -> float:
+    """Median ms of one forward pass of one uint8 image (batch 1) in evaluation mode.
+
+    The model is left on `device`, in the mode it came in; the thread count is put back.
+
+    Args:
+        image_size: px, square.
+        threads: CPU threads to time with.
+    """
+    device = torch.device(device)
+    was_training = model.training
+    model.to(device).eval()
+    images = torch.zeros(1, int(getattr(model, "in_channels", 1)), image_size, image_size, dtype=torch.uint8)
+    images = images.to(device)
+    times_ms = []
+    try:
+        with _threads(threads), torch.inference_mode():
+            for _ in range(_NUM_WARMUP_RUNS + num_runs):
+                start_s = time.perf_counter()
+                model(images)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times_ms.append(1e3 * (time.perf_counter() - start_s))
+    finally:
+        model.train(was_training)
+    return statistics.median(times_ms[_NUM_WARMUP_RUNS:])
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Skips in-place arithmetic on tensors without storage: shapes are all that counts, and it is half the time."""
+
+    _SKIPPED = frozenset(
+        f"{name}_"
+        for name in (
+            *("normal", "uniform", "trunc_normal", "erfinv", "mul", "div", "add", "sub", "clamp", "fill", "zero"),
+            *("copy", "constant", "ones", "zeros", "eye", "orthogonal"),
+            *("kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"),
+        )
+    )
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self._SKIPPED and args and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _safetensors_bytes(state: dict[str, Tensor]) -> int:
+    """Size of the file: header length (8 bytes), JSON header padded to 8, the tensors."""
+    header, offset = {}, 0
+    for key, tensor in state.items():
+        end = offset + tensor.numel() * tensor.element_size()
+        dtype = _SAFETENSORS_DTYPE.get(tensor.dtype, "F32")
+        header[key] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    num_header_bytes = len(json.dumps(header, separators=(",", ":")))
+    return 8 + -(-num_header_bytes // 8) * 8 + offset
