@@ -51,7 +51,7 @@ def pretrained_file(backbone: str) -> Path:
     config = timm.get_pretrained_cfg(backbone)
     repository = config.hf_hub_id if config is not None else None
     if not repository:
-        raise _unavailable(backbone, "timm publishes none for this model")
+        raise _unavailable(backbone, "timm names no Hugging Face repository for this model")
     names = (config.hf_hub_filename,) if config.hf_hub_filename else _FILE_NAMES
     for name in names:
         cached = huggingface_hub.try_to_load_from_cache(repository, name)
