@@ -24,12 +24,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
+    folder = None if arguments.storage else cli.existing_study_folder(arguments.results, arguments.study)
+    from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
 
     from xlite.leaderboard import leaderboard_of, render, write_leaderboard
     from xlite.ledger import Ledger, study_storage
 
-    url = arguments.storage or study_storage(cli.existing_study_folder(arguments.results, arguments.study))
+    url = study_storage(folder) if folder else arguments.storage
     with Ledger.open(url, arguments.study, create=False) as ledger:
         frame = leaderboard_of(ledger)
     Console(width=None if sys.stdout.isatty() else 140).print(render(frame, arguments.top))

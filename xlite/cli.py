@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -194,9 +195,9 @@ def _failed(message: str) -> int:
 
 def _stdout_is_closed() -> bool:
     """Whether it was our own output that nobody reads; if so, what is left of it is dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return closed

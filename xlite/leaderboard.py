@@ -10,6 +10,7 @@ A trial's `record` may hold (each key may be missing): "config" (flat dotted con
 split) and "promoted_from" (the number of the trial whose configuration it is).
 """
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,9 +79,7 @@ def leaderboard_frame(
         if row_cells["status"] in ("completed", "pruned"):
             row_cells["rank"] = rank
     labels = dict.fromkeys(name for row_cells in cells for name in row_cells if name not in _COLUMNS)
-    frame = pd.DataFrame(cells, columns=[*_COLUMNS, *labels])
-    frame = frame.astype({name: _dtype(name) for name in frame.columns})
-    return frame.fillna({name: "" for name in frame.columns if name in _TEXT})
+    return pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in (*_COLUMNS, *labels)})
 
 
 def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
@@ -88,10 +87,11 @@ def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
 
     Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
-    columns = {str(name): column for name, column in frame.items()}
-    text = pd.DataFrame({name: [_printed(name, cell) for cell in column] for name, column in columns.items()})
-    with replacing(path) as temporary:
-        text.to_csv(temporary, index=False, lineterminator="\n")
+    columns = [[_printed(str(name), cell) for cell in column] for name, column in frame.items()]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(frame.columns)
+        writer.writerows(zip(*columns, strict=True))
 
 
 def render(frame: pd.DataFrame, top: int | None = None) -> Table:
@@ -184,10 +184,12 @@ def _label_column(label: str) -> str:
     return name + "_" if name in _COLUMNS else name  # a label called "macro"
 
 
-def _dtype(name: str) -> str:
-    if name in _TEXT or name in _MIXED:
-        return "object"
-    return "Int64" if name in _WHOLE else "Float64"
+def _column(name: str, cells: list[Any]) -> pd.Series:
+    if name in _TEXT:
+        return pd.Series(["" if cell is None else cell for cell in cells], dtype=object)
+    if name in _MIXED:
+        return pd.Series(cells, dtype=object)
+    return pd.Series(cells, dtype="Int64" if name in _WHOLE else "Float64")
 
 
 def _printed(name: str, cell: Any) -> str:

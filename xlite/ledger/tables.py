@@ -7,6 +7,7 @@ itself reads it all back, and the tests hold that it reads what was written.
 
 import json
 import math
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,21 +27,26 @@ from xlite.errors import InputError
 _TRIALS = models.TrialModel.__table__
 _PARAMS = models.TrialParamModel.__table__
 _USER_ATTRS = models.TrialUserAttributeModel.__table__
-_SYSTEM_ATTRS = models.TrialSystemAttributeModel.__table__
 _VALUES = models.TrialValueModel.__table__
 _CURVE = models.TrialIntermediateValueModel.__table__
 _BUSY_TIMEOUT_S = 60
 
 
-def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file, its path made absolute.
+class _Connection(sqlite3.Connection):
+    """Journals ahead (readers never wait), and leaves the moment of writing to the system.
 
-    Raises:
-        InputError: the path holds a '?', which a URL takes for the start of its options.
+    A crash of the operating system may lose the last transactions; it never damages the file.
     """
-    if "?" in str(path.resolve()):
-        raise InputError(f"{path.resolve()}: a database's path cannot hold a '?'; choose another results folder")
-    return f"sqlite:///{path.resolve()}"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of an SQLite file, its path made absolute."""
+    return sa.URL.create("sqlite", database=str(path.resolve())).render_as_string()
 
 
 def shown_url(url: str) -> str:
@@ -69,8 +75,7 @@ def explained(url: str) -> Iterator[None]:
 def open_storage(url: str, *, create: bool) -> optuna.storages.RDBStorage | None:
     """The database at `url`, or None if it holds no studies and `create` is false.
 
-    SQLite: WAL journal, synchronous=NORMAL (no fsync for each transaction; an operating system crash may lose the last
-    ones, never damage the file), 60 s of patience with another writer.
+    SQLite: connections are `_Connection`s with 60 s of patience for another writer.
 
     Raises:
         InputError: a URL that cannot be read, no driver for it, or a database that cannot be opened.
@@ -80,21 +85,18 @@ def open_storage(url: str, *, create: bool) -> optuna.storages.RDBStorage | None
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and not create and parsed.database and not Path(parsed.database).exists():
             return None
-        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if sqlite else {}
+        connect = {"timeout": _BUSY_TIMEOUT_S, "factory": _Connection} if sqlite else {}
+        options = {"connect_args": connect}
         with explained(url):
             if not create and not _has_studies(url, options):
                 return None
             template = url.replace("{", "{{").replace("}", "}}")  # RDBStorage formats its URL
-            storage = optuna.storages.RDBStorage(template, options, skip_table_creation=not create)
-            if sqlite:
-                sa.event.listen(storage.engine, "connect", _set_pragmas)
-                storage.engine.dispose()  # the connections made before the listener
+            return optuna.storages.RDBStorage(template, options, skip_table_creation=not create)
     except exc.ArgumentError as error:
         raise InputError(f"--storage: {error}; write e.g. sqlite:////folder/study.db".replace("\n", " ")) from None
     except ImportError as error:
-        problem = f"{shown_url(url)}: {error}".replace("\n", " ")
+        problem = f"{shown_url(url)}: {error.__cause__ or error}".replace("\n", " ")
         raise InputError(f"{problem}; pip install the database's driver") from None
-    return storage
 
 
 def _has_studies(url: str, options: dict[str, Any]) -> bool:
@@ -103,11 +105,6 @@ def _has_studies(url: str, options: dict[str, Any]) -> bool:
         return bool(sa.inspect(engine).has_table("studies"))
     finally:
         engine.dispose()
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 class TrialWriter:
@@ -140,10 +137,7 @@ class TrialWriter:
                 )
             _insert(session, _USER_ATTRS, [_attribute(row.trial_id, "overrides", overrides)])
             if parameters is not None:
-                names, attributes = parameters.params, dict(parameters.system_attrs)
-                attributes.pop("fixed_params", None)  # there since it was enqueued
-                _insert(session, _SYSTEM_ATTRS, [_attribute(row.trial_id, *item) for item in attributes.items()])
-                _insert(session, _PARAMS, [_parameter(row.trial_id, parameters, name) for name in names])
+                _insert(session, _PARAMS, [_parameter(row.trial_id, parameters, name) for name in parameters.params])
             self._ids[number] = row.trial_id
 
     def report(self, number: int, epoch: int, value: float, *, replace: bool) -> None:

@@ -1,0 +1,386 @@
+"""The ledger: what Optuna reads back, what is asked next, what may not be recorded."""
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import sqlalchemy
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from xlite.errors import InputError
+from xlite.files import write_json
+from xlite.ledger import Ledger, Proposal, TrialRecord, best_of, sqlite_url, study_storage
+
+RATE, LOSS, GAMMA, BATCH = "optim.learning_rate", "loss.name", "loss.focal_gamma", "optim.batch_size"
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    """Floats, integers, a choice, a parameter that only one branch has, and a constant."""
+    overrides: dict[str, Any] = {
+        RATE: trial.suggest_float(RATE, 1e-4, 1e-1, log=True),
+        BATCH: trial.suggest_int(BATCH, 16, 64, step=16),
+        LOSS: trial.suggest_categorical(LOSS, ["bce", "focal"]),
+        "data.sampler": "none",
+    }
+    if overrides[LOSS] == "focal":
+        overrides[GAMMA] = trial.suggest_float(GAMMA, 0.5, 4.0)
+    return overrides
+
+
+def score(overrides: dict[str, Any]) -> float:
+    """Made up, but with a best place to find."""
+    return 0.9 - 0.05 * abs(math.log10(overrides[RATE]) + 2.5) - 0.01 * overrides.get(GAMMA, 3.0)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "study.db")
+
+
+@pytest.fixture
+def ledger(url: str) -> Ledger:
+    return Ledger.open(url, "chest", create=True, seed=3, num_startup=5)
+
+
+def run_one(ledger: Ledger) -> Proposal:
+    proposal = ledger.ask(space)
+    value = score(proposal.overrides)
+    ledger.report(proposal.number, 1, value - 0.1)
+    ledger.report(proposal.number, 2, value)
+    outcome = "pruned" if proposal.number % 3 == 1 else "complete"
+    ledger.finish(proposal.number, outcome, value=value, record={"epochs": 2})  # type: ignore[arg-type]
+    return proposal
+
+
+def test_optuna_itself_reads_back_what_was_written(ledger: Ledger, url: str) -> None:
+    ledger.enqueue({LOSS: "focal", RATE: 0.01}, note="baseline")
+    first = ledger.ask(space)
+    ledger.report(0, 1, 0.5)
+    ledger.report(0, 2, 0.625)
+    ledger.finish(0, "complete", value=0.625, record={"epochs": 2})
+    second = ledger.ask(space)
+    ledger.finish(1, "failed", value=None, record={"reason": "loss is nan"})
+
+    trials = optuna.load_study(study_name="chest", storage=url).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert trials[0].value == 0.625
+    assert trials[1].value is None
+    assert trials[0].intermediate_values == {1: 0.5, 2: 0.625}
+    assert trials[0].params == {key: first.overrides[key] for key in (RATE, BATCH, LOSS, GAMMA)}
+    assert trials[1].params == {k: v for k, v in second.overrides.items() if k != "data.sampler"}
+    assert trials[0].distributions == {
+        RATE: FloatDistribution(1e-4, 1e-1, log=True),
+        BATCH: IntDistribution(16, 64, step=16),
+        LOSS: CategoricalDistribution(("bce", "focal")),
+        GAMMA: FloatDistribution(0.5, 4.0),
+    }
+    now = datetime.now()
+    for trial in trials:
+        assert trial.datetime_start is not None and trial.datetime_complete is not None
+        assert now - timedelta(minutes=1) < trial.datetime_start <= trial.datetime_complete <= now
+
+
+def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
+    ledger.ask(space)
+    ledger.report(0, 3, 0.5)
+    ledger.enqueue({LOSS: "bce"}, note="again")
+    running, waiting = ledger.rows()
+    assert (running.state, running.value, running.curve) == ("running", None, {3: 0.5})
+    assert running.overrides["data.sampler"] == "none"
+    assert (waiting.state, waiting.overrides, waiting.record) == ("waiting", {LOSS: "bce"}, {"notes": ["again"]})
+
+    ledger.finish(0, "pruned", value=0.5, record={"notes": ["label 3 is undefined"], "auc": math.nan})
+    row = ledger.rows()[0]
+    assert (row.number, row.phase, row.state, row.value) == (0, "search", "pruned", 0.5)
+    assert row.record == {"notes": ["label 3 is undefined"], "auc": None}
+    assert row.started is not None and row.finished is not None
+
+
+def test_a_continued_study_asks_what_an_uninterrupted_one_would(tmp_path: Path) -> None:
+    with Ledger.open(sqlite_url(tmp_path / "whole.db"), "s", create=True, seed=3, num_startup=5) as whole:
+        uninterrupted = [run_one(whole) for _ in range(12)]
+    continued = []
+    for num_trials in (1, 6, 4, 1):
+        with Ledger.open(sqlite_url(tmp_path / "parts.db"), "s", create=True, seed=3, num_startup=5) as part:
+            continued += [run_one(part) for _ in range(num_trials)]
+    assert continued == uninterrupted
+    assert {GAMMA in proposal.overrides for proposal in uninterrupted[5:]} == {True, False}
+
+
+def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger) -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(10):
+        proposal = run_one(ledger)
+        trial = study.ask()
+        seed = int(np.random.SeedSequence([3, number]).generate_state(1)[0])
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=seed)
+        assert proposal.overrides == space(trial)
+        value = score(proposal.overrides)
+        trial.report(value, 2)
+        if number % 3 == 1:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+
+
+def test_another_seed_asks_other_things(tmp_path: Path) -> None:
+    proposals = []
+    for seed in (0, 1):
+        with Ledger.open(sqlite_url(tmp_path / f"{seed}.db"), "s", create=True, seed=seed) as ledger:
+            proposals.append(ledger.ask(space))
+    assert proposals[0] != proposals[1]
+
+
+def test_what_is_enqueued_comes_next_in_order_with_its_constants(ledger: Ledger, url: str) -> None:
+    ledger.enqueue({RATE: 0.01, "model.attention": "mhsa"}, note="baseline")
+    ledger.enqueue({LOSS: "focal", GAMMA: 2.0})
+    ledger.close()
+    with Ledger.open(url, "chest", create=False) as later:
+        first, second, third = (later.ask(space) for _ in range(3))
+    assert (first.number, first.overrides[RATE], first.overrides["model.attention"]) == (0, 0.01, "mhsa")
+    assert (second.number, second.overrides[LOSS], second.overrides[GAMMA]) == (1, "focal", 2.0)
+    assert (third.number, "model.attention" in third.overrides) == (2, False)
+
+
+def test_a_grid_is_enqueued_over_an_empty_space(ledger: Ledger) -> None:
+    for backbone in ("resnet18", "convnext_tiny"):
+        ledger.enqueue({"model.backbone": backbone})
+    assert [ledger.ask(lambda trial: {}).overrides for _ in range(2)] == [
+        {"model.backbone": "resnet18"},
+        {"model.backbone": "convnext_tiny"},
+    ]
+
+
+@pytest.mark.parametrize(("key", "value"), [(RATE, 5.0), (LOSS, "hinge"), (BATCH, 20)])
+def test_an_enqueued_value_outside_the_space_fails_once_with_its_name(ledger: Ledger, key: str, value: Any) -> None:
+    ledger.enqueue({key: value})
+    with pytest.raises(InputError, match=f"search space, trial 0: .*{value}") as caught:
+        ledger.ask(space)
+    row = ledger.rows()[0]
+    assert (row.state, row.overrides, row.record) == ("failed", {key: value}, {"reason": str(caught.value)})
+    assert ledger.ask(space).number == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda trial: {"x": 2.0 * trial.suggest_float("x", 1, 2)}, "suggests 'x' = .*, so it must return that"),
+        (lambda trial: {"y": trial.suggest_float("x", 1, 2)}, "returns nothing under that key"),
+        (lambda trial: {"x": trial.suggest_float("x", 2, 1)}, "low <= high"),
+    ],
+)
+def test_a_space_that_breaks_the_rules_leaves_no_trial(
+    ledger: Ledger, broken: Callable[[optuna.Trial], dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ledger.ask(broken)
+    assert ledger.rows() == []
+    assert ledger.ask(space).number == 0
+
+
+def test_a_bug_in_the_space_leaves_no_trial_and_keeps_its_type(ledger: Ledger) -> None:
+    with pytest.raises(ZeroDivisionError):
+        ledger.ask(lambda trial: {"x": trial.suggest_int("x", 1, 1) / 0})
+    assert ledger.ask(space).number == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value", "record"),
+    [
+        ("complete", None, {}),
+        ("complete", math.nan, {}),
+        ("complete", 0.5, {}),  # below what was reported
+        ("pruned", None, {}),
+        ("pruned", math.inf, {}),
+        ("failed", 0.7, {"reason": "out of memory"}),
+        ("failed", None, {}),
+    ],
+)
+def test_a_record_keeps_its_invariants(ledger: Ledger, outcome: Any, value: float | None, record: dict) -> None:
+    ledger.ask(space)
+    ledger.report(0, 1, 0.6)
+    with pytest.raises(ValueError, match="trial 0"):
+        ledger.finish(0, outcome, value=value, record=record)
+    assert ledger.rows()[0].state == "running"
+
+
+def test_a_trial_ends_once(ledger: Ledger, url: str) -> None:
+    ledger.ask(space)
+    other = Ledger.open(url, "chest", create=False)
+    other.report(0, 1, 0.5)
+    ledger.finish(0, "complete", value=0.6, record={})
+    for late in (ledger, other):  # the other one learns of it from the database
+        with pytest.raises(ValueError, match=r"trial 0 is (complete, )?not running"):
+            late.finish(0, "pruned", value=0.9, record={})
+    with pytest.raises(ValueError, match="trial 0 is complete, not running"):
+        ledger.report(0, 2, 0.9)
+    with pytest.raises(ValueError, match="there is no trial 7"):
+        ledger.report(7, 1, 0.9)
+    assert ledger.rows()[0].value == 0.6
+
+
+@pytest.mark.parametrize(("epoch", "value"), [(2, math.nan), (2, math.inf), (2, 0.4), (0, 0.7)])
+def test_only_a_best_so_far_is_reported(ledger: Ledger, epoch: int, value: float) -> None:
+    ledger.ask(space)
+    ledger.report(0, 1, 0.5)
+    with pytest.raises(ValueError, match="must hold, but got"):
+        ledger.report(0, epoch, value)
+    assert ledger.rows()[0].curve == {1: 0.5}
+
+
+def test_an_epoch_reported_again_replaces_itself_and_all_after_it(ledger: Ledger) -> None:
+    ledger.ask(space)
+    for epoch, value in ((1, 0.5), (2, 0.6), (3, 0.7), (2, 0.55)):
+        ledger.report(0, epoch, value)
+    assert ledger.rows()[0].curve == {1: 0.5, 2: 0.55}
+    ledger.finish(0, "complete", value=0.55, record={})
+
+
+def test_a_running_trial_goes_on_in_a_later_process(ledger: Ledger, url: str) -> None:
+    ledger.ask(space)
+    ledger.report(0, 1, 0.5)
+    ledger.close()
+    with Ledger.open(url, "chest", create=False) as later:
+        later.report(0, 2, 0.6)
+        later.finish(0, "complete", value=0.6, record={})
+        assert later.rows()[0].curve == {1: 0.5, 2: 0.6}
+
+
+def test_abandoned_trials_fail_and_are_handed_back(ledger: Ledger) -> None:
+    run_one(ledger)
+    cut_off = [ledger.ask(space).overrides for _ in range(2)]
+    assert ledger.abandon_running("interrupted") == cut_off
+    assert [row.state for row in ledger.rows()] == ["complete", "failed", "failed"]
+    assert ledger.rows()[1].record == {"reason": "interrupted", "interrupted": True}
+    assert ledger.abandon_running("interrupted") == []
+
+
+def test_promotions_are_kept_apart_from_the_search(ledger: Ledger, url: str) -> None:
+    run_one(ledger)
+    assert ledger.finals() == []
+    ledger.add_final({"promoted_from": 0, "test": {"metrics": {"auc_macro": 0.7}}}, 0.75)
+    final = ledger.add_final({"promoted_from": 0}, 0.76)
+    assert (final.number, final.phase, final.state, final.value) == (1, "final", "complete", 0.76)
+    assert [row.value for row in ledger.finals()] == [0.75, 0.76]
+    assert len(ledger.rows()) == 1
+    assert ledger.ask(space).number == 1
+    with pytest.raises(InputError, match=r"no study 'lumbar' in .*study.db; studies there: chest$"):
+        Ledger.open(url, "lumbar", create=False)
+
+
+def test_metadata_is_stored_when_the_study_is_made_and_never_changed(url: str) -> None:
+    with Ledger.open(url, "s", create=True, metadata={"seed": 1, "split": {"hash": "ab"}}) as ledger:
+        assert ledger.metadata == {"seed": 1, "split": {"hash": "ab"}}
+    with Ledger.open(url, "s", create=True, metadata={"seed": 2}) as again:
+        assert again.metadata == {"seed": 1, "split": {"hash": "ab"}}
+
+
+def test_best_is_complete_while_anything_is() -> None:
+    def row(number: int, state: Any, value: float | None, epochs: int) -> TrialRecord:
+        return TrialRecord(number, "search", state, value, curve={epochs: value or 0.1})
+
+    pruned = [row(0, "pruned", 0.9, 2), row(1, "pruned", 0.7, 5), row(2, "pruned", 0.6, 5)]
+    assert best_of([*pruned, row(3, "complete", 0.5, 5)]) == row(3, "complete", 0.5, 5)
+    assert best_of(pruned) == pruned[1]
+    assert best_of([row(4, "complete", 0.5, 5), row(3, "complete", 0.5, 2)]) == row(3, "complete", 0.5, 2)
+    assert best_of([row(0, "failed", None, 3), row(1, "running", None, 9), row(2, "waiting", None, 1)]) is None
+
+
+def test_a_second_driver_on_one_study_is_turned_away(ledger: Ledger, url: str) -> None:
+    run_one(ledger)
+    with Ledger.open(url, "chest", create=False) as second:
+        second.ask(space)
+        with pytest.raises(InputError, match=r"study.db: another process runs this study"):
+            ledger.ask(space)
+        assert len(second.rows()) == 2
+
+
+def test_sqlite_is_in_wal_mode_and_need_not_sync_each_transaction(ledger: Ledger) -> None:
+    with ledger._storage.engine.connect() as connection:
+        pragmas = [
+            connection.execute(sqlalchemy.text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        ]
+    assert pragmas == ["wal", 1, 60_000]
+
+
+def test_looking_for_a_study_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no study 's' in .*nothing.db; studies there: none"):
+        Ledger.open(sqlite_url(tmp_path / "nothing.db"), "s", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_bad_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"this is no database at all" * 400)
+    (tmp_path / "empty.db").touch()
+    cases = {
+        sqlite_url(tmp_path / "damaged.db"): "damaged.db: file is not a database; see that",
+        sqlite_url(tmp_path / "no_folder" / "s.db"): "s.db: unable to open database file; see that",
+        "study.db": "--storage: Could not parse",
+        "nosql://host/db": "--storage: Can't load plugin",
+        "oracle+cx_oracle://me:secret@host/db": r"//me:\*\*\*@host/db: No module named .*; pip install",
+    }
+    for url, message in cases.items():
+        with pytest.raises(InputError, match=message) as caught:
+            Ledger.open(url, "s", create=True)
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(InputError, match="studies there: none"):
+        Ledger.open(sqlite_url(tmp_path / "empty.db"), "s", create=False)
+    with pytest.raises(InputError, match=r"names ending in '\.final' are kept for promotions"):
+        Ledger.open(sqlite_url(tmp_path / "s.db"), "s.final", create=True)
+
+
+@pytest.mark.parametrize("folder", ["with space", "grüße", "100%25", "a{b}", "#1", "what?"])
+def test_a_results_folder_may_have_an_unusual_name(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    with Ledger.open(sqlite_url(tmp_path / folder / "s.db"), "s", create=True):
+        assert (tmp_path / folder / "s.db").exists()
+
+
+def test_a_study_s_folder_knows_its_database(tmp_path: Path) -> None:
+    assert study_storage(tmp_path) == sqlite_url(tmp_path / "study.db")
+    write_json(tmp_path / "study.json", {"storage": "postgresql://host/db"})
+    assert study_storage(tmp_path) == "postgresql://host/db"
+
+
+WRITER = """
+import sys
+from xlite.ledger import Ledger
+with Ledger.open(sys.argv[1], "s", create=False) as ledger:
+    for number in range(25):
+        assert ledger.ask(lambda trial: {"x": trial.suggest_float("x", 0, 1)}).number == number
+        for epoch in (1, 2, 3):
+            ledger.report(number, epoch, 0.25 * epoch)
+        ledger.finish(number, "complete", value=0.75, record={"epochs": 3})
+"""
+
+
+def test_one_process_reads_and_promotes_while_another_searches(url: str) -> None:
+    with Ledger.open(url, "s", create=True) as reader:
+        with subprocess.Popen([sys.executable, "-c", WRITER, url], stderr=subprocess.PIPE, text=True) as writer:
+            seen, num_finals = set(), 0
+            while writer.poll() is None:
+                time.sleep(0.01)
+                rows = reader.rows()
+                seen.add(len(rows))
+                for row in rows:
+                    assert row.state in ("running", "complete")
+                    assert row.state == "running" or (row.record == {"epochs": 3} and len(row.curve) == 3)
+                    assert set(row.overrides) == {"x"}
+                if rows and num_finals < 10:
+                    num_finals = reader.add_final({"promoted_from": 0}, 0.5).number + 1
+            assert writer.stderr is not None
+            assert writer.returncode == 0, writer.stderr.read()
+        assert len(seen) > 3
+        assert [row.state for row in reader.rows()] == ["complete"] * 25
+        assert len(reader.finals()) == num_finals > 0
