@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 from xlite.errors import InputError
@@ -33,6 +34,16 @@ class Device:
         """The module on this device in this memory layout."""
         module = module.to(self.torch)
         return module.to(memory_format=torch.channels_last) if self.channels_last else module  # type: ignore[call-overload]
+
+    def put(self, array: np.ndarray) -> torch.Tensor:
+        """The array on this device; on a GPU through pinned memory, so that the copy does not wait for the last step."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory().to(self.torch, non_blocking=True) if self.torch.type == "cuda" else tensor
+
+    def images(self, pixels: np.ndarray) -> torch.Tensor:
+        """Cached pixels (B, S, S) or (B, S, S, C) uint8 as models take them: (B, S, S) or (B, C, S, S)."""
+        tensor = self.put(pixels)
+        return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
     @property
     def name(self) -> str:

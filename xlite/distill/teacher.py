@@ -35,7 +35,7 @@ class Teacher:
     @torch.inference_mode()
     def logits(self, pixels: np.ndarray, *, device: Device) -> np.ndarray:
         """Mean logits (B, L) float32 over the models, for views (B, S, S[, C]) uint8."""
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device.torch)
+        images = device.images(pixels)
         total: Tensor | None = None
         for model, size in zip(self.models, self.image_sizes, strict=True):
             with device.autocast():
@@ -46,13 +46,13 @@ class Teacher:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """(B, S, S[, C]) uint8 to side `size`, bilinear with antialiasing; unchanged where it fits already."""
-    if images.shape[1] == size:
+    """(B, S, S) or (B, C, S, S) uint8 to side `size`, bilinear with antialiasing; unchanged where it fits already."""
+    if images.shape[-1] == size:
         return images
-    planes = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    planes = images.unsqueeze(1) if images.ndim == 3 else images
     scaled = F.interpolate(planes.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
-    return scaled.squeeze(1) if images.ndim == 3 else scaled.permute(0, 2, 3, 1)
+    return scaled.squeeze(1) if images.ndim == 3 else scaled
 
 
 def load_teacher(

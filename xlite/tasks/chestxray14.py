@@ -13,7 +13,7 @@ from xlite.data.balance import sample_weights
 from xlite.data.phantom.chest_dataset import phantom_folder, write_phantom
 from xlite.data.sources.nih import read_nih
 from xlite.distill.losses import combine, sigmoid_kd
-from xlite.losses import SupervisedLoss, focal, make_supervised_loss
+from xlite.losses import SupervisedLoss, make_supervised_loss
 from xlite.metrics import evaluate_multilabel, weighted_macro_auc
 from xlite.models.student import build_student
 from xlite.tasks.task import Defaults, Task
@@ -29,7 +29,6 @@ class MultilabelObjective:
     def __init__(self, supervised: SupervisedLoss, config: RunConfig) -> None:
         self.loss = supervised
         self.distill: DistillConfig = config.distill
-        self.focal_alpha, self.focal_gamma = config.loss.focal_alpha, config.loss.focal_gamma
 
     def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """{"loss", "hard", its parts, and "soft" and "kd_focal" where used}; see `distill.losses.combine`."""
@@ -40,7 +39,7 @@ class MultilabelObjective:
             assert teacher_logits is not None
             soft = sigmoid_kd(logits, teacher_logits, temperature=self.distill.temperature)
         if self.distill.focal_weight > 0:
-            extra = focal(logits, targets, gamma=self.focal_gamma, alpha=self.focal_alpha)
+            extra = self.loss.focal(logits, targets)
         return combine(hard, soft, config=self.distill, focal=extra)
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -21,8 +21,7 @@ def predict_logits(
     model.eval()
     parts = []
     for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        images = torch.from_numpy(np.ascontiguousarray(pixels[chosen])).to(device.torch)
+        images = device.images(pixels[rows[start : start + batch_size]])
         with device.autocast():
             parts.append(model(images).float().cpu().numpy())
     model.train(was_training)

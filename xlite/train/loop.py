@@ -175,17 +175,10 @@ class _Run:
         pixels = None
         if self.bank is not None:
             pixels, teacher = self.bank.read(draw.positions, draw.views)
-            teacher_logits = self.to_device(teacher)
+            teacher_logits = self.device.put(teacher)
         if pixels is None:
             pixels = self.views.read(draw.positions, draw.views)
-        return self.to_device(pixels), self.to_device(self.targets[draw.positions]), teacher_logits
-
-    def to_device(self, array: np.ndarray) -> Tensor:
-        """Through pinned memory on a GPU, so that the copy does not wait for the step before."""
-        tensor = torch.from_numpy(array)
-        if self.device.torch.type == "cuda":
-            return tensor.pin_memory().to(self.device.torch, non_blocking=True)
-        return tensor
+        return self.device.images(pixels), self.device.put(self.targets[draw.positions]), teacher_logits
 
     def step(
         self, images: Tensor, targets: Tensor, teacher_logits: Tensor | None, rate: float, where: str
@@ -224,9 +217,7 @@ class _Run:
         targets = self.dataset.targets[val]
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
-        loss = self.objective.supervised(
-            torch.from_numpy(logits).to(self.device.torch), torch.from_numpy(targets).to(self.device.torch)
-        )
+        loss = self.objective.supervised(self.device.put(logits), self.device.put(targets))
         return self.task.evaluate(self.task.probabilities(logits), targets, self.dataset.labels), float(loss)
 
 
