@@ -15,7 +15,8 @@ import pytest
 from xlite import cli
 from xlite.errors import InputError
 
-SLOW = ("torch", "optuna", "pandas", "ray", "numpy", "timm", "cv2", "sklearn")
+ROOT = Path(__file__).resolve().parents[1]
+SLOW = {"torch", "optuna", "pandas", "ray", "numpy", "timm", "cv2", "sklearn"}
 
 
 def code_of(main: Callable[[argparse.Namespace], Any], argv: list[str] | None = None) -> object:
@@ -178,10 +179,15 @@ def test_a_study_without_a_name_is_called_after_its_time_and_job(monkeypatch: py
     assert re.fullmatch(r"\d{8}_\d{6}_j4711", cli.default_study_name())
 
 
-def test_importing_it_loads_nothing_slow() -> None:
-    script = f"import sys, xlite.cli; print([name for name in {SLOW} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+@pytest.mark.parametrize("runner", sorted((ROOT / "runners").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--no-such-option", 2)])
+def test_help_and_wrong_options_wait_for_nothing_slow(runner: Path, option: str, code: int) -> None:
+    command = [sys.executable, "-X", "importtime", str(runner), option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "argparse" in loaded
+    assert not loaded & SLOW
 
 
 def test_a_reader_that_leaves_early_ends_it_quietly() -> None:

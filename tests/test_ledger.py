@@ -1,10 +1,11 @@
 """The ledger: what Optuna reads back, what is asked next, what may not be recorded."""
 
 import math
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,19 @@ def url(tmp_path: Path) -> str:
     return sqlite_url(tmp_path / "study.db")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study without trials: copying it is quicker than making one."""
+    path = tmp_path_factory.mktemp("template") / "study.db"
+    Ledger.open(sqlite_url(path), "chest", create=True).close()
+    return path
+
+
 @pytest.fixture
-def ledger(url: str) -> Ledger:
-    return Ledger.open(url, "chest", create=True, seed=3, num_startup=5)
+def ledger(url: str, template: Path, tmp_path: Path) -> Iterator[Ledger]:
+    shutil.copy(template, tmp_path / "study.db")
+    with Ledger.open(url, "chest", create=False, seed=3, num_startup=5) as ledger:
+        yield ledger
 
 
 def run_one(ledger: Ledger) -> Proposal:
