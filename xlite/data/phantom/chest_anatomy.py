@@ -9,6 +9,7 @@ from xlite.data.phantom.chest_canvas import Stroke, ellipse_outline, smooth_outl
 RIGHT, LEFT = -1, 1  # the patient's sides; the patient's right is on the picture's left
 _LATERAL_KNOTS = np.array([0.0, 0.03, 0.1, 0.22, 0.4, 0.65, 1.0])
 _LATERAL_WIDTH = np.array([0.36, 0.47, 0.61, 0.76, 0.89, 0.97, 1.0])
+_SHOOT = np.linspace(0, 1, 4)[:, None]
 _MEDIAL_X = 0.035  # where a lung ends behind the mediastinum
 
 
@@ -170,7 +171,7 @@ def draw_anatomy(rng: np.random.Generator, *, female: bool) -> Anatomy:
         apex_y=0.135 + rng.normal(0, 0.014),
         dome_y=(right_dome, right_dome + rng.normal(0.022, 0.009)),
         dome_depth=rng.uniform(0.08, 0.12),
-        heart=(0.092 * size * rng.normal(1, 0.07), 0.178 * size * rng.normal(1, 0.06)),
+        heart=(0.092 * size * rng.normal(1, 0.06), 0.178 * size * rng.normal(1, 0.05)),
         heart_top_y=rng.uniform(0.33, 0.37),
         knob=rng.uniform(0.022, 0.04),
         mediastinum=rng.uniform(0.05, 0.064),
@@ -182,7 +183,7 @@ def draw_anatomy(rng: np.random.Generator, *, female: bool) -> Anatomy:
         torso=0.425 * size * rng.uniform(0.98, 1.12),
         flesh=rng.uniform(0.60, 0.78),
         breast=rng.uniform(0.09, 0.16) if female else 0.0,
-        air=rng.uniform(0.47, 0.57),
+        air=rng.uniform(0.45, 0.53),
         markings=rng.uniform(0.75, 1.1),
         bubble=rng.uniform(0.035, 0.07) if rng.random() < 0.6 else 0.0,
     )
@@ -193,11 +194,11 @@ def vessel_tree(rng: np.random.Generator, anatomy: Anatomy, side: int) -> list[S
     angle = np.linspace(-1.3, 1.35, 10) + rng.normal(0, 0.1, 10)
     length = rng.uniform(0.15, 0.24, 10) * np.where(angle < 0, 1.0, 1.15)
     trunks = _shoots(rng, np.broadcast_to(anatomy.hilum(side), (10, 2)), angle, length, side)
-    start = np.array([1, 1, 2, 2, 3, 4])
+    start = np.array([1, 1, 2, 2, 3, 3])
     angle = angle[:, None] + rng.normal(0, 0.5, (10, 6))
     branches = _shoots(rng, trunks[:, start].reshape(-1, 2), angle.ravel(), rng.uniform(0.05, 0.13, 60), side)
-    angle = np.repeat(angle.ravel(), 2) + rng.normal(0, 0.6, 120)
-    twigs = _shoots(rng, branches[:, [2, 3]].reshape(-1, 2), angle, rng.uniform(0.02, 0.06, 120), side)
+    angle = angle.ravel() + rng.normal(0, 0.6, 60)
+    twigs = _shoots(rng, branches[:, 2], angle, rng.uniform(0.03, 0.07, 60), side)
     return [
         (twigs, 0.0035, 0.40),
         (branches[:, 2:], 0.0040, 0.42),
@@ -210,8 +211,7 @@ def vessel_tree(rng: np.random.Generator, anatomy: Anatomy, side: int) -> list[S
 def _shoots(
     rng: np.random.Generator, start: np.ndarray, angle: np.ndarray, length: np.ndarray, side: int
 ) -> np.ndarray:
-    """Slightly bowed lines (L, 5, 2) from `start` (L, 2) in direction `angle` (0 is lateral, positive is down)."""
-    t = np.linspace(0, 1, 5)[:, None]
+    """Slightly bowed lines (L, 4, 2) from `start` (L, 2) in direction `angle` (0 is lateral, positive is down)."""
     way = np.stack([side * np.cos(angle), np.sin(angle)], 1)[:, None]
     bow = way[..., ::-1] * (-1, 1) * rng.normal(0, 0.12, (len(angle), 1, 1))
-    return start[:, None] + length[:, None, None] * (way * t + bow * np.sin(np.pi * t))
+    return start[:, None] + length[:, None, None] * (way * _SHOOT + bow * np.sin(np.pi * _SHOOT))

@@ -14,6 +14,8 @@ import numpy as np
 _SUBPIXEL_BITS = 4
 _MAX_BLUR_PX = 1.3  # a wider blur is drawn on a coarser grid and enlarged: same look, a fraction of the time
 _COARSE = 4
+_ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 
 Stroke = tuple[np.ndarray, float, float]  # lines (L, K, 2) in body coordinates, their width, their strength in [0, 1]
 
@@ -21,18 +23,17 @@ Stroke = tuple[np.ndarray, float, float]  # lines (L, K, 2) in body coordinates,
 def smooth_outline(points: np.ndarray, num_between: int = 6) -> np.ndarray:
     """Closed Catmull-Rom curve through (K, 2) points; returns (K * num_between, 2)."""
     t = (np.arange(num_between) / num_between)[:, None]
-    before, after, beyond = np.roll(points, 1, 0), np.roll(points, -1, 0), np.roll(points, -2, 0)
-    p0, p1, p2, p3 = (p[:, None, :] for p in (before, points, after, beyond))
+    around = np.concatenate([points[-1:], points, points[:2]])[:, None]
+    p0, p1, p2, p3 = around[:-3], around[1:-2], around[2:-1], around[3:]
     curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     return (0.5 * curve).reshape(-1, 2)
 
 
 def ellipse_outline(centre: tuple[float, float], radii: tuple[float, float], turn: float = 0.0) -> np.ndarray:
     """(24, 2) points of an ellipse; `turn` in radians."""
-    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
     c, s = np.cos(turn), np.sin(turn)
-    return np.stack([centre[0] + c * x - s * y, centre[1] + s * x + c * y], 1)
+    axes = np.array([[c * radii[0], s * radii[0]], [-s * radii[1], c * radii[1]]])
+    return _CIRCLE @ axes + np.array(centre)
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ class Canvas:
     def to_pixels(self, points: np.ndarray, px: int) -> np.ndarray:
         """Body points (..., 2) to pixel positions on a grid of `px` pixels."""
         c, s = np.cos(self.turn) * self.scale, np.sin(self.turn) * self.scale
-        origin = np.array([0.5 + self.shift[0] + 0.5 * s, 0.5 + self.shift[1] - 0.5 * c])
-        return (points @ np.array([[c, s], [-s, c]]) + origin) * px - 0.5
+        x, y, placed = points[..., 0], points[..., 1], np.empty(points.shape)
+        placed[..., 0] = (c * x - s * y + 0.5 + self.shift[0] + 0.5 * s) * px - 0.5
+        placed[..., 1] = (s * x + c * y + 0.5 + self.shift[1] - 0.5 * c) * px - 0.5
+        return placed
 
     @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +106,8 @@ class Canvas:
             width_px = width * self.scale * px
             value = round(255 * strength * min(1.0, width_px))
             fixed = list(self._fixed_point(lines, px))
-            cv2.polylines(mask, fixed, False, value, max(1, round(width_px)), cv2.LINE_AA, _SUBPIXEL_BITS)
+            kind = cv2.LINE_AA if width_px < 2.5 else cv2.LINE_8  # thick anti-aliased lines take five times as long
+            cv2.polylines(mask, fixed, False, value, max(1, round(width_px)), kind, _SUBPIXEL_BITS)
         return self._softened(mask, sigma)
 
     def _drawing_size(self, blur: float) -> tuple[int, float]:
@@ -117,7 +121,8 @@ class Canvas:
 
     def _softened(self, mask: np.ndarray, sigma: float) -> np.ndarray:
         if sigma > 0.3:
-            mask = cv2.GaussianBlur(mask, (0, 0), sigma)
+            size = 3 if sigma < 0.7 else 5  # the sizes OpenCV has fast paths for
+            mask = cv2.GaussianBlur(mask, (size, size), sigma)
         field = mask.astype(np.float32)
         field *= np.float32(1 / 255)
         return field if len(mask) == self.px else self.enlarged(field)

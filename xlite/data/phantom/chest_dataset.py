@@ -130,6 +130,8 @@ def _write_png(path: Path, picture: Picture, image_px: int, seed: int) -> None:
     )
     if picture.rgba:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
-    encoded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    encoded, data = cv2.imencode(
+        ".png", pixels
+    )  # naming a compression level makes OpenCV try all filters: twice the time
     assert encoded, path
     path.write_bytes(data.tobytes())

@@ -42,7 +42,7 @@ def _overinflate(anatomy: Anatomy, place: np.random.Generator, severity: float) 
         dome_y=(right + down, left + down),
         dome_depth=anatomy.dome_depth * (0.55 - 0.15 * severity),
         heart=(heart_right * 0.85, heart_left * (0.82 - 0.05 * place.random())),
-        air=anatomy.air * 1.10,
+        air=anatomy.air * 1.15,
         markings=anatomy.markings * (0.8 - 0.2 * severity),
     )
 
@@ -100,7 +100,7 @@ def _effusion(scene: Scene, place: np.random.Generator, severity: float) -> None
     for side in (first, -first) if both else (first,):
         anatomy = scene.anatomy
         angle_y = anatomy.dome(side) + anatomy.dome_depth
-        level = angle_y - 0.045 - (0.19 * severity + 0.02 * place.random()) * (1.0 if side == first else 0.6)
+        level = angle_y - 0.065 - (0.19 * severity + 0.02 * place.random()) * (1.0 if side == first else 0.6)
         lateral = np.clip(side * x / anatomy.lung_width, 0, 1)
         surface = level - 0.085 * lateral**5 + 0.03 * (1 - lateral)
         fluid = np.clip((y - surface) / 0.022 + 0.5, 0, 1) * (side * x > 0)
@@ -140,7 +140,7 @@ def _fibrosis(scene: Scene, place: np.random.Generator, severity: float) -> None
 
 def _hernia(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """A round shadow behind the heart with air above a level of fluid."""
-    radius = place.uniform(0.068, 0.088) + 0.025 * severity
+    radius = place.uniform(0.075, 0.092) + 0.028 * severity
     x = place.uniform(-0.02, 0.06)
     y = max(scene.anatomy.dome_y) - 0.35 * radius - 0.02
     sac = scene.canvas.fill([ellipse_outline((x, y), (radius, radius * 0.9))], 0.004)
@@ -179,7 +179,7 @@ def _mass(scene: Scene, place: np.random.Generator, severity: float) -> None:
 def _nodule(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """One to three round shadows of 1.5 to 3 cm."""
     for _ in range(1 + int(place.integers(0, 3))):
-        _round_shadow(scene, place, place.uniform(0.022, 0.028) + 0.009 * severity, 0.74 + 0.25 * severity)
+        _round_shadow(scene, place, place.uniform(0.024, 0.029) + 0.009 * severity, 0.74 + 0.25 * severity)
 
 
 def _pleural_thickening(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -188,7 +188,7 @@ def _pleural_thickening(scene: Scene, place: np.random.Generator, severity: floa
     outline = scene.anatomy.lung_outline(side)
     apical = place.random() < 0.5
     part = np.concatenate([outline[-3:], outline[:6]]) if apical else outline[3 : 11 + int(place.integers(0, 4))]
-    width = 2 * (0.024 + 0.018 * severity)  # half of the stroke lies outside the lung
+    width = 2 * (0.028 + 0.018 * severity)  # half of the stroke lies outside the lung
     band = scene.canvas.stroke([(part[None], width, 1.0)], 0.004)
     scene.opacify(band * scene.lungs[side] * (0.74 + 0.2 * severity))
 
@@ -222,7 +222,7 @@ def _pneumothorax(scene: Scene, place: np.random.Generator, severity: float) -> 
     """The lung withdrawn from wall and apex: dark without markings outside, the visceral pleura as a thin line."""
     side = either_side(place)
     outline = scene.anatomy.lung_outline(side)
-    gap = 0.06 + 0.085 * severity
+    gap = 0.065 + 0.09 * severity
     apical = np.clip((0.62 - outline[:, 1]) / 0.4, 0.25, 1)[:, None]  # air gathers at the top of an upright patient
     inwards = np.array(scene.anatomy.hilum(side)) - outline
     inwards /= np.linalg.norm(inwards, axis=1, keepdims=True)
@@ -230,7 +230,7 @@ def _pneumothorax(scene: Scene, place: np.random.Generator, severity: float) -> 
     inside = scene.canvas.fill([collapsed], 0.002)
     free = scene.lungs[side] * (1 - inside)
     scene.markings *= 1 - free
-    scene.air *= 1 + 0.28 * free
+    scene.air *= 1 + 0.38 * free
     scene.opacify(cv2.multiply(inside, scene.lungs[side]) * (0.12 + 0.14 * severity))
     edge = np.concatenate([collapsed[-2:], collapsed[:15]])
     scene.opacify(scene.canvas.stroke([(edge[None], 0.005, 1.0)]) * 0.5)
