@@ -9,8 +9,9 @@ import numpy as np
 from xlite.data.phantom.chest_anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, vessel_tree
 from xlite.data.phantom.chest_canvas import Canvas, ellipse_outline
 from xlite.data.phantom.chest_exposure import develop, draw_exposure, inscribe, wires
+from xlite.data.phantom.chest_reshape import RESHAPE
 from xlite.data.phantom.chest_scene import Scene
-from xlite.data.phantom.chest_signs import PAINT, RESHAPE
+from xlite.data.phantom.chest_signs import PAINT
 
 FINDINGS = (
     "Atelectasis",

@@ -1,50 +1,20 @@
-"""The fourteen findings of the chest phantom, each as its own radiographic sign.
+"""The findings of the chest phantom as radiographic signs: what each adds to the picture.
 
-Two kinds of sign: `RESHAPE` changes the anatomy before it is drawn (a wide heart, flat diaphragms); `PAINT` adds to the
-scene. Places come from `place`, a generator that is the same at every follow-up of the patient; how much of it there is
-comes from `severity` in [0, 1], which changes between follow-ups.
+Those that change the anatomy itself (a wide heart, flat diaphragms) have that part in chest_reshape. Places come from
+`place`, a generator that is the same at every follow-up of the patient; how much of it there is comes from `severity`
+in [0, 1], which changes between follow-ups. About half of the severities are subtle, on purpose.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from xlite.data.phantom.chest_anatomy import LEFT, RIGHT, Anatomy
+from xlite.data.phantom.chest_anatomy import LEFT, RIGHT
 from xlite.data.phantom.chest_canvas import ellipse_outline
 from xlite.data.phantom.chest_scene import Scene, blob, either_side
 
 _LOBES = {RIGHT: ((0.05, 0.50), (0.50, 0.78), (0.62, 1.05)), LEFT: ((0.05, 0.58), (0.55, 1.05))}  # depth from, to
-
-
-def _raise_dome(anatomy: Anatomy, side: int, by: float) -> Anatomy:
-    right, left = anatomy.dome_y
-    return replace(anatomy, dome_y=(right - by, left) if side == RIGHT else (right, left - by))
-
-
-def _lose_volume(anatomy: Anatomy, place: np.random.Generator, severity: float) -> Anatomy:
-    return _raise_dome(anatomy, either_side(place), 0.02 + 0.045 * severity)
-
-
-def _widen_heart(anatomy: Anatomy, place: np.random.Generator, severity: float) -> Anatomy:
-    right, left = anatomy.heart
-    factor = 1.30 + 0.28 * severity + 0.04 * place.random()
-    return replace(anatomy, heart=(right * factor, min(left * factor, 0.30)), heart_top_y=anatomy.heart_top_y - 0.015)
-
-
-def _overinflate(anatomy: Anatomy, place: np.random.Generator, severity: float) -> Anatomy:
-    right, left = anatomy.dome_y
-    down = 0.04 + 0.04 * severity
-    heart_right, heart_left = anatomy.heart
-    return replace(
-        anatomy,
-        dome_y=(right + down, left + down),
-        dome_depth=anatomy.dome_depth * (0.55 - 0.15 * severity),
-        heart=(heart_right * 0.85, heart_left * (0.82 - 0.05 * place.random())),
-        air=anatomy.air * 1.15,
-        markings=anatomy.markings * (0.8 - 0.2 * severity),
-    )
 
 
 def _atelectasis(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -59,12 +29,12 @@ def _atelectasis(scene: Scene, place: np.random.Generator, severity: float) -> N
             reach, tilt = place.uniform(0.06, 0.10), place.normal(0, 0.25)
             plates.append(np.stack([x + reach * t, y + reach * tilt * t - 0.012 * t**2], 1))
         width = 0.016 + 0.010 * severity
-        scene.opacify(scene.canvas.stroke([(np.array(plates), width, 1.0)], 0.004) * (0.7 + 0.25 * severity))
+        scene.opacify(scene.canvas.stroke([(np.array(plates), width, 1.0)], 0.004) * (0.5 + 0.45 * severity))
         return
     tip = anatomy.hilum(side)
     foot, dome = anatomy.lung_point(side, 0.42, 1.05), anatomy.dome(side)
     wedge = np.array([tip, (foot[0] + side * (0.05 + 0.06 * severity), dome + 0.03), (side * 0.04, dome + 0.03)])
-    scene.opacify(scene.canvas.fill([wedge], 0.012) * (0.62 + 0.25 * severity))
+    scene.opacify(scene.canvas.fill([wedge], 0.012) * (0.45 + 0.45 * severity))
 
 
 def _consolidation(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -72,10 +42,10 @@ def _consolidation(scene: Scene, place: np.random.Generator, severity: float) ->
     for _ in range(1 + int(place.random() < 0.35)):
         side = either_side(place)
         centre = scene.anatomy.lung_point(side, place.uniform(0.3, 0.75), place.uniform(0.3, 0.85))
-        radius = place.uniform(0.068, 0.09) + 0.035 * severity
+        radius = place.uniform(0.058, 0.075) + 0.06 * severity
         rough = scene.canvas.noise(place, 24, coarse=True)
         patch = blob(scene.canvas, centre, (radius, radius * place.uniform(0.8, 1.25)), rough)
-        scene.opacify(scene.canvas.enlarged(patch) * scene.lungs[side] * (0.65 + 0.25 * severity))
+        scene.opacify(scene.canvas.enlarged(patch) * scene.lungs[side] * (0.42 + 0.5 * severity))
 
 
 def _edema(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -85,8 +55,8 @@ def _edema(scene: Scene, place: np.random.Generator, severity: float) -> None:
     for side in (RIGHT, LEFT):
         hx, hy = scene.anatomy.hilum(side)
         wing = np.exp(-(((x - hx - side * 0.05) / 0.12) ** 2) - ((y - hy - 0.05) / 0.18) ** 2)
-        scene.opacify(scene.canvas.enlarged(np.clip(wing * rough, 0, 1)) * (0.45 + 0.25 * severity))
-    scene.markings *= 1.35 + 0.3 * severity
+        scene.opacify(scene.canvas.enlarged(np.clip(wing * rough, 0, 1)) * (0.26 + 0.46 * severity))
+    scene.markings *= 1.15 + 0.5 * severity
     ends = [(side, scene.anatomy.lung_point(side, 0.98, place.uniform(0.65, 1.1))) for side in (RIGHT, LEFT) * 5]
     septa = np.array([[(px, py), (px - side * 0.025, py + 0.003)] for side, (px, py) in ends])
     scene.opacify(scene.canvas.stroke([(septa, 0.0025, 0.4)]))
@@ -100,7 +70,7 @@ def _effusion(scene: Scene, place: np.random.Generator, severity: float) -> None
     for side in (first, -first) if both else (first,):
         anatomy = scene.anatomy
         angle_y = anatomy.dome(side) + anatomy.dome_depth
-        level = angle_y - 0.065 - (0.19 * severity + 0.02 * place.random()) * (1.0 if side == first else 0.6)
+        level = angle_y - 0.04 - (0.24 * severity + 0.02 * place.random()) * (1.0 if side == first else 0.6)
         lateral = np.clip(side * x / anatomy.lung_width, 0, 1)
         surface = level - 0.085 * lateral**5 + 0.03 * (1 - lateral)
         fluid = np.clip((y - surface) / 0.022 + 0.5, 0, 1) * (side * x > 0)
@@ -135,12 +105,12 @@ def _fibrosis(scene: Scene, place: np.random.Generator, severity: float) -> None
     closed = np.concatenate([rings, rings[:, :1]], 1)
     net = scene.canvas.stroke([(closed, 0.004, 0.8), (threads, 0.0045, 0.8)], 0.002)
     net += 0.45 * cv2.blur(net, (scene.canvas.px // 16, scene.canvas.px // 16))  # what is too fine to be seen singly
-    scene.opacify(np.minimum(net * (0.65 + 0.35 * severity), 0.9))
+    scene.opacify(np.minimum(net * (0.4 + 0.6 * severity), 0.9))
 
 
 def _hernia(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """A round shadow behind the heart with air above a level of fluid."""
-    radius = place.uniform(0.075, 0.092) + 0.028 * severity
+    radius = place.uniform(0.058, 0.075) + 0.055 * severity
     x = place.uniform(-0.02, 0.06)
     y = max(scene.anatomy.dome_y) - 0.35 * radius - 0.02
     sac = scene.canvas.fill([ellipse_outline((x, y), (radius, radius * 0.9))], 0.004)
@@ -159,7 +129,7 @@ def _infiltration(scene: Scene, place: np.random.Generator, severity: float) -> 
         centre = scene.anatomy.lung_point(side, place.uniform(0.25, 0.75), place.uniform(0.3, 0.95))
         radius = place.uniform(0.07, 0.11)
         patch = blob(scene.canvas, centre, (radius, radius), patchy) * np.clip(0.7 + 0.5 * patchy, 0, 1.4)
-        scene.opacify(scene.canvas.enlarged(patch) * (0.30 + 0.22 * severity))
+        scene.opacify(scene.canvas.enlarged(patch) * (0.20 + 0.38 * severity))
 
 
 def _round_shadow(scene: Scene, place: np.random.Generator, radius: float, opacity: float) -> None:
@@ -173,13 +143,13 @@ def _round_shadow(scene: Scene, place: np.random.Generator, radius: float, opaci
 
 def _mass(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """A round shadow of 3.5 to 8 cm (the picture is about 40 cm wide), its border sharp."""
-    _round_shadow(scene, place, place.uniform(0.045, 0.062) + 0.035 * severity, 0.72 + 0.22 * severity)
+    _round_shadow(scene, place, place.uniform(0.045, 0.062) + 0.035 * severity, 0.5 + 0.45 * severity)
 
 
 def _nodule(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """One to three round shadows of 1.5 to 3 cm."""
     for _ in range(1 + int(place.integers(0, 3))):
-        _round_shadow(scene, place, place.uniform(0.024, 0.029) + 0.009 * severity, 0.74 + 0.25 * severity)
+        _round_shadow(scene, place, place.uniform(0.024, 0.029) + 0.009 * severity, 0.62 + 0.36 * severity)
 
 
 def _pleural_thickening(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -188,9 +158,9 @@ def _pleural_thickening(scene: Scene, place: np.random.Generator, severity: floa
     outline = scene.anatomy.lung_outline(side)
     apical = place.random() < 0.5
     part = np.concatenate([outline[-3:], outline[:6]]) if apical else outline[3 : 11 + int(place.integers(0, 4))]
-    width = 2 * (0.028 + 0.018 * severity)  # half of the stroke lies outside the lung
+    width = 2 * (0.022 + 0.028 * severity)  # half of the stroke lies outside the lung
     band = scene.canvas.stroke([(part[None], width, 1.0)], 0.004)
-    scene.opacify(band * scene.lungs[side] * (0.74 + 0.2 * severity))
+    scene.opacify(band * scene.lungs[side] * (0.6 + 0.35 * severity))
 
 
 def _pneumonia(scene: Scene, place: np.random.Generator, severity: float) -> None:
@@ -215,14 +185,14 @@ def _pneumonia(scene: Scene, place: np.random.Generator, severity: float) -> Non
         end = hilum + np.array([c * way[0] - s * way[1], s * way[0] + c * way[1]])
         bronchi.append(np.linspace(hilum, end, 4))
     aerated = 1 - 0.7 * scene.canvas.stroke([(np.array(bronchi), 0.009, 1.0)], 0.002)
-    scene.opacify(scene.canvas.enlarged(lobe) * scene.lungs[side] * aerated * (0.52 + 0.3 * severity))
+    scene.opacify(scene.canvas.enlarged(lobe) * scene.lungs[side] * aerated * (0.36 + 0.5 * severity))
 
 
 def _pneumothorax(scene: Scene, place: np.random.Generator, severity: float) -> None:
     """The lung withdrawn from wall and apex: dark without markings outside, the visceral pleura as a thin line."""
     side = either_side(place)
     outline = scene.anatomy.lung_outline(side)
-    gap = 0.065 + 0.09 * severity
+    gap = 0.035 + 0.135 * severity
     apical = np.clip((0.62 - outline[:, 1]) / 0.4, 0.25, 1)[:, None]  # air gathers at the top of an upright patient
     inwards = np.array(scene.anatomy.hilum(side)) - outline
     inwards /= np.linalg.norm(inwards, axis=1, keepdims=True)
@@ -230,17 +200,12 @@ def _pneumothorax(scene: Scene, place: np.random.Generator, severity: float) -> 
     inside = scene.canvas.fill([collapsed], 0.002)
     free = scene.lungs[side] * (1 - inside)
     scene.markings *= 1 - free
-    scene.air *= 1 + 0.38 * free
-    scene.opacify(cv2.multiply(inside, scene.lungs[side]) * (0.12 + 0.14 * severity))
+    scene.air *= 1 + (0.22 + 0.25 * severity) * free
+    scene.opacify(cv2.multiply(inside, scene.lungs[side]) * (0.06 + 0.24 * severity))
     edge = np.concatenate([collapsed[-2:], collapsed[:15]])
     scene.opacify(scene.canvas.stroke([(edge[None], 0.005, 1.0)]) * 0.5)
 
 
-RESHAPE: dict[str, Callable[[Anatomy, np.random.Generator, float], Anatomy]] = {
-    "Atelectasis": _lose_volume,
-    "Cardiomegaly": _widen_heart,
-    "Emphysema": _overinflate,
-}
 PAINT: dict[str, Callable[[Scene, np.random.Generator, float], None]] = {
     "Pneumothorax": _pneumothorax,
     "Emphysema": _emphysema,
