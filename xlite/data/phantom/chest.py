@@ -94,7 +94,7 @@ def _empty_scene(canvas: Canvas, anatomy: Anatomy) -> Scene:
 def _project(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """The film's density, about 0 (air) to 1.2 (bone on mediastinum): tissue less the lungs' air, plus bones."""
     canvas, anatomy = scene.canvas, scene.anatomy
-    film = _soft_tissue(canvas, anatomy)
+    film = _trunk(canvas, anatomy)
     vessels = canvas.stroke(vessel_tree(rng, anatomy, RIGHT) + vessel_tree(rng, anatomy, LEFT), 0.0015)
     hila = [ellipse_outline(anatomy.hilum(side), (0.026, 0.05), side * 0.25) for side in (RIGHT, LEFT)]
     vessels *= 0.34 * anatomy.markings
@@ -108,15 +108,15 @@ def _project(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     air *= anatomy.air * scene.air * (1 - scene.water)
     air *= 1 - 0.88 * canvas.fill([anatomy.heart_outline(), *anatomy.mediastinum_outlines()], 0.004)
     film -= air
-    film += _bones(canvas, anatomy, canvas.enlarged(0.35 + 0.65 * depth), rng)
+    film += _bones(canvas, anatomy, canvas.enlarged(0.35 + 0.65 * depth))
     film += scene.density
     return film
 
 
-def _soft_tissue(canvas: Canvas, anatomy: Anatomy) -> np.ndarray:
-    """Trunk, abdomen, breasts, windpipe and gastric bubble."""
+def _trunk(canvas: Canvas, anatomy: Anatomy) -> np.ndarray:
+    """Soft tissue, abdomen, breasts, windpipe, gastric bubble and spine."""
     x, y = canvas.grid
-    flesh = anatomy.flesh + 0.12 * np.exp(-((x / 0.15) ** 2)) + 0.05 * np.clip(y, 0, 1)
+    flesh = _spine(canvas, anatomy) + anatomy.flesh + 0.12 * np.exp(-((x / 0.15) ** 2)) + 0.05 * np.clip(y, 0, 1)
     dome = np.where(x < 0, anatomy.dome_y[0], anatomy.dome_y[1])
     flesh += 0.24 / (1 + np.exp(-(y - dome) / 0.03))
     flesh -= 0.10 * np.exp(-((x / 0.018) ** 2)) / (1 + np.exp((y - 0.36) / 0.02))  # the windpipe
@@ -132,8 +132,8 @@ def _soft_tissue(canvas: Canvas, anatomy: Anatomy) -> np.ndarray:
     return tissue
 
 
-def _bones(canvas: Canvas, anatomy: Anatomy, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Ribs, clavicles, shoulder blades and spine, as added density."""
+def _bones(canvas: Canvas, anatomy: Anatomy, inside: np.ndarray) -> np.ndarray:
+    """Ribs, clavicles, shoulder blades and humeral heads, as added density; ribs are faint where `inside` is low."""
     width, rise = anatomy.rib_width, np.array([0, anatomy.rib_width / 2])
     back, front = anatomy.posterior_ribs(), anatomy.anterior_ribs()
     back_edges, front_edges = (np.concatenate([ribs - rise, ribs + rise]) for ribs in (back, front))
@@ -145,12 +145,13 @@ def _bones(canvas: Canvas, anatomy: Anatomy, inside: np.ndarray, rng: np.random.
     outlines = [(blade + np.array([0, anatomy.apex_y])) * (side, 1) for side in (RIGHT, LEFT)]
     outlines += [ellipse_outline((side * 0.475, anatomy.apex_y + 0.055), (0.045, 0.05)) for side in (RIGHT, LEFT)]
     bones += 0.10 * canvas.fill(outlines, 0.006, (0.5, 0.5, 1, 1))
-    return bones + _spine(canvas, anatomy, rng)
+    return bones
 
 
-def _spine(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+def _spine(canvas: Canvas, anatomy: Anatomy) -> np.ndarray:
+    """Vertebrae and discs on the coarse grid."""
     x, y = canvas.grid
     bow = anatomy.spine_bend * np.sin(np.pi * y)
     column = np.clip((0.036 - np.abs(x - bow)) / 0.012, 0, 1)
-    discs = 0.5 + 0.5 * np.cos(2 * np.pi * (y / 0.058 + rng.random()))
-    return canvas.enlarged(column * (0.075 - 0.035 * discs**4))
+    discs = 0.5 + 0.5 * np.cos(2 * np.pi * (y - anatomy.apex_y) / 0.058)
+    return column * (0.075 - 0.035 * discs**4)
