@@ -2,7 +2,7 @@
 
 Those that change the anatomy itself (a wide heart, flat diaphragms) have that part in chest_reshape. Places come from
 `place`, a generator that is the same at every follow-up of the patient; how much of it there is comes from `severity`
-in [0, 1], which changes between follow-ups. About half of the severities are subtle, on purpose.
+in [0, 1], which changes between follow-ups. Low severities are subtle on purpose.
 """
 
 from collections.abc import Callable
