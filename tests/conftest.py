@@ -74,7 +74,9 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory):
     )
 
 
-def run_runner(name: str, *arguments: object, timeout_s: float = 240, **environment: str) -> subprocess.CompletedProcess:
+def run_runner(
+    name: str, *arguments: object, timeout_s: float = 240, **environment: str
+) -> subprocess.CompletedProcess:
     """A runner in a process of its own, from another folder than the repository's."""
     return subprocess.run(
         [sys.executable, str(REPO / "runners" / f"{name}.py"), *map(str, arguments)],

@@ -1,5 +1,6 @@
 """What a person sees while something works: lines, and progress bars where there is a terminal."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 ProgressCallback = Callable[[int, int], None]
+LOG_COLUMNS = 140
+"""Width of tables in a log file, where there is no terminal to ask."""
 
 
 class Console:
@@ -15,6 +18,8 @@ class Console:
 
     def __init__(self, rich_console: RichConsole | None = None) -> None:
         self.rich = rich_console or RichConsole(highlight=False, soft_wrap=True)
+        if not self.rich.is_terminal and "COLUMNS" not in os.environ:
+            self.rich.width = LOG_COLUMNS
 
     def say(self, text: str = "") -> None:
         """Print one line; square brackets are printed as they are."""

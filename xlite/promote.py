@@ -23,7 +23,7 @@ from xlite.train.inference import predict_logits
 from xlite.train.loop import EpochReport, fit
 from xlite.train.record import RunRecord, describe, finite, save_model
 
-STEM = "student"
+STEM = "model"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Promotion:
     """A finished promotion.
 
     Attributes:
-        folder: holds student.safetensors and student.json (enough to rebuild it), metrics.json and thresholds.json.
+        folder: holds model.safetensors and model.json (enough to rebuild it), metrics.json and thresholds.json.
         interval: 95% bootstrap interval of the test metric, patients resampled.
     """
 

@@ -99,7 +99,13 @@ def _build_in_child(folder, pixel_file, queue):
     model = build_student(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
     reader = ViewReader(np.load(pixel_file, mmap_mode="r"), np.arange(20), "none", 7)
     open_or_build(
-        Counting((model,), (32,), ({},), "key"), reader, data_key="d", num_views=3, num_labels=3, folder=folder, device=CPU
+        Counting((model,), (32,), ({},), "key"),
+        reader,
+        data_key="d",
+        num_views=3,
+        num_labels=3,
+        folder=folder,
+        device=CPU,
     )
     queue.put(Counting.shown)
 

@@ -34,9 +34,7 @@ def config(**changes):
 
 
 def curve(dataset, cfg, **kwargs):
-    return [
-        (r.value, r.train["loss"], r.val_loss) for r in fit(cfg, TASK, dataset, device=CPU, **kwargs)
-    ]
+    return [(r.value, r.train["loss"], r.val_loss) for r in fit(cfg, TASK, dataset, device=CPU, **kwargs)]
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,7 @@ from xlite.train.schedule import best_epoch, learning_rate, plateau_drops, stop_
 
 def rates(config, num_epochs=10, steps=4, history=()):
     return [
-        learning_rate(
-            config, epoch=e, step=s, steps_per_epoch=steps, num_epochs=num_epochs, history=list(history)[:e]
-        )
+        learning_rate(config, epoch=e, step=s, steps_per_epoch=steps, num_epochs=num_epochs, history=list(history)[:e])
         for e in range(num_epochs)
         for s in range(steps)
     ]

@@ -34,7 +34,12 @@ def test_every_shipped_space_resolves_over_both_ends_of_the_defaults(path):
 def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
     space = load_space(SPACES / "kd_grid.py")
     assert space.is_grid and len(space.first) == 8
-    assert {(c["distill.temperature"], c["distill.alpha"]) for c in space.first} == {(4, 0.7), (4, 0.5), (8, 0.7), (8, 0.5)}
+    assert {(c["distill.temperature"], c["distill.alpha"]) for c in space.first} == {
+        (4, 0.7),
+        (4, 0.5),
+        (8, 0.7),
+        (8, 0.5),
+    }
 
 
 def test_the_distinct_models_of_a_space_are_found(tmp_path):
@@ -45,12 +50,12 @@ def test_the_distinct_models_of_a_space_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("resnet18\", \"resnet34", "resnet34\", \"resnet50"), "BASELINE|range|failed"),
+        (('resnet18", "resnet34', 'resnet34", "resnet50'), "BASELINE|range|failed"),
         (('"optim.learning_rate": 1e-3}', '"optim.learning_rate": 1.0}'), "BASELINE|range|failed"),
         ((', "optim.learning_rate": 1e-3}', "}"), "BASELINE lacks optim.learning_rate"),
-        (('1e-3}', '1e-3, "optim.clip_norm": 1.0}'), "BASELINE sets optim.clip_norm"),
+        (("1e-3}", '1e-3, "optim.clip_norm": 1.0}'), "BASELINE sets optim.clip_norm"),
         (('"optim.learning_rate": trial', '"optim.rate": trial'), "optim.rate|optim.learning_rate"),
-        (('1e-4, 1e-2', '1e-2, 1e-4'), "failed: ValueError"),
+        (("1e-4, 1e-2", "1e-2, 1e-4"), "failed: ValueError"),
         (("return {", "return [{").__class__(("return {", "import nothing_here\n    return {")), "ModuleNotFoundError"),
         (("BASELINE", "BASE"), "define `space"),
         (("def space", "def spaces"), "define `space"),

@@ -49,7 +49,7 @@ def test_replayed_rungs_decide_as_the_uninterrupted_ones():
     whole = make_asha(9, 1)
     lives = [play(whole, f"t{i}", flat(v)) for i, v in enumerate(values)]
     records = [
-        TrialRecord(number=i, phase="search", state="complete", value=v, curve={e: v for e in range(1, lives[i] + 1)})
+        TrialRecord(number=i, phase="search", state="complete", value=v, curve=dict.fromkeys(range(1, lives[i] + 1), v))
         for i, v in enumerate(values[:25])
     ]
     continued = make_asha(9, 1)

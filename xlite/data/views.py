@@ -59,7 +59,7 @@ def _finalise(x: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _pipeline(preset: Augmentation) -> Any:
-    import albumentations as A  # noqa: PLC0415  slow to import; a run without augmentation does not pay for it
+    import albumentations as A
 
     cv2.setNumThreads(1)  # a 64 px warp is too small to share out, and trials share the cores
     return A.Compose(_transforms(A, preset))

@@ -51,7 +51,7 @@ def _count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
 
 
 def measure_latency(
-    model: nn.Module, image_size: int, *, device: torch.device | str, threads: int, num_runs: int = 30
+    model: nn.Module, image_size: int, *, device: torch.device | str, threads: int, num_runs: int = 20
 ) -> float:
     """Median ms of one forward pass of one uint8 image (batch 1) in evaluation mode.
 

@@ -103,7 +103,7 @@ CHESTXRAY14 = Task(
                 "model.pretrained": False,
                 "optim.learning_rate": 1e-3,
                 "optim.schedule": "cosine",
-                "train.epochs": 12,
+                "train.epochs": 8,
             },
         ),
         "cuda": Defaults(

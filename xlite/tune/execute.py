@@ -44,7 +44,12 @@ def run_trials(
                 time_budget_s=options.time_budget_s,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name=scratch.name, storage_path=str(options.folder), verbose=0),
+            run_config=tune.RunConfig(
+                name=scratch.name,
+                storage_path=str(options.folder),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+                verbose=0,
+            ),
         ).fit()
     finally:
         if started_here:

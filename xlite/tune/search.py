@@ -137,6 +137,9 @@ class LedgerSearch(Searcher):
             return "complete"
         return "pruned" if trial_id in self.stopped_by_scheduler else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles a searcher for its own restore, which is not used: the ledger is the record
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the record."""
 
