@@ -10,7 +10,7 @@ BASELINE = {
     "distill.temperature": 4.0,
     "optim.learning_rate": 3e-3,
     "optim.weight_decay": 1e-4,
-    "optim.batch_size": 32,
+    "optim.batch_size": 16,
     "optim.schedule": "cosine",
     "data.sampler": "none",
 }
@@ -20,16 +20,16 @@ def space(trial):
     """Dotted configuration keys; each parameter is named by the key it sets."""
     chosen = {
         "model.backbone": trial.suggest_categorical(
-            "model.backbone", ["mobilenetv3_small_050", "mobilenetv3_small_100", "convnext_atto", "efficientnet_b0"]
+            "model.backbone", ["mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050"]
         ),
         "model.attention": trial.suggest_categorical("model.attention", ["none", "mhsa", "performer"]),
         "model.pretrained": False,
         "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.4),
         "loss.name": trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"]),
         "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
-        "optim.learning_rate": trial.suggest_float("optim.learning_rate", 5e-4, 1e-2, log=True),
+        "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-3, 1e-2, log=True),
         "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-6, 1e-1, log=True),
-        "optim.batch_size": trial.suggest_categorical("optim.batch_size", [16, 32, 64]),
+        "optim.batch_size": trial.suggest_categorical("optim.batch_size", [16, 32]),
         "optim.schedule": trial.suggest_categorical("optim.schedule", ["cosine", "plateau"]),
         "data.sampler": trial.suggest_categorical("data.sampler", ["none", "mean"]),
     }

@@ -30,5 +30,5 @@ def test_names_that_could_leave_their_folder_are_refused(name):
 
 def test_a_cut_short_json_is_named(tmp_path):
     (tmp_path / "study.json").write_text('{"a": ')
-    with pytest.raises(InputError, match="study.json: not valid JSON"):
+    with pytest.raises(InputError, match=r"study\.json: not valid JSON"):
         read_json(tmp_path / "study.json")

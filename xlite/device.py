@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from xlite.errors import InputError
 
@@ -15,12 +16,12 @@ class Device:
     """A torch device with the arithmetic that goes with it.
 
     Attributes:
-        torch: the device tensors live on.
+        place: the torch device that tensors live on.
         autocast_dtype: torch.bfloat16 or None (float32 throughout).
         channels_last: whether 4-d tensors are laid out NHWC.
     """
 
-    torch: torch.device
+    place: torch.device
     autocast_dtype: torch.dtype | None
     channels_last: bool
 
@@ -28,19 +29,24 @@ class Device:
         """Context for the forward pass."""
         if self.autocast_dtype is None:
             return nullcontext()
-        return torch.autocast(self.torch.type, dtype=self.autocast_dtype)
+        return torch.autocast(self.place.type, dtype=self.autocast_dtype)
 
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+    @property
+    def on_gpu(self) -> bool:
+        """Whether this is a CUDA device."""
+        return self.place.type == "cuda"
+
+    def move(self, module: nn.Module) -> nn.Module:
         """The module on this device in this memory layout."""
-        module = module.to(self.torch)
-        return module.to(memory_format=torch.channels_last) if self.channels_last else module  # type: ignore[call-overload]
+        module = module.to(self.place)
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
-    def put(self, array: np.ndarray) -> torch.Tensor:
-        """The array on this device; on a GPU through pinned memory, so that the copy does not wait for the last step."""
+    def put(self, array: np.ndarray) -> Tensor:
+        """The array on this device; on a GPU through pinned memory, so that the copy waits for no step."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory().to(self.torch, non_blocking=True) if self.torch.type == "cuda" else tensor
+        return tensor.pin_memory().to(self.place, non_blocking=True) if self.on_gpu else tensor
 
-    def images(self, pixels: np.ndarray) -> torch.Tensor:
+    def images(self, pixels: np.ndarray) -> Tensor:
         """Cached pixels (B, S, S) or (B, S, S, C) uint8 as models take them: (B, S, S) or (B, C, S, S)."""
         tensor = self.put(pixels)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
@@ -48,7 +54,7 @@ class Device:
     @property
     def name(self) -> str:
         """Human name, e.g. "NVIDIA H100 80GB HBM3" or "cpu"."""
-        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else "cpu"
+        return torch.cuda.get_device_name(self.place) if self.on_gpu else "cpu"
 
 
 def device_kind() -> Literal["cpu", "cuda"]:

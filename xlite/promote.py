@@ -43,10 +43,9 @@ class Promotion:
     interval: tuple[float, float]
 
 
-def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int, threads: int) -> RunConfig:
-    """The winner's configuration over a new budget, on all cores."""
-    config = base.override(winner.overrides, source=f"trial {winner.number}")
-    return config.override({"train.epochs": epochs, "train.threads": threads}, source="promotion")
+def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
+    """The winner's configuration over a new budget; threads as in the search, since they are part of the result."""
+    return base.override({**winner.overrides, "train.epochs": epochs}, source=f"trial {winner.number}")
 
 
 def promote(
@@ -70,8 +69,7 @@ def promote(
     device = choose_device(config.train.precision)
     folder.mkdir(parents=True, exist_ok=True)
     record = _retrain(config, task, dataset, bank, device=device, winner=winner, folder=folder, on_epoch=on_epoch)
-    model, _ = load_student(folder / f"{STEM}.safetensors")
-    model = device.place(model)
+    model = device.move(load_student(folder / f"{STEM}.safetensors")[0])
     probabilities = {
         part: _probabilities(model, task, data, part, device)
         for part, data in (("val", dataset), ("test", dataset.unsealed()))
@@ -188,7 +186,7 @@ def _record_final(
     reads: int,
 ) -> None:
     cost = count_cost(config.model, num_labels=len(dataset.labels), in_channels=dataset.in_channels)
-    latency = measure_latency(model, dataset.image_size, device=device.torch, threads=config.train.threads)
+    latency = measure_latency(model, dataset.image_size, device=device.place, threads=config.train.threads)
     ledger.add_final(
         {
             **summary,

@@ -1,5 +1,7 @@
 """The learning rate and early stopping follow from progress and history alone."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ def test_warm_up_rises_linearly_to_the_peak_and_cosine_falls_to_one_percent():
     got = rates(OptimConfig(learning_rate=0.1, schedule="cosine", warmup_epochs=2))
     np.testing.assert_allclose(got[:8], 0.1 * np.arange(1, 9) / 8)
     assert got[8] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(got[8:], got[9:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(got[8:]))
     assert 0.001 < got[-1] < 0.002
 
 

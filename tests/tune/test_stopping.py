@@ -58,9 +58,9 @@ def test_replayed_rungs_decide_as_the_uninterrupted_ones():
 
 
 def test_replay_leaves_the_global_random_state_alone():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     replay(make_asha(9, 1), [TrialRecord(number=0, phase="search", state="complete", value=0.5, curve={1: 0.5})])
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("max_epochs", [1, 2, 5, 15, 50])

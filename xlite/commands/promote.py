@@ -32,11 +32,10 @@ def promote_and_tell(
 ) -> None:
     """Retrain `winner` on all training data, test it once, print what it does for each label."""
     from xlite.promote import promote, promotion_config
-    from xlite.tune.resources import available_cpus
     from xlite.tune.setup import obtain_bank
     from xlite.tune.study import update_leaderboard
 
-    config = promotion_config(study.base, winner, epochs=epochs, threads=available_cpus())
+    config = promotion_config(study.base, winner, epochs=epochs)
     bank = obtain_bank(study, teacher, prepared.full, console) if config.distill.alpha > 0 else None
     with console.progress(f"Promoting trial {winner.number}, on all the training data", "epochs") as progress:
 
@@ -77,7 +76,8 @@ def tell(promotion: "Promotion", metric: str, console: Console) -> None:
     console.rich.print(table)
     low, high = promotion.interval
     console.say(
-        f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation (epoch {promotion.epoch}), "
+        f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
+        f"(epoch {promotion.epoch}), "
         f"{promotion.test.scalars[metric]:.4f} on test (95% interval {low:.3f} to {high:.3f}, patients resampled)"
     )
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):

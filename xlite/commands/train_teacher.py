@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     base = base_config(
         task,
         kind,
-        max_epochs=task.defaults[kind].max_epochs,
+        max_epochs=task.defaults[kind].budget.max_epochs,
         seed=arguments.seed,
         threads=available_cpus(),
         settings={},

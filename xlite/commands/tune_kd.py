@@ -128,15 +128,16 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
     from xlite.ledger import sqlite_url
     from xlite.tune.options import StudyOptions
 
+    budget = defaults.demo_budget if arguments.data is None else defaults.budget
     return StudyOptions(
         name=name,
         folder=folder,
         storage=arguments.storage or sqlite_url(folder / "study.db"),
         task=arguments.task,
         space=(arguments.space or ROOT / "search_spaces" / defaults.space).expanduser().resolve(),
-        num_trials=arguments.trials or defaults.num_trials,
-        max_epochs=arguments.max_epochs or defaults.max_epochs,
-        promote_epochs=arguments.promote_epochs or defaults.promote_epochs,
+        num_trials=arguments.trials or budget.num_trials,
+        max_epochs=arguments.max_epochs or budget.max_epochs,
+        promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         seed=arguments.seed,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         settings=settings(arguments),

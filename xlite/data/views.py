@@ -22,7 +22,7 @@ def view_seeds(seed: int, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
     Hashing a batch at once costs microseconds; a NumPy SeedSequence per image would cost more than the augmentation.
     """
     with np.errstate(over="ignore"):
-        mixed = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+        mixed: np.ndarray = np.full(len(rows), seed, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         for part in (rows, views):
             mixed = _finalise(mixed + np.asarray(part, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     return (mixed >> np.uint64(32)).astype(np.uint32)

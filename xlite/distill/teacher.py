@@ -88,7 +88,7 @@ def load_teacher(
                 f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
                 "seen images judged here. Train one on this split, or allow it with --allow-other-split"
             )
-        models.append(device.place(model).eval().requires_grad_(False))
+        models.append(device.move(model).eval().requires_grad_(False))
         sizes.append(int(description["image_size"]))
         descriptions.append(description)
         digest.update(str(description["weights_sha256"]).encode())

@@ -16,10 +16,10 @@ from xlite.distill.losses import combine, sigmoid_kd
 from xlite.losses import SupervisedLoss, make_supervised_loss
 from xlite.metrics import evaluate_multilabel, weighted_macro_auc
 from xlite.models.student import build_student
-from xlite.tasks.task import Defaults, Task
+from xlite.tasks.task import Budget, Defaults, Task
 from xlite.thresholds import choose_thresholds
 
-PHANTOM_IMAGES = 1200
+PHANTOM_IMAGES = 800
 PHANTOM_PX = 256
 
 
@@ -94,23 +94,21 @@ CHESTXRAY14 = Task(
     defaults={
         "cpu": Defaults(
             space="kd_cpu.py",
-            num_trials=16,
-            max_epochs=15,
-            promote_epochs=20,
+            budget=Budget(num_trials=16, max_epochs=15, promote_epochs=15),
+            demo_budget=Budget(num_trials=8, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 64},
             teacher={
                 "model.backbone": "resnet18",
                 "model.pretrained": False,
                 "optim.learning_rate": 1e-3,
                 "optim.schedule": "cosine",
-                "train.epochs": 8,
+                "train.epochs": 5,
             },
         ),
         "cuda": Defaults(
             space="kd.py",
-            num_trials=32,
-            max_epochs=20,
-            promote_epochs=50,
+            budget=Budget(num_trials=32, max_epochs=20, promote_epochs=50),
+            demo_budget=Budget(num_trials=16, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 224},
             teacher={
                 "model.backbone": "densenet121",

@@ -41,19 +41,28 @@ class ModelBuilder(Protocol):
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much a study does: trials, epochs of a trial, epochs of the promotion."""
+
+    num_trials: int
+    max_epochs: int
+    promote_epochs: int
+
+
+@dataclass(frozen=True)
 class Defaults:
     """What a task does on one kind of device when the person says nothing.
 
     Attributes:
         space: file name in `search_spaces/`.
+        budget: for a data set of the person's own; demo_budget: for the built-in one, to be over in minutes.
         config: dotted configuration keys every run of the study starts from.
         teacher: dotted keys of the default teacher's own configuration, over `config`.
     """
 
     space: str
-    num_trials: int
-    max_epochs: int
-    promote_epochs: int
+    budget: Budget
+    demo_budget: Budget
     config: Mapping[str, Any]
     teacher: Mapping[str, Any]
 

@@ -144,7 +144,7 @@ class _Run:
         )
         rate = optim.learning_rate
         self.model.train()
-        devices = [self.device.torch] if self.device.torch.type == "cuda" else []
+        devices = [self.device.place] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
             for step, draw in enumerate(plan):
@@ -230,7 +230,7 @@ def build_model(config: RunConfig, task: Task, dataset: Dataset, device: Device)
         prior=task.prior(dataset.targets[dataset.part("train")]),
         seed=config.train.seed,
     )
-    return device.place(model)
+    return device.move(model)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -71,7 +71,7 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
     options, device = study.options, choose_device(study.base.train.precision)
     files = options.teacher_files
     if not files:
-        config = teacher_config(study.task, study.base, device.torch.type)
+        config = teacher_config(study.task, study.base, device.place.type)
         with console.progress(f"Training the teacher {config.model.backbone}", "epochs") as progress:
 
             def on_epoch(report: EpochReport) -> None:

@@ -62,7 +62,7 @@ def survey(
                 plain, num_labels=len(dataset.labels), in_channels=dataset.in_channels, prior=None, seed=0
             )
             latency = measure_latency(
-                device.place(built), dataset.image_size, device=device.torch, threads=base.train.threads
+                device.move(built), dataset.image_size, device=device.place, threads=base.train.threads
             )
             cost = replace(cost, latency_ms=latency)
         broken = limits.broken_by(cost)

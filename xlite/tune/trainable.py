@@ -72,7 +72,7 @@ class DistillationTrial(tune.Trainable):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.job.base.override(config["overrides"], source=f"trial {self.number}")
         self.device = choose_device(self.run.train.precision)
-        if self.device.torch.type == "cuda" and 0 < self.job.gpu_share < 1:
+        if self.device.on_gpu and 0 < self.job.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(self.job.gpu_share)
         self.task = find_task(self.job.task)
         self.record = RunRecord(self.run, metric=self.task.metric, device_name=self.device.name)

@@ -38,7 +38,8 @@ class SearchView:
         self.write_leaderboard = write_leaderboard
         self.before = self.done = done
         self.counts = {"complete": 0, "pruned": 0, "failed": 0}
-        self.best, self.best_number = best, None
+        self.best = best
+        self.best_number: int | None = None
         self.running: dict[int, tuple[str, int, float | None]] = {}
         self.started_at = time.monotonic()
         self.next_write = 0.0
