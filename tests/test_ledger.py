@@ -248,10 +248,12 @@ def test_only_a_best_so_far_is_reported(ledger: Ledger, epoch: int, value: float
     assert ledger.rows()[0].curve == {1: 0.5}
 
 
-def test_an_epoch_reported_again_replaces_itself_and_all_after_it(ledger: Ledger) -> None:
+def test_the_last_epoch_reported_again_replaces_itself_and_an_earlier_one_is_refused(ledger: Ledger) -> None:
     ledger.ask(space)
-    for epoch, value in ((1, 0.5), (2, 0.6), (3, 0.7), (2, 0.55)):
+    for epoch, value in ((1, 0.5), (2, 0.6), (2, 0.55)):
         ledger.report(0, epoch, value)
+    with pytest.raises(ValueError, match="epoch >= 2"):
+        ledger.report(0, 1, 0.5)
     assert ledger.rows()[0].curve == {1: 0.5, 2: 0.55}
     ledger.finish(0, "complete", value=0.55, record={})
 

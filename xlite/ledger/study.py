@@ -133,24 +133,22 @@ class Ledger:
         return Proposal(number, overrides)
 
     def report(self, number: int, epoch: int, best_so_far: float) -> None:
-        """Record the best value after `epoch` (from 1). An epoch reported again replaces itself and all after it.
+        """Record the best value after `epoch` (from 1). The last epoch may be reported again, and replaces itself.
 
         Raises:
-            ValueError: the trial is not running; the value is not finite or below that of an earlier epoch.
+            ValueError: the trial is not running; an epoch before the last; a value that is not finite, or below that of
+                an earlier epoch.
         """
         curve = self._running(number).intermediate_values
         floor = max((value for step, value in curve.items() if step < epoch), default=-math.inf)
-        if epoch < 1 or not math.isfinite(best_so_far) or best_so_far < floor:
+        first = max(1, *curve) if curve else 1
+        if epoch < first or not math.isfinite(best_so_far) or best_so_far < floor:
             raise ValueError(
-                f"trial {number}: `epoch >= 1` and `{floor} <= best_so_far < inf` must hold, "
+                f"trial {number}: `epoch >= {first}` and `{floor} <= best_so_far < inf` must hold, "
                 f"but got ({epoch=}, {best_so_far=})"
             )
-        again = epoch <= max(curve, default=0)
-        self._writer.report(number, int(epoch), float(best_so_far), replace=again)
-        if again:
-            self._memory = None
-        else:
-            self._sampling().report(number, int(epoch), float(best_so_far))
+        self._writer.report(number, int(epoch), float(best_so_far))
+        self._sampling().report(number, int(epoch), float(best_so_far))
 
     def finish(
         self,
