@@ -117,12 +117,7 @@ class TrialWriter:
                 trial_id = self._trial_id(number)
                 mine = self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             else:
-                trial_id = self._storage.create_new_trial(
-                    self._study_id, template_trial=_running(overrides, parameters)
-                )
-                mine = self._storage.get_trial_number_from_id(trial_id) == number
-                if not mine:
-                    self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+                trial_id, mine = self._create(number, _running(overrides, parameters))
             if not mine:
                 raise InputError(
                     f"{shown_url(self._url)}: another process runs this study; let it end, or choose another --study"
@@ -148,6 +143,17 @@ class TrialWriter:
                 raise ValueError(f"trial {number} is not running")
             self._storage.set_trial_user_attr(trial_id, "record", plain(record))
             self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+
+    def _create(self, number: int, trial: FrozenTrial) -> tuple[int, bool]:
+        """A new trial's id, and whether it got the number it should have."""
+        if self._storage.get_n_trials(self._study_id) != number:
+            return -1, False
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
+        mine = self._storage.get_trial_number_from_id(trial_id) == number
+        if not mine:  # the other process was quicker by milliseconds
+            self._storage.set_trial_user_attr(trial_id, "record", {"reason": "another process runs this study"})
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        return trial_id, mine
 
     def _fill(self, trial_id: int, overrides: Mapping[str, Any], parameters: FrozenTrial | None) -> None:
         self._storage.set_trial_user_attr(trial_id, "overrides", plain(overrides))
