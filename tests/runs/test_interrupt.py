@@ -1,0 +1,63 @@
+"""Ctrl-C leaves a study that can be read and continued, and no process behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import REPO, run_runner
+
+SPACE = """
+BASELINE = {"distill.alpha": 0.0, "optim.learning_rate": 1e-3}
+def space(trial):
+    return {"distill.alpha": 0.0, "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-4, 1e-2, log=True)}
+"""
+
+
+@pytest.fixture
+def command(tmp_path, tiny_nih):
+    (tmp_path / "space.py").write_text(SPACE)
+    teacher = tmp_path / "teacher"
+    made = run_runner(
+        "train_teacher", "--data", tiny_nih, "--cache-dir", tmp_path / "cache", "--image-size", 32, "--epochs", 1,
+        "--backbone", "mobilenetv3_small_050", "--out", teacher,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    return [
+        "--data", tiny_nih, "--results", tmp_path / "results", "--cache-dir", tmp_path / "cache", "--study", "s",
+        "--space", tmp_path / "space.py", "--image-size", 32, "--teacher", teacher / "teacher.safetensors",
+        "--no-promote",
+    ]  # fmt: skip
+
+
+def wait_for(condition, timeout_s=120):
+    deadline = time.time() + timeout_s
+    while time.time() < deadline:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError("it did not happen in time")
+
+
+def test_ctrl_c_leaves_a_usable_study_and_the_same_command_continues(command, tmp_path):
+    started = subprocess.Popen(
+        [sys.executable, str(REPO / "runners" / "tune_kd.py"), *map(str, command), "--trials", "3", "--max-epochs", "200"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    trials = tmp_path / "results" / "s" / "trials"
+    wait_for(lambda: len(list(trials.glob("*/trial.json"))) == 2)
+    children = psutil.Process(started.pid).children(recursive=True)
+    os.kill(started.pid, signal.SIGINT)
+    output, _ = started.communicate(timeout=120)
+    assert started.returncode == 130, output
+    assert "The same command with --study s continues" in output
+    assert "Traceback" not in output
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    shown = run_runner("leaderboard", "--study", "s", "--results", tmp_path / "results")
+    assert shown.returncode == 0, shown.stderr
+    assert (tmp_path / "results" / "s" / "leaderboard.csv").read_text().startswith("experiment_id,date,phase")
