@@ -13,7 +13,8 @@ from conftest import REPO, run_runner
 SPACE = """
 BASELINE = {"distill.alpha": 0.0, "optim.learning_rate": 1e-3}
 def space(trial):
-    return {"distill.alpha": 0.0, "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-4, 1e-2, log=True)}
+    rate = trial.suggest_float("optim.learning_rate", 1e-4, 1e-2, log=True)
+    return {"distill.alpha": 0.0, "optim.learning_rate": rate}
 """
 
 
@@ -43,11 +44,16 @@ def wait_for(condition, timeout_s=120):
 
 
 def test_ctrl_c_leaves_a_usable_study_and_the_same_command_continues(command, tmp_path):
+    endless = ["--trials", 3, "--max-epochs", 200, "--set", "train.patience=200"]
     started = subprocess.Popen(
-        [sys.executable, str(REPO / "runners" / "tune_kd.py"), *map(str, command), "--trials", "3", "--max-epochs", "200"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", start_new_session=True,
+        [sys.executable, REPO / "runners" / "tune_kd.py", *map(str, [*command, *endless])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        start_new_session=True,
+    )
     trials = tmp_path / "results" / "s" / "trials"
     wait_for(lambda: len(list(trials.glob("*/trial.json"))) == 2)
     children = psutil.Process(started.pid).children(recursive=True)
@@ -56,8 +62,7 @@ def test_ctrl_c_leaves_a_usable_study_and_the_same_command_continues(command, tm
     assert started.returncode == 130, output
     assert "The same command with --study s continues" in output
     assert "Traceback" not in output
-    gone, alive = psutil.wait_procs(children, timeout=20)
-    assert not alive
+    assert not psutil.wait_procs(children, timeout=20)[1]
     shown = run_runner("leaderboard", "--study", "s", "--results", tmp_path / "results")
     assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "results" / "s" / "leaderboard.csv").read_text().startswith("experiment_id,date,phase")

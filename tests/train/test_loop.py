@@ -133,6 +133,12 @@ def test_the_optimiser_never_sees_a_loss_that_is_not_finite(tiny_dataset):
     assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
 
 
+def test_bf16_autocast_learns_too(tiny_dataset):
+    bf16 = choose_device("bf16", kind="cpu")
+    last = list(fit(config(train__epochs=8), TASK, tiny_dataset, device=bf16))[-1]
+    assert bf16.autocast_dtype is torch.bfloat16 and last.best_value > 0.8
+
+
 def test_the_test_part_cannot_be_read_while_selecting(tiny_dataset):
     with pytest.raises(PermissionError):
         tiny_dataset.part("test")
