@@ -1,7 +1,7 @@
 """Promotion: the winner retrained on all training data, its epoch chosen on validation, tested once, packaged."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from xlite.config import RunConfig
-from xlite.data.dataset import Dataset
+from xlite.data.dataset import Dataset, Part
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank
 from xlite.files import write_json
@@ -70,57 +70,61 @@ def promote(
     folder.mkdir(parents=True, exist_ok=True)
     record = _retrain(config, task, dataset, bank, device=device, winner=winner, folder=folder, on_epoch=on_epoch)
     model = device.move(load_student(folder / f"{STEM}.safetensors")[0])
-    probabilities = {
-        part: _probabilities(model, task, data, part, device)
-        for part, data in (("val", dataset), ("test", dataset.unsealed()))
-    }
-    targets = {part: dataset.targets[dataset.parts[part]] for part in probabilities}
-    validation, test = (task.evaluate(probabilities[p], targets[p], dataset.labels) for p in ("val", "test"))
-    thresholds, notes = task.choose_thresholds(
-        probabilities["val"], targets["val"], dataset.labels, method=threshold_method
-    )
+    val = _judge(model, task, dataset, "val", device)
+    test = _judge(model, task, dataset.unsealed(), "test", device)
+    thresholds, notes = task.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=threshold_method)
+    groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
-        task.bootstrap,
-        probabilities["test"],
-        targets["test"],
-        dataset.groups[dataset.parts["test"]],
-        num_resamples=500,
-        seed=config.train.seed,
+        task.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
-    at_thresholds = {p: _at_thresholds(task, probabilities[p], targets[p], dataset, thresholds) for p in probabilities}
-    write_json(folder / "thresholds.json", {"method": threshold_method, "thresholds": thresholds, "notes": list(notes)})
     reads = len(ledger.finals()) + 1
     summary = record.summary()
+    test_about = {**describe(test.evaluation), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
+    write_json(folder / "thresholds.json", {"method": threshold_method, "thresholds": thresholds, "notes": list(notes)})
     write_json(
         folder / "metrics.json",
         {
             "metric": task.metric,
             "epoch": summary["best_epoch"],
-            "validation": {**describe(validation), "at_thresholds": at_thresholds["val"]},
-            "test": {
-                **describe(test),
-                "at_thresholds": at_thresholds["test"],
-                "interval_95": list(interval),
-                "num_images": len(targets["test"]),
-                "reads_of_test_in_this_study": reads,
-            },
+            "validation": {**describe(val.evaluation), "at_thresholds": val.decided(task, dataset.labels, thresholds)},
+            "test": {**test_about, "at_thresholds": test.decided(task, dataset.labels, thresholds)},
         },
     )
-    _record_final(
-        ledger,
-        summary,
-        config,
-        dataset,
-        device,
-        model,
-        winner=winner,
-        task=task,
-        validation=validation,
-        test=test,
-        interval=interval,
-        reads=reads,
+    cost = count_cost(config.model, num_labels=len(dataset.labels), in_channels=dataset.in_channels)
+    latency = measure_latency(model, dataset.image_size, device=device.place, threads=config.train.threads)
+    about = {**summary, **describe(val.evaluation), "cost": {**asdict(cost), "latency_ms": latency}}
+    ledger.add_final(
+        {**about, "test": test_about, "promoted_from": winner.number}, value=val.evaluation.scalars[task.metric]
     )
-    return Promotion(folder, summary["best_epoch"], validation, test, thresholds, interval)
+    return Promotion(folder, summary["best_epoch"], val.evaluation, test.evaluation, thresholds, interval)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a model says of one part: probabilities and targets (N, L), and the metrics."""
+
+    probabilities: np.ndarray
+    targets: np.ndarray
+    evaluation: Evaluation
+
+    def decided(self, task: Task, labels: Sequence[str], thresholds: Mapping[str, float]) -> dict[str, Any]:
+        """F1, precision and recall with each label's own threshold."""
+        limits = np.array([thresholds[label] for label in labels])
+        decided = task.evaluate((self.probabilities >= limits).astype(np.float64), self.targets, labels)
+        kept = ("f1", "precision", "recall")
+        return finite(
+            {
+                "scalars": {k: v for k, v in decided.scalars.items() if k.startswith(kept)},
+                "per_label": {name: {k: row[k] for k in kept if k in row} for name, row in decided.per_label.items()},
+            }
+        )
+
+
+def _judge(model: nn.Module, task: Task, dataset: Dataset, part: Part, device: Device) -> _Judged:
+    positions = dataset.part(part)
+    logits = predict_logits(model, dataset.open_pixels(), dataset.rows[positions], device=device)
+    probabilities, targets = task.probabilities(logits), dataset.targets[positions]
+    return _Judged(probabilities, targets, task.evaluate(probabilities, targets, dataset.labels))
 
 
 def _retrain(
@@ -148,52 +152,3 @@ def _retrain(
     assert best is not None
     save_model(folder, STEM, best, config=config, task=task, dataset=dataset, trial=winner.number)
     return record
-
-
-def _probabilities(model: nn.Module, task: Task, dataset: Dataset, part: Any, device: Device) -> np.ndarray:
-    rows = dataset.rows[dataset.part(part)]
-    return task.probabilities(predict_logits(model, dataset.open_pixels(), rows, device=device))
-
-
-def _at_thresholds(
-    task: Task, probabilities: np.ndarray, targets: np.ndarray, dataset: Dataset, thresholds: Mapping[str, float]
-) -> dict[str, Any]:
-    """F1, precision and recall with each label's own threshold."""
-    limits = np.array([thresholds[label] for label in dataset.labels])
-    decided = task.evaluate((probabilities >= limits).astype(np.float64), targets, dataset.labels)
-    kept = ("f1", "precision", "recall")
-    return finite(
-        {
-            "scalars": {k: v for k, v in decided.scalars.items() if k.startswith(kept)},
-            "per_label": {name: {k: row[k] for k in kept if k in row} for name, row in decided.per_label.items()},
-        }
-    )
-
-
-def _record_final(
-    ledger: Ledger,
-    summary: dict[str, Any],
-    config: RunConfig,
-    dataset: Dataset,
-    device: Device,
-    model: nn.Module,
-    *,
-    winner: TrialRecord,
-    task: Task,
-    validation: Evaluation,
-    test: Evaluation,
-    interval: tuple[float, float],
-    reads: int,
-) -> None:
-    cost = count_cost(config.model, num_labels=len(dataset.labels), in_channels=dataset.in_channels)
-    latency = measure_latency(model, dataset.image_size, device=device.place, threads=config.train.threads)
-    ledger.add_final(
-        {
-            **summary,
-            **describe(validation),
-            "cost": {"num_params": cost.num_params, "size_mb": cost.size_mb, "latency_ms": latency},
-            "test": {**describe(test), "interval_95": list(interval), "reads": reads},
-            "promoted_from": winner.number,
-        },
-        value=validation.scalars[task.metric],
-    )

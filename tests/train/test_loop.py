@@ -119,7 +119,7 @@ def test_each_part_of_the_distillation_loss_is_logged_by_itself(tiny_dataset, ba
 def test_the_optimiser_never_sees_a_loss_that_is_not_finite(tiny_dataset):
     run = _Run(config(), TASK, tiny_dataset, CPU, None)
     before = [p.detach().clone() for p in run.model.parameters()]
-    images = CPU.images(tiny_dataset.open_pixels()[:8])
+    images = CPU.images(np.array(tiny_dataset.open_pixels()[:8]))
     logits = run.objective
 
     class Broken:

@@ -12,6 +12,7 @@ from xlite.tune.resources import plan_shares
 def shares(*, cpus=2, gpus=0, **changes):
     options = StudyOptions(
         name="s", folder=Path(), storage="", task="t", space=Path(), num_trials=1, max_epochs=1, promote_epochs=1,
+        teacher_epochs=1,
         seed=0, cache_dir=Path(), settings={}, **changes,
     )  # fmt: skip
     return plan_shares(options, num_cpus=cpus, num_gpus=gpus)

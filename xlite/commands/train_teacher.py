@@ -42,10 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     own = {
         **({"model.backbone": arguments.backbone} if arguments.backbone else {}),
-        **({"train.epochs": arguments.epochs} if arguments.epochs else {}),
         **settings(arguments),
     }
-    config = teacher_config(task, base, kind).override(own, source="--set")
+    epochs = arguments.epochs or task.defaults[kind].budget.teacher_epochs
+    config = teacher_config(task, base, kind, epochs=epochs).override(own, source="--set")
     prepared = open_data(arguments, task, console, image_size=config.data.image_size)
     backbone = config.model.backbone
     folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"

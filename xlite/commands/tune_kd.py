@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tune.study import describe_plan, plan_study, run_study
 
     console = Console()
-    name = arguments.study or cli.default_study_name()
+    name = cli.default_study_name() if arguments.study is None else arguments.study
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     task = find_task(arguments.task)
     options = resolve(arguments, name, folder, task.defaults[device_kind()])
@@ -138,6 +138,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         num_trials=arguments.trials or budget.num_trials,
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
+        teacher_epochs=budget.teacher_epochs,
         seed=arguments.seed,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         settings=settings(arguments),

@@ -94,21 +94,20 @@ CHESTXRAY14 = Task(
     defaults={
         "cpu": Defaults(
             space="kd_cpu.py",
-            budget=Budget(num_trials=16, max_epochs=15, promote_epochs=15),
-            demo_budget=Budget(num_trials=8, max_epochs=8, promote_epochs=8),
+            budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=15, promote_epochs=15),
+            demo_budget=Budget(teacher_epochs=5, num_trials=8, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 64},
             teacher={
                 "model.backbone": "resnet18",
                 "model.pretrained": False,
                 "optim.learning_rate": 1e-3,
                 "optim.schedule": "cosine",
-                "train.epochs": 5,
             },
         ),
         "cuda": Defaults(
             space="kd.py",
-            budget=Budget(num_trials=32, max_epochs=20, promote_epochs=50),
-            demo_budget=Budget(num_trials=16, max_epochs=8, promote_epochs=8),
+            budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
+            demo_budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 224},
             teacher={
                 "model.backbone": "densenet121",
@@ -116,7 +115,6 @@ CHESTXRAY14 = Task(
                 "optim.learning_rate": 1e-4,
                 "optim.schedule": "cosine",
                 "optim.warmup_epochs": 1,
-                "train.epochs": 20,
             },
         ),
     },

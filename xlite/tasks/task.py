@@ -42,8 +42,9 @@ class ModelBuilder(Protocol):
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a study does: trials, epochs of a trial, epochs of the promotion."""
+    """How much a study does: epochs of the default teacher, trials, epochs of a trial, epochs of the promotion."""
 
+    teacher_epochs: int
     num_trials: int
     max_epochs: int
     promote_epochs: int
@@ -57,7 +58,7 @@ class Defaults:
         space: file name in `search_spaces/`.
         budget: for a data set of the person's own; demo_budget: for the built-in one, to be over in minutes.
         config: dotted configuration keys every run of the study starts from.
-        teacher: dotted keys of the default teacher's own configuration, over `config`.
+        teacher: dotted keys of the default teacher's own configuration, over `config`; its epochs are the budget's.
     """
 
     space: str

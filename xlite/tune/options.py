@@ -16,7 +16,7 @@ class StudyOptions:
         space: the search-space file.
         num_trials: complete, pruned and failed trials together.
         settings: dotted keys set for every trial (`--set`), over the task's defaults and below the space's choices.
-        promote_epochs: budget of the promotion's training.
+        promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
         teacher_files: none trains the task's default teacher.
         max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
         gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
@@ -34,6 +34,7 @@ class StudyOptions:
     num_trials: int
     max_epochs: int
     promote_epochs: int
+    teacher_epochs: int
     seed: int
     cache_dir: Path
     settings: Mapping[str, Any]

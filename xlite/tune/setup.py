@@ -56,9 +56,10 @@ def base_config(
     return config.override({**own, **settings}, source="--set")
 
 
-def teacher_config(task: Task, base: RunConfig, device_kind: str) -> RunConfig:
+def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int) -> RunConfig:
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
-    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), **task.defaults[device_kind].teacher}
+    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
+    own |= task.defaults[device_kind].teacher
     return base.override(own, source=f"default teacher of {task.name}")
 
 
@@ -71,7 +72,7 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
     options, device = study.options, choose_device(study.base.train.precision)
     files = options.teacher_files
     if not files:
-        config = teacher_config(study.task, study.base, device.place.type)
+        config = teacher_config(study.task, study.base, device.place.type, epochs=options.teacher_epochs)
         with console.progress(f"Training the teacher {config.model.backbone}", "epochs") as progress:
 
             def on_epoch(report: EpochReport) -> None:
