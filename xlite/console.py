@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 ProgressCallback = Callable[[int, int], None]
-LOG_COLUMNS = 140
+LOG_COLUMNS = 160
 """Width of tables in a log file, where there is no terminal to ask."""
 
 

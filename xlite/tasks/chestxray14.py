@@ -19,7 +19,7 @@ from xlite.models.student import build_student
 from xlite.tasks.task import Budget, Defaults, Task
 from xlite.thresholds import choose_thresholds
 
-PHANTOM_IMAGES = 800
+PHANTOM_IMAGES = 1000
 PHANTOM_PX = 256
 
 
@@ -94,8 +94,8 @@ CHESTXRAY14 = Task(
     defaults={
         "cpu": Defaults(
             space="kd_cpu.py",
-            budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=15, promote_epochs=15),
-            demo_budget=Budget(teacher_epochs=5, num_trials=8, max_epochs=8, promote_epochs=8),
+            budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
+            demo_budget=Budget(teacher_epochs=6, num_trials=8, max_epochs=10, promote_epochs=10),
             config={"data.image_size": 64},
             teacher={
                 "model.backbone": "resnet18",
@@ -107,7 +107,7 @@ CHESTXRAY14 = Task(
         "cuda": Defaults(
             space="kd.py",
             budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
-            demo_budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=8, promote_epochs=8),
+            demo_budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 224},
             teacher={
                 "model.backbone": "densenet121",
