@@ -10,6 +10,7 @@ import psutil
 import pytest
 from conftest import REPO, run_runner
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """
 BASELINE = {"distill.alpha": 0.0, "optim.learning_rate": 1e-3}
 def space(trial):

@@ -7,6 +7,7 @@ from conftest import run_runner
 
 from xlite.data.phantom.chest_dataset import write_phantom
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """
 BASELINE = {"distill.alpha": 0.5, "optim.learning_rate": 3e-3}
 def space(trial):

@@ -9,6 +9,7 @@ import pytest
 from conftest import REPO, read_json, run_runner
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """
 BASELINE = {"model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.5, "distill.temperature": 2.0,
             "optim.learning_rate": 3e-3, "optim.batch_size": 32}

@@ -2,10 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from xlite import cli
 from xlite.commands.options import ROOT, add_data_options, add_subset_option, open_data, shown
 from xlite.console import Console
+
+if TYPE_CHECKING:
+    from xlite.tasks.prepare import Prepared
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,10 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
+    from xlite.device import device_kind
     from xlite.tasks import find_task
 
     task = find_task(arguments.task)
-    size = arguments.image_size or int(task.defaults["cpu"].config["data.image_size"])
+    size = arguments.image_size or int(task.defaults[device_kind()].config["data.image_size"])
     prepared = open_data(arguments, task, console, image_size=size, subset=arguments.subset)
     console.rich.print(prevalence_table(prepared))
     console.say(f"Pixels: {shown(prepared.full.pixel_file)}")
@@ -36,10 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def prevalence_table(prepared):  # type: ignore[no-untyped-def]
+def prevalence_table(prepared: "Prepared") -> Table:
     """Positives of each label by part, with their share."""
     import numpy as np
-    from rich.table import Table
 
     data = prepared.full
     table = Table(title="Positives by part", title_justify="left")

@@ -31,7 +31,7 @@ def read_study(folder: Path) -> dict[str, Any] | None:
 
 
 def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:
-    """Refuse to continue a study as another one.
+    """Refuse to continue a study as another one; only what `meaning` holds is compared.
 
     Raises:
         InputError: names every value that differs, both as stored and as asked for now.
@@ -42,7 +42,7 @@ def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:
     before = stored[MEANING]
     changed = [
         f"{key} was {before.get(key)!r} and is now {meaning.get(key)!r}"
-        for key in {**before, **meaning}
+        for key in meaning
         if before.get(key) != meaning.get(key)
     ]
     if changed:

@@ -102,8 +102,10 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
     study = plan.study
     options = study.options
     options.folder.mkdir(parents=True, exist_ok=True)
+    meaning = _meaning(plan, prepared)
+    check_same(options.folder, meaning)  # before a teacher is trained for nothing
     teacher = obtain_teacher(study, prepared.full, console)
-    meaning = _meaning(plan, prepared, teacher)
+    meaning["teacher"] = teacher.teacher.key
     check_same(options.folder, meaning)
     write_study(options.folder, meaning, _details(plan, prepared, teacher))
     bank = obtain_bank(study, teacher.teacher, prepared.search, console)
@@ -178,7 +180,7 @@ def update_leaderboard(ledger: Ledger, study: Study) -> None:
     write_leaderboard(study.options.folder / "leaderboard.csv", leaderboard_of(ledger))
 
 
-def _meaning(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher) -> dict[str, Any]:
+def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
     study = plan.study
     options, base = study.options, study.base
     return {
@@ -189,7 +191,6 @@ def _meaning(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher) -> dict
         "image_size": base.data.image_size,
         "augmentation": base.data.augmentation,
         "num_views": num_views(options.max_epochs),
-        "teacher": teacher.teacher.key,
         "seed": options.seed,
         "space": plan.space.content_hash,
         "metric": study.task.metric,
