@@ -117,10 +117,11 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
     table = Table(caption="val: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
     for title, name in columns.items():
         text = name in _TEXT
-        table.add_column(title, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
     for _, row in shown.iterrows():
         row["rank"] = "final" if row["phase"] == "final" else row["rank"]
-        row["learning_rate"] = _short(row["learning_rate"])
+        for name in ("learning_rate", "kd_temperature", "kd_alpha"):
+            row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
         table.add_row(*(Text(cell) for cell in cells), style="bold" if row["phase"] == "final" else None)
     return table
@@ -201,5 +202,5 @@ def _printed(name: str, cell: Any) -> str:
     return str(cell) if name in _WHOLE else format(cell, _DIGITS.get(name, ".4f"))
 
 
-def _short(learning_rate: Any) -> Any:
-    return learning_rate if learning_rate is pd.NA else float(f"{learning_rate:.2g}")
+def _short(number: Any) -> Any:
+    return float(f"{number:.2g}") if isinstance(number, float) else number

@@ -65,7 +65,14 @@ def root(tmp_path: Path) -> Path:
 def start(root: Path, body: str, *, pause_s: float = 0.0) -> subprocess.Popen[str]:
     """A process with `build()`, which logs each decoded name to `root/log` and waits `pause_s` an image."""
     command = [sys.executable, "-c", PRELUDE + textwrap.dedent(body), str(root), str(pause_s)]
-    return subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=REPO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
 
 
 def wait_for_journal(root: Path, num_rows: int) -> Path:

@@ -54,6 +54,7 @@ def test_ctrl_c_leaves_a_usable_study_and_the_same_command_continues(command, tm
         cwd="/",
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     trials = tmp_path / "results" / "s" / "trials"
     wait_for(lambda: len(list(trials.glob("*/trial.json"))) == 2)
