@@ -95,7 +95,7 @@ CHESTXRAY14 = Task(
         "cpu": Defaults(
             space="kd_cpu.py",
             budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
-            demo_budget=Budget(teacher_epochs=6, num_trials=8, max_epochs=10, promote_epochs=10),
+            demo_budget=Budget(teacher_epochs=6, num_trials=10, max_epochs=10, promote_epochs=10),
             config={"data.image_size": 64},
             teacher={
                 "model.backbone": "resnet18",

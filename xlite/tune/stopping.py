@@ -14,8 +14,8 @@ EPOCH_KEY, VALUE_KEY = "epoch", "value"
 
 
 def first_rung(max_epochs: int, warmup_epochs: int) -> int:
-    """Epochs before any trial can be stopped: a fifth of the budget, and at least one at the full learning rate."""
-    return min(max_epochs, max(1, round(max_epochs / 5), warmup_epochs + 1))
+    """Epochs before any trial can be stopped: a fifth of the budget, at least three, one of them after the warm-up."""
+    return min(max_epochs, max(3, round(max_epochs / 5), warmup_epochs + 1))
 
 
 def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
