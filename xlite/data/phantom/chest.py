@@ -12,23 +12,9 @@ from xlite.data.phantom.chest_exposure import develop, draw_exposure, inscribe, 
 from xlite.data.phantom.chest_reshape import RESHAPE
 from xlite.data.phantom.chest_scene import Scene
 from xlite.data.phantom.chest_signs import PAINT
+from xlite.data.sources.nih import LABELS
 
-FINDINGS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Effusion",
-    "Emphysema",
-    "Fibrosis",
-    "Hernia",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pleural_Thickening",
-    "Pneumonia",
-    "Pneumothorax",
-)
+FINDINGS = LABELS
 _ANATOMY, _PLACES, _EXPOSURE, _NOISE = range(4)  # streams of random numbers; a stream of one part never moves another's
 
 
