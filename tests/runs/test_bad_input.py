@@ -27,7 +27,7 @@ def home(tmp_path):
 
 
 def refused(capsys, command, *arguments):
-    """The one line a runner's own code gives; in this process, so that two hundred cases stay affordable."""
+    """The one line a runner's own code gives; in this process, so that many cases stay affordable."""
     module = COMMANDS[command]
     with pytest.raises(SystemExit) as left:
         run_command(module.run, module.parser(), [str(a) for a in arguments])
