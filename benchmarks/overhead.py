@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=15)
     arguments = parser.parse_args()
-    space = load_space(SPACE)
+    space = load_space(SPACE, "multilabel")
     seconds: dict[str, list[float]] = {"ask": [], "report": [], "finish": [], "leaderboard": []}
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.open(sqlite_url(Path(folder) / "study.db"), "overhead", create=True, num_startup=10)

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from xlite.data.cache import open_or_build
-from xlite.data.decode import Preprocess
+from xlite.data.decode import ImagePreprocess
+from xlite.data.table import Item
 
 
 def write_synthetic(folder: Path, num_images: int) -> None:
@@ -42,7 +43,11 @@ def cache_build(files: list[Path], size: int, num_threads: int) -> None:
     ids = np.array([f"{row:06}" for row in range(len(files))])
     with tempfile.TemporaryDirectory() as cache_dir:
         cache = open_or_build(
-            files, ids, cache_dir=Path(cache_dir), preprocess=Preprocess(size), num_threads=num_threads
+            [Item((file,)) for file in files],
+            ids,
+            cache_dir=Path(cache_dir),
+            preprocess=ImagePreprocess(size),
+            num_threads=num_threads,
         )
         assert cache.ok.all(), cache.failures
 

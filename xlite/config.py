@@ -11,6 +11,10 @@ from xlite.errors import InputError
 Augmentation = Literal["none", "light", "medium", "strong"]
 
 
+NUMBERS_OR = r"^({}|-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*)$"
+"""Pattern of a text that is one of some words or a list of numbers."""
+
+
 class Section(BaseModel):
     """Base of every section: immutable, no unknown keys, no silent conversions."""
 
@@ -20,13 +24,28 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """A student or a teacher: timm backbone, attention over its last feature map, head."""
 
-    backbone: str = Field("mobilenetv3_small_050", min_length=1, description="any timm model name")
+    architecture: Literal["image", "slices", "lines"] = Field(
+        "image", description="one image; a stack of slices around a level; the lines of a scan"
+    )
+    backbone: str = Field("mobilenetv3_small_050", min_length=1, description="any timm model name; unused by lines")
     attention: Literal["none", "mhsa", "performer"] = "none"
     attention_heads: int = Field(8, ge=1, description="lowered to the largest divisor of the feature width")
     performer_features: int = Field(64, ge=1, description="random features per head")
     dropout: float = Field(0.1, ge=0, lt=1)
     pretrained: bool = Field(False, description="start from timm's published weights")
     weights: str | None = Field(None, description="start the backbone from this .safetensors file instead")
+    head: Literal["classes", "coral"] = Field("classes", description="coral: ordered cumulative logits, for grades")
+    head_bias: str = Field(
+        "data", pattern=NUMBERS_OR.format("data"), description='"data": base rates; or numbers, e.g. "2.0,-2.5,-3.0"'
+    )
+    num_slices: int = Field(7, ge=1, description="slices: how many a stack has")
+    num_levels: int = Field(5, ge=1, description="slices: rows of the level embedding")
+    level_dim: int = Field(256, ge=1, description="slices: width of the level embedding")
+    layers: int = Field(4, ge=1, le=48, description="lines: encoder blocks")
+    width: int = Field(256, ge=8, description="lines: d_model")
+    ffn_width: int = Field(1024, ge=8, description="lines: hidden width of a block's feed-forward part")
+    causal: bool = Field(False, description="lines: a line attends to itself and earlier lines only")
+    normalise_lines: bool = Field(True, description="lines: each line to mean 0 and standard deviation 1")
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
@@ -38,7 +57,9 @@ class ModelConfig(Section):
 class LossConfig(Section):
     """The supervised part of the loss."""
 
-    name: Literal["bce", "weighted_bce", "focal", "bce_focal"] = "bce"
+    name: Literal["bce", "weighted_bce", "focal", "bce_focal", "cross_entropy", "coral"] = Field(
+        "bce", description="independent labels: the first four; one class of several: the last two"
+    )
     weighting: Literal["negatives_positives", "inverse_frequency", "effective_number"] = Field(
         "negatives_positives", description="label weights of weighted_bce"
     )
@@ -49,6 +70,12 @@ class LossConfig(Section):
     focal_alpha: float = Field(0.25, gt=0, lt=1, description="weight of the positives, 1 - alpha of the negatives")
     focal_alpha_per_label: bool = Field(False, description="alpha from each label's share of negatives instead")
     bce_share: float = Field(0.7, ge=0, le=1, description="bce_focal: this share of BCE, the rest focal")
+    class_weights: str = Field(
+        "none",
+        pattern=NUMBERS_OR.format("none|balanced|effective_number"),
+        description='one class of several: "none", "balanced", "effective_number", or numbers, e.g. "1,2,4"',
+    )
+    class_gamma: float = Field(0.0, ge=0, description="one class of several: focal modulation (1 - p)^gamma")
 
 
 class DistillConfig(Section):
@@ -62,7 +89,8 @@ class DistillConfig(Section):
 class DataConfig(Section):
     """What the model sees."""
 
-    image_size: int = Field(64, ge=16, le=2048, description="px, square")
+    image_size: int = Field(64, ge=16, le=2048, description="px, square; for scan lines the points of a line")
+    window_lines: int = Field(32, ge=0, le=4096, description="scan lines of one example; 0: the whole scan")
     augmentation: Augmentation = "medium"
     sampler: Literal["none", "mean", "max", "unscaled"] = Field(
         "none", description="rows drawn in proportion to the mean or maximum of their labels' inverse frequencies"
@@ -77,6 +105,7 @@ class OptimConfig(Section):
     batch_size: int = Field(32, ge=1)
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
     warmup_epochs: int = Field(0, ge=0)
+    freeze_epochs: int = Field(0, ge=0, description="the backbone is not trained in the first epochs")
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     clip_norm: float = Field(1.0, gt=0)
@@ -108,6 +137,20 @@ class RunConfig(Section):
             raise ValueError(
                 f"`optim.warmup_epochs < train.epochs` must hold, but got "
                 f"(optim.warmup_epochs={self.optim.warmup_epochs}, train.epochs={self.train.epochs})"
+            )
+        if self.optim.freeze_epochs >= self.train.epochs and self.optim.freeze_epochs > 0:
+            raise ValueError(
+                f"`optim.freeze_epochs < train.epochs` must hold, but got "
+                f"(optim.freeze_epochs={self.optim.freeze_epochs}, train.epochs={self.train.epochs})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coral_has_its_head(self) -> Self:
+        if (self.loss.name == "coral") != (self.model.head == "coral"):
+            raise ValueError(
+                f"loss.name=coral and model.head=coral go together, but got "
+                f"(loss.name={self.loss.name}, model.head={self.model.head})"
             )
         return self
 

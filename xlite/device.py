@@ -47,9 +47,13 @@ class Device:
         return tensor.pin_memory().to(self.place, non_blocking=True) if self.on_gpu else tensor
 
     def images(self, pixels: np.ndarray) -> Tensor:
-        """Cached pixels (B, S, S) or (B, S, S, C) uint8 as models take them: (B, S, S) or (B, C, S, S)."""
+        """Rows of the pixel file as models take them: colour images (B, S, S, C) as (B, C, S, S), all else as it is."""
         tensor = self.put(pixels)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+    def example(self, pixels: np.ndarray, extras: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
+        """A batch as models take it: `images` of the pixels, and the extras where there are any."""
+        return self.images(pixels), None if extras is None else self.put(extras)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Multi-label metrics, averaged and per label; unknown targets are masked, undefined labels named."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,11 +48,31 @@ def evaluate_multilabel(
         InputError: no label has both a positive and a negative.
     """
     probs, targets = np.asarray(probs, dtype=np.float64), np.asarray(targets)
-    assert probs.shape == targets.shape == (len(targets), len(labels)), (probs.shape, targets.shape, len(labels))
     check_probabilities(probs, labels)
     known = ~np.isnan(targets)
     truth = targets == 1
     predicted = (probs >= threshold) & known
+    evaluation = evaluate_labels(probs, predicted, targets, labels)
+    scalars = {**evaluation.scalars, "hamming": float((predicted != truth)[known].mean())}
+    complete = known.all(axis=1) & truth.any(axis=1)
+    if complete.any():
+        scalars["label_ranking_ap"], scalars["coverage"] = _row_ranking(probs[complete], truth[complete])
+    return replace(evaluation, scalars=scalars)
+
+
+def evaluate_labels(probs: np.ndarray, predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Evaluation:
+    """What can be said label by label, and its macro and micro averages; see `evaluate_multilabel`.
+
+    Args:
+        probs: (N, L) float64.
+        predicted: (N, L) bool, False where the target is unknown.
+
+    Raises:
+        InputError: no label has both a positive and a negative.
+    """
+    assert probs.shape == targets.shape == (len(targets), len(labels)), (probs.shape, targets.shape, len(labels))
+    known = ~np.isnan(targets)
+    truth = targets == 1
     counts = np.stack([mask.sum(axis=0) for mask in (known, truth, predicted, predicted & truth)])
     defined = (counts[1] > 0) & (counts[1] < counts[0])
     if not defined.any():
@@ -68,10 +88,6 @@ def evaluate_multilabel(
     micro = _ranking_metrics(probs[known], truth[known]) | _f1_precision_recall(*counts[1:].sum(axis=1).tolist())
     scalars = {f"{name}_macro": float(np.mean([values[name] for values in averaged])) for name in micro}
     scalars |= {f"{name}_micro": value for name, value in micro.items()}
-    scalars["hamming"] = float((predicted != truth)[known].mean())
-    complete = known.all(axis=1) & truth.any(axis=1)
-    if complete.any():
-        scalars["label_ranking_ap"], scalars["coverage"] = _row_ranking(probs[complete], truth[complete])
     return Evaluation(scalars, per_label, _notes(per_label, undefined), undefined)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_cache, open_or_build
-from xlite.data.cache_build import Decode
-from xlite.data.decode import Preprocess, decode
+from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.table import Item
 from xlite.errors import InputError
 
-SIZE = Preprocess(image_size=16)
+SIZE = ImagePreprocess(image_size=16)
 DiskUsage = namedtuple("DiskUsage", "total used free")
 Build = Callable[..., PixelCache]
 
@@ -40,14 +40,17 @@ def calls() -> list[str]:
 def build(tmp_path: Path, calls: list[str]) -> Build:
     """Open or build the cache of some files; `calls` gets the name of each file that is decoded."""
 
-    def build(files: list[Path], preprocess: Preprocess = SIZE, *, decode: Decode = decode, **options) -> PixelCache:
-        def counted(path: Path, preprocess: Preprocess) -> np.ndarray:
-            calls.append(path.name)
-            return decode(path, preprocess)
+    def build(
+        files: list[Path], preprocess: ImagePreprocess = SIZE, *, decode: Callable = decode, **options
+    ) -> PixelCache:
+        def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+            calls.append(item.path.name)
+            return decode(item.path, preprocess)
 
         ids = np.array([file.name for file in files])
         options = {"cache_dir": tmp_path / "cache", "num_threads": 2} | options
-        return open_or_build(files, ids, preprocess=preprocess, decode=counted, **options)
+        items = [Item((file,)) for file in files]
+        return open_or_build(items, ids, preprocess=preprocess, read=counted, **options)
 
     return build
 
@@ -98,8 +101,10 @@ def test_every_input_is_in_the_key(files: list[Path], build: Build) -> None:
         return files
 
     keys = [build(files).key]
-    keys += [build(files, Preprocess(image_size=16, **change)).key for change in ({"clahe_clip": 3.0}, {"version": 2})]
-    keys += [build(files, Preprocess(image_size=17)).key, build(files, Preprocess(16, clahe_tiles=4)).key]
+    keys += [
+        build(files, ImagePreprocess(image_size=16, **change)).key for change in ({"clahe_clip": 3.0}, {"version": 2})
+    ]
+    keys += [build(files, ImagePreprocess(image_size=17)).key, build(files, ImagePreprocess(16, clahe_tiles=4)).key]
     keys += [build(files[1:]).key, build(files[::-1]).key, build(touched()).key, build(grown()).key]
     assert len(set(keys)) == len(keys)
 
@@ -130,7 +135,7 @@ def test_damaged_and_missing_images_are_zero_rows_with_a_reason(
 def test_a_file_that_could_not_be_read_is_tried_again_next_time(
     files: list[Path], build: Build, calls: list[str]
 ) -> None:
-    def flaky(path: Path, preprocess: Preprocess) -> np.ndarray:
+    def flaky(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
         if path == files[4]:
             raise OSError(5, "Input/output error")
         return decode(path, preprocess)
@@ -145,7 +150,7 @@ def test_a_file_that_could_not_be_read_is_tried_again_next_time(
 
 
 def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
-    def broken(path: Path, preprocess: Preprocess) -> np.ndarray:
+    def broken(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -181,7 +186,7 @@ def test_a_lost_record_is_written_again_from_the_journal(
 
 
 def test_a_cache_travels_to_another_process_as_its_path(files: list[Path], build: Build) -> None:
-    cache = build(files, Preprocess(image_size=256))
+    cache = build(files, ImagePreprocess(image_size=256))
     sent = pickle.dumps(cache)
     assert len(sent) < 2000
     received = pickle.loads(sent)
@@ -199,7 +204,7 @@ def test_progress_ends_at_all_rows_and_never_falls(files: list[Path], build: Bui
 def test_opencvs_thread_number_is_restored_also_after_an_error(files: list[Path], build: Build) -> None:
     seen: list[int] = []
 
-    def failing(path: Path, preprocess: Preprocess) -> np.ndarray:
+    def failing(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
         seen.append(cv2.getNumThreads())
         raise KeyError
 
@@ -218,7 +223,7 @@ def test_too_little_disk_is_said_before_any_work(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(2**40, 2**40, 2**28))
     with pytest.raises(InputError) as caught:
-        build(files, Preprocess(image_size=2**13))  # 12 x 64 MiB and 5%
+        build(files, ImagePreprocess(image_size=2**13))  # 12 x 64 MiB and 5%
     assert str(caught.value) == (
         f"the pixel cache needs 0.79 GiB, 0.25 GiB free in {tmp_path / 'cache'}; "
         "free some or give another place with --cache-dir"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build, remove_unused
-from xlite.data.decode import Preprocess
+from xlite.data.decode import ImagePreprocess
 from xlite.data.folder_lock import locked
+from xlite.data.table import Item
 
 
 @pytest.fixture
@@ -22,11 +23,12 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def build(root: Path, files: list[Path]) -> PixelCache:
-    def grey(path: Path, preprocess: Preprocess) -> np.ndarray:
+    def grey(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
         return np.full((16, 16), 128, np.uint8)
 
     ids = np.array([file.name for file in files])
-    return open_or_build(files, ids, cache_dir=root / "cache", preprocess=Preprocess(16), decode=grey)
+    items = [Item((file,)) for file in files]
+    return open_or_build(items, ids, cache_dir=root / "cache", preprocess=ImagePreprocess(16), read=grey)
 
 
 def test_caches_are_listed_with_size_and_completeness(files: list[Path], tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.cache_build import read_journal
-from xlite.data.decode import Preprocess, decode
+from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.table import Item
 
 REPO = Path(__file__).resolve().parents[2]
 NUM_IMAGES = 120
-SIZE = Preprocess(image_size=16)
+SIZE = ImagePreprocess(image_size=16)
 
 PRELUDE = """
 import os, resource, signal, sys, time
@@ -26,7 +27,8 @@ from pathlib import Path
 import numpy as np
 from xlite.data import cache_build, cache_pixels
 from xlite.data.cache import open_or_build
-from xlite.data.decode import Preprocess, decode
+from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.table import Item
 from xlite.errors import InputError
 
 cache_build._COMMIT_ROWS = 16
@@ -35,15 +37,16 @@ pause_s = float(sys.argv[2])
 files = sorted((root / "images").iterdir())
 log = os.open(root / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-def logged(path, preprocess):
+def logged(item, preprocess):
+    path = item.path
     os.write(log, (path.name + "\\n").encode())
     time.sleep(pause_s)
     return decode(path, preprocess)
 
 def build(**options):
     ids = np.array([file.name for file in files])
-    options = {"cache_dir": root / "cache", "preprocess": Preprocess(image_size=16), "decode": logged} | options
-    return open_or_build(files, ids, num_threads=2, **options)
+    options = {"cache_dir": root / "cache", "preprocess": ImagePreprocess(image_size=16), "read": logged} | options
+    return open_or_build([Item((file,)) for file in files], ids, num_threads=2, **options)
 
 def message_of(build):
     try:
@@ -87,13 +90,14 @@ def wait_for_journal(root: Path, num_rows: int) -> Path:
 
 
 def build_here(root: Path, calls: list[int]) -> PixelCache:
-    def counted(path: Path, preprocess: Preprocess) -> np.ndarray:
-        calls.append(int(path.stem))
-        return decode(path, preprocess)
+    def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+        calls.append(int(item.path.stem))
+        return decode(item.path, preprocess)
 
     files = sorted((root / "images").iterdir())
     ids = np.array([file.name for file in files])
-    return open_or_build(files, ids, cache_dir=root / "cache", preprocess=SIZE, decode=counted, num_threads=2)
+    items = [Item((file,)) for file in files]
+    return open_or_build(items, ids, cache_dir=root / "cache", preprocess=SIZE, read=counted, num_threads=2)
 
 
 def expected_pixels(root: Path) -> np.ndarray:
@@ -140,11 +144,11 @@ def test_a_journal_without_its_pixels_counts_for_nothing(root: Path) -> None:
 
 def test_ctrl_c_ends_a_build_within_an_image_and_leaves_its_journal(root: Path) -> None:
     body = """
-        def slow_later(path, preprocess):
-            time.sleep(0.0 if int(path.stem) < 32 else 0.6)  # a task of 8 such images would take 4.8 s
-            return decode(path, preprocess)
+        def slow_later(item, preprocess):
+            time.sleep(0.0 if int(item.path.stem) < 32 else 0.6)  # a task of 8 such images would take 4.8 s
+            return decode(item.path, preprocess)
 
-        build(decode=slow_later)
+        build(read=slow_later)
     """
     process = start(root, body)
     folder = wait_for_journal(root, 16)
@@ -195,12 +199,12 @@ def test_no_room_for_the_array_is_an_input_error_and_leaves_no_array(root: Path)
 
 def test_a_disk_that_fills_up_half_way_is_an_input_error_and_the_rest_is_done_later(root: Path) -> None:
     body = """
-        def filling(path, preprocess):
-            if path.stem == "00060":
+        def filling(item, preprocess):
+            if item.path.stem == "00060":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, resource.RLIM_INFINITY))
-            return logged(path, preprocess)
+            return logged(item, preprocess)
 
-        print(message_of(lambda: build(decode=filling)))
+        print(message_of(lambda: build(read=filling)))
     """
     output, errors = start(root, body).communicate(timeout=60)
     assert errors == "" and "the pixel cache cannot be written (File too large)" in output
@@ -224,10 +228,10 @@ def test_a_full_file_system_is_an_input_error(root: Path) -> None:
         body = """
             import shutil
             shutil.disk_usage = lambda path: type("Usage", (), {"free": 2**40})  # as if it filled up just after
-            print(message_of(lambda: build(preprocess=Preprocess(image_size=64))))
+            print(message_of(lambda: build(preprocess=ImagePreprocess(image_size=64))))
             if hasattr(os, "posix_fallocate"):
                 del os.posix_fallocate  # as where files cannot be preallocated: now writing meets the full disk
-            print(message_of(lambda: build(preprocess=Preprocess(image_size=64))))
+            print(message_of(lambda: build(preprocess=ImagePreprocess(image_size=64))))
         """
         output, errors = start(root, body).communicate(timeout=60)
         assert errors == ""

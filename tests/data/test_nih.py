@@ -9,6 +9,7 @@ import pytest
 
 from xlite.data.sources import Reading
 from xlite.data.sources.nih import LABELS, read_labels, read_nih
+from xlite.data.table import Item
 from xlite.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -58,7 +59,10 @@ def test_the_real_images_are_read_whole() -> None:
     assert (counts["Hernia"], counts["Infiltration"], counts["Pneumonia"]) == (23, 259, 363)
     assert int((reading.table.targets.sum(axis=1) == 0).sum()) == 683
     assert (reading.missing, reading.notes, reading.table.official) == ((), (), None)
-    assert all(path.name == name for path, name in zip(reading.table.files, reading.table.ids, strict=True))
+    assert all(
+        path.name == name
+        for path, name in zip([item.path for item in reading.table.items], reading.table.ids, strict=True)
+    )
 
 
 @needs_shared
@@ -108,7 +112,7 @@ def test_header_and_rows_may_differ_in_width(tmp_path: Path, header: str, rest: 
 @pytest.mark.parametrize("inside", ["images_001/images", "images_002", "images", "."])
 def test_images_are_found_wherever_they_are_unpacked(tmp_path: Path, inside: str) -> None:
     table = read_nih(write_nih(tmp_path, [line("a.png")], inside=inside)).table
-    assert table.files == (tmp_path / inside / "a.png",)
+    assert table.items == (Item((tmp_path / inside / "a.png",)),)
 
 
 def test_a_packed_table_and_packed_lists_are_read(tmp_path: Path) -> None:
@@ -146,7 +150,7 @@ def test_images_without_a_row_and_twice_on_disk_are_noted(tmp_path: Path) -> Non
         f"{tmp_path}: 1 images stand in two places, e.g. b.png",
         f"{tmp_path}: 2 images on disk are not in the table; they are left out",
     )
-    assert reading.table.files[1] == tmp_path / "images_001" / "b.png"
+    assert reading.table.items[1].path == tmp_path / "images_001" / "b.png"
 
 
 def hundred(folder: Path, *, absent: int) -> Path:

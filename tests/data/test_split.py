@@ -20,7 +20,7 @@ from xlite.data.split import (
     resolve_subset,
     subset,
 )
-from xlite.data.table import Table
+from xlite.data.table import Item, Table
 from xlite.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -41,7 +41,7 @@ def table_of(groups: list[int], targets: np.ndarray, official: list[str] | None 
     official_array = None if official is None else np.array(official)
     return Table(
         ids,
-        tuple(Path(i) for i in ids),
+        tuple(Item((Path(i),)) for i in ids),
         np.array(groups).astype(str),
         targets.astype(np.float32),
         labels,

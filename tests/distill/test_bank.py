@@ -12,7 +12,7 @@ from xlite.distill import bank as bank_module
 from xlite.distill.bank import open_or_build
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.models.student import build_student
+from xlite.models.build import build_model
 
 CPU = choose_device("fp32", kind="cpu")
 
@@ -22,21 +22,21 @@ class Counting(Teacher):
 
     shown = 0
 
-    def logits(self, pixels, *, device):
+    def logits(self, pixels, extras=None, *, device):
         Counting.shown += len(pixels)
-        return super().logits(pixels, device=device)
+        return super().logits(pixels, extras, device=device)
 
 
 @pytest.fixture
 def teacher():
     Counting.shown = 0
-    model = build_student(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
+    model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
     return Counting((model,), (32,), ({},), "key")
 
 
 def build(teacher, dataset, folder, **changes):
     reader = ViewReader(dataset.open_pixels(), dataset.rows[:20], "medium", 7)
-    options = {"data_key": "d", "num_views": 3, "num_labels": 3, "folder": folder, "device": CPU, **changes}
+    options = {"data_key": "d", "num_views": 3, "logits_shape": (3,), "folder": folder, "device": CPU, **changes}
     return open_or_build(teacher, reader, **options), reader
 
 
@@ -96,14 +96,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(teacher, tiny_dataset, tmp_p
 
 def _build_in_child(folder, pixel_file, queue):
     Counting.shown = 0
-    model = build_student(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
+    model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
     reader = ViewReader(np.load(pixel_file, mmap_mode="r"), np.arange(20), "none", 7)
     open_or_build(
         Counting((model,), (32,), ({},), "key"),
         reader,
         data_key="d",
         num_views=3,
-        num_labels=3,
+        logits_shape=(3,),
         folder=folder,
         device=CPU,
     )

@@ -1,7 +1,5 @@
 """The contract of every student: builds, learns in every parameter, depends on its seed alone."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -9,7 +7,8 @@ from torch import nn
 from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.models.attention import AttentionBlock, PerformerAttention
-from xlite.models.student import Student, build_student
+from xlite.models.build import build_model
+from xlite.models.student import Student
 
 ATTENTIONS = ("none", "mhsa", "performer")
 BACKBONES = (
@@ -24,7 +23,7 @@ FAMILY = [
 
 def _build(backbone: str = "mobilenetv3_small_050", attention: str = "none", **arguments) -> Student:
     config = ModelConfig(backbone=backbone, attention=attention, performer_features=16)
-    return build_student(config, **{"num_labels": 14, "seed": 0, **arguments})
+    return build_model(config, **{"num_labels": 14, "seed": 0, **arguments})
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -62,11 +61,10 @@ def test_weights_are_a_function_of_the_seed_and_the_global_state_is_left_alone(a
     assert not any(torch.equal(first[key], other[key]) for key in keys)
 
 
-def test_last_bias_is_the_log_odds_of_the_prior() -> None:
-    bias = _build(num_labels=4, prior=[0.5, 0.1, 0.0, 1.0]).head[-1].bias
-    expected = [0.0, math.log(0.1 / 0.9), math.log(0.001 / 0.999), math.log(0.999 / 0.001)]
-    assert bias.tolist() == pytest.approx(expected, rel=1e-4)
-    assert _build().head[-1].bias.tolist() == [0.0] * 14
+def test_the_last_bias_starts_where_it_is_told() -> None:
+    bias = _build(num_labels=3, bias=[0.5, -0.25, 2.0]).head[-1].linear.bias
+    assert bias.tolist() == [0.5, -0.25, 2.0]
+    assert _build().head[-1].linear.bias.tolist() == [0.0] * 14
 
 
 def test_normalisation_is_part_of_the_model() -> None:
@@ -103,7 +101,7 @@ def test_channels_last_and_bf16_agree_with_plain_float32() -> None:
 
 def test_configuration_reaches_the_parts() -> None:
     config = ModelConfig(attention="performer", attention_heads=5, performer_features=7, dropout=0.3)
-    student = build_student(config, num_labels=2, seed=0)
+    student = build_model(config, num_labels=2, seed=0)
     assert isinstance(student.attention, AttentionBlock)
     attention = student.attention.attention
     assert isinstance(attention, PerformerAttention)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xlite.config import Augmentation
-from xlite.data.views import augment
+from xlite.data.views import Augment, augment
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,16 @@ class ViewReader:
         pixels: the mapped pixel file.
         rows: (R,) pixel-file row of each training position.
         augmentation, seed: what the views are a function of, beside row and view.
+        augment: the task's; see `views.Augment`.
     """
 
     pixels: np.ndarray
     rows: np.ndarray
     augmentation: Augmentation
     seed: int
+    augment: Augment = augment
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
-        """(B, S, S[, C]) uint8."""
+        """(B, *shape) of the pixel file."""
         rows = self.rows[positions]
-        return augment(self.pixels[rows], rows, views, preset=self.augmentation, seed=self.seed)
+        return self.augment(self.pixels[rows], rows, views, preset=self.augmentation, seed=self.seed)

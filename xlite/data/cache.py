@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from xlite.data.cache_build import JOURNAL, PIXELS, Decode, Progress, build, read_journal
+from xlite.data.cache_build import JOURNAL, PIXELS, Progress, Read, build, read_item, read_journal
 from xlite.data.cache_pixels import pixels_whole
-from xlite.data.decode import Preprocess, decode
 from xlite.data.folder_lock import LOCK, locked
+from xlite.data.preprocess import Preprocess
+from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.files import read_json, write_json
 
@@ -31,7 +32,7 @@ class PixelCache:
 
     Attributes:
         path: its folder; the folder's name is the key.
-        pixels: (N, S, S) uint8, memory-mapped, read-only; rows in the order of `ids`.
+        pixels: (N, *shape) of the preprocessing, memory-mapped, read-only; rows in the order of `ids`.
         ok: (N,) bool, False where the image could not be had; such rows are zeros.
         failures: id -> reason, for the rows that are not ok.
     """
@@ -60,12 +61,12 @@ class CacheInfo:
 
 
 def open_or_build(
-    files: Sequence[Path],
+    items: Sequence[Item],
     ids: np.ndarray,
     *,
     cache_dir: Path,
     preprocess: Preprocess,
-    decode: Decode = decode,
+    read: Read = read_item,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> PixelCache:
@@ -75,30 +76,30 @@ def open_or_build(
     building, this one waits for it. Rows that met an OSError last time are tried again.
 
     Args:
-        files: N paths, in row order.
+        items: N raw inputs, in row order.
         ids: (N,) unique names of the rows.
-        decode: (path, preprocess) -> (S, S) uint8, or raises UnreadableImage or OSError.
+        read: (item, preprocess) -> an array of the preprocessing's shape, or raises UnreadableImage or OSError.
         num_threads: threads to decode with; default: the cores this process may use.
         progress: told (rows tried, N) while building or waiting.
 
     Raises:
         InputError: `cache_dir` cannot be written, or has too little free disk.
     """
-    assert len(files) == len(ids) > 0, (len(files), len(ids))
-    stats, missing = _scan(files)
-    folder = cache_dir.absolute() / _key(ids, stats, preprocess)
+    assert len(items) == len(ids) > 0, (len(items), len(ids))
+    stats, missing = _scan(items)
+    folder = cache_dir.absolute() / _key(ids, items, stats, preprocess)
     record = _complete_record(folder)
     if record is None or record["unread"]:
         try:
-            with locked(folder, waiting=lambda: _report_journal(folder, progress, len(files))):
+            with locked(folder, waiting=lambda: _report_journal(folder, progress, len(items))):
                 record = _complete_record(folder)
                 if record is None or record["unread"]:
                     failures, unread = build(
                         folder,
-                        files,
+                        items,
                         missing=missing,
                         preprocess=preprocess,
-                        decode=decode,
+                        read=read,
                         num_threads=num_threads,
                         progress=progress,
                     )
@@ -161,33 +162,43 @@ def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
     return removed
 
 
-def _scan(files: Sequence[Path]) -> tuple[np.ndarray, dict[int, str]]:
-    """(N, 2) int64 of size and mtime in ns, -1 where there is no file, and row -> reason for those."""
-    stats = np.full((len(files), 2), -1, dtype="<i8")
+def _scan(items: Sequence[Item]) -> tuple[np.ndarray, dict[int, str]]:
+    """(F, 2) int64 of size and mtime in ns of every file, -1 where there is none, and row -> reason for those."""
+    stats: list[tuple[int, int]] = []
+    known: dict[Path, tuple[int, int]] = {}  # windows of one scan, levels of one series share their files
     missing: dict[int, str] = {}
-    for row, file in enumerate(files):
-        try:
-            found = os.stat(file)  # noqa: PTH116  half the cost of Path.stat, over 100,000 files
-        except OSError as error:
-            missing[row] = f"cannot be found ({error.strerror})"
-        else:
-            stats[row] = found.st_size, found.st_mtime_ns
-    return stats, missing
+    for row, item in enumerate(items):
+        for path in item.paths:
+            if path not in known:
+                try:
+                    found = os.stat(path)  # noqa: PTH116  half the cost of Path.stat, over 100,000 files
+                except OSError as error:
+                    missing[row] = f"cannot be found ({error.strerror})"
+                    stats.append((-1, -1))
+                    continue
+                known[path] = found.st_size, found.st_mtime_ns
+            stats.append(known[path])
+    return np.array(stats, dtype="<i8"), missing
 
 
-def _key(ids: np.ndarray, stats: np.ndarray, preprocess: Preprocess) -> str:
-    """32 hex digits of the SHA-256 over the parameters and every row's (id, size, mtime), in order."""
-    digest = hashlib.sha256(json.dumps(asdict(preprocess), sort_keys=True).encode())
+def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: Preprocess) -> str:
+    """32 hex digits of the SHA-256 over the parameters and every row's (id, detail, sizes, mtimes), in order."""
+    digest = hashlib.sha256(json.dumps(_parameters(preprocess), sort_keys=True).encode())
     digest.update("\0".join(["", *ids.tolist(), ""]).encode())
+    digest.update("\0".join(["", *(item.detail for item in items), ""]).encode())
     digest.update(stats.tobytes())
     return digest.hexdigest()[:32]
+
+
+def _parameters(preprocess: Preprocess) -> dict[str, Any]:
+    return {"kind": type(preprocess).__name__, **asdict(preprocess)}
 
 
 def _complete_record(folder: Path) -> dict[str, Any] | None:
     """The record of a complete cache whose pixels are whole, else None."""
     try:
         record = read_json(folder / RECORD)
-        whole = record["key"] == folder.name and pixels_whole(folder / PIXELS, tuple(record["shape"]))
+        whole = record["key"] == folder.name and pixels_whole(folder / PIXELS, tuple(record["shape"]), record["dtype"])
     except (InputError, OSError, KeyError, TypeError):  # none yet, or damaged: the next build writes it again
         return None
     return record if whole else None
@@ -198,9 +209,10 @@ def _write_record(
 ) -> dict[str, Any]:
     record = {
         "key": folder.name,
-        "preprocess": asdict(preprocess),
+        "preprocess": _parameters(preprocess),
         "num_images": len(ids),
-        "shape": [len(ids), preprocess.image_size, preprocess.image_size],
+        "shape": [len(ids), *preprocess.shape],
+        "dtype": preprocess.dtype,
         "failures": {str(ids[row]): reason for row, reason in sorted((failures | unread).items())},
         "unread": [str(ids[row]) for row in sorted(unread)],
         "sizes": {PIXELS: (folder / PIXELS).stat().st_size},

@@ -21,16 +21,23 @@ import cv2
 import numpy as np
 
 from xlite.data.cache_pixels import allocate, npy_header, opened, pixels_whole, write_at
-from xlite.data.decode import Preprocess, UnreadableImage
+from xlite.data.decode import UnreadableImage
+from xlite.data.preprocess import Preprocess
+from xlite.data.table import Item
 
 PIXELS, JOURNAL = "pixels.npy", "journal.jsonl"
-Decode = Callable[[Path, Preprocess], np.ndarray]
+Read = Callable[[Item, Preprocess], np.ndarray]
 Progress = Callable[[int, int], None]
 Tried = dict[int, str | None]  # row -> why it failed, None when it is decoded
 
 _TASK_ROWS = 8  # rows a thread takes at once: long against the overhead of a task
 _COMMIT_ROWS, _COMMIT_S = 512, 3.0  # at most about this much is done again after an interruption
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def read_item(item: Item, preprocess: Preprocess) -> np.ndarray:
+    """What `build` calls for a row unless told otherwise."""
+    return preprocess.read(item)
 
 
 def num_cores() -> int:
@@ -61,11 +68,11 @@ def read_journal(path: Path) -> tuple[Tried, int]:
 
 def build(
     folder: Path,
-    files: Sequence[Path],
+    items: Sequence[Item],
     *,
     missing: dict[int, str],
     preprocess: Preprocess,
-    decode: Decode,
+    read: Read,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[int, str], dict[int, str]]:
@@ -73,7 +80,7 @@ def build(
 
     Args:
         missing: row -> reason, for files known not to be there; they are not tried.
-        decode: raises UnreadableImage for a file that will never decode, OSError for one that cannot be read today.
+        read: raises UnreadableImage for a file that will never decode, OSError for one that cannot be read today.
         num_threads: default: the cores this process may use.
         progress: told (rows tried, rows) every few rows.
 
@@ -85,14 +92,14 @@ def build(
         InputError: not enough free disk.
         OSError: `folder` cannot be written.
     """
-    shape = (len(files), preprocess.image_size, preprocess.image_size)
-    if not pixels_whole(folder / PIXELS, shape):
+    shape = (len(items), *preprocess.shape)
+    if not pixels_whole(folder / PIXELS, shape, preprocess.dtype):
         (folder / JOURNAL).unlink(missing_ok=True)  # first: it must never speak of pixels that are gone
-        allocate(folder / PIXELS, shape)
+        allocate(folder / PIXELS, shape, preprocess.dtype)
     tried, journal_bytes = read_journal(folder / JOURNAL)
     tried.update(missing)
     unread: dict[int, str] = {}
-    todo = [row for row in range(len(files)) if row not in tried]
+    todo = [row for row in range(len(items)) if row not in tried]
     with opened(folder / PIXELS, os.O_RDWR) as pixels, (folder / JOURNAL).open("ab") as journal:
         journal.truncate(journal_bytes)
         chunks = _Chunks(pixels, journal)
@@ -102,10 +109,10 @@ def build(
             tried.update(decoded)
             unread.update(not_read)
             if progress is not None:
-                progress(len(tried) + len(unread), len(files))
+                progress(len(tried) + len(unread), len(items))
 
         take({}, {})
-        filler = _Filler(pixels, shape, files, preprocess, decode, threading.Event())
+        filler = _Filler(pixels, shape, items, preprocess, read, threading.Event())
         _fill_in_threads(filler, todo, num_threads or num_cores(), take)
         chunks.commit()
     return {row: reason for row, reason in tried.items() if reason is not None}, unread
@@ -142,26 +149,27 @@ class _Filler:
 
     pixels: int
     shape: tuple[int, ...]
-    files: Sequence[Path]
+    items: Sequence[Item]
     preprocess: Preprocess
-    decode: Decode
+    read: Read
     stop: threading.Event
 
     def fill(self, rows: Sequence[int]) -> tuple[Tried, dict[int, str]]:
         decoded: Tried = {}
         unread: dict[int, str] = {}
-        start, row_bytes = len(npy_header(self.shape)), math.prod(self.shape[1:])
+        dtype = np.dtype(self.preprocess.dtype)
+        start, row_bytes = len(npy_header(self.shape, dtype.str)), math.prod(self.shape[1:]) * dtype.itemsize
         for row in rows:
             if self.stop.is_set():
                 break
             try:
-                image = self.decode(self.files[row], self.preprocess)
+                image = self.read(self.items[row], self.preprocess)
             except UnreadableImage as error:
                 decoded[row] = error.reason
             except OSError as error:
                 unread[row] = f"cannot be read ({error.strerror or error})"
             else:
-                assert image.shape == self.shape[1:] and image.dtype == np.uint8, (image.shape, image.dtype)
+                assert image.shape == self.shape[1:] and image.dtype == dtype, (image.shape, image.dtype)
                 write_at(self.pixels, image.tobytes(), start + row * row_bytes)
                 decoded[row] = None
         return decoded, unread

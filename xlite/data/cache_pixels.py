@@ -16,25 +16,27 @@ from xlite.errors import InputError
 _FREE_MARGIN = 1.05
 
 
-def npy_header(shape: tuple[int, ...]) -> bytes:
-    """The bytes before the data in a uint8 .npy file of `shape`; their number is a multiple of 64."""
+def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """The bytes before the data in a .npy file of `shape`; their number is a multiple of 64."""
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
 
 
-def pixels_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether `path` has exactly the header and the size of a uint8 array of `shape`, so that mapping it is safe."""
-    header = npy_header(shape)
+def pixels_whole(path: Path, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether `path` has exactly the header and the size of an array of `shape`, so that mapping it is safe."""
+    header = npy_header(shape, dtype)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            return size == len(header) + math.prod(shape) and file.read(len(header)) == header
+            return (
+                size == len(header) + math.prod(shape) * np.dtype(dtype).itemsize and file.read(len(header)) == header
+            )
     except FileNotFoundError:
         return False
 
 
-def allocate(path: Path, shape: tuple[int, ...]) -> None:
+def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     """Make `path` a new array of zeros of `shape` that has its place on the disk, in the stead of what was there.
 
     Raises:
@@ -42,8 +44,8 @@ def allocate(path: Path, shape: tuple[int, ...]) -> None:
         OSError: the folder cannot be written.
     """
     path.unlink(missing_ok=True)  # not truncated: another process may have the old one mapped
-    header = npy_header(shape)
-    num_bytes = len(header) + math.prod(shape)
+    header = npy_header(shape, dtype)
+    num_bytes = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
     free = shutil.disk_usage(path.parent).free
     if num_bytes * _FREE_MARGIN > free:
         raise InputError(

@@ -15,13 +15,14 @@ class Dataset:
     """Cheap to pickle: workers receive the arrays and open the pixels themselves.
 
     Attributes:
-        pixel_file: a .npy of (M, S, S) or (M, S, S, C) uint8.
+        pixel_file: a .npy of (M, *shape): (S, S) or (S, S, C) images, (T, S, S, C) stacks, (H, P) scan lines.
         pixel_key: the pixel cache's key, which stands for its content.
         rows: (N,) row of the pixel file for each example.
         ids, groups: (N,) unicode.
-        targets: (N, L) float32 of 0, 1, NaN.
+        targets: (N, L) float32 of 0, 1, NaN; (N, H, L) where an example has H parts.
         labels: L names.
         parts: train, val and test as positions among the N examples.
+        extras: (N, E) int64 that models take beside the input, or None.
         split_hash: content hash of the split these parts come from.
         test_is_sealed: True while only selection is going on; `part("test")` then refuses.
     """
@@ -35,6 +36,7 @@ class Dataset:
     labels: tuple[str, ...]
     parts: dict[str, np.ndarray]
     split_hash: str
+    extras: np.ndarray | None = None
     test_is_sealed: bool = True
 
     def open_pixels(self) -> np.ndarray:
@@ -57,14 +59,24 @@ class Dataset:
 
     @property
     def image_size(self) -> int:
-        """Side of the square images, px."""
-        return int(np.load(self.pixel_file, mmap_mode="r").shape[1])
+        """Side of the square images, px; points of a scan line."""
+        return int(np.load(self.pixel_file, mmap_mode="r").shape[2])
 
     @property
     def in_channels(self) -> int:
-        """1 for grey pixels, else the last axis."""
+        """1 for grey pixels and scan lines, else the last axis."""
         shape = np.load(self.pixel_file, mmap_mode="r").shape
-        return 1 if len(shape) == 3 else int(shape[3])
+        return 1 if len(shape) == 3 else int(shape[-1])
+
+    def extras_of(self, positions: np.ndarray) -> np.ndarray | None:
+        """(B, E) of these examples, or None."""
+        return None if self.extras is None else self.extras[positions]
+
+    def example_input(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """A batch of one, blank: what a model is timed on."""
+        pixels = np.load(self.pixel_file, mmap_mode="r")
+        extras = None if self.extras is None else self.extras[:1]
+        return np.zeros((1, *pixels.shape[1:]), dtype=pixels.dtype), extras
 
     def train_hash(self) -> str:
         """16 hex digits over the pixels' key and the training part's ids and targets."""

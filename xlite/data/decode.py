@@ -1,4 +1,4 @@
-"""One raw image file to one small grey picture: checked bytes, CLAHE at full resolution, resize."""
+"""One raw image file to one small picture, grey or colour: checked bytes, CLAHE at full resolution, resize."""
 
 import math
 import re
@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from xlite.data.table import Item
 from xlite.errors import InputError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_BMP = b"BM"
 _JPEG = b"\xff\xd8\xff"
 # In entropy-coded data FF is followed by 00 (a literal FF), a restart marker or FF (fill): anything else ends it.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -29,14 +31,14 @@ class UnreadableImage(ValueError):
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class ImagePreprocess:
     """What is done to an image once, before any augmentation; every field is part of the pixel cache's key.
 
     Attributes:
         image_size: side of the square result, pixels, at least 1.
-        clahe_clip: CLAHE's clip limit, above 0.
+        clahe_clip: CLAHE's clip limit; 0 turns CLAHE off.
         clahe_tiles: CLAHE's tiles along each axis, at least 1.
-        channels: of the result; 1 (grey) is the only one there is.
+        channels: of the result: 1 (grey) or 3 (red, green, blue).
         version: raise it when `decode` changes its pixels, so that old caches are not taken for new ones.
 
     Raises:
@@ -52,22 +54,63 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name, holds, rule in (
             ("image_size", self.image_size >= 1, "at least 1"),
-            ("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0"),
+            ("clahe_clip", 0 <= self.clahe_clip < math.inf, "a finite number of at least 0 (0: no CLAHE)"),
             ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
-            ("channels", self.channels == 1, "1 (grey)"),
+            ("channels", self.channels in (1, 3), "1 (grey) or 3 (colour)"),
         ):
             if not holds:
                 raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(S, S), or (S, S, 3) in colour."""
+        return (self.image_size, self.image_size) + ((3,) if self.channels == 3 else ())
 
-def decode(path: Path, preprocess: Preprocess) -> np.ndarray:
-    """Read `path` as grey (8 or 16 bits, grey, palette, RGB or RGBA; alpha is ignored), CLAHE, resize.
+    @property
+    def dtype(self) -> str:
+        return "|u1"
 
-    More than 8 bits are scaled to 0..255 by the image's own minimum and maximum. The aspect ratio is not kept.
-    PNG carries checksums, so any damage is found; JPEG carries none, so only a missing end is.
+    def read(self, item: Item) -> np.ndarray:
+        """`decode` of the item's file."""
+        return decode(item.path, self)
+
+
+def decode(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
+    """Read `path` as `read_picture`, CLAHE at full resolution (in colour on CIELAB's lightness alone), resize.
+
+    The aspect ratio is not kept.
 
     Returns:
-        (image_size, image_size) uint8.
+        (image_size, image_size) or (image_size, image_size, 3) uint8.
+
+    Raises:
+        UnreadableImage: the bytes are empty, cut short, damaged, or no image.
+        OSError: the file cannot be read at all.
+    """
+    image = read_picture(path, channels=preprocess.channels)
+    if preprocess.clahe_clip > 0:
+        # A new object a call: making one costs microseconds, and one object must not be shared by threads.
+        clahe = cv2.createCLAHE(preprocess.clahe_clip, (preprocess.clahe_tiles, preprocess.clahe_tiles))
+        if image.ndim == 2:
+            image = clahe.apply(image)
+        else:
+            lightness, *colours = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2LAB))
+            image = cv2.cvtColor(cv2.merge([clahe.apply(lightness), *colours]), cv2.COLOR_LAB2RGB)
+    return _resize(image, preprocess.image_size)
+
+
+def read_picture(path: Path, *, channels: int) -> np.ndarray:
+    """The whole picture in a PNG, JPEG, TIFF (its first page), BMP or DICOM file, at its own size.
+
+    Grey, palette, RGB and RGBA of 8 or more bits are taken; alpha is ignored, an EXIF orientation is followed. More
+    than 8 bits are scaled to 0..255 by the image's own minimum and maximum. PNG carries checksums, so any damage is
+    found; the others carry none: of a JPEG a missing end is found, of the rest what their decoder cannot read.
+
+    Args:
+        channels: 1 turns colour into grey, 3 gives a grey picture three equal channels.
+
+    Returns:
+        (H, W) uint8, or (H, W, 3) uint8 in the order red, green, blue.
 
     Raises:
         UnreadableImage: the bytes are empty, cut short, damaged, or no image.
@@ -77,24 +120,33 @@ def decode(path: Path, preprocess: Preprocess) -> np.ndarray:
     reason = damage(data)
     if reason:
         raise UnreadableImage(path, reason)
+    if path.suffix.lower() == ".dcm" or is_dicom(data):
+        from xlite.data.dicom import read_dicom  # it imports UnreadableImage from here
+
+        grey = _to_8_bits(path, read_dicom(path))
+        return grey if channels == 1 else cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    colours = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), colours | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:  # e.g. more pixels than OpenCV is willing to hold
         raise UnreadableImage(path, f"OpenCV refuses it ({error.err})") from error
     if image is None:
         raise UnreadableImage(path, "not an image that OpenCV can decode")
     if image.dtype != np.uint8:
         image = _to_8_bits(path, image)
-    # A new object a call: making one costs microseconds, and one object must not be shared by threads.
-    tiles = (preprocess.clahe_tiles, preprocess.clahe_tiles)
-    return _resize(cv2.createCLAHE(preprocess.clahe_clip, tiles).apply(image), preprocess.image_size)
+    return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file's first bytes (132 at least) are those of a DICOM file: a preamble of 128 and "DICM"."""
+    return data[128:132] == b"DICM"
 
 
 def damage(data: bytes) -> str | None:
     """What is wrong with an image file's bytes as far as its container tells, or None.
 
-    Found here rather than by the decoders, which print to stderr and let some damage pass. Formats other than PNG and
-    JPEG are only looked at for being empty.
+    Found here rather than by the decoders, which print to stderr and let some damage pass. Formats other than PNG,
+    JPEG and BMP are only looked at for being empty.
     """
     if not data:
         return "the file is empty"
@@ -102,6 +154,8 @@ def damage(data: bytes) -> str | None:
         return _png_damage(data)
     if data.startswith(_JPEG):
         return _jpeg_damage(data)
+    if data.startswith(_BMP):
+        return _bmp_damage(data)
     return None
 
 
@@ -141,8 +195,17 @@ def _jpeg_damage(data: bytes) -> str | None:
     return "truncated JPEG (no EOI marker)"
 
 
+def _bmp_damage(data: bytes) -> str | None:
+    """Whether the rows that the header promises are there; each is padded to 4 bytes. Packed ones are not measured."""
+    if len(data) < 54:
+        return "truncated BMP (no whole header)"
+    start, _, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", data, 10)
+    needed = start + (abs(width) * bits + 31) // 32 * 4 * abs(height)
+    return "truncated BMP (rows are missing)" if packing == 0 and len(data) < needed else None
+
+
 def _to_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
-    low, high, _, _ = cv2.minMaxLoc(image)
+    low, high, _, _ = cv2.minMaxLoc(image.reshape(len(image), -1))  # over all channels alike
     if not math.isfinite(high - low):
         raise UnreadableImage(path, "pixel values are not finite")
     scale = 255 / (high - low) if high > low else 0.0
@@ -150,8 +213,8 @@ def _to_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    """To (size, size): area averaging along an axis that shrinks, then linear along one that grows."""
-    height, width = image.shape
+    """To `size` along both axes: area averaging along an axis that shrinks, then linear along one that grows."""
+    height, width = image.shape[:2]
     shrunk = (min(width, size), min(height, size))
     if shrunk != (width, height):
         image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)

@@ -50,7 +50,7 @@ def make_split(table: Table, *, kind: Kind, seed: int, fractions: tuple[float, f
 
     Args:
         kind: "patient" keeps groups whole; "image" ignores them and makes the sizes exact; "official" takes the test
-            list as it is and an eighth of the train_val list, groups whole, for validation.
+            list as it is and, where there is no validation list, an eighth of the train_val list, groups whole.
         fractions: of the rows for train, val and test, summing to 1; "official" does not use it.
 
     Raises:
@@ -62,11 +62,11 @@ def make_split(table: Table, *, kind: Kind, seed: int, fractions: tuple[float, f
         part = _official_parts(table, rng)
     elif kind == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
-        part = deal(table.targets, table.groups, fractions, rng)
+        part = deal(table.row_targets, table.groups, fractions, rng)
     else:
         if len(table) < len(PARTS):
             raise InputError(f"{len(table)} images cannot fill train, val and test; add images")
-        part = deal(table.targets, None, fractions, rng)
+        part = deal(table.row_targets, None, fractions, rng)
     return _split_of(part, kind, seed)
 
 
@@ -91,17 +91,19 @@ def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
     for name in ("train", "test"):
         if not (table.official == name).any():
             raise InputError(f"none of the {len(table)} images is on the official {name} list; use --split patient")
+    if (table.official == "val").any():
+        return np.array([PARTS.index(name) for name in table.official.tolist()])
     rows = np.flatnonzero(table.official == "train")
     _check_groups(table, rows, 2, "train and val")
     part = np.full(len(table), PARTS.index("test"))
     fractions = (1 - OFFICIAL_VAL_FRACTION, OFFICIAL_VAL_FRACTION)
-    part[rows] = deal(table.targets[rows], table.groups[rows], fractions, rng)
+    part[rows] = deal(table.row_targets[rows], table.groups[rows], fractions, rng)
     return part
 
 
 def label_counts(table: Table, split: Split) -> dict[Part, np.ndarray]:
     """(L,) int64 positives of each label, by part."""
-    return {part: (table.targets[split.fold(part)] == 1).sum(axis=0) for part in PARTS}
+    return {part: (table.row_targets[split.fold(part)] == 1).sum(axis=0) for part in PARTS}
 
 
 def check_split(table: Table, split: Split) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ def check_split(table: Table, split: Split) -> tuple[str, ...]:
     """
     notes = []
     for part in PARTS:
-        targets = table.targets[split.fold(part)]
+        targets = table.row_targets[split.fold(part)]
         has = {"positives": (targets == 1).any(axis=0), "negatives": (targets == 0).any(axis=0)}
         if part != "test" and not (has["positives"] & has["negatives"]).any():
             raise InputError(
@@ -136,7 +138,7 @@ def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.
         return rows
     assert 0 < fraction < 1, fraction
     _check_groups(table, rows, 2, "a subset and its rest")
-    part = deal(table.targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed))
+    part = deal(table.row_targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed))
     return rows[part == 0]
 
 

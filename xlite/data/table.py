@@ -9,30 +9,53 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class Item:
+    """What one example's input is read from.
+
+    Attributes:
+        paths: the raw files; a change of any makes the pixel cache anew.
+        detail: what else decides the input, as text (e.g. JSON of a crop); "" where nothing does.
+    """
+
+    paths: tuple[Path, ...]
+    detail: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The first file, which stands for all in messages."""
+        return self.paths[0]
+
+
+@dataclass(frozen=True)
 class Table:
     """One row per example.
 
     Attributes:
         ids: (N,) unicode, unique.
-        files: N paths of the raw files, in row order.
+        items: N raw inputs, in row order.
         groups: (N,) unicode; rows of one group (a patient) never cross a split.
-        targets: (N, L) float32 of 0, 1 or NaN (unknown).
+        targets: (N, L) float32 of 0, 1 or NaN (unknown); (N, H, L) where an example has H parts, e.g. scan lines. One
+            class of several is a row with a single 1, or all NaN.
         labels: the L label names.
-        official: (N,) unicode of "train" or "test" where the data set came with official lists, else None.
+        official: (N,) unicode of "train", "val" or "test" where the data set came with its own lists, else None.
+        extras: (N, E) int64 that the model takes beside the input, e.g. a level's number, else None.
     """
 
     ids: np.ndarray
-    files: tuple[Path, ...]
+    items: tuple[Item, ...]
     groups: np.ndarray
     targets: np.ndarray
     labels: tuple[str, ...]
     official: np.ndarray | None = None
+    extras: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        assert len(self.files) == n and self.groups.shape == (n,), (n, len(self.files), self.groups.shape)
-        assert self.targets.shape == (n, len(self.labels)), (self.targets.shape, n, len(self.labels))
+        assert len(self.items) == n and self.groups.shape == (n,), (n, len(self.items), self.groups.shape)
+        shape = self.targets.shape
+        assert len(shape) >= 2 and (shape[0], shape[-1]) == (n, len(self.labels)), (shape, n, len(self.labels))
         assert self.official is None or self.official.shape == (n,)
+        assert self.extras is None or (self.extras.ndim == 2 and len(self.extras) == n)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,11 +66,17 @@ class Table:
         return replace(
             self,
             ids=self.ids[index],
-            files=tuple(self.files[i] for i in index),
+            items=tuple(self.items[i] for i in index),
             groups=self.groups[index],
             targets=self.targets[index],
             official=None if self.official is None else self.official[index],
+            extras=None if self.extras is None else self.extras[index],
         )
+
+    @property
+    def row_targets(self) -> np.ndarray:
+        """(N, L) of 0, 1 or NaN: what splits are stratified on; see the function of this name."""
+        return row_targets(self.targets)
 
     def content_hash(self) -> str:
         """16 hex digits over ids, groups, targets and labels; files' places on disk do not count."""
@@ -56,6 +85,23 @@ class Table:
             digest.update("\0".join(strings.tolist()).encode())
             digest.update(b"\1")
         digest.update(np.ascontiguousarray(self.targets, dtype="<f4").tobytes())
+        if self.extras is not None:
+            digest.update(np.ascontiguousarray(self.extras, dtype="<i8").tobytes())
         if self.official is not None:
             digest.update("\0".join(self.official.tolist()).encode())
         return digest.hexdigest()[:16]
+
+
+def row_targets(targets: np.ndarray) -> np.ndarray:
+    """(N, L) of 0, 1 or NaN: (N, L) targets as they are; of (N, H, L), whether an example has more than its share.
+
+    The share is the label's among all known parts; NaN where none of an example's parts is known.
+    """
+    if targets.ndim == 2:
+        return targets
+    parts = targets.reshape(len(targets), -1, targets.shape[-1])
+    known = np.isfinite(parts)
+    count = known.sum(axis=1)
+    positives = np.where(known, parts, 0).sum(axis=1)
+    overall = positives.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+    return np.where(count > 0, positives > overall * count, np.nan).astype(np.float32)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +14,15 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the packa
 
 VIEWS_VERSION = 1
 """Raised when the same (preset, seed, row, view) would give other pixels; part of every key made from views."""
+
+
+class Augment(Protocol):
+    """Gives views: a pure function of (seed, row, view), whatever else is in the batch."""
+
+    def __call__(
+        self, pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
+    ) -> np.ndarray:
+        """(B, *shape) of the pixel file -> the same shape and type."""
 
 
 def view_seeds(seed: int, rows: np.ndarray, views: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class Bank:
     """What trials read; cheap to pickle, mapped when first read in a process.
 
     Attributes:
-        folder: holds `logits.npy` (V, R, L) float16, perhaps `pixels.npy` (V, R, S, S[, C]) uint8, and `bank.json`.
+        folder: holds `logits.npy` (V, R, ..., L) float16, perhaps `pixels.npy` (V, R, *shape), and `bank.json`.
         num_views: V. Epoch e shows view e mod V.
         has_pixels: whether the views' pixels are kept too.
     """
@@ -40,7 +40,7 @@ class Bank:
     has_pixels: bool
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-        """Pixels (B, S, S[, C]) uint8 or None, and logits (B, L) float32, of the asked-for views of training rows."""
+        """Pixels (B, *shape) or None, and logits (B, ..., L) float32, of the asked-for views of training rows."""
         pixels = self._map("pixels.npy")[views, positions] if self.has_pixels else None
         return pixels, self._map("logits.npy")[views, positions].astype(np.float32)
 
@@ -58,9 +58,10 @@ def open_or_build(
     teacher: Teacher,
     reader: ViewReader,
     *,
+    extras: np.ndarray | None = None,
     data_key: str,
     num_views: int,
-    num_labels: int,
+    logits_shape: tuple[int, ...],
     folder: Path,
     device: Device,
     pixel_budget_bytes: int = PIXEL_BUDGET_BYTES,
@@ -70,6 +71,8 @@ def open_or_build(
     """The bank of this teacher over these views, computed unless a whole one lies in `folder` already.
 
     Args:
+        extras: (R, E) of the training rows, or None.
+        logits_shape: of one example: (L,), or (H, L).
         data_key: stands for the pixels and the training part, in order.
         folder: all banks live below it, one folder a key.
 
@@ -81,7 +84,7 @@ def open_or_build(
         "views_version": VIEWS_VERSION,
         "teacher": teacher.key,
         "data": data_key,
-        "augmentation": reader.augmentation,
+        "augmentation": f"{reader.augment.__module__}.{reader.augment.__qualname__} {reader.augmentation}",  # type: ignore[attr-defined]
         "seed": reader.seed,
         "num_views": num_views,
         "shape": list(reader.pixels.shape[1:]),
@@ -89,13 +92,13 @@ def open_or_build(
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / key
-    pixel_bytes = num_views * len(reader.rows) * int(np.prod(reader.pixels.shape[1:]))
+    pixel_bytes = num_views * len(reader.rows) * int(np.prod(reader.pixels.shape[1:])) * reader.pixels.itemsize
     with _locked(folder, key):
         bank = _open(place)
         if bank is not None:
             return bank
         builder = _Builder(
-            teacher, reader, num_views, num_labels, pixel_bytes <= pixel_budget_bytes, device, batch_size
+            teacher, reader, extras, num_views, logits_shape, pixel_bytes <= pixel_budget_bytes, device, batch_size
         )
         try:
             builder.write(place, identity, progress)
@@ -111,8 +114,9 @@ def open_or_build(
 class _Builder:
     teacher: Teacher
     reader: ViewReader
+    extras: np.ndarray | None
     num_views: int
-    num_labels: int
+    logits_shape: tuple[int, ...]
     with_pixels: bool
     device: Device
     batch_size: int
@@ -124,14 +128,17 @@ class _Builder:
         num_rows, shape = len(self.reader.rows), self.reader.pixels.shape[1:]
         total = self.num_views * num_rows
         with (place / "logits.npy").open("wb") as logits, (place / "pixels.npy").open("wb") as pixels:
-            _write_header(logits, (self.num_views, num_rows, self.num_labels), "<f2")
-            _write_header(pixels, (self.num_views, num_rows, *shape), "|u1")
+            _write_header(logits, (self.num_views, num_rows, *self.logits_shape), "<f2")
+            _write_header(pixels, (self.num_views, num_rows, *shape), self.reader.pixels.dtype.str)
             done = 0
             for view in range(self.num_views):
                 for start in range(0, num_rows, self.batch_size):
                     positions = np.arange(start, min(start + self.batch_size, num_rows))
                     images = self.reader.read(positions, np.full(len(positions), view))
-                    logits.write(self.teacher.logits(images, device=self.device).astype("<f2").tobytes())
+                    extras = None if self.extras is None else self.extras[positions]
+                    answer = self.teacher.logits(images, extras, device=self.device)
+                    assert answer.shape[1:] == self.logits_shape, (answer.shape, self.logits_shape)
+                    logits.write(answer.astype("<f2").tobytes())
                     if self.with_pixels:
                         pixels.write(images.tobytes())
                     done += len(positions)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xlite.class_losses import cumulative_logits
 from xlite.config import DistillConfig
 
 
@@ -36,6 +37,23 @@ def softmax_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1).mean()
+
+
+def cumulative_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+    """`sigmoid_kd` on P(Y > k), for grades in their order (a CORAL student); mean over rows and k.
+
+    The teacher's classes are softened first, softmax(t / T), and turned into P(Y > k) then: it may have any head.
+    The student's cumulative logits are divided by T, as its sigmoids are what it is made of.
+
+    Args:
+        student_logits: (N, ..., K) class logits of any precision.
+        teacher_logits: (N, ..., K); no gradient flows to it.
+        temperature: T > 0.
+    """
+    dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
+    student = cumulative_logits(student_logits.to(dtype)) / temperature
+    teacher = cumulative_logits(teacher_logits.detach().to(dtype) / temperature)
+    return sigmoid_kd(student, teacher, temperature=1.0)
 
 
 def combine(

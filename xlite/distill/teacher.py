@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from xlite.device import Device
 from xlite.errors import InputError
-from xlite.models.artifact import load_student
+from xlite.models.artifact import load_model
+from xlite.models.build import call
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Teacher:
     """Frozen models in evaluation mode.
 
     Attributes:
-        models: each takes uint8 (B, S, S) or (B, C, S, S) and gives logits (B, L).
+        models: each takes a batch as `Device.example` gives it and gives logits (B, ..., L).
         image_sizes: the side each was trained at, px.
         descriptions: what each file says of its model.
         key: 16 hex digits over the weights.
@@ -33,22 +34,28 @@ class Teacher:
     key: str
 
     @torch.inference_mode()
-    def logits(self, pixels: np.ndarray, *, device: Device) -> np.ndarray:
-        """Mean logits (B, L) float32 over the models, for views (B, S, S[, C]) uint8."""
-        images = device.images(pixels)
+    def logits(self, pixels: np.ndarray, extras: np.ndarray | None = None, *, device: Device) -> np.ndarray:
+        """Mean logits (B, ..., L) float32 over the models, for views (B, *shape of the pixel file)."""
+        images, beside = device.example(pixels, extras)
         total: Tensor | None = None
         for model, size in zip(self.models, self.image_sizes, strict=True):
             with device.autocast():
-                out = model(resize(images, size)).float()
+                out = call(model, resize(images, size), beside).float()
             total = out if total is None else total + out
         assert total is not None
         return (total / len(self.models)).cpu().numpy()
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """(B, S, S) or (B, C, S, S) uint8 to side `size`, bilinear with antialiasing; unchanged where it fits already."""
-    if images.shape[-1] == size:
+    """(B, S, S), (B, C, S, S) or a stack (B, T, S, S, C), uint8, to side `size`: bilinear with antialiasing.
+
+    Unchanged where it fits already, as scan lines always do.
+    """
+    if images.shape[2] == size:
         return images
+    if images.ndim == 5:
+        planes = images.permute(0, 1, 4, 2, 3).flatten(0, 1)
+        return resize(planes, size).unflatten(0, images.shape[:2]).permute(0, 1, 3, 4, 2)
     planes = images.unsqueeze(1) if images.ndim == 3 else images
     scaled = F.interpolate(planes.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
@@ -60,6 +67,7 @@ def load_teacher(
     *,
     labels: Sequence[str],
     in_channels: int,
+    image_size: int,
     split_hash: str,
     device: Device,
     allow_other_split: bool = False,
@@ -73,7 +81,7 @@ def load_teacher(
     models, sizes, descriptions = [], [], []
     digest = hashlib.sha256()
     for file in files:
-        model, description = load_student(file)
+        model, description = load_model(file)
         if tuple(description["labels"]) != tuple(labels):
             raise InputError(
                 f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
@@ -87,6 +95,10 @@ def load_teacher(
             raise InputError(
                 f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
                 "seen images judged here. Train one on this split, or allow it with --allow-other-split"
+            )
+        if not hasattr(model, "backbone") and description["image_size"] != image_size:
+            raise InputError(
+                f"{file}: this teacher takes lines of {description['image_size']} points, the data has {image_size}"
             )
         models.append(device.move(model).eval().requires_grad_(False))
         sizes.append(int(description["image_size"]))

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig, RunConfig
 from xlite.errors import InputError
 from xlite.files import read_json, replacing, write_json
-from xlite.models.student import Student, build_student
+from xlite.models.build import build_model
 
 FORMAT = 1
-_REQUIRED: dict[str, type] = {"labels": list, "model": dict, "in_channels": int}
+_REQUIRED: dict[str, type] = {"labels": list, "model": dict, "in_channels": int, "image_size": int}
 
 
 def state_copy(module: nn.Module) -> dict[str, Tensor]:
@@ -23,17 +23,12 @@ def state_copy(module: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in module.state_dict().items()}
 
 
-def describe_model(student: Student, labels: list[str]) -> dict[str, Any]:
-    """The part of a description that `load_student` rebuilds from."""
-    return {"labels": labels, "model": student.config.model_dump(), "in_channels": student.in_channels}
-
-
 def save_artifact(folder: Path, stem: str, model_state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write weights, then description, each atomically; what a crash leaves between them is refused at load.
 
     Args:
-        description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump) and `in_channels`;
-            `format` and `weights_sha256` are added.
+        description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump), `in_channels` and
+            `image_size`; `format` and `weights_sha256` are added.
     """
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
     assert not wrong, f"description lacks {wrong}"
@@ -70,8 +65,8 @@ def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{weights_path}: not a safetensors file ({error})") from None
 
 
-def load_student(path: Path) -> tuple[Student, dict[str, Any]]:
-    """Rebuild a saved student exactly, in evaluation mode on the CPU; nothing is downloaded.
+def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild a saved model exactly, in evaluation mode on the CPU; nothing is downloaded.
 
     Raises:
         InputError: as `load_artifact`, or the description does not fit the weights.
@@ -79,15 +74,20 @@ def load_student(path: Path) -> tuple[Student, dict[str, Any]]:
     state, description = load_artifact(path)
     config = _model_config(description, path)
     start = config.model_copy(update={"pretrained": False, "weights": None})
-    num_labels = len(description["labels"])
-    student = build_student(start, num_labels=num_labels, in_channels=description["in_channels"], seed=0)
+    model = build_model(
+        start,
+        num_labels=len(description["labels"]),
+        in_channels=description["in_channels"],
+        image_size=description["image_size"] if config.architecture == "lines" else None,
+        seed=0,
+    )
     try:
-        student.load_state_dict(state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: the weights do not fit the model it describes ({problem})") from None
-    student.config = config
-    return student.eval(), description
+    model.config = config  # type: ignore[assignment]
+    return model.eval(), description
 
 
 def _model_config(description: Mapping[str, Any], path: Path) -> ModelConfig:

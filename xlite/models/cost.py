@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xlite.config import ModelConfig
-from xlite.models.student import Student
+from xlite.models.build import call, make_model
 
 _NUM_WARMUP_RUNS = 5
 _SAFETENSORS_DTYPE = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
@@ -29,7 +29,7 @@ class Cost:
     latency_ms: float | None = None
 
 
-def count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
+def count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int) -> Cost:
     """Parameters and size of the student `config` describes, without allocating its weights or fetching any.
 
     Remembered for each architecture: a search asks again with every proposal.
@@ -37,41 +37,54 @@ def count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
     Raises:
         InputError: unknown or unsuitable backbone.
     """
-    unrelated = {"dropout": 0.0, "pretrained": False, "weights": None}
-    return _count_cost(config.model_copy(update=unrelated), num_labels, in_channels)
+    unrelated = {"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"}
+    if config.architecture != "lines":
+        image_size = 0  # it decides nothing here
+    return _count_cost(config.model_copy(update=unrelated), num_labels, in_channels, image_size)
 
 
 @cache
-def _count_cost(config: ModelConfig, num_labels: int, in_channels: int) -> Cost:
+def _count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int) -> Cost:
     with torch.device("meta"), _NoInitialisation():
         generator = torch.Generator(device="cpu")
-        student = Student(config, num_labels=num_labels, in_channels=in_channels, generator=generator)
-    num_params = sum(parameter.numel() for parameter in student.parameters())
-    return Cost(num_params, _safetensors_bytes(student.state_dict()) / 1e6)
+        model = make_model(
+            config,
+            num_labels=num_labels,
+            in_channels=in_channels,
+            image_size=image_size or None,
+            generator=generator,
+        )
+    num_params = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(num_params, _safetensors_bytes(model.state_dict()) / 1e6)
 
 
 def measure_latency(
-    model: nn.Module, image_size: int, *, device: torch.device | str, threads: int, num_runs: int = 20
+    model: nn.Module,
+    example: tuple[Tensor, Tensor | None],
+    *,
+    device: torch.device | str,
+    threads: int,
+    num_runs: int = 20,
 ) -> float:
-    """Median ms of one forward pass of one uint8 image (batch 1) in evaluation mode.
+    """Median ms of one forward pass of one example in evaluation mode.
 
     The model is left on `device`, in the mode it came in; the thread count is put back.
 
     Args:
-        image_size: px, square.
+        example: input and extras of a batch of one, as the model takes them.
         threads: CPU threads to time with.
     """
     device = torch.device(device)
     was_training = model.training
     model.to(device).eval()
-    images = torch.zeros(1, int(getattr(model, "in_channels", 1)), image_size, image_size, dtype=torch.uint8)
-    images = images.to(device)
+    images, extras = (None if part is None else part.to(device) for part in example)
+    assert images is not None
     times_ms = []
     try:
         with _threads(threads), torch.inference_mode():
             for _ in range(_NUM_WARMUP_RUNS + num_runs):
                 start_s = time.perf_counter()
-                model(images)
+                call(model, images, extras)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 times_ms.append(1e3 * (time.perf_counter() - start_s))

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig
 from xlite.models.attention import AttentionBlock, MultiHeadSelfAttention, PerformerAttention
 from xlite.models.backbones import create_backbone
+from xlite.models.heads import create_head
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = 0.449, 0.226  # means of the three
-_PRIOR_MARGIN = 1e-3
 
 
 class Student(nn.Module):
@@ -40,10 +40,17 @@ class Student(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
         dim = self.backbone.num_features
-        self.attention = _create_attention(config, dim, generator)
+        self.attention = create_attention(config, dim, generator)
         self.head = nn.Sequential(
-            nn.Linear(dim, dim // 2), nn.Hardswish(), nn.Dropout(config.dropout), nn.Linear(dim // 2, num_labels)
+            nn.Linear(dim, dim // 2),
+            nn.Hardswish(),
+            nn.Dropout(config.dropout),
+            create_head(config, dim // 2, num_labels),
         )
+
+    def set_bias(self, values: Sequence[float]) -> None:
+        """Let the last layer start from these (num_labels,) values; see `models.heads`."""
+        self.head[-1].set_bias(values)  # type: ignore[operator]
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The backbone's last feature map: images as in `forward` -> (B, C, h, w)."""
@@ -58,43 +65,8 @@ class Student(nn.Module):
         return self.head(pooled).float()
 
 
-def build_student(
-    config: ModelConfig,
-    *,
-    num_labels: int,
-    in_channels: int = 1,
-    prior: Sequence[float] | None = None,
-    seed: int,
-    image_size: int | None = None,
-) -> Student:
-    """A student on the CPU, in training mode, its weights a pure function of the arguments.
-
-    Args:
-        prior: each label's prevalence in 0-1; the last bias becomes its log-odds (RetinaNet, arXiv 1708.02002,
-            section 4.1), so that training starts at the base rates. None: zeros.
-        image_size: px; when given, a backbone that cannot take it is refused now instead of in the first batch.
-
-    Raises:
-        InputError: as `create_backbone`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        # The CPU generator alone: torch.manual_seed would reseed every CUDA device as well.
-        torch.default_generator.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        student = Student(
-            config, num_labels=num_labels, in_channels=in_channels, generator=generator, image_size=image_size
-        )
-    last = student.head[-1]
-    assert isinstance(last, nn.Linear)
-    with torch.no_grad():
-        last.bias.zero_()
-        if prior is not None:
-            assert len(prior) == num_labels, (len(prior), num_labels)
-            last.bias.copy_(torch.tensor(prior).clamp(_PRIOR_MARGIN, 1 - _PRIOR_MARGIN).logit())
-    return student
-
-
-def _create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:
+def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:
+    """The attention block that `config` names, over tokens (B, N, dim); "none" passes them on."""
     if config.attention == "none":
         return nn.Identity()
     heads = config.attention_heads

@@ -1,20 +1,17 @@
 """Writes a chest X-ray data set of phantoms in NIH ChestX-ray14's own layout, for whoever has no data at hand."""
 
-import fcntl
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 
 from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_records import Picture, draw_records
+from xlite.data.phantom.writing import write_once
 from xlite.errors import InputError
-from xlite.files import read_json, write_json, write_text
+from xlite.files import write_text
 
 VERSION = 1  # raise it when any picture or label changes
 _HEADER = (
@@ -60,34 +57,7 @@ def write_phantom(
     if seed < 0:
         raise InputError(f"phantom: seed is {seed}; use 0 or more")
     wanted = {"version": VERSION, "num_images": num_images, "image_px": image_px, "seed": seed}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _sole_writer(folder):
-        if _is_written(folder, wanted):
-            return
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            _write(temporary, draw_records(num_images, seed), wanted, num_threads, progress)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_written(folder: Path, wanted: dict[str, int]) -> bool:
-    if not folder.exists():
-        return False
-    if not (folder / "phantom.json").is_file() or read_json(folder / "phantom.json") != wanted:
-        raise InputError(f"{folder}: holds something other than this phantom; choose another folder or remove it")
-    return True
-
-
-@contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """One process at a time, the next waits; what a killed one left behind is removed."""
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-            shutil.rmtree(leftover)
-        yield
+    write_once(folder, wanted, lambda to: _write(to, draw_records(num_images, seed), wanted, num_threads, progress))
 
 
 def _write(
@@ -115,7 +85,6 @@ def _write(
     for name, of_test in (("train_val_list.txt", False), ("test_list.txt", True)):
         chosen = [picture.name for picture in pictures if (picture.patient % 5 == 2) == of_test]
         write_text(folder / name, "\n".join(chosen))  # no newline at the end, as in NIH's lists
-    write_json(folder / "phantom.json", parameters)
 
 
 def _write_png(path: Path, picture: Picture, image_px: int, seed: int) -> None:

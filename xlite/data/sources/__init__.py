@@ -1,8 +1,12 @@
 """One reader per raw format; each returns a Reading."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from xlite.data.table import Table
+
+TargetKind = Literal["multilabel", "multiclass", "ordinal"]
 
 
 @dataclass(frozen=True)
@@ -13,8 +17,14 @@ class Reading:
         table: the rows whose files are there.
         missing: ids that the raw table names but whose file is absent, in the raw table's order.
         notes: lines worth showing to a person.
+        kind: what the targets are: several labels at once, one class of several, or grades in their order.
+        channels: of the input: 1 (grey) or 3 (colour) for images.
+        excluded: id -> reason, for examples that the reader itself left out.
     """
 
     table: Table
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    kind: TargetKind = "multilabel"
+    channels: int = 1
+    excluded: Mapping[str, str] = field(default_factory=dict)

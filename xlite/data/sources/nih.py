@@ -8,7 +8,7 @@ import pandas as pd
 
 from xlite.data.sources import Reading
 from xlite.data.sources.listing import check_folder, find_images, find_one, read_columns, read_text
-from xlite.data.table import Table
+from xlite.data.table import Item, Table
 from xlite.errors import InputError
 
 LABELS: tuple[str, ...] = (
@@ -51,7 +51,7 @@ def read_nih(folder: Path, *, allow_missing: bool = False) -> Reading:
     missing = tuple(table.ids[absent].tolist())
     _check_missing(folder, missing, len(table), allow_missing)
     table = table.take(np.flatnonzero(~absent))
-    table = replace(table, files=tuple(images.paths[name] for name in table.ids.tolist()))
+    table = replace(table, items=tuple(Item((images.paths[name],)) for name in table.ids.tolist()))
     _check_any_finding(folder, table.targets)
     notes = list(labels.notes)
     if images.repeated:
@@ -62,7 +62,7 @@ def read_nih(folder: Path, *, allow_missing: bool = False) -> Reading:
 
 
 def read_labels(folder: Path) -> Reading:
-    """The whole label table, images or not: `files` are where images would lie beside it, `missing` is empty.
+    """The whole label table, images or not: `items` are where images would lie beside it, `missing` is empty.
 
     Raises:
         InputError: no folder, no table or several; a missing column; a row with an unknown, empty or contradictory
@@ -83,8 +83,8 @@ def read_labels(folder: Path) -> Reading:
     _check_any_finding(path, targets)
     ids, patients = _unicode(rows[_IMAGE]), _unicode(rows[_PATIENT])
     official, notes = _official(folder, ids, patients)
-    files = tuple(folder / name for name in ids.tolist())
-    return Reading(Table(ids, files, patients, targets, LABELS, official), notes=notes)
+    items = tuple(Item((folder / name,)) for name in ids.tolist())
+    return Reading(Table(ids, items, patients, targets, LABELS, official), notes=notes)
 
 
 def _unicode(column: "pd.Series[str]") -> np.ndarray:

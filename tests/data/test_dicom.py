@@ -1,0 +1,162 @@
+"""DICOM files: any depth and sign read as they are meant, and what is no single grey picture refused by name."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+
+from xlite.data.decode import UnreadableImage
+from xlite.data.dicom import read_dicom, read_header
+
+LITTLE = "1.2.840.10008.1.2.1"
+
+
+def write(path: Path, pixels: np.ndarray | bytes, *, syntax: str = LITTLE, bits: int | None = None, **tags) -> Path:
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "2.25.1"
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    kind = pixels.dtype if isinstance(pixels, np.ndarray) else np.dtype("<u2")
+    made.Rows, made.Columns = pixels.shape[-2:] if isinstance(pixels, np.ndarray) else (8, 6)
+    made.BitsAllocated = 8 * kind.itemsize
+    made.BitsStored = bits or made.BitsAllocated
+    made.HighBit, made.PixelRepresentation = made.BitsStored - 1, int(kind.kind == "i")
+    made.PixelData = pixels.tobytes() if isinstance(pixels, np.ndarray) else pixels
+    made["PixelData"].VR = "OW"
+    for name, value in tags.items():
+        setattr(made, name, value)
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def pattern(kind: str = "<u2") -> np.ndarray:
+    values = np.arange(48).reshape(8, 6) * (1000 if kind[-1] == "2" else 2)
+    return (values - (20_000 if kind == "<i2" else 0)).astype(kind)
+
+
+@pytest.mark.parametrize("kind", ["<u2", "<i2", "|u1"])
+def test_stored_values_of_any_width_and_sign_are_read_as_they_stand(tmp_path: Path, kind: str) -> None:
+    pixels = pattern(kind)
+    read = read_dicom(write(tmp_path / "1.dcm", pixels))
+    assert read.dtype == np.float32 and np.array_equal(read, pixels.astype(np.float32))
+
+
+def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.dcm", pattern(), RescaleSlope="0.5", RescaleIntercept="-10")
+    assert np.array_equal(read_dicom(path), pattern() * np.float32(0.5) - 10)
+
+
+@pytest.mark.parametrize(("kind", "bits", "top"), [("|u1", 8, 255), ("<u2", 16, 65535), ("<i2", 16, -1)])
+def test_monochrome1_is_inverted_within_its_stored_range(tmp_path: Path, kind: str, bits: int, top: int) -> None:
+    path = write(tmp_path / "1.dcm", pattern(kind), bits=bits, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(read_dicom(path), top - pattern(kind).astype(np.float32))
+
+
+def test_every_cut_of_a_file_is_refused_with_a_reason(tmp_path: Path) -> None:
+    whole = write(tmp_path / "1.dcm", pattern()).read_bytes()
+    for length in range(0, len(whole) - 1, 7):
+        path = tmp_path / "cut.dcm"
+        path.write_bytes(whole[:length])
+        with pytest.raises(UnreadableImage) as refused:
+            read_dicom(path)
+        assert refused.value.path == path and refused.value.reason and "\n" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty"), (b"a text, no picture" * 20, "not a DICOM"), (b"\x89PNG" * 99, "not a DICOM")]
+)
+def test_what_is_no_dicom_is_said_to_be_none(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "1.dcm").write_bytes(content)
+    with pytest.raises(UnreadableImage, match=said):
+        read_dicom(tmp_path / "1.dcm")
+
+
+def test_several_frames_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.dcm", np.stack([pattern()] * 3), NumberOfFrames=3)
+    with pytest.raises(UnreadableImage, match="3 frames in one file; export each slice"):
+        read_dicom(path)
+
+
+def test_colour_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.dcm", pattern("|u1"), PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(UnreadableImage, match="not a grey picture"):
+        read_dicom(path)
+
+
+def test_a_file_without_pixels_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.dcm", pattern())
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData
+    dataset.save_as(path)
+    with pytest.raises(UnreadableImage, match="no pixel data"):
+        read_dicom(path)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name", "package"),
+    [
+        ("1.2.840.10008.1.2.4.70", "JPEG Lossless", "pylibjpeg-libjpeg"),
+        ("1.2.840.10008.1.2.4.90", "JPEG 2000", "pylibjpeg-openjpeg"),
+        ("1.2.840.10008.1.2.4.80", "JPEG-LS", "pylibjpeg-libjpeg"),
+    ],
+)
+def test_a_compression_without_decoder_names_itself_and_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, name: str, package: str
+) -> None:
+    from pydicom.pixels import get_decoder
+
+    monkeypatch.setattr(get_decoder(syntax), "_available", {})
+    path = write(tmp_path / "1.dcm", encapsulate([b"\xff\xd8\xff\xd9" * 4]), syntax=syntax)
+    with pytest.raises(UnreadableImage) as refused:
+        read_dicom(path)
+    assert name in refused.value.reason and syntax in refused.value.reason and package in refused.value.reason
+
+
+def test_pydicom_s_own_compression_is_read(tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    dataset = pydicom.dcmread(write(tmp_path / "1.dcm", pattern()))
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(tmp_path / "2.dcm")
+    assert np.array_equal(read_dicom(tmp_path / "2.dcm"), pattern().astype(np.float32))
+
+
+def test_the_header_gives_what_orders_a_series_and_reads_no_pixels(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "1.dcm",
+        pattern(),
+        InstanceNumber=9,
+        ImagePositionPatient=[-4.5, 1, 2],
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+    )
+    path.write_bytes(path.read_bytes()[:-40])
+    header = read_header(path)
+    assert (header.instance_number, header.position_mm, header.orientation) == (9, (-4.5, 1, 2), (0, 1, 0, 0, 0, -1))
+    bare = read_header(write(tmp_path / "2.dcm", pattern()))
+    assert (bare.instance_number, bare.position_mm, bare.orientation) == (None, None, None)
+    (tmp_path / "3.dcm").write_text("no DICOM")
+    with pytest.raises(UnreadableImage, match="not a DICOM"):
+        read_header(tmp_path / "3.dcm")
+
+
+def test_no_warning_leaks_and_the_filters_stay_as_they_were_under_threads(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{k}.dcm", pattern()) for k in range(24)]
+    for path in paths:  # an invalid value, of which pydicom warns, and bytes too many
+        raw = path.read_bytes().replace(b"2.25.1", b"x.25.1")
+        path.write_bytes(raw)
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(4) as pool:
+            read = list(pool.map(read_dicom, paths))
+    assert not seen and warnings.filters == before
+    assert all(np.array_equal(one, pattern().astype(np.float32)) for one in read)

@@ -1,0 +1,298 @@
+"""Class folders and tables of labelled images: each form is read, what is unclear or broken is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labelled_folders import error_of, labelled, note_with, numbered, write_images, write_table
+
+from xlite.data.sources.folder import Stated, read_images
+
+# Class folders
+
+
+def test_a_folder_a_class_is_multiclass_even_with_two(tmp_path: Path) -> None:
+    write_images(tmp_path, ["well/a.png", "well/deep/er/b.PNG", "ill/a.png", ".hidden/c.png", "__MACOSX/ill/._a.png"])
+    write_images(tmp_path, ["ill/.d.png"])
+    reading = read_images(tmp_path)
+    assert (reading.kind, reading.table.labels, reading.channels) == ("multiclass", ("ill", "well"), 1)
+    assert reading.table.ids.tolist() == ["ill/a.png", "well/a.png", "well/deep/er/b.PNG"]
+    assert reading.table.targets.tolist() == [[1, 0], [0, 1], [0, 1]] and reading.table.targets.dtype == np.float32
+    assert reading.table.groups.tolist() == reading.table.ids.tolist() and reading.table.official is None
+    assert note_with(reading, "kind:") == "kind: multiclass, 2 classes: ill 1, well 2"
+    assert "one patient" in note_with(reading, "no group column")
+    assert "8 x 6 (3) px; grey: 1 channel" in note_with(reading, "looked at")
+
+
+def test_two_classes_are_one_label_where_binary_is_stated(tmp_path: Path) -> None:
+    write_images(tmp_path, ["normal/a.png", "crack/b.png", "normal/c.png"])
+    reading = read_images(tmp_path, stated=Stated(kind="binary"))
+    assert (reading.kind, reading.table.labels) == ("multilabel", ("crack",))
+    assert dict(zip(reading.table.ids, reading.table.targets[:, 0], strict=True)) == {
+        "crack/b.png": 1,
+        "normal/a.png": 0,
+        "normal/c.png": 0,
+    }
+    assert "'crack' is 1, 'normal' is 0" in note_with(reading, "binary")
+    write_images(tmp_path, ["other/a.png"])
+    assert "3: crack, normal, other" in error_of(tmp_path, stated=Stated(kind="binary"))
+
+
+def test_numbered_classes_stand_in_their_order(tmp_path: Path) -> None:
+    write_images(tmp_path, [f"{i}/a.png" for i in (0, 2, 10)])
+    assert read_images(tmp_path).table.labels == ("0", "2", "10")
+
+
+@pytest.mark.parametrize(
+    "parts", [("train", "val", "test"), ("Training", "dev", "testing"), ("train", "valid", "TEST")]
+)
+def test_part_folders_above_the_classes_are_the_official_parts(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    write_images(tmp_path, [f"{part}/{label}/{i}.png" for part in parts for label in "ab" for i in range(2)])
+    reading = read_images(tmp_path)
+    assert reading.table.labels == ("a", "b") and reading.table.official is not None
+    expected = dict(zip(parts, ("train", "val", "test"), strict=True))
+    assert reading.table.official.tolist() == [expected[i.split("/")[0]] for i in reading.table.ids]
+    assert note_with(reading, "official") == "official parts: test 4, train 4, val 4"
+
+
+@pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["val/a/1.png", "test/b/1.png"]])
+def test_a_part_beside_what_is_none_is_a_question(tmp_path: Path, names: list[str]) -> None:
+    assert "part or a class" in error_of(write_images(tmp_path, names))
+
+
+def test_images_in_no_class_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a/1.png", "b/1.png", "loose.png", "more.png"])
+    assert "2 images in no class folder" in note_with(read_images(tmp_path), "left out")
+
+
+@pytest.mark.parametrize("names", [[], ["only/1.png"], ["1.png", "2.png"], ["a/1.txt", "b/2.txt"], ["train/1.png"]])
+def test_a_folder_without_two_classes_says_so(tmp_path: Path, names: list[str]) -> None:
+    assert str(tmp_path) in error_of(write_images(tmp_path, names))
+
+
+def test_no_folder_and_a_stated_column_without_a_table_are_refused(tmp_path: Path) -> None:
+    assert "no such folder" in error_of(tmp_path / "none")
+    write_images(tmp_path, ["a/1.png", "b/1.png"])
+    assert "table" in error_of(tmp_path, stated=Stated(label_column=("x",)))
+    assert "multilabel" in error_of(tmp_path, stated=Stated(kind="multilabel"))
+
+
+def test_links_are_followed_and_one_that_leads_back_up_is_not(tmp_path: Path) -> None:
+    write_images(tmp_path / "elsewhere", ["1.png"])
+    write_images(tmp_path / "data", ["a/1.png"])
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data")
+    assert read_images(tmp_path / "data").table.ids.tolist() == ["a/1.png", "b/1.png"]
+
+
+# Tables
+
+
+def test_label_columns_with_patients_parts_and_unknowns(tmp_path: Path) -> None:
+    flags, unknown = [0, 1, 0, 1, 0, 1], [1, "", 0, 0, "", "0.0"]
+    parts, people = ["train", "train", "train", "train", "test", "test"], ["p", "p", "q", "q", "r", "r"]
+    folder = labelled(tmp_path, ["Mass", "Edema/severe: 2", "patient", "set"], flags, unknown, people, parts)
+    reading = read_images(folder)
+    assert (reading.kind, reading.table.labels) == ("multilabel", ("Mass", "Edema/severe: 2"))
+    np.testing.assert_array_equal(
+        reading.table.targets, np.array([[0, 1], [1, np.nan], [0, 0], [1, 0], [0, np.nan], [1, 0]], np.float32)
+    )
+    assert reading.table.groups.tolist() == people and reading.table.official.tolist() == parts
+    assert reading.table.ids.tolist() == numbered(6) and reading.missing == ()
+    assert [item.path for item in reading.table.items] == [folder / name for name in numbered(6)]
+    assert "Mass 3, Edema/severe: 2 1 (2 unknown)" in note_with(reading, "kind: multilabel, 2 labels")
+    assert note_with(reading, "groups") == "groups: 3 by 'patient'"
+    assert "'Mass'" in note_with(reading, "labels.csv") and not any("no group column" in n for n in reading.notes)
+
+
+@pytest.mark.parametrize("separator", ["|", ";", ","])
+@pytest.mark.parametrize("nothing", ["No Finding", "normal", "NONE", "no_finding"])
+def test_joined_names_and_the_name_for_nothing(tmp_path: Path, separator: str, nothing: str) -> None:
+    found = [f"Mass{separator}Edema", "Mass", nothing, "Edema", f"Edema{separator} Mass", ""]
+    reading = read_images(labelled(tmp_path, ["findings"], found))
+    assert (reading.kind, reading.table.labels) == ("multilabel", ("Edema", "Mass"))
+    expected = np.array([[1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [np.nan, np.nan]], np.float32)
+    np.testing.assert_array_equal(reading.table.targets, expected)
+    assert nothing in note_with(reading, "means no label") and "1 images unknown" in note_with(reading, "kind:")
+
+
+def test_a_name_for_nothing_that_stands_beside_another_is_a_label(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["findings"], ["Mass|normal", "Mass", "normal", "Edema"])
+    assert read_images(folder).table.labels == ("Edema", "Mass", "normal")
+
+
+def test_an_empty_row_of_joined_names_is_a_question_where_nothing_has_no_name(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["findings"], ["Mass|Edema", "Mass", "", "Edema"])
+    assert "row 4" in error_of(folder) and "No Finding" in error_of(folder)
+
+
+def test_a_class_column_is_multiclass_and_empty_is_unknown(tmp_path: Path) -> None:
+    reading = read_images(labelled(tmp_path, ["class"], ["b", "a", "", "b", "a", "c"]))
+    assert (reading.kind, reading.table.labels) == ("multiclass", ("a", "b", "c"))
+    assert np.isnan(reading.table.targets[2]).all() and reading.table.targets[0].tolist() == [0, 1, 0]
+    assert "1 images unknown" in note_with(reading, "kind:")
+
+
+def test_a_single_0_1_column_is_one_label_or_two_classes_where_stated(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [0, 1, 1, 0])
+    assert (read_images(folder).kind, read_images(folder).table.labels) == ("multilabel", ("ill",))
+    binary = read_images(folder, stated=Stated(kind="binary"))
+    assert (binary.kind, binary.table.targets.tolist()) == ("multilabel", [[0], [1], [1], [0]])
+    classes = read_images(folder, stated=Stated(kind="multiclass"))
+    assert (classes.kind, classes.table.labels) == ("multiclass", ("0", "1"))
+
+
+def test_label_columns_that_exclude_one_another_are_classes_where_stated(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["A", "B"], [1, 0, 1, ""], [0, 1, 0, ""])
+    assert read_images(folder, stated=Stated(kind="multiclass")).table.targets[:3].tolist() == [[1, 0], [0, 1], [1, 0]]
+    labelled(tmp_path, ["A", "B"], [1, 0, 1], [0, 1, 0])
+    assert "--kind multiclass" in note_with(read_images(folder), "exactly one")
+    labelled(tmp_path, ["A", "B"], [1, 0, 1], [0, 1, 1])
+    assert "row 4 has 2 classes" in error_of(folder, stated=Stated(kind="multiclass"))
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "x.CSV", "labels.tsv", "labels.csv.gz", "labels.tsv.gz", "semi.csv"])
+def test_every_table_format_is_read(tmp_path: Path, name: str) -> None:
+    delimiter = "\t" if ".tsv" in name else ";" if "semi" in name else ","
+    write_images(tmp_path, numbered(4))
+    rows = [
+        ["", "image", "Mass", "Edema"],
+        *([i, n, i % 2, 1 - i % 2] for i, n in enumerate(numbered(4))),
+        ["", "", ""],
+    ]
+    write_table(tmp_path / name, rows, delimiter)
+    reading = read_images(tmp_path)
+    assert reading.table.labels == ("Mass", "Edema") and reading.table.targets[:, 0].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["images/a/{}.png", "images/a/{}", "a/{}", "{}", "./images/a/{}.png", "../x/data/images/a/{}.png", "images\\a\\{}"],
+)
+def test_names_may_lack_the_extension_and_stand_in_sub_folders(tmp_path: Path, written: str) -> None:
+    folder = tmp_path / "x" / "data"
+    write_images(folder, [f"images/a/{i}.0.png" for i in range(4)])
+    rows = [(written.format(f"{i}.0"), i % 2) for i in range(4)]
+    write_table(folder / "labels.csv", [["file", "ill"], *rows])
+    reading = read_images(folder)
+    assert [item.path for item in reading.table.items] == [folder / f"images/a/{i}.0.png" for i in range(4)]
+    assert reading.table.ids.tolist() == [name for name, _ in rows]
+
+
+def test_a_name_in_another_folder_is_not_taken_for_the_image(tmp_path: Path) -> None:
+    write_images(tmp_path, [f"old/{i}.png" for i in range(4)])
+    write_table(
+        tmp_path / "labels.csv", [["file", "ill"], *((f"{'new' if i else 'old'}/{i}.png", i % 2) for i in range(4))]
+    )
+    assert "3 of its 4 images" in error_of(tmp_path)
+
+
+def test_a_name_that_fits_two_images_is_a_question_unless_it_stands_exactly_there(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a/1.png", "b/1.png", "a/2.png"])
+    write_table(tmp_path / "labels.csv", [["file", "ill"], ["1.png", 0], ["2.png", 1]])
+    assert "row 2" in error_of(tmp_path) and "a/1.png or b/1.png" in error_of(tmp_path)
+    write_images(tmp_path, ["1.png"])
+    assert read_images(tmp_path).table.items[0].path == tmp_path / "1.png"
+
+
+def test_parts_are_read_from_folders_above_the_images_too(tmp_path: Path) -> None:
+    names = ["train/0.png", "train/1.png", "test/2.png", "test/3.png"]
+    write_images(tmp_path, names)
+    write_table(tmp_path / "labels.csv", [["file", "ill"], *((n, i % 2) for i, n in enumerate(names))])
+    assert read_images(tmp_path).table.official.tolist() == ["train", "train", "test", "test"]
+
+
+def test_absent_images_are_missing_and_above_a_hundredth_refused(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [i % 2 for i in range(200)])
+    (folder / "scan07.png").unlink()
+    reading = read_images(folder)
+    assert reading.missing == ("scan07.png",) and len(reading.table) == 199
+    assert "scan07.png" in note_with(reading, "missing: 1 of 200")
+    for i in (20, 21):
+        (folder / f"scan{i}.png").unlink()
+    assert "3 of its 200 images (1.5%)" in error_of(folder) and "--allow-missing" in error_of(folder)
+    assert len(read_images(folder, allow_missing=True).table) == 197
+
+
+def test_a_label_whose_only_image_is_absent_is_no_label(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["class"], ["a", "b", "a", "b", "c"])
+    (folder / "scan04.png").unlink()
+    assert read_images(folder, allow_missing=True).table.labels == ("a", "b")
+
+
+def test_images_that_the_table_does_not_name_are_counted(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [0, 1])
+    write_images(folder, ["more/x.png", "y.png"])
+    assert "2 images on disk" in note_with(read_images(folder), "does not name")
+
+
+def test_a_row_that_repeats_another_is_kept_once_and_one_that_contradicts_it_is_refused(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [0, 1, 0])
+    with (folder / "labels.csv").open("a") as file:
+        file.write("scan01,1\nscan01.png,1\n")
+    reading = read_images(folder)
+    assert len(reading.table) == 3 and "2 rows that repeat" in note_with(reading, "left out")
+    with (folder / "labels.csv").open("a") as file:
+        file.write("scan01.png,0\n")
+    message = error_of(folder)
+    assert "rows 3 and 7" in message and "'ill'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "row 1 must name"),
+        ("image,ill\n", "no rows"),
+        ("scan00.png,1\nscan01.png,0\n", "row 1 names the image"),
+        ("image,ill,ill\nscan00.png,1,0\n", "two columns"),
+        ("image,ill\nscan00.png,1\n,0\n", "row 3 has no file"),
+        ("image,ill\nscan00.png,1\nscan01.png,0,5\n", "row 3 has 3 fields"),
+        ("image,ill\nscan00.png,0\nscan01.png,0\n", "nothing to learn"),
+        ("image,ill\nscan00.png,1\nscan01.png,1\n", "nothing to tell apart"),
+        ("image,Mass,Edema\nscan00.png,1,0\nscan01.png,0,\n", "'Edema' is 0 or unknown"),
+        ("image,class\nscan00.png,a\nscan01.png,a\n", "only the class 'a'"),
+        ("image,findings\nscan00.png,none\nscan01.png,none\n", "only the class 'none'"),
+        ("image,ill,patient\nscan00.png,1,p\nscan01.png,0,\nscan02.png,0,q\n", "row 3 has no group"),
+        ("image,ill,set\nscan00.png,1,train\nscan01.png,0,\nscan02.png,0,test\n", "row 3 has no part"),
+        ("image,ill,patient,set\nscan00.png,1,p,train\nscan01.png,0,p,test\nscan02.png,0,q,test\n", "'p' stands in"),
+        ("image,ill\nscan00.png,1\x00\n", "not a table"),
+        ('image,ill\n"' + "x" * 200_000 + '",1\n', "not a table"),
+        ("image,ill\nother.png,1\nmore.png,0\n", "--file-column"),
+    ],
+)
+def test_a_broken_table_is_named_with_the_row(tmp_path: Path, text: str, said: str) -> None:
+    write_images(tmp_path, numbered(3))
+    (tmp_path / "labels.csv").write_text(text)
+    message = error_of(tmp_path)
+    assert said in message and "labels.csv" in message
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"image,ill\n\xff\xfe\n")
+    assert "UTF-8" in error_of(tmp_path)
+    (tmp_path / "labels.csv").rename(tmp_path / "labels.csv.gz")
+    assert "gzip" in error_of(tmp_path)
+
+
+def test_of_several_tables_the_one_that_names_images_counts(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [0, 1, 0])
+    (folder / "dictionary.csv").write_text("term,meaning\nill,not well\n")
+    assert "dictionary.csv" in note_with(read_images(folder), "names no image")
+    (folder / "copy.csv").write_bytes((folder / "labels.csv").read_bytes())
+    assert len(read_images(folder).table) == 3
+    (folder / "copy.csv").write_text("image,ill\nscan00.png,1\n")
+    assert "copy.csv, labels.csv" in error_of(folder)
+
+
+def test_a_table_beside_class_folders_counts_only_where_it_names_images(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a/1.png", "b/2.png"])
+    (tmp_path / "about.csv").write_text("term,meaning\nx,y\n")
+    reading = read_images(tmp_path)
+    assert reading.kind == "multiclass" and "about.csv" in note_with(reading, "names no image")
+
+
+def test_the_options_are_named_where_a_table_is_unclear(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["Mass", "Edema", "sex"], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1])
+    assert "--label-column" in error_of(folder)
+    reading = read_images(folder, stated=Stated(label_column=("Mass", "Edema")))
+    assert reading.table.labels == ("Mass", "Edema") and "left out: sex" in note_with(reading, "labels.csv")

@@ -1,0 +1,180 @@
+"""Writes a lumbar spine data set of phantoms in the RSNA 2024 layout: real DICOM series and its three tables."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlite.data.phantom.lumbar_scene import NUM_LEVELS, Spine, draw_slice, draw_spine, make_frame, slice_positions
+from xlite.data.phantom.writing import write_once
+from xlite.data.sources.rsna import CONDITION, LABELS, LEVELS, SERIES
+from xlite.errors import InputError
+from xlite.files import write_text
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.uid import UID
+
+VERSION = 1  # raise it when any picture or label changes
+GRADE_SHARES = (0.6, 0.22, 0.18)
+"""Of all levels. RSNA's own are 0.88, 0.07 and 0.05: too few Severe ones for a hundred studies to show anything."""
+_LEVEL_FACTORS = np.array([0.45, 0.8, 1.2, 1.5, 1.05])  # narrowing is commonest at L4/L5; mean 1
+
+_OTHER_CONDITIONS = (
+    *("left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"),
+    *("left_subarticular_stenosis", "right_subarticular_stenosis"),
+)
+_FULL_SIGNAL = 900.0  # stored value of fluid, before the scanner's own gain
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What one patient's files are made from; `seed` feeds the pictures, all else is here."""
+
+    study_id: int
+    series_id: int
+    grades: np.ndarray
+    num_slices: int
+    gain: float
+    seed: np.random.SeedSequence
+
+
+def lumbar_phantom_folder(root: Path, *, num_studies: int = 100, image_px: int = 128, seed: int = 0) -> Path:
+    """Where the set with these parameters belongs under `root`, e.g. `lumbar-100x128-s0-v1`."""
+    return root / f"lumbar-{num_studies}x{image_px}-s{seed}-v{VERSION}"
+
+
+def write_lumbar_phantom(
+    folder: Path,
+    *,
+    num_studies: int = 100,
+    image_px: int = 128,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the data set into `folder`; one with the same parameters that is there already is left untouched.
+
+    Each study has one sagittal T2 series of 11 to 15 slices, a grade for each level and a point in the middle slice;
+    the conditions that are not drawn have no grades. The folder appears in one step when all of it is written. The
+    bytes depend on `num_studies`, `image_px` and `seed` alone.
+
+    Args:
+        folder: see `lumbar_phantom_folder`; its parents are made.
+        num_studies: at least 10.
+        image_px: side of the slices, at least 64 and even.
+        seed: not negative.
+        progress: called with (studies done, num_studies).
+
+    Raises:
+        InputError: a parameter out of range, or `folder` holds something else.
+    """
+    if num_studies < 10:
+        raise InputError(f"phantom: num_studies is {num_studies}; ask for 10 or more")
+    if image_px < 64 or image_px % 2:
+        raise InputError(f"phantom: image_px is {image_px}; use 64 or more, an even number")
+    if seed < 0:
+        raise InputError(f"phantom: seed is {seed}; use 0 or more")
+    wanted = {"version": VERSION, "num_studies": num_studies, "image_px": image_px, "seed": seed}
+    write_once(folder, wanted, lambda to: _write(to, _draw_studies(num_studies, seed), image_px, progress))
+
+
+def _draw_studies(num_studies: int, seed: int) -> list[_Study]:
+    root, *seeds = np.random.SeedSequence([seed, VERSION]).spawn(num_studies + 1)
+    rng = np.random.default_rng(root)
+    numbers = rng.choice(4_000_000, 2 * num_studies, replace=False) * 1000 + rng.integers(0, 1000, 2 * num_studies)
+    rare = np.array(GRADE_SHARES[1:]) * _LEVEL_FACTORS[:, None]  # (levels, 2)
+    edges = np.cumsum(np.concatenate([1 - rare.sum(axis=1, keepdims=True), rare], axis=1), axis=1)[:, :-1]
+    grades = (rng.random((num_studies, NUM_LEVELS, 1)) > edges).sum(axis=2)
+    return [
+        _Study(
+            study_id=int(numbers[k]),
+            series_id=int(numbers[num_studies + k]),
+            grades=grades[k],
+            num_slices=int(rng.integers(11, 16)),
+            gain=float(rng.uniform(0.4, 1.8)),
+            seed=seeds[k],
+        )
+        for k in range(num_studies)
+    ]
+
+
+def _write(folder: Path, studies: list[_Study], image_px: int, progress: Callable[[int, int], None] | None) -> None:
+    others = [f"{condition}_{_key(level)}" for condition in _OTHER_CONDITIONS for level in LEVELS]
+    grades = [",".join(["study_id", *(f"spinal_canal_stenosis_{_key(level)}" for level in LEVELS), *others])]
+    series = ["study_id,series_id,series_description"]
+    points = ["study_id,series_id,instance_number,condition,level,x,y"]
+    for done, study in enumerate(studies, start=1):
+        middle, places = _write_series(folder / "train_images", study, image_px)
+        grades.append(",".join([str(study.study_id), *(LABELS[k] for k in study.grades), *("" for _ in others)]))
+        series.append(f"{study.study_id},{study.series_id},{SERIES}")
+        points += [
+            f"{study.study_id},{study.series_id},{middle},{CONDITION},{level},{x:.3f},{y:.3f}"
+            for level, (x, y) in zip(LEVELS, places.tolist(), strict=True)
+        ]
+        if progress is not None:
+            progress(done, len(studies))
+    for name, lines in (("train", grades), ("train_series_descriptions", series), ("train_label_coordinates", points)):
+        write_text(folder / f"{name}.csv", "\n".join([*lines, ""]))
+
+
+def _key(level: str) -> str:
+    return level.lower().replace("/", "_")
+
+
+def _write_series(images: Path, study: _Study, image_px: int) -> tuple[int, np.ndarray]:
+    """Writes the slices; the instance number of the middle one, and the levels' points (NUM_LEVELS, 2) in pixels."""
+    rng = np.random.default_rng(study.seed)
+    spine = draw_spine(study.grades, rng)
+    frame = make_frame(spine, image_px, rng)
+    folder = images / str(study.study_id) / str(study.series_id)
+    folder.mkdir(parents=True)
+    positions = slice_positions(study.num_slices)
+    for number, z in enumerate(positions.tolist(), start=1):
+        signal = draw_slice(spine, frame, z, rng) * (_FULL_SIGNAL * study.gain)
+        stored = np.rint(signal).clip(0, 4095).astype("<u2")
+        _dataset(study, spine, stored, number, z).save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    centre = np.mean(spine.middle_z(np.array([disc.s for disc in spine.discs[1 : 1 + NUM_LEVELS]])))
+    clicked = spine.points(image_px) + rng.normal(0, 0.8 * image_px / spine.field_of_view, (NUM_LEVELS, 2))
+    return int(np.abs(positions - centre).argmin()) + 1, clicked
+
+
+def _dataset(study: _Study, spine: Spine, stored: np.ndarray, number: int, z: float) -> "Dataset":
+    """One slice with the tags that a reader of MR series looks at; the patient's left is at larger z."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+    uid = _uid(f"{study.study_id}.{study.series_id}.{number}")
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = _uid("implementation")
+    made = Dataset()
+    made.file_meta = meta
+    made.SOPClassUID, made.SOPInstanceUID = MRImageStorage, uid
+    made.Modality, made.SeriesDescription = "MR", "Sag T2 phantom"
+    made.PatientID = str(study.study_id)
+    made.StudyInstanceUID = _uid(f"{study.study_id}")
+    made.SeriesInstanceUID = _uid(f"{study.study_id}.{study.series_id}")
+    made.InstanceNumber = number
+    pixel_mm = spine.field_of_view / len(stored)
+    corner = (len(stored) - 1) / 2 * pixel_mm
+    made.PixelSpacing = [round(pixel_mm, 5)] * 2
+    made.SliceThickness = 4.0
+    made.ImagePositionPatient = [round(z, 3), round(-corner, 3), round(corner, 3)]
+    made.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]  # sagittal: columns run to the back, rows to the feet
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.Rows, made.Columns = stored.shape
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 16, 15, 0
+    made.PixelData = stored.tobytes()
+    return made
+
+
+def _uid(name: str) -> "UID":
+    """A DICOM UID from a name: the root 2.25 takes any number below 2^128."""
+    from pydicom.uid import UID
+
+    return UID(f"2.25.{int.from_bytes(hashlib.sha256(name.encode()).digest()[:15], 'big')}")

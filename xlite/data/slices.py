@@ -1,0 +1,183 @@
+"""Stacks of MR slices around a level: three windows as channels, CLAHE, a square crop; and their augmented views."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from xlite.config import Augmentation
+from xlite.data.decode import UnreadableImage
+from xlite.data.dicom import read_dicom
+from xlite.data.table import Item
+from xlite.data.views import view_seeds
+from xlite.errors import InputError
+
+WINDOWS = ((0.5, 99.5), (20.0, 98.0), (0.0, 100.0))
+"""The channels' windows, percentiles of the whole stack: wide, narrow, as it is. MR signal has no unit like CT's
+Hounsfield's, so windows in fixed numbers would mean something else on every scanner."""
+
+_MAX_SAMPLES = 100_000  # percentiles of more pixels say the same and take longer
+
+
+@dataclass(frozen=True)
+class SlicePreprocess:
+    """What is done to a stack of DICOM slices once, before any augmentation.
+
+    An item's paths are the stack's slices in order; its detail is JSON {"x", "y", "radius"}: the middle and half the
+    side of the square to cut out, in pixels of the slices.
+
+    Attributes:
+        image_size: side S of the result, pixels, at least 1.
+        num_slices: T of the stack, at least 1.
+        clahe_clip: CLAHE's clip limit, above 0.
+        clahe_tiles: CLAHE's tiles along each axis of a whole slice, at least 1.
+        version: raise it when `read` changes its pixels, so that old caches are not taken for new ones.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    image_size: int
+    num_slices: int = 7
+    clahe_clip: float = 2.0
+    clahe_tiles: int = 8
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for name, holds, rule in (
+            ("image_size", self.image_size >= 1, "at least 1"),
+            ("num_slices", self.num_slices >= 1, "at least 1"),
+            ("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0"),
+            ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
+        ):
+            if not holds:
+                raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, S, S, 3): slices, rows, columns, windows."""
+        return (self.num_slices, self.image_size, self.image_size, len(WINDOWS))
+
+    @property
+    def dtype(self) -> str:
+        return "|u1"
+
+    def read(self, item: Item) -> np.ndarray:
+        """(T, S, S, 3) uint8. The crop repeats the slice's edge where it reaches over it.
+
+        Raises:
+            UnreadableImage: a slice cannot be read, the slices differ in size, or (x, y) lies outside of them.
+            OSError: a file cannot be read at all.
+        """
+        assert len(item.paths) == self.num_slices, (len(item.paths), self.num_slices)
+        place = json.loads(item.detail)
+        slices = {path: read_dicom(path) for path in dict.fromkeys(item.paths)}
+        first = slices[item.path].shape
+        for path, pixels in slices.items():
+            if pixels.shape != first:
+                sizes = f"{pixels.shape[1]}x{pixels.shape[0]}, {item.path.name} {first[1]}x{first[0]} px"
+                raise UnreadableImage(path, f"slices of different sizes in one series: {sizes}")
+        height, width = first
+        x, y = float(place["x"]), float(place["y"])
+        if not (0 <= x < width and 0 <= y < height):
+            raise UnreadableImage(item.path, f"the point ({x:g}, {y:g}) lies outside the {width}x{height} px image")
+        columns, rows = _square(x, y, float(place["radius"]), height, width)
+        windows = _windows(np.stack(list(slices.values())))
+        made = {
+            path: self._crop(pixels, windows, rows, columns) for path, pixels in slices.items()
+        }  # a slice that stands for a missing neighbour is worked on once
+        return np.stack([made[path] for path in item.paths])
+
+    def _crop(
+        self, pixels: np.ndarray, windows: list[tuple[float, float]], rows: np.ndarray, columns: np.ndarray
+    ) -> np.ndarray:
+        # A new object a call: making one costs microseconds, and one object must not be shared by threads.
+        clahe = cv2.createCLAHE(self.clahe_clip, (self.clahe_tiles, self.clahe_tiles))
+        square = np.stack([clahe.apply(_to_8_bits(pixels, *w))[np.ix_(rows, columns)] for w in windows], axis=-1)
+        shrinks = len(rows) > self.image_size
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(square, (self.image_size, self.image_size), interpolation=how)
+
+
+def _square(x: float, y: float, radius: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row numbers of the crop, each (side,), clipped to the image."""
+    radius = min(max(radius, 1.0), float(max(height, width)))
+    side = round(2 * radius)
+    left, top = round(x - radius), round(y - radius)
+    return np.arange(left, left + side).clip(0, width - 1), np.arange(top, top + side).clip(0, height - 1)
+
+
+def _windows(stack: np.ndarray) -> list[tuple[float, float]]:
+    """(low, high) of each of WINDOWS over stack (T, H, W)."""
+    step = math.ceil(math.sqrt(stack.size / _MAX_SAMPLES))
+    levels = np.percentile(stack[:, ::step, ::step], [level for window in WINDOWS[:2] for level in window])
+    return [(levels[0], levels[1]), (levels[2], levels[3]), (float(stack.min()), float(stack.max()))]
+
+
+def _to_8_bits(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.rint(((pixels - np.float32(low)) * np.float32(scale)).clip(0, 255)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """How far a view may go: degrees, shares of the side, shares of the grey range; probability of reversed order."""
+
+    turn_deg: float
+    scale: float
+    shift: float
+    brightness: float
+    contrast: float
+    reverse: float
+
+
+_PRESETS = {
+    "light": _Range(turn_deg=5, scale=0.0, shift=0.0, brightness=0.1, contrast=0.1, reverse=0.0),
+    "medium": _Range(turn_deg=10, scale=0.08, shift=0.05, brightness=0.2, contrast=0.2, reverse=0.5),
+    "strong": _Range(turn_deg=20, scale=0.15, shift=0.08, brightness=0.3, contrast=0.3, reverse=0.5),
+}
+
+
+def augment_slices(
+    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
+) -> np.ndarray:
+    """The asked-for views of some stacks, one transform for all slices and windows of a stack.
+
+    "medium" and "strong" also reverse the order of slices, which mirrors a sagittal stack left to right. Slices
+    themselves are never flipped: that would swap front and back.
+
+    Args:
+        pixels: (B, T, S, S, C) uint8, at most 4 channels; the rows' cached stacks.
+        rows: (B,) row numbers, the identity of each stack.
+        views: (B,) view numbers.
+        preset: "none" returns the pixels unchanged.
+        seed: the study's augmentation seed.
+
+    Returns:
+        An array of the same shape and type.
+    """
+    if preset == "none":
+        return np.array(pixels)
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)  # a slice is too small to share out, and trials share the cores
+    out = np.empty_like(pixels)
+    for i, view_seed in enumerate(view_seeds(seed, rows, views).tolist()):
+        _draw_view(pixels[i], out[i], _PRESETS[preset], np.random.default_rng(view_seed))
+    return out
+
+
+def _draw_view(stack: np.ndarray, out: np.ndarray, limits: _Range, rng: np.random.Generator) -> None:
+    """Write one view of `stack` (T, S, S, C) into `out`."""
+    turn, scale, shift_x, shift_y, brightness, contrast = rng.uniform(-1, 1, 6)
+    reverse = rng.random() < limits.reverse
+    size = stack.shape[1]
+    middle = ((size - 1) / 2, (size - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(middle, turn * limits.turn_deg, 1 + scale * limits.scale)
+    matrix[:, 2] += np.array([shift_x, shift_y]) * limits.shift * size
+    grey = (np.arange(256) - 127.5) * (1 + contrast * limits.contrast) + 127.5 + 255 * brightness * limits.brightness
+    table = np.rint(grey.clip(0, 255)).astype(np.uint8)
+    for source, target in zip(stack[::-1] if reverse else stack, out, strict=True):
+        warped = cv2.warpAffine(source, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        target[...] = cv2.LUT(warped, table).reshape(target.shape)

@@ -1,0 +1,239 @@
+"""STM scans with a label for each line: .npz, .npy or Nanonis .sxm files and one CSV of line labels."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xlite.data.decode import UnreadableImage
+from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
+from xlite.data.sources import Reading
+from xlite.data.sources.listing import check_folder, find_one, read_columns, read_text
+from xlite.data.table import Item, Table
+from xlite.errors import InputError
+
+_TABLE = "lines.csv"
+_COLUMNS = ("scan", "line", "label")
+_GROUP = "group"
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One scan that can be read; `classes` is each line's class number, -1 where it is unknown."""
+
+    name: str
+    path: Path
+    group: str
+    classes: np.ndarray
+
+
+def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 32) -> Reading:
+    """Read a folder of scans (or its folder `scans`) and its table of line labels; one example is a window of lines.
+
+    The table is lines.csv, or the only CSV (.csv or .csv.gz), with the columns scan (file name, with or without its
+    end), line (row of the scan as stored, from 0) and label (class; empty: unknown), and perhaps group (sample or
+    session; else each scan is a group of its own). Lines that the table leaves out are unknown. Windows tile a scan;
+    the last one is aligned with the scan's end, and the lines it shares with the one before are judged there only.
+    Windows without a known line are left out. A line of which less than half was measured is unknown.
+
+    Args:
+        allow_missing: leave out scans that the table names but the folder lacks.
+        window_lines: 0 makes one window of a whole scan, as long as the longest scan.
+
+    Returns:
+        A multiclass reading: ids like "scan:0032" (the first line), targets (N, H, L) one-hot or NaN, extras (N, 1)
+        the number of real lines, `Item.detail` as `ScanLinePreprocess` takes it, whose window_lines must be H.
+        `excluded` and `missing` name whole scans.
+
+    Raises:
+        InputError: no folder, scan or table, or several tables; a missing column; no row; a row with no scan name, an
+            unknown scan without `allow_missing`, a line that is no number, lies outside its scan or was seen before, or
+            another group than its scan has; fewer than two classes; no scan that can be read; as `load_scan`.
+    """
+    check_folder(folder)
+    if window_lines < 0:
+        raise InputError(f"window_lines must be at least 0 (whole scans), but got {window_lines}")
+    path = _find_table(folder)
+    rows = _read_rows(path)
+    files = _find_scans(folder)
+    rows, missing = _resolve(path, rows, files, allow_missing)
+    _check_lines(path, rows)
+    labels = _classes(path, rows["label"])
+    scans, excluded = _load(path, rows, files, labels)
+    known = np.unique(np.concatenate([scan.classes for scan in scans]))
+    if (known >= 0).sum() < 2:
+        raise InputError(f"{path}: fewer than two classes among the lines that can be read; there is nothing to learn")
+    table, num_unlabelled = _windows(scans, labels, window_lines)
+    notes = []
+    if unnamed := sorted(set(files) - set(rows["scan"])):
+        notes.append(f"{folder}: {len(unnamed)} scans have no labels, e.g. {unnamed[0]}; they are left out")
+    if num_unlabelled:
+        notes.append(f"{path}: {num_unlabelled} windows have no labelled line; they are left out")
+    return Reading(table, missing, tuple(notes), kind="multiclass", excluded=excluded)
+
+
+def _find_table(folder: Path) -> Path:
+    path = find_one(folder, _TABLE)
+    if path is not None:
+        return path
+    paths = sorted(p for pattern in ("*.csv", "*.csv.gz") for p in folder.glob(pattern) if p.is_file())
+    if not paths:
+        raise InputError(f"{folder}: no {_TABLE}; put a table there with the columns {', '.join(_COLUMNS)}")
+    if len(paths) > 1:
+        names = ", ".join(p.name for p in paths)
+        raise InputError(f"{folder}: which of {names} holds the line labels? name it {_TABLE}")
+    return paths[0]
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """The table as text; `group` is "" where there is none."""
+    header = [name.strip() for name in next(csv.reader(io.StringIO(read_text(path))), [])]
+    columns = (*_COLUMNS, _GROUP) if _GROUP in header else _COLUMNS
+    rows = read_columns(path, columns)
+    if rows.empty:
+        raise InputError(f"{path}: no rows; write one for each labelled line")
+    return rows if _GROUP in rows else rows.assign(group="")
+
+
+def _first(rows: pd.DataFrame, wrong: "pd.Series[bool]") -> int:
+    """The row number in the file of the first row that is `wrong`; one must be."""
+    return int(rows.index[int(np.argmax(wrong))])
+
+
+def _find_scans(folder: Path) -> dict[str, Path]:
+    """Scan files by name."""
+    files: dict[str, Path] = {}
+    for place in (folder, folder / "scans"):
+        if place.is_dir():
+            for path in sorted(p for p in place.iterdir() if p.suffix in SCAN_SUFFIXES and p.is_file()):
+                if path.name in files:
+                    raise InputError(f"{path}: stands in {folder} too; keep one of the two")
+                files[path.name] = path
+    if not files:
+        raise InputError(f"{folder}: no scan ({', '.join(SCAN_SUFFIXES)}) there or in its folder scans; put them there")
+    return files
+
+
+def _resolve(
+    path: Path, rows: pd.DataFrame, files: dict[str, Path], allow_missing: bool
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of scans that are there, with file names as scan names, and the names of those that are not."""
+    found: dict[str, str] = {}
+    missing = []
+    for name in rows["scan"].unique().tolist():
+        row = _first(rows, rows["scan"] == name)
+        if not name:
+            raise InputError(f"{path}: row {row} has no scan; write the scan's file name")
+        fitting = [name] if name in files else [name + end for end in SCAN_SUFFIXES if name + end in files]
+        if len(fitting) > 1:
+            raise InputError(f"{path}: row {row}: which of {', '.join(fitting)} is {name!r}? write the whole file name")
+        if fitting:
+            found[name] = fitting[0]
+        elif allow_missing:
+            missing.append(name)
+        else:
+            raise InputError(f"{path}: row {row}: no scan file {name!r}; fetch it, or pass --allow-missing")
+    if not found:
+        raise InputError(f"{path}: none of its {len(missing)} scans is there, e.g. {missing[0]}; put them beside it")
+    rows = rows.assign(scan=rows["scan"].map(found))
+    return rows[rows["scan"].notna()], tuple(missing)
+
+
+def _check_lines(path: Path, rows: pd.DataFrame) -> None:
+    """Every line is a number and stands once; every scan has one group."""
+    wrong = ~rows["line"].str.fullmatch(r"[0-9]{1,9}")
+    if wrong.any():
+        row = _first(rows, wrong)
+        raise InputError(f"{path}: row {row} has line {rows['line'][row]!r}; write the row of the scan, from 0")
+    number = rows["line"].astype(np.int64)
+    again = pd.DataFrame({"scan": rows["scan"], "line": number}).duplicated()
+    if again.any():
+        row = _first(rows, again)
+        first = _first(rows, (rows["scan"] == rows["scan"][row]) & (number == number[row]))
+        raise InputError(f"{path}: {rows['scan'][row]} line {number[row]} stands in rows {first} and {row}; keep one")
+    group_of = rows.groupby("scan")[_GROUP].transform("first")
+    if (differs := rows[_GROUP] != group_of).any():
+        row = _first(rows, differs)
+        raise InputError(
+            f"{path}: row {row} puts {rows['scan'][row]} into group {rows[_GROUP][row]!r}, an earlier row into "
+            f"{group_of[row]!r}; a scan has one group"
+        )
+
+
+def _classes(path: Path, labels: "pd.Series[str]") -> tuple[str, ...]:
+    """The class names in order: by number where all are numbers."""
+    names = sorted({name for name in labels.tolist() if name})
+    if len(names) < 2:
+        raise InputError(f"{path}: its lines have {len(names)} classes; label lines of two or more")
+    try:
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    except ValueError:
+        return tuple(names)
+
+
+def _load(
+    path: Path, rows: pd.DataFrame, files: dict[str, Path], labels: tuple[str, ...]
+) -> tuple[list[_Scan], dict[str, str]]:
+    """The scans that can be read, in the order of their names, and why the others cannot."""
+    scans, excluded = [], {}
+    names = _short_names(files)
+    for file_name, its_rows in rows.groupby("scan"):
+        file = files[str(file_name)]
+        name = names[file.name]
+        try:
+            values = load_scan(file)
+        except UnreadableImage as error:
+            excluded[name] = error.reason
+            continue
+        lines = its_rows["line"].astype(np.int64)
+        if (outside := lines >= len(values)).any():
+            row = _first(its_rows, outside)
+            raise InputError(f"{path}: row {row} has line {lines[row]}, but {file.name} has lines 0-{len(values) - 1}")
+        classes = np.full(len(values), -1)
+        classes[lines] = [labels.index(label) if label else -1 for label in its_rows["label"]]
+        classes[missing_lines(values)] = -1
+        scans.append(_Scan(name, file, its_rows[_GROUP].iloc[0] or name, classes))
+    if not scans:
+        example = next(iter(excluded))
+        raise InputError(
+            f"{path}: none of its {len(excluded)} scans can be read, e.g. {example}: {excluded[example]}; "
+            "fetch them again"
+        )
+    return scans, excluded
+
+
+def _short_names(files: dict[str, Path]) -> dict[str, str]:
+    """File name -> its name without the end, or with it where two files differ in that alone."""
+    stems = [path.stem for path in files.values()]
+    return {name: path.stem if stems.count(path.stem) == 1 else name for name, path in files.items()}
+
+
+def _windows(scans: list[_Scan], labels: tuple[str, ...], window_lines: int) -> tuple[Table, int]:
+    """The table, and how many windows without a known line it leaves out."""
+    height = window_lines or max(len(scan.classes) for scan in scans)
+    ids, items, groups, targets, num_lines = [], [], [], [], []
+    num_unlabelled = 0
+    one_hot = np.vstack([np.eye(len(labels), dtype=np.float32), np.full((1, len(labels)), np.nan, np.float32)])
+    for scan in scans:
+        total = len(scan.classes)
+        lines = min(height, total)
+        for tile in range(0, total, height):
+            start = max(min(tile, total - height), 0)
+            classes = np.full(height, -1)
+            classes[tile - start : lines] = scan.classes[tile : start + lines]
+            if (classes < 0).all():
+                num_unlabelled += 1
+                continue
+            ids.append(f"{scan.name}:{start:04d}")
+            items.append(Item((scan.path,), json.dumps({"start": start, "lines": lines, "window": height})))
+            groups.append(scan.group)
+            targets.append(one_hot[classes])
+            num_lines.append([lines])
+    extras = np.array(num_lines, dtype=np.int64)
+    return Table(
+        np.array(ids), tuple(items), np.array(groups), np.stack(targets), labels, extras=extras
+    ), num_unlabelled

@@ -1,0 +1,77 @@
+"""A model of any architecture from its configuration, its weights a pure function of the arguments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xlite.config import ModelConfig
+from xlite.errors import InputError
+from xlite.models.lines import ScanLineEncoder
+from xlite.models.slices import SliceStudent
+from xlite.models.student import Student
+
+ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
+    "image": Student,
+    "slices": SliceStudent,
+    "lines": ScanLineEncoder,
+}
+"""Each takes (config, *, num_labels, in_channels, generator, image_size) and has `config`, `num_labels`, `in_channels`
+and `set_bias`; `forward(images)`, or `forward(images, extras)` where examples have extras."""
+
+
+def make_model(
+    config: ModelConfig, *, num_labels: int, in_channels: int, image_size: int | None, generator: torch.Generator
+) -> nn.Module:
+    """The model of `config.architecture`, initialised from `generator` and the CPU's global generator."""
+    architecture = ARCHITECTURES[config.architecture]
+    return architecture(
+        config, num_labels=num_labels, in_channels=in_channels, generator=generator, image_size=image_size
+    )
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    num_labels: int,
+    in_channels: int = 1,
+    image_size: int | None = None,
+    bias: Sequence[float] | None = None,
+    seed: int,
+) -> nn.Module:
+    """A model on the CPU, in training mode.
+
+    Args:
+        image_size: px (points of a line); when given, a backbone that cannot take it is refused now instead of in the
+            first batch.
+        bias: (num_labels,) what the last layer's bias starts from, unless `config.head_bias` gives numbers. None: 0.
+
+    Raises:
+        InputError: as `create_backbone`, or `config.head_bias` has another number of values than there are labels.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # The CPU generator alone: torch.manual_seed would reseed every CUDA device as well.
+        torch.default_generator.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        model = make_model(
+            config, num_labels=num_labels, in_channels=in_channels, image_size=image_size, generator=generator
+        )
+    model.set_bias(_initial_bias(config, num_labels, bias))  # type: ignore[operator]
+    return model
+
+
+def call(model: nn.Module, images: Tensor, extras: Tensor | None) -> Tensor:
+    """Logits of a batch, with what the model takes beside the images."""
+    return model(images) if extras is None else model(images, extras)
+
+
+def _initial_bias(config: ModelConfig, num_labels: int, bias: Sequence[float] | None) -> Sequence[float]:
+    if config.head_bias != "data":
+        bias = [float(number) for number in config.head_bias.split(",")]
+        if len(bias) != num_labels:
+            raise InputError(f"model.head_bias={config.head_bias}: give {num_labels} numbers, one for each label")
+    elif bias is None:
+        bias = [0.0] * num_labels
+    assert len(bias) == num_labels, (len(bias), num_labels)
+    return bias

@@ -1,0 +1,87 @@
+"""The student for a stack of slices around a level: backbone for each slice, weights over slices, level embedding."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from xlite.config import ModelConfig
+from xlite.models.backbones import create_backbone
+from xlite.models.heads import create_head
+from xlite.models.student import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, create_attention
+
+_CENTRE_WIDTH = 0.25  # standard deviation of the first slice weights, in stack lengths
+_LEVEL_STD = 0.02  # small beside the features: a level alone says little
+
+
+class SliceAggregator(nn.Module):
+    """features: (B, T, D) -> (B, D), weighted by a softmax that starts as a Gaussian about the middle slice."""
+
+    def __init__(self, num_slices: int) -> None:
+        super().__init__()
+        offsets = torch.arange(num_slices) - (num_slices - 1) / 2
+        self.log_weights = nn.Parameter(-0.5 * (offsets / (_CENTRE_WIDTH * num_slices)) ** 2)
+
+    @property
+    def weights(self) -> Tensor:
+        """(T,) above 0, adding up to 1."""
+        return self.log_weights.softmax(0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.einsum("t,btd->bd", self.weights.to(features.dtype), features)
+
+
+class SliceStudent(nn.Module):
+    """images: (B, T, S, S, C) uint8 or float 0-255, levels: (B, 1) int64 -> logits (B, num_labels) float32.
+
+    T is `config.num_slices`, levels run from 0 to `config.num_levels` - 1. Normalisation is part of the model, as in
+    `Student`. With `config.head` "coral" the logits are log-probabilities.
+
+    Raises:
+        InputError: as `create_backbone`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        num_labels: int,
+        in_channels: int,
+        generator: torch.Generator,
+        image_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
+        dim = self.backbone.num_features
+        self.attention = create_attention(config, dim, generator)
+        self.aggregator = SliceAggregator(config.num_slices)
+        self.level = nn.Embedding(config.num_levels, config.level_dim)
+        nn.init.normal_(self.level.weight, std=_LEVEL_STD)
+        self.classifier = nn.Sequential(
+            nn.Linear(dim + config.level_dim, dim // 2), nn.Hardswish(), nn.Dropout(config.dropout)
+        )
+        self.head = create_head(config, dim // 2, num_labels)
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices in a row."""
+        assert images.ndim == 5 and images.shape[1] == self.config.num_slices, tuple(images.shape)
+        assert images.shape[-1] == self.in_channels, tuple(images.shape)
+        slices = images.flatten(0, 1).permute(0, 3, 1, 2)
+        return self.backbone((slices.float() - self.mean) / self.std)
+
+    def forward(self, images: Tensor, levels: Tensor) -> Tensor:
+        tokens = self.feature_map(images).flatten(2).transpose(1, 2)
+        vectors = self.attention(tokens).mean(dim=1).unflatten(0, (len(images), self.config.num_slices))
+        joined = torch.cat([self.aggregator(vectors), self.level(levels[:, 0]).to(vectors.dtype)], dim=1)
+        return self.head(self.classifier(joined)).float()
+
+    def set_bias(self, values: Sequence[float]) -> None:
+        """Class scores (num_labels,), e.g. log-priors, from which training starts."""
+        self.head.set_bias(values)
