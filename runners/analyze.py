@@ -1,0 +1,9 @@
+"""What a study's trials say: `python runners/analyze.py --help`."""
+
+import sys
+
+from xlite import cli
+from xlite.commands import analyze
+
+if __name__ == "__main__":
+    sys.exit(cli.run(analyze.run, analyze.parser()))

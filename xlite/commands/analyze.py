@@ -1,0 +1,43 @@
+"""What a study's trials say: does distillation help, what matters, when validation turned, what it cost."""
+
+import argparse
+from pathlib import Path
+
+from xlite import cli
+from xlite.commands.options import add_study_options, shown
+from xlite.console import Console
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `analyze.py`."""
+    out = cli.parser("Answer from a study's ledger what it has shown so far, with intervals; also while it runs.")
+    add_study_options(out, required=True)
+    out.add_argument(
+        "--out",
+        type=cli.results_dir,
+        metavar="DIR",
+        help="where it is saved (default: analysis/ in the study's folder)",
+    )
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the ledger, write analysis.md and its pictures, print the answers."""
+    results: Path = arguments.results.expanduser().resolve()
+    locate = cli.study_folder if arguments.storage else cli.existing_study_folder
+    folder = locate(results, arguments.study)  # here, since a misspelt name need not wait for what follows
+    from xlite.ledger import Ledger, study_storage
+    from xlite.report.analysis import analyse, study_rows
+    from xlite.tune.identity import read_study
+
+    console = Console()
+    url = arguments.storage or study_storage(folder)
+    with Ledger.open(url, arguments.study, create=False) as ledger:
+        study = study_rows(ledger, read_study(folder) or {})
+    analysis = analyse(study, url, arguments.out or folder / "analysis")
+    console.say(f"Study {study.name}: {len(study.rows)} trials, {len(study.complete)} complete")
+    for title, answer in analysis.answers.items():
+        console.say(f"{title}\n  {answer}")
+    report, *pictures = analysis.files
+    console.say(f"{shown(report)}, with {len(pictures)} picture{'' if len(pictures) == 1 else 's'} beside it")
+    return 0

@@ -1,0 +1,64 @@
+"""How often each sampler shows each label, expected and drawn, before anything is trained."""
+
+import argparse
+from pathlib import Path
+
+from xlite import cli
+from xlite.commands.options import ROOT, shown
+from xlite.console import Console
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `check_balance.py`."""
+    out = cli.parser("Measure how often each sampler shows each label; a label table is enough, images are not read.")
+    out.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with NIH's Data_Entry table (default: the phantom set, made)",
+    )
+    out.add_argument("--batches", type=cli.positive_int, default=500, metavar="N", help="batches to draw per sampler")
+    out.add_argument("--batch-size", type=cli.positive_int, default=32, metavar="N", help="images of a batch")
+    out.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of the draws")
+    out.add_argument(
+        "--out", type=cli.results_dir, metavar="DIR", help="where it is saved (default: ray_results/balance_<time>)"
+    )
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the table, draw batches with every sampler, print, save balance.csv and balance.png."""
+    from xlite.data.balance import positive_counts
+    from xlite.data.sources.nih import read_labels
+    from xlite.report.balance import describe_balance, draw_balance, measure_samplers, write_balance_csv
+
+    console = Console()
+    folder = arguments.data.expanduser().resolve() if arguments.data else _phantom(console)
+    table = read_labels(folder).table
+    console.say(
+        f"{len(table):,} images, {len(table.labels)} labels; "
+        f"{arguments.batches:,} batches of {arguments.batch_size} drawn with each sampler"
+    )
+    measured = measure_samplers(
+        table.targets, num_batches=arguments.batches, batch_size=arguments.batch_size, seed=arguments.seed
+    )
+    for line in describe_balance(measured, table.labels):
+        console.say(line)
+    out = arguments.out or ROOT / "ray_results" / f"balance_{cli.default_study_name()}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_balance_csv(out / "balance.csv", measured, table.labels, positive_counts(table.targets))
+    draw_balance(out / "balance.png", measured, table.labels, table.targets)
+    console.say(f"balance.csv and balance.png in {shown(out)}")
+    return 0
+
+
+def _phantom(console: Console) -> Path:
+    """The default task's phantom set, written if it is not there yet."""
+    from xlite.tasks import find_task
+
+    write_phantom = find_task("chestxray14").write_phantom
+    assert write_phantom is not None
+    with console.progress("Writing phantom images", "images") as progress:
+        folder = write_phantom(ROOT / "data" / "phantom", progress)
+    console.say(f"No --data: working on the table of phantom images, in {shown(folder)}")
+    return folder

@@ -1,0 +1,123 @@
+"""A study's analysis: every question its rows can answer, as analysis.md with pictures."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlite.errors import InputError
+from xlite.files import write_text
+from xlite.ledger import Ledger
+from xlite.report.distillation import (
+    alpha_sensitivity,
+    distillation_section,
+    sensitivity_section,
+    temperature_sensitivity,
+)
+from xlite.report.importance import MIN_TRIALS, complete_trials, importance_section, importances
+from xlite.report.pictures import draw_curves, draw_importances, draw_sensitivity
+from xlite.report.sections import Section, StudyRows, counted
+from xlite.report.training import (
+    collapse_section,
+    folds_section,
+    gap_section,
+    hours_section,
+    teacher_section,
+    trained_curves,
+    turning_section,
+)
+
+REPORT = "analysis.md"
+SENSITIVITY, IMPORTANCE, CURVES = "sensitivity.png", "importance.png", "curves.png"
+_ENDED = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The report as text, its one-line answers by title, and the files it consists of."""
+
+    text: str
+    answers: dict[str, str]
+    files: tuple[Path, ...]
+
+
+def study_rows(ledger: Ledger, described: Mapping[str, Any]) -> StudyRows:
+    """What the report reads of a study.
+
+    Args:
+        described: the content of study.json, {} where there is none.
+
+    Raises:
+        InputError: no trial has ended yet.
+    """
+    rows = ledger.rows()
+    if not any(row.state in _ENDED for row in rows):
+        raise InputError(
+            f"study {ledger.name}: no trial of its {len(rows)} has ended, so there is nothing to analyse; "
+            "search first with runners/tune_kd.py, or wait"
+        )
+    teacher = described.get("teacher") or {}
+    metadata = ledger.metadata
+    return StudyRows(
+        name=ledger.name,
+        metric=metadata.get("metric", "auc_macro"),
+        rows=tuple(rows),
+        finals=tuple(ledger.finals()),
+        base=metadata.get("config") or described.get("base") or {},
+        teacher=teacher.get("name") or "",
+        teacher_value=teacher.get("value"),
+        gpu_share=(described.get("shares") or {}).get("gpus_per_trial"),
+    )
+
+
+def analyse(study: StudyRows, storage_url: str, folder: Path) -> Analysis:
+    """Write analysis.md and its pictures into `folder`; pictures that can no longer be drawn are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [temperature_sensitivity(study), alpha_sensitivity(study)]
+    trials = complete_trials(storage_url, study.name)
+    important = importances(trials) if len(trials) >= MIN_TRIALS else None
+    curves = trained_curves(study)
+    drawable = [sensitivity for sensitivity in found if len(sensitivity.values)]
+    pictures: dict[str, Callable[[Path], None]] = {}
+    if drawable:
+        pictures[SENSITIVITY] = lambda path: draw_sensitivity(path, drawable, study.metric)
+    if important is not None:
+        pictures[IMPORTANCE] = lambda path: draw_importances(path, important)
+    if curves:
+        pictures[CURVES] = lambda path: draw_curves(path, curves, study.metric, study.teacher_value)
+    for name in (SENSITIVITY, IMPORTANCE, CURVES):
+        if name in pictures:
+            pictures[name](folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    sections: list[Section | None] = [
+        distillation_section(study),
+        sensitivity_section(study, found, SENSITIVITY if SENSITIVITY in pictures else ""),
+        importance_section(important, len(trials), IMPORTANCE if IMPORTANCE in pictures else ""),
+        teacher_section(study),
+        gap_section(study),
+        turning_section(study, CURVES if CURVES in pictures else ""),
+        collapse_section(study),
+        folds_section(study),
+        hours_section(study),
+    ]
+    written = [section for section in sections if section is not None]
+    text = "\n\n".join([f"# Study {study.name}", describe_rows(study), *(one.markdown() for one in written)]) + "\n"
+    write_text(folder / REPORT, text)
+    files = (folder / REPORT, *(folder / name for name in pictures))
+    return Analysis(text, {section.title: section.conclusion for section in written}, files)
+
+
+def describe_rows(study: StudyRows) -> str:
+    """How many trials of each state there are, and which of them are averaged."""
+    states = [row.state for row in study.rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+    text = f"{counted(len(states), 'trial')}: {counts}; {counted(len(study.finals), 'promotion')}."
+    stopped = [max(row.curve, default=0) for row in study.rows if row.state == "pruned"]
+    if stopped:
+        text += (
+            f" Only complete trials are averaged; the {len(stopped)} pruned (stopped at epoch "
+            f"{statistics.median(stopped):g} in the median) are left out, since fewer epochs are no fair comparison."
+        )
+    return text

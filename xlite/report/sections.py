@@ -1,0 +1,80 @@
+"""A report's sections as Markdown, and what they are drawn from: a study's rows and what goes with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xlite.ledger import TrialRecord
+
+NOT_ENOUGH = "not enough trials"
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """What a report reads.
+
+    Attributes:
+        name: the study's.
+        metric: what `value` is.
+        rows: the search's, in any state.
+        finals: the promotions.
+        base: the study's flat configuration, below each row's own keys; {} where it is not known.
+        teacher: its name; "" where it is not known.
+        teacher_value: its validation metric, where known.
+        gpu_share: the share of one GPU that a trial of the search held, where known.
+    """
+
+    name: str
+    metric: str
+    rows: tuple[TrialRecord, ...]
+    finals: tuple[TrialRecord, ...] = ()
+    base: Mapping[str, Any] = field(default_factory=dict)
+    teacher: str = ""
+    teacher_value: float | None = None
+    gpu_share: float | None = None
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The rows whose values were reached under the full budget: the only ones that are averaged."""
+        return [row for row in self.rows if row.state == "complete" and row.value is not None]
+
+    def config(self, row: TrialRecord) -> dict[str, Any]:
+        """The row's whole flat configuration, as far as it is known."""
+        return {**self.base, **row.overrides, **row.record.get("config", {})}
+
+    def alpha(self, row: TrialRecord) -> float | None:
+        """The weight of the teacher, None where the row does not say."""
+        return self.config(row).get("distill.alpha")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question: its title, the answer in one line, what it rests on in Markdown, and a picture's file name."""
+
+    title: str
+    conclusion: str
+    body: tuple[str, ...] = ()
+    picture: str = ""
+
+    def markdown(self) -> str:
+        """The section as Markdown, blank lines between its parts."""
+        parts = [f"## {self.title}", f"**{self.conclusion}**", *self.body]
+        if self.picture:
+            parts.append(f"![{self.title}]({self.picture})")
+        return "\n\n".join(parts)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def counted(num: int, noun: str) -> str:
+    """ "1 trial", "3 trials"."""
+    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
+
+
+def not_enough(have: int, need: int, noun: str = "complete trial") -> str:
+    """The line that stands where a conclusion would."""
+    return f"{NOT_ENOUGH}: {counted(have, noun)}, {need} needed"
