@@ -108,7 +108,13 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
             **{"inference_time_ms": "7.89", "model_size_mb": "45.68", "status": "completed"},
             **{"notes": "2 labels undefined", "rank": "1", "trial": "12", "metric": "auc_macro", "value": "0.7123"},
             **{"best_epoch": "4", "loss": "bce", "schedule": "cosine", "sampler": "none", "dropout": "0.2"},
-            **{"weight_decay": "1e-05", "val_pr_auc_macro": "0.2000", "num_params": "11400000", "seconds": "12.3"},
+            **{
+                "weight_decay": "1e-05",
+                "val_pr_auc_macro": "0.2000",
+                "test_value": "",
+                "num_params": "11400000",
+                "seconds": "12.3",
+            },
             **{
                 "seed": "42",
                 "threads": "1",
@@ -137,10 +143,10 @@ def test_a_student_without_a_teacher_has_no_temperature() -> None:
 
 
 def test_a_row_that_only_began_shows_what_it_runs() -> None:
-    running = row(3, "running", overrides={"model.backbone": "resnet18"}, record={"notes": ["baseline"]}, started=DAY)
+    running = row(3, "running", overrides={"model.backbone": "resnet18"}, record={"notes": ["first"]}, started=DAY)
     frame = leaderboard_frame([running], study="s", base={"model.backbone": "x", "optim.batch_size": 32})
     shown = frame.loc[0, ["phase", "cnn_backbone", "batch_size", "epochs", "value", "date", "notes"]].tolist()
-    assert shown == ["baseline", "resnet18", 32, 5, 0.6, "2026-03-09", "baseline"]
+    assert shown == ["search", "resnet18", 32, 5, 0.6, "2026-03-09", "first"]
 
 
 def test_an_empty_record_and_an_empty_study_are_fine(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_each_bad_database_is_one_line(tmp_path: Path) -> None:
         assert "secret" not in str(caught.value)
     with pytest.raises(InputError, match="studies there: none"):
         Ledger.open(sqlite_url(tmp_path / "empty.db"), "s", create=False)
-    with pytest.raises(InputError, match=r"names ending in '\.final' are kept for promotions"):
+    with pytest.raises(InputError, match=r"names ending in \.final or \.baseline are kept"):
         Ledger.open(sqlite_url(tmp_path / "s.db"), "s.final", create=True)
 
 

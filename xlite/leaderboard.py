@@ -1,7 +1,7 @@
 """The leaderboard: a ranked view of the ledger's rows, as a table, a CSV file and a picture for the terminal.
 
 Promotions come first, unranked: they saw other data, and the test split. Search rows follow, ranked by `ranking_key`;
-running, waiting and failed ones last, without a rank.
+running, waiting and failed ones without a rank. Baselines come last, best first, unranked: they had other budgets.
 
 A trial's `record` may hold (each key may be missing): "config" (flat dotted configuration), "train_loss", "metrics"
 ({"auc_macro": ...} at the best epoch), "per_label" ({label: {"auc": ...}}), "best_epoch", "epochs" (trained),
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.files import replacing
-from xlite.ledger import BASELINE_NOTE, Ledger, TrialRecord, ranking_key
+from xlite.ledger import Ledger, TrialRecord, ranking_key
 
 FIRST_COLUMNS = (
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "kd_temperature", "kd_alpha"),
@@ -30,7 +30,7 @@ FIRST_COLUMNS = (
 )
 _MORE_COLUMNS = (
     *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
-    *("val_pr_auc_macro", "num_params", "seconds", "seed", "threads", "device", "gap"),
+    *("val_pr_auc_macro", "test_value", "num_params", "seconds", "seed", "threads", "device", "gap"),
 )
 _COLUMNS = (*FIRST_COLUMNS, *_MORE_COLUMNS)
 _TEXT = {
@@ -47,7 +47,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
     """The leaderboard of a study as it stands; what its metadata says of "metric" and "config" (flat) is used."""
-    rows = [*ledger.finals(), *ledger.rows()]
+    rows = [*ledger.finals(), *ledger.rows(), *ledger.baselines()]
     metadata = ledger.metadata
     return leaderboard_frame(
         rows, study=ledger.name, metric=metadata.get("metric", "auc_macro"), base=metadata.get("config")
@@ -74,8 +74,9 @@ def leaderboard_frame(
     """
     finals = sorted((row for row in rows if row.phase == "final"), key=lambda row: row.number)
     search = sorted((row for row in rows if row.phase == "search"), key=ranking_key)
-    cells = [_cells(row, study, metric, base or {}) for row in (*finals, *search)]
-    for rank, row_cells in enumerate(cells[len(finals) :], start=1):
+    baselines = sorted((row for row in rows if row.phase == "baseline"), key=ranking_key)
+    cells = [_cells(row, study, metric, base or {}) for row in (*finals, *search, *baselines)]
+    for rank, row_cells in enumerate(cells[len(finals) : len(finals) + len(search)], start=1):
         if row_cells["status"] in ("completed", "pruned"):
             row_cells["rank"] = rank
     labels = dict.fromkeys(name for row_cells in cells for name in row_cells if name not in _COLUMNS)
@@ -95,7 +96,7 @@ def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
 
 
 def render(frame: pd.DataFrame, top: int | None = None) -> Table:
-    """A narrow table for the terminal: every promotion, and the `top` first search rows (None: all)."""
+    """A narrow table for the terminal: every promotion and baseline, and the `top` first search rows (None: all)."""
     columns = {
         "rank": "rank",
         "trial": "trial",
@@ -108,18 +109,18 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
         "lr": "learning_rate",
         "epochs": "epochs",
         "val": "value",
-        "test": "test_auc_macro",
+        "test": "test_value",
         "ms": "inference_time_ms",
         "MB": "model_size_mb",
     }
-    searched = frame["phase"] != "final"
+    searched = frame["phase"] == "search"
     shown = frame if top is None else frame[~searched | (searched.cumsum() <= top)]
-    table = Table(caption="val: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
+    table = Table(caption="val and test: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
     for title, name in columns.items():
         text = name in _TEXT
         table.add_column(title, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
     for _, row in shown.iterrows():
-        row["rank"] = "final" if row["phase"] == "final" else row["rank"]
+        row["rank"] = row["rank"] if row["phase"] == "search" else row["phase"]
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
@@ -137,14 +138,13 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
     cost = record.get("cost", {})
     alpha = config.get("distill.alpha")
     notes = [*record.get("notes", []), *([record["reason"]] if record.get("reason") else [])]
-    baseline = BASELINE_NOTE in record.get("notes", [])
     when = row.finished or row.started
     return {
-        "experiment_id": f"{study}_final_{row.number}" if final else f"{study}_{row.number:05d}",
+        "experiment_id": f"{study}_{row.number:05d}" if row.phase == "search" else f"{study}_{row.phase}_{row.number}",
         "date": when.date().isoformat() if when else None,
-        "phase": "final" if final else "baseline" if baseline else "search",
+        "phase": row.phase,
         "model_name": None if alpha is None else "StudentNet+KD" if alpha > 0 else "StudentNet",
-        "cnn_backbone": config.get("model.backbone"),
+        "cnn_backbone": _backbone(config),
         "attention_type": config.get("model.attention"),
         "kd_temperature": "N/A" if alpha == 0 else config.get("distill.temperature"),
         "kd_alpha": "N/A" if alpha == 0 else alpha,
@@ -170,6 +170,7 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "dropout": config.get("model.dropout"),
         "weight_decay": config.get("optim.weight_decay"),
         "val_pr_auc_macro": metrics.get("pr_auc_macro"),
+        "test_value": test.get(metric),
         "num_params": cost.get("num_params"),
         "seconds": record.get("seconds"),
         "seed": config.get("train.seed"),
@@ -178,6 +179,13 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "gap": record.get("gap"),
         **{_label_column(label): values.get("auc") for label, values in record.get("per_label", {}).items()},
     }
+
+
+def _backbone(config: Mapping[str, Any]) -> str | None:
+    """The backbone's name; of a scan-line encoder, which has none, its layers and width."""
+    if config.get("model.architecture") == "lines":
+        return f"lines_{config.get('model.layers')}x{config.get('model.width')}"
+    return config.get("model.backbone")
 
 
 def _label_column(label: str) -> str:

@@ -1,7 +1,8 @@
-"""Promotion: the winner retrained on all training data, its epoch chosen on validation, tested once, packaged."""
+"""Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +11,17 @@ from torch import nn
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset, Part
+from xlite.data.stratify import deal
+from xlite.data.table import row_targets
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank
-from xlite.files import write_json
+from xlite.errors import InputError
+from xlite.files import read_json, write_json
 from xlite.ledger import Ledger, TrialRecord
 from xlite.metrics import Evaluation, bootstrap_interval
-from xlite.models.artifact import load_student
+from xlite.models.artifact import load_artifact, load_model, save_artifact
 from xlite.models.cost import count_cost, measure_latency
+from xlite.tasks.family import Family
 from xlite.tasks.task import Task
 from xlite.train.events import EventWriter
 from xlite.train.inference import predict_logits
@@ -27,16 +32,37 @@ STEM = "model"
 
 
 @dataclass(frozen=True)
+class Member:
+    """One model of what is promoted.
+
+    Attributes:
+        stem: of its files in `promoted/`.
+        dataset: its own training and validation parts.
+        bank: its teacher's answers to the first.
+        trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
+            function of configuration, data and seed, so that it would come out the same again.
+    """
+
+    stem: str
+    dataset: Dataset
+    bank: Bank | None
+    trained: Path | None = None
+
+
+@dataclass(frozen=True)
 class Promotion:
     """A finished promotion.
 
     Attributes:
-        folder: holds model.safetensors and model.json (enough to rebuild it), metrics.json and thresholds.json.
-        interval: 95% bootstrap interval of the test metric, patients resampled.
+        folder: holds each model's .safetensors and .json (enough to rebuild it), metrics.json and thresholds.json.
+        epochs: the epoch chosen for each model.
+        validation: of each model on its own validation part, all parts together.
+        test: of the models' mean logits.
+        interval: 95% bootstrap interval of the test metric, groups (patients) resampled.
     """
 
     folder: Path
-    epoch: int
+    epochs: tuple[int, ...]
     validation: Evaluation
     test: Evaluation
     thresholds: dict[str, float]
@@ -48,100 +74,167 @@ def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> Ru
     return base.override({**winner.overrides, "train.epochs": epochs}, source=f"trial {winner.number}")
 
 
+def folds(dataset: Dataset, num_folds: int, *, seed: int) -> list[Dataset]:
+    """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
+
+    Groups stay whole and labels are stratified. The test part is the same in all.
+
+    Raises:
+        InputError: fewer groups than folds.
+    """
+    pool = np.sort(np.concatenate([dataset.parts["train"], dataset.parts["val"]]))
+    groups = dataset.groups[pool]
+    if len(np.unique(groups)) < num_folds:
+        raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
+    shares = tuple([1 / num_folds] * num_folds)
+    fold = deal(row_targets(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds]))
+    return [
+        replace(
+            dataset,
+            parts={"train": pool[fold != k], "val": pool[fold == k], "test": dataset.parts["test"]},
+            split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}",
+        )
+        for k in range(num_folds)
+    ]
+
+
 def promote(
     config: RunConfig,
     task: Task,
-    dataset: Dataset,
-    bank: Bank | None,
+    members: Sequence[Member],
     ledger: Ledger,
     *,
     winner: TrialRecord,
     folder: Path,
     threshold_method: Literal["f1", "youden"] = "f1",
-    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[int, EpochReport], None] | None = None,
 ) -> Promotion:
-    """Retrain, choose the epoch and the thresholds on validation, then read the test split once.
+    """Retrain, choose epochs and thresholds on validation, then read the test split once.
 
     Args:
-        dataset: with the full training part.
+        members: one with the full training part, or one for each of `folds`.
         folder: `promoted/` of the study; each file is replaced whole.
+        on_epoch: told the member's number and its report.
     """
-    device = choose_device(config.train.precision)
+    device, family = choose_device(config.train.precision), task.family
+    dataset = members[0].dataset
     folder.mkdir(parents=True, exist_ok=True)
-    record = _retrain(config, task, dataset, bank, device=device, winner=winner, folder=folder, on_epoch=on_epoch)
-    model = device.move(load_student(folder / f"{STEM}.safetensors")[0])
-    val = _judge(model, task, dataset, "val", device)
-    test = _judge(model, task, dataset.unsealed(), "test", device)
-    thresholds, notes = task.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=threshold_method)
+    summaries = []
+    for number, member in enumerate(members):
+        if member.trained is not None:
+            summaries.append(_taken_over(member, folder))
+            continue
+        tell = partial(on_epoch, number) if on_epoch else None
+        summaries.append(_retrain(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell))
+    models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
+    parts = [
+        _judge([model], family, member.dataset, "val", device) for model, member in zip(models, members, strict=True)
+    ]
+    val = _together(parts, family, dataset)
+    test = _judge(models, family, dataset.unsealed(), "test", device)
+    thresholds, notes = family.choose_thresholds(
+        val.probabilities, val.targets, dataset.labels, method=threshold_method
+    )
+    write_json(folder / "thresholds.json", {"method": threshold_method, "thresholds": thresholds, "notes": list(notes)})
     groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
-        task.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
+        family.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
     reads = len(ledger.finals()) + 1
-    summary = record.summary()
     test_about = {**describe(test.evaluation), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
-    write_json(folder / "thresholds.json", {"method": threshold_method, "thresholds": thresholds, "notes": list(notes)})
+    epochs = tuple(int(summary["best_epoch"]) for summary in summaries)
+    about_val, decided = describe(val.evaluation), partial(_decided, family, dataset.labels, thresholds)
     write_json(
         folder / "metrics.json",
         {
             "metric": task.metric,
-            "epoch": summary["best_epoch"],
-            "validation": {**describe(val.evaluation), "at_thresholds": val.decided(task, dataset.labels, thresholds)},
-            "test": {**test_about, "at_thresholds": test.decided(task, dataset.labels, thresholds)},
+            "models": [f"{member.stem}.safetensors" for member in members],
+            "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
+            "validation": {**about_val, "at_thresholds": decided(val)},
+            "test": {**test_about, "at_thresholds": decided(test)},
         },
     )
-    cost = count_cost(config.model, num_labels=len(dataset.labels), in_channels=dataset.in_channels)
-    latency = measure_latency(model, dataset.image_size, device=device.place, threads=config.train.threads)
-    about = {**summary, **describe(val.evaluation), "cost": {**asdict(cost), "latency_ms": latency}}
-    ledger.add_final(
-        {**about, "test": test_about, "promoted_from": winner.number}, value=val.evaluation.scalars[task.metric]
-    )
-    return Promotion(folder, summary["best_epoch"], val.evaluation, test.evaluation, thresholds, interval)
+    seconds = sum(summary["seconds"] for summary in summaries)
+    record = {**summaries[0], **about_val, "seconds": seconds, "cost": _cost(config, dataset, models, device)}
+    if len(members) > 1:
+        values = [part.evaluation.scalars[task.metric] for part in parts]
+        record["folds"] = [{"fold": number, "value": value} for number, value in enumerate(values, start=1)]
+    record |= {"test": test_about, "promoted_from": winner.number}
+    ledger.add_final(record, value=val.evaluation.scalars[task.metric])
+    return Promotion(folder, epochs, val.evaluation, test.evaluation, thresholds, interval)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What a model says of one part: probabilities and targets (N, L), and the metrics."""
+    """What models say of one part: probabilities and targets (N, ..., L), and the metrics."""
 
     probabilities: np.ndarray
     targets: np.ndarray
     evaluation: Evaluation
 
-    def decided(self, task: Task, labels: Sequence[str], thresholds: Mapping[str, float]) -> dict[str, Any]:
-        """F1, precision and recall with each label's own threshold."""
-        limits = np.array([thresholds[label] for label in labels])
-        decided = task.evaluate((self.probabilities >= limits).astype(np.float64), self.targets, labels)
-        kept = ("f1", "precision", "recall")
-        return finite(
-            {
-                "scalars": {k: v for k, v in decided.scalars.items() if k.startswith(kept)},
-                "per_label": {name: {k: row[k] for k in kept if k in row} for name, row in decided.per_label.items()},
-            }
-        )
+
+def _decided(family: Family, labels: Sequence[str], thresholds: Mapping[str, float], judged: _Judged) -> dict[str, Any]:
+    """F1, precision and recall with each label's own threshold; empty where there are no thresholds."""
+    if not thresholds:
+        return {}
+    limits = np.array([thresholds[label] for label in labels])
+    decided = family.evaluate((judged.probabilities >= limits).astype(np.float64), judged.targets, labels)
+    kept = ("f1", "precision", "recall")
+    return finite(
+        {
+            "scalars": {k: v for k, v in decided.scalars.items() if k.startswith(kept)},
+            "per_label": {name: {k: row[k] for k in kept if k in row} for name, row in decided.per_label.items()},
+        }
+    )
 
 
-def _judge(model: nn.Module, task: Task, dataset: Dataset, part: Part, device: Device) -> _Judged:
+def _judge(models: Sequence[nn.Module], family: Family, dataset: Dataset, part: Part, device: Device) -> _Judged:
     positions = dataset.part(part)
-    logits = predict_logits(model, dataset.open_pixels(), dataset.rows[positions], device=device)
-    probabilities, targets = task.probabilities(logits), dataset.targets[positions]
-    return _Judged(probabilities, targets, task.evaluate(probabilities, targets, dataset.labels))
+    logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
+    probabilities, targets = family.probabilities(logits), dataset.targets[positions]
+    return _Judged(probabilities, targets, family.evaluate(probabilities, targets, dataset.labels))
+
+
+def _together(parts: Sequence[_Judged], family: Family, dataset: Dataset) -> _Judged:
+    if len(parts) == 1:
+        return parts[0]
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
+    return _Judged(probabilities, targets, family.evaluate(probabilities, targets, dataset.labels))
+
+
+def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> dict[str, float]:
+    """Of all the models together: that is what it takes to use them."""
+    cost = count_cost(config.model, len(dataset.labels), dataset.in_channels, dataset.image_size)
+    example = device.example(*dataset.example_input())
+    latency = measure_latency(models[0], example, device=device.place, threads=config.train.threads)
+    return {name: value * len(models) for name, value in {**asdict(cost), "latency_ms": latency}.items()}
+
+
+def _taken_over(member: Member, folder: Path) -> dict[str, Any]:
+    """Copy a trial's student, and give its summary, with no seconds: they are counted with the trial."""
+    assert member.trained is not None
+    state, description = load_artifact(member.trained / "student.safetensors")
+    save_artifact(folder, member.stem, state, description)
+    summary = read_json(member.trained / "trial.json")
+    return {**summary, "seconds": 0.0, "seconds_by_kind": {}}
 
 
 def _retrain(
     config: RunConfig,
     task: Task,
-    dataset: Dataset,
-    bank: Bank | None,
+    member: Member,
     *,
     device: Device,
     winner: TrialRecord,
     folder: Path,
     on_epoch: Callable[[EpochReport], None] | None,
-) -> RunRecord:
+) -> dict[str, Any]:
     record = RunRecord(config, metric=task.metric, device_name=device.name)
-    events = EventWriter(folder, winner.overrides, metric=task.metric)
+    events = EventWriter(folder if member.stem == STEM else folder / member.stem, winner.overrides, metric=task.metric)
     best: EpochReport | None = None
-    for report in fit(config, task, dataset, device=device, bank=bank if config.distill.alpha > 0 else None):
+    bank = member.bank if config.distill.alpha > 0 else None
+    for report in fit(config, task, member.dataset, device=device, bank=bank):
         record.add(report)
         events.add(report)
         if report.best_state is not None:
@@ -150,5 +243,5 @@ def _retrain(
             on_epoch(report)
     events.close()
     assert best is not None
-    save_model(folder, STEM, best, config=config, task=task, dataset=dataset, trial=winner.number)
-    return record
+    save_model(folder, member.stem, best, config=config, task=task, dataset=member.dataset, trial=winner.number)
+    return record.summary()

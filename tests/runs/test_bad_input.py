@@ -8,7 +8,16 @@ import pytest
 from conftest import HEADER, REPO, run_runner, write_nih_folder
 
 from xlite.cli import run as run_command
-from xlite.commands import prepare_data, promote, train_one, train_teacher, tune_kd
+from xlite.commands import (
+    analyze,
+    check_balance,
+    prepare_data,
+    promote,
+    train_baselines,
+    train_one,
+    train_teacher,
+    tune_kd,
+)
 
 COMMANDS = {
     "tune_kd": tune_kd,
@@ -16,6 +25,9 @@ COMMANDS = {
     "train_one": train_one,
     "train_teacher": train_teacher,
     "promote": promote,
+    "train_baselines": train_baselines,
+    "check_balance": check_balance,
+    "analyze": analyze,
 }
 
 
@@ -92,7 +104,7 @@ def test_unreadable_images_are_left_out_when_allowed_and_listed(home, capsys):
     assert left.value.code == 0
     listing = next((home / "cache").glob("excluded-*.csv")).read_text()
     assert "00000000_000.png,'unreadable" in listing and "00000000_001.png,'missing'" in listing
-    assert "1 missing and 1 unreadable of 60 images" in capsys.readouterr().out
+    assert "1 missing and 1 unusable of 60 examples" in capsys.readouterr().out
 
 
 def test_official_lists_without_a_test_image_are_refused(home, capsys):
@@ -180,9 +192,9 @@ def test_an_unknown_backbone_gets_close_matches(home, capsys):
 def test_a_teacher_of_another_task_or_split_is_refused(home, capsys):
     from xlite.config import ModelConfig
     from xlite.models.artifact import save_artifact, state_copy
-    from xlite.models.student import build_student
+    from xlite.models.build import build_model
 
-    model = build_student(ModelConfig(), num_labels=2, seed=0)
+    model = build_model(ModelConfig(), num_labels=2, seed=0)
     about = {"model": ModelConfig().model_dump(), "in_channels": 1, "image_size": 64, "split_hash": "elsewhere"}
     save_artifact(home, "other", state_copy(model), {**about, "labels": ["Cat", "Dog"]})
     places = ["--data", home / "nih", "--cache-dir", home / "cache"]
@@ -190,7 +202,7 @@ def test_a_teacher_of_another_task_or_split_is_refused(home, capsys):
     assert "other.safetensors" in error and "Cat, Dog" in error
     from xlite.data.sources.nih import LABELS
 
-    model = build_student(ModelConfig(), num_labels=14, seed=0)
+    model = build_model(ModelConfig(), num_labels=14, seed=0)
     save_artifact(home, "same", state_copy(model), {**about, "labels": list(LABELS)})
     error = refused(capsys, "train_one", *places, "--teacher", home / "same.safetensors")
     assert "split elsewhere" in error and "--allow-other-split" in error
@@ -222,11 +234,13 @@ def test_the_line_and_the_code_are_what_a_shell_sees(tmp_path):
 
 
 def test_rgba_and_16_bit_images_are_read_like_grey_ones(home):
-    from xlite.data.decode import Preprocess, decode
+    from xlite.data.decode import ImagePreprocess, decode
 
     grey = cv2.imread(str(image_of(home)), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(home / "rgba.png"), cv2.cvtColor(grey, cv2.COLOR_GRAY2BGRA))
-    np.testing.assert_array_equal(decode(home / "rgba.png", Preprocess(32)), decode(image_of(home), Preprocess(32)))
+    np.testing.assert_array_equal(
+        decode(home / "rgba.png", ImagePreprocess(32)), decode(image_of(home), ImagePreprocess(32))
+    )
 
 
 def test_no_runner_is_missing_from_the_commands():

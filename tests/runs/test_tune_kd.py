@@ -93,10 +93,10 @@ def test_tensorboard_has_a_run_a_trial_with_its_parts_and_its_best(home):
 
 
 def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):
-    from xlite.models.artifact import load_student
+    from xlite.models.artifact import load_model
 
     promoted = home[0] / "results" / "s" / "promoted"
-    model, description = load_student(promoted / "model.safetensors")
+    model, description = load_model(promoted / "model.safetensors")
     assert set(load_file(promoted / "model.safetensors")) == set(model.state_dict())
     metrics, thresholds = read_json(promoted / "metrics.json"), read_json(promoted / "thresholds.json")
     assert metrics["test"]["reads_of_test_in_this_study"] == 1
@@ -111,14 +111,14 @@ def test_the_promoted_models_own_file_gives_the_recorded_test_value(home, tiny_n
     import torch
     from sklearn.metrics import roc_auc_score
 
-    from xlite.data.decode import Preprocess, decode
-    from xlite.models.artifact import load_student
+    from xlite.data.decode import ImagePreprocess, decode
+    from xlite.models.artifact import load_model
 
     study = home[0] / "results" / "s"
-    model, description = load_student(study / "promoted" / "model.safetensors")
+    model, description = load_model(study / "promoted" / "model.safetensors")
     split = pd.read_csv(read_json(study / "study.json")["split_file"], comment="#")
     names = split.loc[split["part"] == "test", "id"]
-    images = np.stack([decode(next(tiny_nih.rglob(name)), Preprocess(32)) for name in names])
+    images = np.stack([decode(next(tiny_nih.rglob(name)), ImagePreprocess(32)) for name in names])
     with torch.inference_mode():
         scores = model(torch.from_numpy(images)).numpy()
     table = pd.read_csv(tiny_nih / "Data_Entry_2017_v2020.csv", index_col=0)

@@ -14,9 +14,9 @@ from xlite.device import choose_device
 from xlite.distill.bank import open_or_build
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.models.student import build_student
+from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.loop import TrainingFailed, _Run, fit
+from xlite.train.loop import TrainingFailed, _Batch, _Run, fit
 
 CPU = choose_device("fp32", kind="cpu")
 SMALL = {
@@ -39,11 +39,17 @@ def curve(dataset, cfg, **kwargs):
 
 @pytest.fixture(scope="module")
 def bank(tiny_dataset, tmp_path_factory):
-    model = build_student(config().model, num_labels=3, seed=5).eval().requires_grad_(False)
+    model = build_model(config().model, num_labels=3, seed=5).eval().requires_grad_(False)
     teacher = Teacher((model,), (32,), ({},), "teacher-key")
     reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:140], "none", 42)
     return open_or_build(
-        teacher, reader, data_key="tiny", num_views=2, num_labels=3, folder=tmp_path_factory.mktemp("bank"), device=CPU
+        teacher,
+        reader,
+        data_key="tiny",
+        num_views=2,
+        logits_shape=(3,),
+        folder=tmp_path_factory.mktemp("bank"),
+        device=CPU,
     )
 
 
@@ -129,7 +135,7 @@ def test_the_optimiser_never_sees_a_loss_that_is_not_finite(tiny_dataset):
 
     run.objective = Broken()
     with pytest.raises(TrainingFailed, match="the loss is nan at epoch 1, step 3"):
-        run.step(images, torch.zeros(8, 3), None, 1e-3, "epoch 1, step 3")
+        run.step(_Batch(images, None, torch.zeros(8, 3), None), 1e-3, "epoch 1, step 3")
     assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
 
 
@@ -146,7 +152,7 @@ def test_the_test_part_cannot_be_read_while_selecting(tiny_dataset):
 
 
 def test_a_sampler_draws_rare_labels_more_often(tiny_dataset):
-    weights = TASK.sample_weights(tiny_dataset.targets[:140], "mean")
+    weights = TASK.family.sample_weights(tiny_dataset.targets[:140], "mean")
     run = _Run(config(data__sampler="mean"), TASK, tiny_dataset, CPU, None)
     np.testing.assert_array_equal(run.weights, weights)
-    assert TASK.sample_weights(tiny_dataset.targets[:140], "none") is None
+    assert TASK.family.sample_weights(tiny_dataset.targets[:140], "none") is None

@@ -26,13 +26,13 @@ def written(folder, text):
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda p: p.stem)
 def test_every_shipped_space_resolves_over_both_ends_of_the_defaults(path):
-    space = load_space(path)
+    space = load_space(path, "multilabel")
     for base in (RunConfig(), RunConfig().override({"train.epochs": 50, "data.image_size": 224}, source="test")):
         assert check_space(space, base, reserved=FIXED_KEYS)
 
 
 def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
-    space = load_space(SPACES / "kd_grid.py")
+    space = load_space(SPACES / "kd_grid.py", "multilabel")
     assert space.is_grid and len(space.first) == 8
     assert {(c["distill.temperature"], c["distill.alpha"]) for c in space.first} == {
         (4, 0.7),
@@ -43,7 +43,7 @@ def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
 
 
 def test_the_distinct_models_of_a_space_are_found(tmp_path):
-    models = check_space(load_space(written(tmp_path, GOOD)), RunConfig())
+    models = check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig())
     assert {m.backbone for m in models} == {"resnet18", "resnet34"}
 
 
@@ -65,17 +65,17 @@ def test_the_distinct_models_of_a_space_are_found(tmp_path):
 def test_a_bad_space_is_one_line_that_names_its_file(tmp_path, change, words):
     path = written(tmp_path, GOOD.replace(*change))
     with pytest.raises(InputError, match=words) as caught:
-        check_space(load_space(path), RunConfig())
+        check_space(load_space(path, "multilabel"), RunConfig())
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_key_of_the_study_as_a_whole_cannot_be_searched(tmp_path):
     text = GOOD.replace('{"model.backbone": trial', '{"data.image_size": 64, "model.backbone": trial')
     with pytest.raises(InputError, match=r"data\.image_size is fixed for a study"):
-        check_space(load_space(written(tmp_path, text)), RunConfig(), reserved=FIXED_KEYS)
+        check_space(load_space(written(tmp_path, text), "multilabel"), RunConfig(), reserved=FIXED_KEYS)
 
 
 def test_a_missing_space_lists_what_is_there(tmp_path):
     written(tmp_path, GOOD)
     with pytest.raises(InputError, match=r"no such file; in that folder: space\.py"):
-        load_space(tmp_path / "kd.py")
+        load_space(tmp_path / "kd.py", "multilabel")

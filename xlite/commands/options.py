@@ -10,11 +10,14 @@ from xlite.console import Console
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
+    from xlite.config import DataConfig
     from xlite.tasks.prepare import DataRequest, Prepared
     from xlite.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("patient", "official", "image")
+FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
+KINDS = ("binary", "multilabel", "multiclass")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +27,20 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: a phantom set, made)"
     )
-    group.add_argument("--split", choices=SPLITS, default="patient", help="how train, val and test are drawn")
+    group.add_argument(
+        "--split", choices=SPLITS, help="how train, val and test are drawn (default: patient, or what came with images)"
+    )
     group.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of split, sampler and training")
     group.add_argument(
-        "--image-size", type=cli.positive_int, metavar="N", help="px (default: the task's for this device)"
+        "--image-size", type=cli.positive_int, metavar="N", help="px, points of a line (default: the task's)"
     )
     group.add_argument(
         "--cache-dir", type=Path, default=ROOT / "data" / "cache", metavar="DIR", help="pixel caches, splits, teachers"
     )
+    group.add_argument("--file-column", metavar="C", help="task images: the table's column of file names")
+    group.add_argument("--label-column", nargs="+", metavar="C", help="task images: the column or columns of labels")
+    group.add_argument("--group-column", metavar="C", help="task images: rows of one group stay on one side of a split")
+    group.add_argument("--kind", choices=KINDS, help="task images: what the labels are")
     group.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
     )
@@ -84,12 +93,21 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_data(
-    arguments: argparse.Namespace, task: "Task", console: Console, *, image_size: int, subset: str = "1.0"
+    arguments: argparse.Namespace, task: "Task", console: Console, *, data: "DataConfig", subset: str = "1.0"
 ) -> "Prepared":
-    """Write the phantom set where no data was given, and prepare everything at this size."""
+    """Write the phantom set where no data was given, and prepare everything."""
+    return prepare_and_tell(task, data_request(arguments, task, console, data=data, subset=subset), console)
+
+
+def data_request(
+    arguments: argparse.Namespace, task: "Task", console: Console, *, data: "DataConfig", subset: str = "1.0"
+) -> "DataRequest":
+    """Which data was asked for; the phantom set is written where none was."""
     from xlite.tasks.prepare import DataRequest
 
     if arguments.data is None:
+        if task.write_phantom is None:
+            raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
         with console.progress("Writing phantom images", "images") as progress:
             folder = task.write_phantom(ROOT / "data" / "phantom", progress)
         console.say(f"No --data: working on phantom images, made in {shown(folder)}")
@@ -97,16 +115,16 @@ def open_data(
         folder = arguments.data.expanduser().resolve()
         if not folder.is_dir():
             raise InputError(f"--data {arguments.data}: no such folder")
-    request = DataRequest(
+    return DataRequest(
         folder=folder,
-        image_size=image_size,
+        data=data,
         split=arguments.split,
         seed=arguments.seed,
         subset=subset,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         allow_missing=arguments.allow_missing,
+        stated=stated(arguments),
     )
-    return prepare_and_tell(task, request, console)
 
 
 def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> "Prepared":
@@ -116,12 +134,20 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
     prepared = prepare(task, request, console)
     sizes = ", ".join(f"{len(prepared.full.parts[part]):,} {part}" for part in ("train", "val", "test"))
     console.say(
-        f"{task.title}: {sizes} images at {request.image_size} px (split by {request.split}, seed {request.seed})"
+        f"{task.title}: {sizes} examples at {request.data.image_size} px "
+        f"(split by {prepared.split_kind}, seed {request.seed})"
     )
     if prepared.subset_share < 1:
         num = len(prepared.search.parts["train"])
-        console.say(f"Searching on {num:,} of the training images ({prepared.subset_share:.0%}, stratified)")
+        console.say(f"Searching on {num:,} of the training examples ({prepared.subset_share:.0%}, stratified)")
     return prepared
+
+
+def stated(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said of a table's columns, by option name."""
+    names = ("file-column", "label-column", "group-column", "kind")
+    values = {name: getattr(arguments, name.replace("-", "_")) for name in names}
+    return {name: value for name, value in values.items() if value}
 
 
 def shown(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from xlite import cli
-from xlite.commands.options import ROOT, add_data_options, add_subset_option, open_data, shown
+from xlite.commands.options import ROOT, add_data_options, add_subset_option, data_request, open_data, shown
 from xlite.console import Console
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser("Read, check, cache and split a data set; what is there already is not made again.")
     add_data_options(out)
     add_subset_option(out)
+    out.add_argument("--dry-run", action="store_true", help="read the tables, say what was understood, prepare nothing")
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
     out.add_argument(
         "--results", type=Path, default=ROOT / "ray_results", metavar="DIR", help="with --clean: the studies"
@@ -31,13 +32,24 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
+    from xlite.data.example_sheet import write_sheet
     from xlite.device import device_kind
     from xlite.tasks import find_task
+    from xlite.tasks.prepare import read
+    from xlite.tune.setup import base_config
 
     task = find_task(arguments.task)
-    size = arguments.image_size or int(task.defaults[device_kind()].config["data.image_size"])
-    prepared = open_data(arguments, task, console, image_size=size, subset=arguments.subset)
+    sizes = {} if arguments.image_size is None else {"data.image_size": arguments.image_size}
+    data = base_config(task, device_kind(), max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
+    if arguments.dry_run:
+        reading, _ = read(task, data_request(arguments, task, console, data=data), console)
+        console.say(f"Dry run: {len(reading.table):,} examples were read, nothing was prepared")
+        return 0
+    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
     console.rich.print(prevalence_table(prepared))
+    sheet = prepared.request.cache_dir / f"examples-{prepared.full.pixel_key}.png"
+    write_sheet(sheet, prepared.table, prepared.preprocess)
+    console.say(f"Examples of each label, before and after: {shown(sheet)}")
     console.say(f"Pixels: {shown(prepared.full.pixel_file)}")
     console.say(f"Split: {shown(prepared.split_file)} (hash {prepared.full.split_hash})")
     return 0
@@ -55,7 +67,7 @@ def prevalence_table(prepared: "Prepared") -> Table:
     for column, label in enumerate(data.labels):
         cells = []
         for rows in data.parts.values():
-            known = data.targets[rows, column]
+            known = data.targets[rows, ..., column]
             known = known[np.isfinite(known)]
             cells.append(f"{int(known.sum()):,} ({known.mean():.2%})" if len(known) else "-")
         table.add_row(label, *cells)

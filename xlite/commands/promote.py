@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Literal
 from rich.table import Table
 
 from xlite import cli
-from xlite.commands.options import add_study_options, add_threshold_option
+from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from xlite.distill.teacher import Teacher
     from xlite.ledger import Ledger, TrialRecord
-    from xlite.promote import Promotion
+    from xlite.promote import Member, Promotion
     from xlite.tasks.prepare import Prepared
     from xlite.train.loop import EpochReport
     from xlite.tune.setup import Study
@@ -22,31 +25,37 @@ if TYPE_CHECKING:
 def promote_and_tell(
     study: "Study",
     prepared: "Prepared",
-    teacher: "Teacher",
+    teacher: "Teacher | None",
     ledger: "Ledger",
     winner: "TrialRecord",
     *,
     epochs: int,
+    num_folds: int,
     threshold_method: Literal["f1", "youden"],
     console: Console,
 ) -> None:
-    """Retrain `winner` on all training data, test it once, print what it does for each label."""
-    from xlite.promote import promote, promotion_config
-    from xlite.tune.setup import obtain_bank
+    """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
+    from xlite.promote import STEM, Member, promote, promotion_config
     from xlite.tune.study import update_leaderboard
 
     config = promotion_config(study.base, winner, epochs=epochs)
-    bank = obtain_bank(study, teacher, prepared.full, console) if config.distill.alpha > 0 else None
-    with console.progress(f"Promoting trial {winner.number}, on all the training data", "epochs") as progress:
+    trained = trained_already(study, prepared, winner, epochs=epochs, num_folds=num_folds)
+    if trained is not None:
+        console.say(f"Trial {winner.number} saw all the training data for {epochs} epochs: its student is promoted")
+        members = [Member(STEM, prepared.full, bank=None, trained=trained)]
+    else:
+        distils = config.distill.alpha > 0
+        members = list(members_of(study, prepared, teacher, num_folds=num_folds, distils=distils, console=console))
+    what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
+    with console.progress(f"Promoting trial {winner.number}, {what}", "epochs") as progress:
 
-        def on_epoch(report: "EpochReport") -> None:
-            progress(report.epoch, epochs)
+        def on_epoch(number: int, report: "EpochReport") -> None:
+            progress(number * epochs + report.epoch, len(members) * epochs)
 
         promotion = promote(
             config,
             study.task,
-            prepared.full,
-            bank,
+            members,
             ledger,
             winner=winner,
             folder=study.options.folder / "promoted",
@@ -57,11 +66,48 @@ def promote_and_tell(
     tell(promotion, study.task.metric, console)
 
 
+def trained_already(
+    study: "Study", prepared: "Prepared", winner: "TrialRecord", *, epochs: int, num_folds: int
+) -> "Path | None":
+    """The folder of the winner where training it again on all the data would give the same student, else None."""
+    from xlite.tune.trainable import trial_folder
+
+    same = num_folds == 1 and prepared.search is prepared.full and epochs == study.options.max_epochs
+    folder = trial_folder(study.options.folder, winner.number)
+    there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
+    return folder if same and winner.state == "complete" and there else None
+
+
+def members_of(
+    study: "Study", prepared: "Prepared", teacher: "Teacher | None", *, num_folds: int, distils: bool, console: Console
+) -> "Iterator[Member]":
+    """The models to train: one on the whole training part, or one for each fold, whose teacher has not seen that fold.
+
+    Raises:
+        InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
+    """
+    from xlite.promote import STEM, Member, folds
+    from xlite.tune.setup import obtain_bank, obtain_teacher
+
+    if num_folds == 1:
+        bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
+        yield Member(STEM, prepared.full, bank)
+        return
+    if study.options.teacher_files and distils:
+        raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
+    for number, dataset in enumerate(folds(prepared.full, num_folds, seed=study.options.seed), start=1):
+        bank = None
+        if distils:
+            bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
+        yield Member(f"{STEM}_{number}", dataset, bank)
+
+
 def tell(promotion: "Promotion", metric: str, console: Console) -> None:
     """The per-label table and the two numbers that matter."""
     table = Table(title="The promoted student, label by label", title_justify="left")
     table.add_column("label")
-    for name in ("val AUC", "test AUC", "test PR-AUC", "test positives", "threshold"):
+    last = "threshold" if promotion.thresholds else "test recall"  # of the most probable class, where one is chosen
+    for name in ("val AUC", "test AUC", "test PR-AUC", "test positives", last):
         table.add_column(name, justify="right")
     for label, row in promotion.test.per_label.items():
         val = promotion.validation.per_label[label]
@@ -71,14 +117,14 @@ def tell(promotion: "Promotion", metric: str, console: Console) -> None:
             _cell(row.get("auc")),
             _cell(row.get("pr_auc")),
             f"{row['num_positive']:.0f} of {row['num_known']:.0f}",
-            f"{promotion.thresholds[label]:.3f}",
+            _cell(promotion.thresholds[label] if promotion.thresholds else row.get("recall")),
         )
     console.rich.print(table)
     low, high = promotion.interval
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
-        f"(epoch {promotion.epoch}), "
-        f"{promotion.test.scalars[metric]:.4f} on test (95% interval {low:.3f} to {high:.3f}, patients resampled)"
+        f"(epoch {', '.join(map(str, promotion.epochs))}), "
+        f"{promotion.test.scalars[metric]:.4f} on test (95% interval {low:.3f} to {high:.3f}, groups resampled)"
     )
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
@@ -90,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser("Retrain a study's winner on all the training data, test it once, and package it.")
     add_study_options(out, required=True)
     out.add_argument("--trial", type=int, metavar="N", help="promote this trial (default: the leaderboard's first)")
+    out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
     return out
@@ -107,14 +154,16 @@ def run(arguments: argparse.Namespace) -> int:
     if winner is None or winner.value is None:
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see runners/leaderboard.py")
-    teacher = obtain_teacher(opened.study, opened.prepared.full, console)
+    distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
+    teacher = obtain_teacher(opened.study, opened.prepared.full, console).teacher if distils else None
     promote_and_tell(
         opened.study,
         opened.prepared,
-        teacher.teacher,
+        teacher,
         opened.ledger,
         winner,
         epochs=arguments.epochs or opened.study.options.promote_epochs,
+        num_folds=arguments.folds or opened.study.options.num_folds,
         threshold_method=arguments.thresholds,
         console=console,
     )

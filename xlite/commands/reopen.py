@@ -39,16 +39,16 @@ def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
     if stored is None:
         raise InputError(f"study {arguments.study}: there is no study.json in {folder}")
     options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder))
-    task = find_task(options.task)
     base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
-    prepared = prepare_and_tell(task, DataRequest(**_fields(DataRequest, stored["request"])), console)
+    request = DataRequest(**_fields(DataRequest, stored["request"], data=base.data))
+    prepared = prepare_and_tell(find_task(options.task), request, console)
     if prepared.full.split_hash != stored["meaning"]["split"]:
         raise InputError(
             f"study {arguments.study}: its split was {stored['meaning']['split']}, the data now gives "
             f"{prepared.full.split_hash}; bring back the data it began with"
         )
     ledger = Ledger.open(arguments.storage or options.storage, options.name, create=False, seed=options.seed)
-    return OpenedStudy(Study(options, task, base), prepared, ledger)
+    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger)
 
 
 def _fields(kind: type[Any], values: dict[str, Any], **changed: Any) -> dict[str, Any]:

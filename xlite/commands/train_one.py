@@ -44,15 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     task = find_task(arguments.task)
     threads = arguments.threads or available_cpus()
     alpha = {"distill.alpha": 0.5} if arguments.teacher else {}
-    config = base_config(
-        task,
-        device_kind(),
-        max_epochs=arguments.epochs,
-        seed=arguments.seed,
-        threads=threads,
-        settings={**alpha, **settings(arguments)},
-    )
-    prepared = open_data(arguments, task, console, image_size=config.data.image_size, subset=arguments.subset)
+    own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads}
+    chosen = {**alpha, **settings(arguments)}
+    data = base_config(task, device_kind(), settings=chosen, **own).data
+    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
+    task = prepared.task
+    config = base_config(task, device_kind(), settings=chosen, **own)
     dataset, device = prepared.search, choose_device(config.train.precision)
     bank = None
     if arguments.teacher:
@@ -60,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
         console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
         bank = teacher_bank(
-            teacher.teacher, dataset, config, folder=prepared.request.cache_dir / "banks", console=console
+            teacher.teacher, task, dataset, config, folder=prepared.request.cache_dir / "banks", console=console
         )
     folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,21 +32,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console()
     task, kind = find_task(arguments.task), device_kind()
-    base = base_config(
-        task,
-        kind,
-        max_epochs=task.defaults[kind].budget.max_epochs,
-        seed=arguments.seed,
-        threads=available_cpus(),
-        settings={},
-    )
+    epochs = arguments.epochs or task.defaults[kind].budget.teacher_epochs
+    shared = {"max_epochs": epochs, "seed": arguments.seed, "threads": available_cpus(), "settings": {}}
     own = {
         **({"model.backbone": arguments.backbone} if arguments.backbone else {}),
         **settings(arguments),
     }
-    epochs = arguments.epochs or task.defaults[kind].budget.teacher_epochs
+    data = base_config(task, kind, **shared).override(own, source="--set").data
+    prepared = open_data(arguments, task, console, data=data)
+    task = prepared.task
+    base = base_config(task, kind, **shared)
     config = teacher_config(task, base, kind, epochs=epochs).override(own, source="--set")
-    prepared = open_data(arguments, task, console, image_size=config.data.image_size)
     backbone = config.model.backbone
     folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 

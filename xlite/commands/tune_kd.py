@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlite import cli
 from xlite.commands.options import (
+    FOLDS_HELP,
     ROOT,
     add_data_options,
     add_set_option,
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     group = out.add_argument_group("teacher and promotion")
     group.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
     group.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
+    group.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
@@ -76,17 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     task = find_task(arguments.task)
     options = resolve(arguments, name, folder, task.defaults[device_kind()])
-    base = base_config(
-        task,
-        device_kind(),
-        max_epochs=options.max_epochs,
-        seed=options.seed,
-        threads=options.cpus_per_trial,
-        settings=options.settings,
-    )
-    study = Study(options, task, base)
+    own = {"max_epochs": options.max_epochs, "seed": options.seed, "threads": options.cpus_per_trial}
+    data = base_config(task, device_kind(), settings=options.settings, **own).data
     console.say(f"Study {name} in {shown(folder)}")
-    prepared = open_data(arguments, task, console, image_size=base.data.image_size, subset=arguments.subset)
+    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
+    task = prepared.task
+    study = Study(options, task, base_config(task, device_kind(), settings=options.settings, **own))
     plan = plan_study(study, prepared.search, console)
     for line in describe_plan(plan):
         console.say(line)
@@ -103,17 +100,19 @@ def run(arguments: argparse.Namespace) -> int:
         return 130
     if result.winner is None:
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
-    note = better_without_teacher(result.ledger.rows(), result.teacher.value, task.metric)
-    if note:
-        console.say(note)
+    if result.teacher is not None:
+        note = better_without_teacher(result.ledger.rows(), result.teacher.value, task.metric)
+        if note:
+            console.say(note)
     if not arguments.no_promote:
         promote_and_tell(
             study,
             prepared,
-            result.teacher.teacher,
+            result.teacher.teacher if result.teacher else None,
             result.ledger,
             result.winner,
             epochs=options.promote_epochs,
+            num_folds=options.num_folds,
             threshold_method=arguments.thresholds,
             console=console,
         )
@@ -128,7 +127,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
     from xlite.ledger import sqlite_url
     from xlite.tune.options import StudyOptions
 
-    budget = defaults.demo_budget if arguments.data is None else defaults.budget
+    is_demo = arguments.data is None
+    budget = defaults.demo_budget if is_demo else defaults.budget
     return StudyOptions(
         name=name,
         folder=folder,
@@ -139,6 +139,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         teacher_epochs=budget.teacher_epochs,
+        num_folds=arguments.folds or (defaults.demo_folds if is_demo else defaults.folds),
         seed=arguments.seed,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         settings=settings(arguments),

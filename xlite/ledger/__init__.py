@@ -1,13 +1,13 @@
 """The ledger: one Optuna study is the durable record of a search, and says what to try next."""
 
-from xlite.ledger.records import BASELINE_NOTE, TrialRecord, best_of, ranking_key
+from xlite.ledger.records import Phase, TrialRecord, best_of, ranking_key
 from xlite.ledger.sampling import Space
 from xlite.ledger.study import Ledger, Proposal, study_storage
 from xlite.ledger.tables import shown_url, sqlite_url
 
 __all__ = [
-    "BASELINE_NOTE",
     "Ledger",
+    "Phase",
     "Proposal",
     "Space",
     "TrialRecord",

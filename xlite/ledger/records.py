@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-BASELINE_NOTE = "baseline"
-Phase = Literal["search", "final"]
+Phase = Literal["search", "baseline", "final"]
 State = Literal["complete", "pruned", "running", "waiting", "failed"]
 _ORDER: tuple[State, ...] = ("complete", "pruned", "running", "waiting", "failed")
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of a search, or one promotion (`phase` final, numbered by itself)."""
+    """One trial of a search or of a set of baselines, or one promotion; each phase is numbered by itself."""
 
     number: int
     phase: Phase
@@ -39,6 +38,6 @@ def ranking_key(row: TrialRecord) -> tuple[int, int, float, int]:
 
 
 def best_of(rows: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The winner among the search rows: a complete one while there is one, else the best pruned one, else None."""
-    finished = [row for row in rows if row.phase == "search" and row.state in ("complete", "pruned")]
+    """The winner, promotions aside: a complete row while there is one, else the best pruned one, else None."""
+    finished = [row for row in rows if row.phase != "final" and row.state in ("complete", "pruned")]
     return min(finished, key=ranking_key, default=None)

@@ -15,7 +15,8 @@ from xlite.ledger.records import Phase, State, TrialRecord, best_of
 from xlite.ledger.sampling import Sampling, Space, suggestions
 from xlite.ledger.tables import TrialWriter, explained, open_storage, plain, shown_url, sqlite_url
 
-_FINAL = ".final"
+_FINAL, _BASELINE = _KEPT = (".final", ".baseline")
+"""Ends of the names of sister studies; the sampler of a search never learns of what is in them."""
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
@@ -46,9 +47,11 @@ class Ledger:
     What a call did is in the database when it returns. Sampling runs on a copy in memory, made when first needed.
     """
 
-    def __init__(self, storage: optuna.storages.RDBStorage, url: str, name: str, seed: int, num_startup: int) -> None:
+    def __init__(
+        self, storage: optuna.storages.RDBStorage, url: str, name: str, phase: Phase, seed: int, num_startup: int
+    ) -> None:
         """`Ledger.open` is the way in."""
-        self.name, self.url = name, url
+        self.name, self.url, self.phase = name, url, phase
         self._storage, self._seed, self._num_startup = storage, seed, num_startup
         self._study = _load(storage, name)
         self._writer = TrialWriter(storage, storage.get_study_id_from_name(name), url)
@@ -61,28 +64,32 @@ class Ledger:
         name: str,
         *,
         create: bool,
+        phase: Literal["search", "baseline"] = "search",
         seed: int = 0,
         num_startup: int = 10,
         metadata: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open the study `name`; with `create`, make it if it is not there and store `metadata` (JSON) with it.
 
+        `phase`: "baseline" opens its baselines, a sister study, instead of its search.
         `num_startup`: random trials before the sampler models; a quarter of the budget serves small budgets.
 
         Raises:
             InputError: no such study and not `create` (the line lists those there are); the database cannot be opened.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if name.endswith(_FINAL):
-            raise InputError(f"study name {name!r}: names ending in {_FINAL!r} are kept for promotions; choose another")
+        if name.endswith(_KEPT):
+            raise InputError(f"study name {name!r}: names ending in {' or '.join(_KEPT)} are kept; choose another")
+        if phase == "baseline":
+            name += _BASELINE
         storage = open_storage(storage_url, create=create)
         with explained(storage_url):
             names = optuna.get_all_study_names(storage) if storage else []
             if storage is None or (name not in names and not create):
-                there = ", ".join(sorted(n for n in names if not n.endswith(_FINAL))) or "none"
+                there = ", ".join(sorted(n for n in names if not n.endswith(_KEPT))) or "none"
                 raise InputError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {there}")
-            ledger = cls(storage, storage_url, name, seed, num_startup)
-            if name not in names and metadata is not None:
+            ledger = cls(storage, storage_url, name, phase, seed, num_startup)
+            if metadata is not None and not ledger.metadata:
                 ledger._study.set_user_attr("metadata", plain(metadata))
         return ledger
 
@@ -196,15 +203,22 @@ class Ledger:
 
     def finals(self) -> list[TrialRecord]:
         """The promotions, oldest first: one for each reading of the test split."""
+        return self._sister(_FINAL, "final")
+
+    def baselines(self) -> list[TrialRecord]:
+        """The baselines of a search, by number."""
+        return self._sister(_BASELINE, "baseline")
+
+    def _sister(self, end: str, phase: Phase) -> list[TrialRecord]:
         with explained(self.url):
-            if self.name + _FINAL not in optuna.get_all_study_names(self._storage):
+            if self.name + end not in optuna.get_all_study_names(self._storage):
                 return []
-            return [_row(trial, "final") for trial in _load(self._storage, self.name + _FINAL).trials]
+            return [_row(trial, phase) for trial in _load(self._storage, self.name + end).trials]
 
     def rows(self) -> list[TrialRecord]:
-        """Every trial of the search by number, as the database has it now."""
+        """Every trial by number, as the database has it now."""
         with explained(self.url):
-            return [_row(trial, "search") for trial in self._study.get_trials(deepcopy=False)]
+            return [_row(trial, self.phase) for trial in self._study.get_trials(deepcopy=False)]
 
     def best(self) -> TrialRecord | None:
         """The winner so far, by `best_of`."""

@@ -4,9 +4,12 @@ import importlib
 
 from xlite.errors import InputError
 from xlite.tasks.chestxray14 import CHESTXRAY14
+from xlite.tasks.images import IMAGES
+from xlite.tasks.lumbar_spine import LUMBAR_SPINE
+from xlite.tasks.stm_scanlines import STM_SCANLINES
 from xlite.tasks.task import Task
 
-TASKS: dict[str, Task] = {CHESTXRAY14.name: CHESTXRAY14}
+TASKS: dict[str, Task] = {task.name: task for task in (CHESTXRAY14, LUMBAR_SPINE, STM_SCANLINES, IMAGES)}
 
 
 def find_task(name: str) -> Task:

@@ -1,14 +1,17 @@
 """From a folder of raw files to a Dataset: read, cache the pixels, leave out what cannot be read, split, subset."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from xlite.config import DataConfig
 from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
-from xlite.data.decode import Preprocess
+from xlite.data.preprocess import Preprocess
 from xlite.data.sources import Reading
 from xlite.data.split import Kind, Split, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
@@ -25,18 +28,22 @@ class DataRequest:
 
     Attributes:
         folder: the raw data set.
+        data: the data section of the configuration: how large, how cut.
+        split: None takes the data set's own where the task keeps it, else "patient".
+        stated: what the person said of a table's columns, by option name.
         subset: "auto" or a share in (0, 1] of the training part to search on.
         cache_dir: pixel caches and stored splits live here.
         allow_missing: go on with more than 1% of the images missing or unreadable.
     """
 
     folder: Path
-    image_size: int
-    split: Kind
+    data: DataConfig
+    split: Kind | None
     seed: int
     subset: str
     cache_dir: Path
     allow_missing: bool = False
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class Prepared:
     """What a study works on.
 
     Attributes:
+        task: the task, its kind of targets settled.
+        table: the examples in use.
+        split_kind: "patient", "official" or "image".
         full: all training examples; search: the subset the search trains on (the same object where it is all).
         subset_share: the share of the training part that `search` holds.
         preprocess: how pixels were made, recorded with every model.
@@ -51,6 +61,9 @@ class Prepared:
         request: what it was made for.
     """
 
+    task: Task
+    table: Table
+    split_kind: Kind
     full: Dataset
     search: Dataset
     subset_share: float
@@ -65,22 +78,20 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     Raises:
         InputError: the data cannot be used; the line names the file, row or key.
     """
-    reading = task.read(request.folder, allow_missing=request.allow_missing)
-    for note in reading.notes:
-        console.say(note)
-    preprocess = Preprocess(image_size=request.image_size)
+    reading, task = read(task, request, console)
+    preprocess = task.preprocess(request.data, reading)
     with console.progress("Preparing images", "images") as progress:
         cache = open_or_build(
-            reading.table.files,
+            reading.table.items,
             reading.table.ids,
             cache_dir=request.cache_dir,
             preprocess=preprocess,
             progress=progress,
         )
     table, rows = _leave_out(reading, cache, request, console)
-    split, split_file = load_or_make_split(
-        table, kind=request.split, seed=request.seed, folder=request.cache_dir / "splits"
-    )
+    own = task.keeps_own_split and table.official is not None
+    kind = request.split or ("official" if own else "patient")
+    split, split_file = load_or_make_split(table, kind=kind, seed=request.seed, folder=request.cache_dir / "splits")
     for note in check_split(table, split):
         console.say(f"Note: {note}")
     full = _dataset(table, rows, split, cache)
@@ -88,7 +99,21 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     search = full
     if share < 1:
         search = full.with_train(subset(table, split.train, share, seed=request.seed))
-    return Prepared(full, search, share, preprocess, split_file, request)
+    return Prepared(task, table, kind, full, search, share, preprocess, split_file, request)
+
+
+def read(task: Task, request: DataRequest, console: Console) -> tuple[Reading, Task]:
+    """Read the raw table, say what was understood; the task comes back with its kind of targets settled.
+
+    Raises:
+        InputError: as `prepare`, or columns were stated to a task that has none to choose.
+    """
+    if request.stated and not task.takes_columns:
+        raise InputError(f"--{next(iter(request.stated))}: task {task.name} reads fixed columns; leave it out")
+    reading = task.read(request.folder, allow_missing=request.allow_missing, data=request.data, stated=request.stated)
+    for note in reading.notes:
+        console.say(note)
+    return reading, task.for_kind(reading.kind)
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) -> Dataset:
@@ -102,27 +127,29 @@ def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) ->
         labels=table.labels,
         parts={"train": split.train, "val": split.val, "test": split.test},
         split_hash=split.content_hash(table),
+        extras=table.extras,
     )
 
 
 def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, console: Console) -> tuple[Table, np.ndarray]:
     """The table without unreadable images, and each remaining row's place in the pixel file."""
     unreadable = {str(name): f"unreadable: {reason}" for name, reason in cache.failures.items()}
-    excluded = {**dict.fromkeys(reading.missing, "missing"), **unreadable}
+    excluded = {**dict.fromkeys(reading.missing, "missing"), **reading.excluded, **unreadable}
     rows = np.flatnonzero(cache.ok)
     if not excluded:
         return reading.table, rows
-    total = len(reading.table) + len(reading.missing)
+    total = len(reading.table) + len(reading.missing) + len(reading.excluded)
     listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
     write_text(listing, "image,reason\n" + "".join(f"{name},{reason!r}\n" for name, reason in excluded.items()))
-    counts = f"{len(reading.missing):,} missing and {len(unreadable):,} unreadable of {total:,} images"
+    num_unusable = len(unreadable) + len(reading.excluded)
+    counts = f"{len(reading.missing):,} missing and {num_unusable:,} unusable of {total:,} examples"
     if len(excluded) > MAX_EXCLUDED_SHARE * total and not request.allow_missing:
-        name, reason = next(iter(unreadable.items()), next(iter(excluded.items())))
+        name, reason = next(iter({**unreadable, **reading.excluded, **excluded}.items()))
         raise InputError(
             f"{request.folder}: {counts} (e.g. {name}: {reason}), above 1%; they are listed in {listing}. "
             "Mend the files, or go on without them with --allow-missing"
         )
     if not len(rows):
-        raise InputError(f"{request.folder}: none of the {total:,} images could be read; see {listing}")
+        raise InputError(f"{request.folder}: none of the {total:,} examples could be read; see {listing}")
     console.say(f"Left out {counts}; they are listed in {listing}")
     return reading.table.take(rows), rows

@@ -1,43 +1,29 @@
 """What a task is: a value that names its parts. Nothing outside `tasks/` asks which task it has."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import numpy as np
-from torch import Tensor, nn
-
-from xlite.config import ModelConfig, RunConfig
+from xlite.config import DataConfig
 from xlite.console import ProgressCallback
-from xlite.data.sources import Reading
-from xlite.metrics import Evaluation, Metric
-
-TargetKind = Literal["multilabel", "multiclass", "ordinal"]
-
-
-class Objective(Protocol):
-    """The training loss of one run."""
-
-    def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
-        """{"loss": what is minimised, and every named part of it}; scalars. Shapes (B, L)."""
-
-    def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The part that needs no teacher, for validation."""
+from xlite.data.preprocess import Preprocess
+from xlite.data.sources import Reading, TargetKind
+from xlite.data.views import Augment, augment
+from xlite.errors import InputError
+from xlite.tasks.family import FAMILIES, Family
 
 
 class Reader(Protocol):
-    """Reads a folder of raw files."""
+    """Reads a folder of raw files.
 
-    def __call__(self, folder: Path, *, allow_missing: bool) -> Reading: ...
-
-
-class ModelBuilder(Protocol):
-    """Builds a student or a teacher, initialised as a function of the seed alone."""
+    `data` is the configuration's data section, for readers that cut examples by it; `stated` holds what the person
+    said of a table's columns, by option name, empty unless the task `takes_columns`.
+    """
 
     def __call__(
-        self, config: ModelConfig, *, num_labels: int, in_channels: int, prior: Sequence[float] | None, seed: int
-    ) -> nn.Module: ...
+        self, folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]
+    ) -> Reading: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,7 @@ class Defaults:
         budget: for a data set of the person's own; demo_budget: for the built-in one, to be over in minutes.
         config: dotted configuration keys every run of the study starts from.
         teacher: dotted keys of the default teacher's own configuration, over `config`; its epochs are the budget's.
+        folds, demo_folds: models of the promoted ensemble, each trained without one fold; 1 promotes a single model.
     """
 
     space: str
@@ -66,6 +53,8 @@ class Defaults:
     demo_budget: Budget
     config: Mapping[str, Any]
     teacher: Mapping[str, Any]
+    folds: int = 1
+    demo_folds: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,33 +64,46 @@ class Task:
     Attributes:
         name: as typed after `--task`.
         title: one line for people.
-        target_kind: decides nothing by itself; recorded in what is exported.
         read: raw folder -> table.
-        write_phantom: writes the built-in data set below a folder and returns its place; reports progress.
-        build_model: configuration -> module taking uint8 images, giving logits.
-        make_objective: (configuration, training targets (R, L)) -> loss.
-        probabilities: logits (N, L) -> probabilities (N, L).
-        evaluate: (probabilities (N, L), targets (N, L), labels) -> metrics.
-        metric: the scalar of `evaluate` that selection maximises.
-        prior: training targets -> what the model's last bias starts from, or None.
-        sample_weights: (targets, sampler name) -> (R,) weights; None draws every row once.
-        bootstrap: the same metric under resampled rows, for intervals.
-        choose_thresholds: (probabilities, targets, labels, method=) -> thresholds by label, and notes.
+        preprocess: (data section, what was read) -> how a raw input becomes a row of the pixel cache.
         defaults: by device kind, "cpu" and "cuda".
+        target_family: loss, metrics and so on; None where the data says which.
+        write_phantom: writes the built-in data set below a folder and returns its place; None where there is none.
+        augment: gives views of the cached inputs.
+        takes_columns: whether the reader heeds --file-column and its like.
+        keeps_own_split: whether lists that came with the data are the default split.
     """
 
     name: str
     title: str
-    target_kind: TargetKind
     read: Reader
-    write_phantom: Callable[[Path, ProgressCallback | None], Path]
-    build_model: ModelBuilder
-    make_objective: Callable[[RunConfig, np.ndarray], Objective]
-    probabilities: Callable[[np.ndarray], np.ndarray]
-    evaluate: Callable[[np.ndarray, np.ndarray, Sequence[str]], Evaluation]
-    prior: Callable[[np.ndarray], Sequence[float] | None]
-    sample_weights: Callable[[np.ndarray, str], np.ndarray | None]
-    bootstrap: Metric
-    choose_thresholds: Callable[..., tuple[dict[str, float], tuple[str, ...]]]
+    preprocess: Callable[[DataConfig, Reading], Preprocess]
     defaults: Mapping[str, Defaults]
-    metric: str = "auc_macro"
+    target_family: Family | None
+    write_phantom: Callable[[Path, ProgressCallback | None], Path] | None = None
+    augment: Augment = augment
+    takes_columns: bool = False
+    keeps_own_split: bool = False
+
+    @property
+    def family(self) -> Family:
+        """Loss, metrics and so on of its targets; known from `for_kind` on."""
+        assert self.target_family is not None, f"{self.name}: what its targets are is known once data was read"
+        return self.target_family
+
+    @property
+    def metric(self) -> str:
+        """The scalar that selection maximises."""
+        return self.family.metric
+
+    def for_kind(self, kind: TargetKind) -> "Task":
+        """This task for data of this kind.
+
+        Raises:
+            InputError: its reader gave data of another kind than the task is for.
+        """
+        if self.target_family is None:
+            return replace(self, target_family=FAMILIES[kind])
+        if self.target_family.kind != kind:
+            raise InputError(f"task {self.name}: made for {self.target_family.kind} targets, but the data is {kind}")
+        return self

@@ -1,28 +1,27 @@
-"""Logits of a model over rows of the pixel file, without augmentation."""
+"""Logits of a model over examples, without augmentation."""
 
 import numpy as np
 import torch
 from torch import nn
 
+from xlite.data.dataset import Dataset
 from xlite.device import Device
+from xlite.models.build import call
 
 
 @torch.inference_mode()
 def predict_logits(
-    model: nn.Module, pixels: np.ndarray, rows: np.ndarray, *, device: Device, batch_size: int = 256
+    model: nn.Module, dataset: Dataset, positions: np.ndarray, *, device: Device, batch_size: int = 256
 ) -> np.ndarray:
-    """(N, L) float32 logits in the order of `rows`; the model is left in the mode it was in.
-
-    Args:
-        pixels: (M, S, S) or (M, S, S, C) uint8.
-        rows: (N,) integer positions in `pixels`.
-    """
+    """(N, ..., L) float32 logits of the examples at `positions`, in order; the model is left in the mode it was in."""
+    pixels = dataset.open_pixels()
     was_training = model.training
     model.eval()
     parts = []
-    for start in range(0, len(rows), batch_size):
-        images = device.images(pixels[rows[start : start + batch_size]])
+    for start in range(0, len(positions), batch_size):
+        chosen = positions[start : start + batch_size]
+        images, extras = device.example(pixels[dataset.rows[chosen]], dataset.extras_of(chosen))
         with device.autocast():
-            parts.append(model(images).float().cpu().numpy())
+            parts.append(call(model, images, extras).float().cpu().numpy())
     model.train(was_training)
     return np.concatenate(parts)

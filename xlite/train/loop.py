@@ -18,7 +18,9 @@ from xlite.distill.bank import Bank
 from xlite.errors import InputError
 from xlite.metrics import Evaluation
 from xlite.models.artifact import state_copy
-from xlite.tasks.task import Objective, Task
+from xlite.models.build import build_model, call
+from xlite.tasks.family import Objective
+from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
 from xlite.train.schedule import best_epoch, learning_rate, stop_reason
 
@@ -116,12 +118,14 @@ class _Run:
     def __init__(self, config: RunConfig, task: Task, dataset: Dataset, device: Device, bank: Bank | None) -> None:
         self.config, self.task, self.dataset, self.device, self.bank = config, task, dataset, device, bank
         train = dataset.part("train")
-        self.pixels = dataset.open_pixels()
         self.targets = dataset.targets[train]
-        self.views = ViewReader(self.pixels, dataset.rows[train], config.data.augmentation, config.train.seed)
-        self.weights = task.sample_weights(self.targets, config.data.sampler)
-        self.model = build_model(config, task, dataset, device)
-        self.objective: Objective = task.make_objective(config, self.targets)
+        self.extras = dataset.extras_of(train)
+        self.views = ViewReader(
+            dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
+        )
+        self.weights = task.family.sample_weights(self.targets, config.data.sampler)
+        self.model = new_model(config, task, dataset, device)
+        self.objective: Objective = task.family.make_objective(config, self.targets)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, config.optim.weight_decay), lr=config.optim.learning_rate, fused=True
         )
@@ -144,12 +148,13 @@ class _Run:
         )
         rate = optim.learning_rate
         self.model.train()
+        self.freeze(epoch < optim.freeze_epochs)
         devices = [self.device.place] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
             for step, draw in enumerate(plan):
                 started = time.perf_counter()
-                images, targets, teacher_logits = self.load(draw)
+                batch = self.load(draw)
                 loaded = time.perf_counter()
                 rate = learning_rate(
                     optim,
@@ -159,7 +164,7 @@ class _Run:
                     num_epochs=self.config.train.epochs,
                     history=history,
                 )
-                parts, logits = self.step(images, targets, teacher_logits, rate, f"epoch {epoch + 1}, step {step + 1}")
+                parts, logits = self.step(batch, rate, f"epoch {epoch + 1}, step {step + 1}")
                 for name, value in parts.items():
                     sums[name] += value
                 scored.append((logits, self.targets[draw.positions]))
@@ -169,8 +174,15 @@ class _Run:
         means[self.task.metric] = self.score(scored)
         return _TrainedEpoch(means, rate, seconds, sum(len(draw.positions) for draw in plan))
 
-    def load(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One batch on the device: uint8 images, float targets, teacher logits or None."""
+    def freeze(self, frozen: bool) -> None:
+        """Hold the backbone's weights and running statistics still, or let them go again."""
+        backbone = getattr(self.model, "backbone", None)
+        if backbone is not None and self.config.optim.freeze_epochs:
+            backbone.requires_grad_(not frozen)
+            backbone.train(not frozen)
+
+    def load(self, draw: Draw) -> "_Batch":
+        """One batch on the device."""
         teacher_logits = None
         pixels = None
         if self.bank is not None:
@@ -178,17 +190,17 @@ class _Run:
             teacher_logits = self.device.put(teacher)
         if pixels is None:
             pixels = self.views.read(draw.positions, draw.views)
-        return self.device.images(pixels), self.device.put(self.targets[draw.positions]), teacher_logits
+        extras = None if self.extras is None else self.extras[draw.positions]
+        images, beside = self.device.example(pixels, extras)
+        return _Batch(images, beside, self.device.put(self.targets[draw.positions]), teacher_logits)
 
-    def step(
-        self, images: Tensor, targets: Tensor, teacher_logits: Tensor | None, rate: float, where: str
-    ) -> tuple[dict[str, float], np.ndarray]:
+    def step(self, batch: "_Batch", rate: float, where: str) -> tuple[dict[str, float], np.ndarray]:
         """One optimiser step; returns the parts of the loss and the logits."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.device.autocast():
-            logits = self.model(images)
-        parts = self.objective(logits.float(), targets, teacher_logits)
+            logits = call(self.model, batch.images, batch.extras)
+        parts = self.objective(logits.float(), batch.targets, batch.teacher_logits)
         values = {name: float(value.detach()) for name, value in parts.items()}
         if not math.isfinite(values["loss"]):
             raise TrainingFailed(f"the loss is {values['loss']} at {where} (learning rate {rate:.2g})")
@@ -204,30 +216,44 @@ class _Run:
         """The task's metric over what the epoch's batches predicted; NaN where it cannot be formed."""
         logits, targets = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
         try:
-            return self.task.evaluate(self.task.probabilities(logits), targets, self.dataset.labels).scalars[
-                self.task.metric
-            ]
+            return self.judge(logits, targets).scalars[self.task.metric]
         except InputError:
             return math.nan
 
     def validate(self) -> tuple[Evaluation, float]:
         """Metrics and supervised loss on the validation part."""
         val = self.dataset.part("val")
-        logits = predict_logits(self.model, self.pixels, self.dataset.rows[val], device=self.device)
+        logits = predict_logits(self.model, self.dataset, val, device=self.device)
         targets = self.dataset.targets[val]
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
         loss = self.objective.supervised(self.device.put(logits), self.device.put(targets))
-        return self.task.evaluate(self.task.probabilities(logits), targets, self.dataset.labels), float(loss)
+        return self.judge(logits, targets), float(loss)
+
+    def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
+        """The family's metrics of logits (N, ..., L)."""
+        family = self.task.family
+        return family.evaluate(family.probabilities(logits), targets, self.dataset.labels)
 
 
-def build_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
+@dataclass(frozen=True)
+class _Batch:
+    """images, extras as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
+
+    images: Tensor
+    extras: Tensor | None
+    targets: Tensor
+    teacher_logits: Tensor | None
+
+
+def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
     """The untrained model of a configuration, on the device."""
-    model = task.build_model(
+    model = build_model(
         config.model,
         num_labels=len(dataset.labels),
         in_channels=dataset.in_channels,
-        prior=task.prior(dataset.targets[dataset.part("train")]),
+        image_size=dataset.image_size,
+        bias=task.family.initial_bias(dataset.targets[dataset.part("train")]),
         seed=config.train.seed,
     )
     return device.move(model)

@@ -87,7 +87,7 @@ def save_model(
         {
             "format": 1,
             "task": task.name,
-            "target_kind": task.target_kind,
+            "target_kind": task.family.kind,
             "labels": list(dataset.labels),
             "model": config.model.model_dump(),
             "in_channels": dataset.in_channels,

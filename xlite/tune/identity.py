@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from xlite.errors import InputError
 from xlite.files import read_json, write_json
 
@@ -55,6 +57,8 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     return str(value) if isinstance(value, Path) else value
 
 

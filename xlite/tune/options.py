@@ -1,9 +1,9 @@
 """What a person asks of a study, all defaults resolved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -13,16 +13,20 @@ class StudyOptions:
     Attributes:
         name, folder: the study's name and its folder under the results.
         storage: database URL of the ledger.
+        phase: what its rows are, "search" or "baseline" (of the search of that name; its folder is inside that one's).
         space: the search-space file.
         num_trials: complete, pruned and failed trials together.
         settings: dotted keys set for every trial (`--set`), over the task's defaults and below the space's choices.
         promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
+        num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
         teacher_files: none trains the task's default teacher.
         max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
         gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
         cpus_per_trial: threads of a trial.
         max_concurrent: trials at once; None takes what the machine holds.
         time_budget_s: no new trial starts after this; running ones are stopped.
+        fixed: dotted keys laid over a grid's configurations, e.g. of a power-safe profile.
+        pause_s: a trial rests this long after an epoch.
         address: a Ray cluster to join; None starts Ray on this machine.
     """
 
@@ -38,6 +42,10 @@ class StudyOptions:
     seed: int
     cache_dir: Path
     settings: Mapping[str, Any]
+    num_folds: int = 1
+    phase: Literal["search", "baseline"] = "search"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    pause_s: float = 0.0
     teacher_files: tuple[Path, ...] = ()
     allow_other_split: bool = False
     max_params: int | None = None

@@ -46,12 +46,13 @@ class StudyTeacher:
 def base_config(
     task: Task, device_kind: str, *, max_epochs: int, seed: int, threads: int, settings: Mapping[str, Any]
 ) -> RunConfig:
-    """The task's defaults, the study's own values and `--set`, in this order.
+    """The defaults of the task and its targets, the study's own values and `--set`, in this order.
 
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    config = RunConfig().override(task.defaults[device_kind].config, source=f"task {task.name}")
+    family = {} if task.target_family is None else task.target_family.config
+    config = RunConfig().override({**family, **task.defaults[device_kind].config}, source=f"task {task.name}")
     own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
     return config.override({**own, **settings}, source="--set")
 
@@ -97,6 +98,7 @@ def load_study_teacher(
         files,
         labels=dataset.labels,
         in_channels=dataset.in_channels,
+        image_size=dataset.image_size,
         split_hash=dataset.split_hash,
         device=device,
         allow_other_split=allow_other_split,
@@ -113,20 +115,26 @@ def num_views(max_epochs: int) -> int:
 
 def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Console) -> Bank:
     """The bank of a study; search and promotion use the same views."""
-    return teacher_bank(teacher, dataset, study.base, folder=study.options.cache_dir / "banks", console=console)
+    folder = study.options.cache_dir / "banks"
+    return teacher_bank(teacher, study.task, dataset, study.base, folder=folder, console=console)
 
 
-def teacher_bank(teacher: Teacher, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console) -> Bank:
+def teacher_bank(
+    teacher: Teacher, task: Task, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console
+) -> Bank:
     """The teacher's logits for every view of the training part; as many views as `config`'s epochs need."""
-    train_rows = dataset.rows[dataset.part("train")]
-    reader = ViewReader(dataset.open_pixels(), train_rows, config.data.augmentation, config.train.seed)
-    with console.progress("Asking the teacher about every view", "views of images") as progress:
+    train = dataset.part("train")
+    reader = ViewReader(
+        dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
+    )
+    with console.progress("Asking the teacher about every view", "views") as progress:
         return open_or_build(
             teacher,
             reader,
             data_key=dataset.train_hash(),
             num_views=num_views(config.train.epochs),
-            num_labels=len(dataset.labels),
+            extras=dataset.extras_of(train),
+            logits_shape=dataset.targets.shape[1:],
             folder=folder,
             device=choose_device(config.train.precision),
             progress=progress,

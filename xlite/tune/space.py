@@ -1,16 +1,20 @@
 """Search spaces: Python files with `space(trial)` and BASELINE, or CONFIGURATIONS; checked before any training."""
 
 import hashlib
+import inspect
+import json
 import runpy
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 
 from xlite.config import ModelConfig, RunConfig
+from xlite.data.sources import TargetKind
 from xlite.errors import InputError
 
 Propose = Callable[[optuna.Trial], dict[str, Any]]
@@ -36,8 +40,11 @@ class SearchSpace:
     content_hash: str
 
 
-def load_space(path: Path) -> SearchSpace:
+def load_space(path: Path, kind: TargetKind) -> SearchSpace:
     """Run a space file and take what it defines.
+
+    Args:
+        kind: of the targets. A space for several kinds has `space(trial, target_kind)` and BASELINE by kind.
 
     Raises:
         InputError: no such file, it does not run, or it defines neither form.
@@ -55,9 +62,16 @@ def load_space(path: Path) -> SearchSpace:
         if not grid or not all(isinstance(c, Mapping) for c in grid):
             raise InputError(f"{path}: CONFIGURATIONS must be a list of dicts, with at least one")
         return SearchSpace(path, _grid_proposal(path, grid), grid, True, content_hash)
-    if not callable(names.get("space")) or not isinstance(names.get("BASELINE"), Mapping):
+    baseline, space = names.get("BASELINE"), names.get("space")
+    if isinstance(baseline, Mapping) and set(baseline) <= set(get_args(TargetKind)):
+        baseline = baseline.get(kind)
+        if baseline is None:
+            raise InputError(f"{path}: BASELINE has none for {kind} targets, which the data has; add one")
+    if not callable(space) or not isinstance(baseline, Mapping):
         raise InputError(f"{path}: define `space(trial) -> dict` and the dict BASELINE, or a list CONFIGURATIONS")
-    return SearchSpace(path, names["space"], (names["BASELINE"],), False, content_hash)
+    if len(inspect.signature(space).parameters) == 2:
+        space = partial(space, target_kind=kind)
+    return SearchSpace(path, space, (baseline,), False, content_hash)
 
 
 def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] = ()) -> list[ModelConfig]:
@@ -92,7 +106,29 @@ def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] 
 
 def architecture(model: ModelConfig) -> ModelConfig:
     """What of a model decides its size and speed: two models with the same architecture cost the same."""
-    return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None})
+    return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"})
+
+
+def with_fixed(space: SearchSpace, fixed: Mapping[str, Any]) -> SearchSpace:
+    """A grid with `fixed` laid over each of its configurations.
+
+    Raises:
+        InputError: the space is no grid.
+    """
+    if not fixed:
+        return space
+    if not space.is_grid:
+        raise InputError(f"{space.path}: only a grid (CONFIGURATIONS) can be run with {', '.join(fixed)} fixed")
+    grid = tuple({**configuration, **fixed} for configuration in space.first)
+    text = json.dumps([space.content_hash, dict(fixed)], sort_keys=True)
+    content_hash = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return replace(space, first=grid, propose=_grid_proposal(space.path, grid), content_hash=content_hash)
+
+
+def distils(space: SearchSpace, base: RunConfig) -> bool:
+    """Whether any trial may need a teacher: always, unless a grid sets alpha to 0 throughout."""
+    alphas = [configuration.get("distill.alpha", base.distill.alpha) for configuration in space.first]
+    return not space.is_grid or any(alpha > 0 for alpha in alphas)
 
 
 def _propose(space: SearchSpace, study: optuna.Study) -> dict[str, Any]:

@@ -13,9 +13,13 @@ EPOCH_KEY, VALUE_KEY = "epoch", "value"
 """Keys of a trial's results: epochs done, and the best validation metric so far."""
 
 
-def first_rung(max_epochs: int, warmup_epochs: int) -> int:
-    """Epochs before any trial can be stopped: a fifth of the budget, at least three, one of them after the warm-up."""
-    return min(max_epochs, max(3, round(max_epochs / 5), warmup_epochs + 1))
+def first_rung(max_epochs: int, held_back_epochs: int) -> int:
+    """Epochs before any trial can be stopped: a fifth of the budget, at least three, one of them at full strength.
+
+    Args:
+        held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
+    """
+    return min(max_epochs, max(3, round(max_epochs / 5), held_back_epochs + 1))
 
 
 def rungs(max_epochs: int, grace_epochs: int) -> list[int]:

@@ -1,6 +1,5 @@
 """One study: checked and planned, then searched; continued when its name is used again."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +12,13 @@ from xlite.device import choose_device
 from xlite.leaderboard import leaderboard_of, write_leaderboard
 from xlite.ledger import Ledger, TrialRecord
 from xlite.tasks.prepare import Prepared
+from xlite.train.record import finite
 from xlite.tune.execute import run_trials
 from xlite.tune.identity import check_same, plain, write_study
 from xlite.tune.resources import Shares, plan_shares
 from xlite.tune.search import LedgerSearch, Limits, remember_stops
 from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
-from xlite.tune.space import SearchSpace, check_space, load_space
+from xlite.tune.space import SearchSpace, check_space, distils, load_space, with_fixed
 from xlite.tune.stopping import first_rung, make_asha, replay, rungs
 from xlite.tune.survey import Survey, survey
 from xlite.tune.trainable import Job
@@ -51,12 +51,13 @@ class StudyResult:
     """What a search left behind.
 
     Attributes:
+        teacher: None where no trial needed one.
         winner: the best trial by the leaderboard's rule; None when nothing was completed or stopped.
         num_interrupted: trials that were cut off; the same command continues.
     """
 
     ledger: Ledger
-    teacher: StudyTeacher
+    teacher: StudyTeacher | None
     winner: TrialRecord | None
     num_interrupted: int
 
@@ -68,14 +69,16 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
         InputError: the space, the shares or the limits cannot be worked with.
     """
     options, base = study.options, study.base
-    space = load_space(options.space)
+    space = with_fixed(load_space(options.space, study.task.family.kind), options.fixed)
     models = check_space(space, base, reserved=FIXED_KEYS)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     shares = plan_shares(options)
     device = choose_device(base.train.precision)
     with console.progress("Timing the space's students", "models") as progress:
-        costs = survey(models, base, study.task, dataset, device=device, limits=limits, progress=progress)
-    grace = 0 if space.is_grid else first_rung(options.max_epochs, base.optim.warmup_epochs)
+        costs = survey(models, base, dataset, device=device, limits=limits, progress=progress)
+    grace = (
+        0 if space.is_grid else first_rung(options.max_epochs, max(base.optim.warmup_epochs, base.optim.freeze_epochs))
+    )
     num_trials = len(space.first) if space.is_grid else options.num_trials
     return StudyPlan(study, space, costs, limits, shares, num_trials, grace)
 
@@ -104,20 +107,30 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
     options.folder.mkdir(parents=True, exist_ok=True)
     meaning = _meaning(plan, prepared)
     check_same(options.folder, meaning)  # before a teacher is trained for nothing
-    teacher = obtain_teacher(study, prepared.full, console)
-    meaning["teacher"] = teacher.teacher.key
+    teacher = obtain_teacher(study, prepared.full, console) if distils(plan.space, study.base) else None
+    meaning["teacher"] = teacher.teacher.key if teacher else None
     check_same(options.folder, meaning)
     write_study(options.folder, meaning, _details(plan, prepared, teacher))
-    bank = obtain_bank(study, teacher.teacher, prepared.search, console)
+    bank = obtain_bank(study, teacher.teacher, prepared.search, console) if teacher else None
     ledger = Ledger.open(
         options.storage,
         options.name,
         create=True,
+        phase=options.phase,
         seed=options.seed,
         num_startup=max(5, plan.num_trials // 4),
         metadata={**meaning, "config": flatten(study.base)},
     )
-    job = Job(options.task, study.base, prepared.search, bank, options.folder, plan.shares.gpus_per_trial)
+    job = Job(
+        options.task,
+        study.task.family.kind,
+        study.base,
+        prepared.search,
+        bank,
+        options.folder,
+        plan.shares.gpus_per_trial,
+        options.pause_s,
+    )
     num_interrupted = _search(plan, ledger, job, console)
     return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
 
@@ -176,8 +189,13 @@ def _take_up(space: SearchSpace, ledger: Ledger) -> list[TrialRecord]:
 
 
 def update_leaderboard(ledger: Ledger, study: Study) -> None:
-    """Bring `leaderboard.csv` up to date."""
-    write_leaderboard(study.options.folder / "leaderboard.csv", leaderboard_of(ledger))
+    """Bring `leaderboard.csv` up to date: a search's own; baselines stand in that of their search."""
+    options = study.options
+    if options.phase == "search":
+        write_leaderboard(options.folder / "leaderboard.csv", leaderboard_of(ledger))
+        return
+    with Ledger.open(options.storage, options.name, create=True, metadata={"metric": study.task.metric}) as search:
+        write_leaderboard(options.folder.parent / "leaderboard.csv", leaderboard_of(search))
 
 
 def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
@@ -194,20 +212,21 @@ def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "seed": options.seed,
         "space": plan.space.content_hash,
         "metric": study.task.metric,
+        "kind": study.task.family.kind,
         "max_epochs": options.max_epochs,
         "threads": base.train.threads,
         "settings": dict(options.settings),
     }
 
 
-def _details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher) -> dict[str, Any]:
+def _details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher | None) -> dict[str, Any]:
     options = plan.study.options
     return {
         "storage": options.storage,
         "options": plain(asdict(options)),
         "request": plain(asdict(prepared.request)),
         "base": flatten(plan.study.base),
-        "teacher": {"name": teacher.names, "value": None if math.isnan(teacher.value) else teacher.value},
+        "teacher": {"name": teacher.names, "value": finite(teacher.value)} if teacher else None,
         "split_file": str(prepared.split_file),
         "pixel_key": prepared.full.pixel_key,
         "shares": asdict(plan.shares),

@@ -10,8 +10,8 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.backbones import check_pretrained
+from xlite.models.build import build_model
 from xlite.models.cost import Cost, count_cost, measure_latency
-from xlite.tasks.task import Task
 from xlite.tune.search import Limits
 from xlite.tune.space import architecture
 
@@ -24,20 +24,20 @@ class Survey:
     costs: dict[str, Cost]
     num_labels: int
     in_channels: int
+    image_size: int
 
     def cost_of(self, overrides: Mapping[str, Any]) -> tuple[ModelConfig, Cost]:
         """The model of a trial and its cost; a model the survey did not meet is counted but not timed."""
         model = self.base.override(overrides, source="trial").model
         key = architecture(model).model_dump_json()
         if key not in self.costs:
-            self.costs[key] = count_cost(model, num_labels=self.num_labels, in_channels=self.in_channels)
+            self.costs[key] = count_cost(model, self.num_labels, self.in_channels, self.image_size)
         return model, self.costs[key]
 
 
 def survey(
     models: Sequence[ModelConfig],
     base: RunConfig,
-    task: Task,
     dataset: Dataset,
     *,
     device: Device,
@@ -49,21 +49,19 @@ def survey(
     Raises:
         InputError: an unknown backbone, pretrained weights that cannot be had, or no model within the limits.
     """
-    for backbone in sorted({model.backbone for model in models if model.pretrained}):
+    for backbone in sorted({model.backbone for model in models if model.pretrained and model.architecture != "lines"}):
         check_pretrained(backbone)
     costs: dict[str, Cost] = {}
+    sizes = (len(dataset.labels), dataset.in_channels, dataset.image_size)
     smallest: tuple[Cost, str] | None = None
     fits = False
     for done, model in enumerate(models, start=1):
-        cost = count_cost(model, num_labels=len(dataset.labels), in_channels=dataset.in_channels)
+        cost = count_cost(model, *sizes)
         plain = architecture(model)
         if limits.broken_by(cost) is None:  # what is too large already is not timed
-            built = task.build_model(
-                plain, num_labels=len(dataset.labels), in_channels=dataset.in_channels, prior=None, seed=0
-            )
-            latency = measure_latency(
-                device.move(built), dataset.image_size, device=device.place, threads=base.train.threads
-            )
+            built = build_model(plain, num_labels=sizes[0], in_channels=sizes[1], image_size=sizes[2], seed=0)
+            example = device.example(*dataset.example_input())
+            latency = measure_latency(device.move(built), example, device=device.place, threads=base.train.threads)
             cost = replace(cost, latency_ms=latency)
         broken = limits.broken_by(cost)
         fits = fits or broken is None
@@ -74,4 +72,4 @@ def survey(
             progress(done, len(models))
     if not fits and smallest is not None:
         raise InputError(f"no student of the space is within the limits; the smallest is {smallest[1]}")
-    return Survey(base, costs, len(dataset.labels), dataset.in_channels)
+    return Survey(base, costs, *sizes)

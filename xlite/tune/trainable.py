@@ -14,6 +14,7 @@ from ray import tune
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.sources import TargetKind
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
 from xlite.files import write_json, write_text
@@ -32,17 +33,20 @@ class Job:
     """What every trial of a study shares; sent to each worker once.
 
     Attributes:
-        task: name or module:NAME.
+        task: name or module:NAME; kind: of its targets in this data.
         base: the configuration a trial's overrides are laid over.
+        pause_s: rest after an epoch, to spare the power supply.
         gpu_share: the share of a GPU a trial may fill; 0 on CPU.
     """
 
     task: str
+    kind: TargetKind
     base: RunConfig
     dataset: Dataset
     bank: Bank | None
     folder: Path
     gpu_share: float
+    pause_s: float = 0.0
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -74,7 +78,7 @@ class DistillationTrial(tune.Trainable):
         self.device = choose_device(self.run.train.precision)
         if self.device.on_gpu and 0 < self.job.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(self.job.gpu_share)
-        self.task = find_task(self.job.task)
+        self.task = find_task(self.job.task).for_kind(self.job.kind)
         self.record = RunRecord(self.run, metric=self.task.metric, device_name=self.device.name)
         self.events = EventWriter(self.folder, config["overrides"], metric=self.task.metric)
         self.reports: Iterator[EpochReport] | None = None
@@ -111,6 +115,7 @@ class DistillationTrial(tune.Trainable):
         self.record.seconds["checkpoint"] = self.record.seconds.get("checkpoint", 0) + time.perf_counter() - started
         summary = self.record.summary()
         write_json(self.folder / "trial.json", {"number": self.number, "stop": report.stop, **summary})
+        time.sleep(self.job.pause_s)
         return {
             EPOCH_KEY: report.epoch,
             VALUE_KEY: report.best_value,

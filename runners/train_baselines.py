@@ -1,0 +1,9 @@
+"""Train the logs' baselines, without distillation: `python runners/train_baselines.py --study NAME [--data DIR]`."""
+
+import sys
+
+from xlite import cli
+from xlite.commands import train_baselines
+
+if __name__ == "__main__":
+    sys.exit(cli.run(train_baselines.run, train_baselines.parser()))

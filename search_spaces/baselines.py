@@ -1,0 +1,20 @@
+"""The chest logs' baselines without distillation: three backbones x two attentions, and two plain ones; for a GPU."""
+
+_SHARED = {
+    "model.pretrained": True,
+    "loss.name": "weighted_bce",
+    "distill.alpha": 0.0,
+    "optim.weight_decay": 1e-5,
+    "optim.schedule": "plateau",
+}
+_GRID = {**_SHARED, "optim.learning_rate": 1e-4, "optim.batch_size": 32}
+_PLAIN = {**_SHARED, "optim.learning_rate": 1e-3, "optim.batch_size": 64}
+
+CONFIGURATIONS = [
+    {**_GRID, "model.backbone": backbone, "model.attention": attention}
+    for backbone in ("efficientnet_b0", "convnext_tiny", "mobilenetv3_large_100")
+    for attention in ("mhsa", "performer")
+] + [
+    {**_PLAIN, "model.backbone": backbone, "model.attention": "none"}
+    for backbone in ("efficientnet_b0", "mobilenetv3_small_100")
+]

@@ -1,0 +1,20 @@
+"""Baselines without distillation in the shape of the chest logs' grid, with students small enough for a CPU."""
+
+_SHARED = {
+    "model.pretrained": False,
+    "loss.name": "weighted_bce",
+    "distill.alpha": 0.0,
+    "optim.learning_rate": 3e-3,
+    "optim.weight_decay": 1e-5,
+    "optim.batch_size": 32,
+    "optim.schedule": "plateau",
+}
+
+CONFIGURATIONS = [
+    {**_SHARED, "model.backbone": backbone, "model.attention": attention}
+    for backbone in ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
+    for attention in ("mhsa", "performer")
+] + [
+    {**_SHARED, "model.backbone": backbone, "model.attention": "none"}
+    for backbone in ("mobilenetv3_small_050", "lcnet_050")
+]

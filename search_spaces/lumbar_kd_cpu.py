@@ -1,0 +1,40 @@
+"""Small slice students for a machine without a GPU, trained from random weights."""
+
+BASELINE = {
+    "model.backbone": "mobilenetv3_small_050",
+    "model.attention": "none",
+    "model.pretrained": False,
+    "model.dropout": 0.1,
+    "model.head": "classes",
+    "loss.name": "cross_entropy",
+    "loss.class_gamma": 0.0,
+    "distill.alpha": 0.5,
+    "distill.temperature": 2.0,
+    "optim.learning_rate": 3e-3,
+    "optim.weight_decay": 1e-4,
+    "optim.batch_size": 16,
+    "optim.schedule": "cosine",
+}
+
+
+def space(trial):
+    """Dotted configuration keys; each parameter is named by the key it sets."""
+    loss = trial.suggest_categorical("loss.name", ["cross_entropy", "coral"])
+    chosen = {
+        "model.backbone": trial.suggest_categorical("model.backbone", ["mobilenetv3_small_050", "lcnet_050"]),
+        "model.attention": trial.suggest_categorical("model.attention", ["none", "mhsa"]),
+        "model.pretrained": False,
+        "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.4),
+        "model.head": "coral" if loss == "coral" else "classes",
+        "loss.name": loss,
+        "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
+        "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-3, 1e-2, log=True),
+        "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-6, 1e-1, log=True),
+        "optim.batch_size": trial.suggest_categorical("optim.batch_size", [8, 16]),
+        "optim.schedule": trial.suggest_categorical("optim.schedule", ["cosine", "plateau"]),
+    }
+    if loss == "cross_entropy":
+        chosen["loss.class_gamma"] = trial.suggest_categorical("loss.class_gamma", [0.0, 1.0, 1.5, 2.0])
+    if chosen["distill.alpha"] > 0:
+        chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 8.0, log=True)
+    return chosen

@@ -1,0 +1,133 @@
+"""The logs' baselines: a fixed set of students without distillation, in the same leaderboard as the search."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from xlite import cli
+from xlite.commands.options import ROOT, add_data_options, add_study_options, add_subset_option, open_data, shown
+from xlite.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlite.ledger import TrialRecord
+    from xlite.tune.options import StudyOptions
+
+POWER_SAFE = {"optim.batch_size": 16}
+POWER_SAFE_THREADS = 4
+SPACES = {"cpu": "baselines_cpu.py", "cuda": "baselines.py"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `train_baselines.py`."""
+    out = cli.parser(
+        "Train the baselines without distillation; the same --study continues, and tune_kd.py can share it."
+    )
+    add_study_options(out, required=False)
+    add_data_options(out)
+    group = out.add_argument_group("baselines")
+    group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the logs')")
+    group.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget of each (default: the task's)")
+    add_subset_option(group)  # type: ignore[arg-type]
+    group.add_argument(
+        "--profile",
+        choices=("normal", "power-safe"),
+        default="normal",
+        help="power-safe: batch 16, one at a time on at most 4 threads",
+    )
+    group.add_argument("--pause", type=cli.duration, default=0.0, metavar="T", help="rest after each epoch, e.g. 30s")
+    group.add_argument("--max-concurrent", type=cli.positive_int, metavar="N", help="at once (default: what fits)")
+    return out
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
+    from xlite.device import device_kind
+    from xlite.tasks import find_task
+    from xlite.tune.setup import Study, base_config
+    from xlite.tune.study import describe_plan, plan_study, run_study
+
+    console = Console()
+    task, kind = find_task(arguments.task), device_kind()
+    options = resolve(arguments, kind)
+    own = {"max_epochs": options.max_epochs, "seed": options.seed, "threads": options.cpus_per_trial}
+    data = base_config(task, kind, settings=options.settings, **own).data
+    console.say(f"Baselines of study {options.name} in {shown(options.folder)}")
+    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
+    base = base_config(prepared.task, kind, settings=options.settings, **own)
+    plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
+    for line in describe_plan(plan):
+        console.say(line)
+    result = run_study(plan, prepared, console)
+    console.rich.print(table_of(result.ledger.rows(), prepared.task.metric))
+    console.say(f"They stand in {shown(options.folder.parent / 'leaderboard.csv')}, phase baseline")
+    if result.num_interrupted:
+        console.say(f"Stopped; the same command with --study {options.name} continues")
+        return 130
+    return 0
+
+
+def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
+    """The baselines asked for; their folder is `baselines/` in the study's."""
+    from xlite.ledger import sqlite_url
+    from xlite.tasks import find_task
+    from xlite.tune.options import StudyOptions
+    from xlite.tune.resources import available_cpus
+
+    defaults = find_task(arguments.task).defaults[kind]
+    budget = defaults.demo_budget if arguments.data is None else defaults.budget
+    name = arguments.study or f"baselines_{cli.default_study_name()}"
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
+    power_safe = arguments.profile == "power-safe"
+    epochs = arguments.epochs or budget.max_epochs
+    return StudyOptions(
+        name=name,
+        folder=folder / "baselines",
+        storage=arguments.storage or sqlite_url(folder / "study.db"),
+        task=arguments.task,
+        space=(arguments.space or ROOT / "search_spaces" / SPACES[kind]).expanduser().resolve(),
+        num_trials=1,  # a grid has as many as it has
+        max_epochs=epochs,
+        promote_epochs=epochs,
+        teacher_epochs=budget.teacher_epochs,
+        seed=arguments.seed,
+        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        settings={} if arguments.image_size is None else {"data.image_size": arguments.image_size},
+        phase="baseline",
+        fixed=POWER_SAFE if power_safe else {},
+        pause_s=arguments.pause,
+        cpus_per_trial=min(POWER_SAFE_THREADS, available_cpus()) if power_safe else 1,
+        max_concurrent=1 if power_safe else arguments.max_concurrent,
+    )
+
+
+def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
+    """The logs' columns: best value and epoch, the last epoch's value, F1 and PR-AUC at the best, minutes."""
+    from xlite.ledger import ranking_key
+
+    table = Table(title="Baselines", title_justify="left")
+    for name in ("model", "attention"):
+        table.add_column(name)
+    for name in (f"best {metric}", "best epoch", f"final {metric}", "F1", "PR-AUC", "minutes"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=ranking_key):
+        record = row.record
+        metrics, curve = record.get("metrics", {}), record.get("curve") or [None]
+        table.add_row(
+            str(row.overrides.get("model.backbone", "-")),
+            str(row.overrides.get("model.attention", "-")),
+            _digits(row.value),
+            str(record.get("best_epoch", "-")),
+            _digits(curve[-1]),
+            _digits(metrics.get("f1_macro")),
+            _digits(metrics.get("pr_auc_macro")),
+            f"{record.get('seconds', 0) / 60:.1f}" if row.state == "complete" else row.state,
+        )
+    return table
+
+
+def _digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
