@@ -20,6 +20,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, source: str) -> Self:
+        """Build from nested values, e.g. a JSON file; `source` names it in the error.
+
+        Raises:
+            InputError: an unknown key, a wrong type or a value out of range; the line names key, value and rule.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InputError(f"{source}: {_first_problem(error)}") from None
+
 
 class ModelConfig(Section):
     """A student or a teacher: timm backbone, attention over its last feature map, head."""
@@ -154,18 +166,6 @@ class RunConfig(Section):
             )
         return self
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """Build from nested values, e.g. a JSON file; `source` names it in the error.
-
-        Raises:
-            InputError: an unknown key, a wrong type or a value out of range; the line names key, value and rule.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise InputError(f"{source}: {_first_problem(error)}") from None
-
     def override(self, changes: Mapping[str, Any], *, source: str) -> Self:
         """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}; checked as a whole.
 
@@ -179,6 +179,14 @@ class RunConfig(Section):
                 raise InputError(f"{source}: unknown key {key!r}; {_known_keys(values, section)}")
             values[section][field] = value
         return self.parse(values, source=source)
+
+
+def within(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
+    """Dotted defaults with warm-up and freezing shortened where a budget is too short for them."""
+    return {
+        key: min(value, epochs - 1) if key in ("optim.warmup_epochs", "optim.freeze_epochs") else value
+        for key, value in values.items()
+    }
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:

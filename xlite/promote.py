@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from xlite.config import RunConfig
+from xlite.config import RunConfig, flatten, within
 from xlite.data.dataset import Dataset, Part
 from xlite.data.stratify import deal
 from xlite.data.table import row_targets
@@ -71,7 +71,8 @@ class Promotion:
 
 def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
     """The winner's configuration over a new budget; threads as in the search, since they are part of the result."""
-    return base.override({**winner.overrides, "train.epochs": epochs}, source=f"trial {winner.number}")
+    changes = {**within(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
+    return base.override(changes, source=f"trial {winner.number}")
 
 
 def folds(dataset: Dataset, num_folds: int, *, seed: int) -> list[Dataset]:

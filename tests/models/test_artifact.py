@@ -141,7 +141,7 @@ def test_a_description_that_is_none_is_named(tmp_path: Path, text: str, message:
     ("change", "message"),
     [
         ({"labels": ["one"]}, "the weights do not fit the model it describes"),
-        ({"model": {"backbone": "resnet18", "depth": 3}}, "model.depth=3: Extra inputs"),
+        ({"model": {"backbone": "resnet18", "depth": 3}}, "model: depth=3: Extra inputs"),
         ({"model": {"backbone": "nothing_like_it"}}, "timm has no such model"),
     ],
 )

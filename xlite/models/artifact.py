@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from xlite.config import ModelConfig, RunConfig
+from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.files import read_json, replacing, write_json
 from xlite.models.build import build_model
@@ -91,7 +91,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _model_config(description: Mapping[str, Any], path: Path) -> ModelConfig:
-    return RunConfig.parse({"model": description["model"]}, source=str(path)).model
+    return ModelConfig.parse(description["model"], source=f"{path}: model")
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from xlite.tasks.task import Budget, Defaults, Task
 COMPETITION_WEIGHTS = (1.0, 2.0, 4.0)
 """RSNA 2024's weights of Normal/Mild, Moderate, Severe, in its weighted log loss."""
 NUM_SLICES = 7
-PHANTOM_STUDIES = 100
+PHANTOM_STUDIES = 140
 PHANTOM_PX = 128
 
 
@@ -55,7 +55,7 @@ LUMBAR_SPINE = Task(
         "cpu": Defaults(
             space="lumbar_kd_cpu.py",
             budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=12, promote_epochs=12),
-            demo_budget=Budget(teacher_epochs=10, num_trials=8, max_epochs=8, promote_epochs=8),
+            demo_budget=Budget(teacher_epochs=10, num_trials=8, max_epochs=10, promote_epochs=10),
             config={**_CONFIG, "data.image_size": 48, "data.augmentation": "light", "model.level_dim": 32},
             teacher={
                 "model.backbone": "mobilenetv3_small_100",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlite.config import RunConfig
+from xlite.config import RunConfig, flatten, within
 from xlite.console import Console
 from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
@@ -52,8 +52,9 @@ def base_config(
         InputError: a setting is unknown or out of range.
     """
     family = {} if task.target_family is None else task.target_family.config
-    config = RunConfig().override({**family, **task.defaults[device_kind].config}, source=f"task {task.name}")
+    defaults = within({**family, **task.defaults[device_kind].config}, epochs=max_epochs)
     own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
+    config = RunConfig().override({**own, **defaults}, source=f"task {task.name}")
     return config.override({**own, **settings}, source="--set")
 
 
@@ -61,6 +62,7 @@ def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
     own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
     own |= task.defaults[device_kind].teacher
+    own = {**within(flatten(base), epochs=epochs), **within(own, epochs=epochs)}
     return base.override(own, source=f"default teacher of {task.name}")
 
 

@@ -63,7 +63,7 @@ def load_space(path: Path, kind: TargetKind) -> SearchSpace:
             raise InputError(f"{path}: CONFIGURATIONS must be a list of dicts, with at least one")
         return SearchSpace(path, _grid_proposal(path, grid), grid, True, content_hash)
     baseline, space = names.get("BASELINE"), names.get("space")
-    if isinstance(baseline, Mapping) and set(baseline) <= set(get_args(TargetKind)):
+    if isinstance(baseline, Mapping) and baseline and set(baseline) <= set(get_args(TargetKind)):
         baseline = baseline.get(kind)
         if baseline is None:
             raise InputError(f"{path}: BASELINE has none for {kind} targets, which the data has; add one")

@@ -1,0 +1,154 @@
+"""Every task x backbone x attention x head trains a step, reaches every parameter, and is the same after a reload."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from xlite.config import RunConfig
+from xlite.data.dataset import Dataset
+from xlite.device import choose_device
+from xlite.models.artifact import load_model
+from xlite.models.build import call
+from xlite.tasks import TASKS
+from xlite.train.inference import predict_logits
+from xlite.train.loop import fit, new_model
+from xlite.train.record import save_model
+from xlite.tune.setup import base_config, teacher_config
+
+CPU = choose_device("fp32", kind="cpu")
+NUM_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a task's examples look like, small."""
+
+    task: str
+    kind: str
+    input_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    dtype: str = "|u1"
+    extras_below: int | None = None
+
+
+SHAPES = {
+    "chest": Shape("chestxray14", "multilabel", (32, 32), (14,)),
+    "lumbar": Shape("lumbar_spine", "ordinal", (7, 32, 32, 3), (3,), extras_below=5),
+    "stm": Shape("stm_scanlines", "multiclass", (8, 16), (8, 4), dtype="<f2", extras_below=8),
+    "classes": Shape("images", "multiclass", (32, 32), (4,)),
+    "colour": Shape("images", "multilabel", (32, 32, 3), (2,)),
+}
+CASES = [
+    *[(name, {"model.backbone": backbone, "model.attention": attention})
+      for name in ("chest", "lumbar", "classes", "colour")
+      for backbone in ("mobilenetv3_small_050", "resnet10t", "convnext_atto")
+      for attention in ("none", "mhsa", "performer")],
+    *[("stm", {"model.layers": 2, "model.width": 32, "model.causal": causal, "model.normalise_lines": normalise})
+      for causal in (False, True) for normalise in (False, True)],
+    ("lumbar", {"model.head": "coral", "loss.name": "coral"}),
+    ("lumbar", {"loss.class_gamma": 1.5}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    return {name: dataset_of(shape, folder / f"{name}.npy") for name, shape in SHAPES.items()}
+
+
+def dataset_of(shape, file):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 255, (NUM_ROWS, *shape.input_shape)).astype(shape.dtype)
+    np.save(file, pixels)
+    rows = (NUM_ROWS, *shape.target_shape)
+    if shape.kind == "multilabel":
+        targets = rng.integers(0, 2, rows).astype(np.float32)
+    else:
+        classes = np.arange(np.prod(rows[:-1])).reshape(rows[:-1]) % rows[-1]
+        targets = np.eye(rows[-1], dtype=np.float32)[classes]
+    targets[0] = np.nan
+    extras = (
+        None
+        if shape.extras_below is None
+        else rng.integers(1, shape.extras_below + 1, (NUM_ROWS, 1)) - (shape.task == "lumbar_spine")
+    )
+    names = np.array([f"row{i}" for i in range(NUM_ROWS)])
+    parts = {"train": np.arange(12), "val": np.arange(12, 20), "test": np.arange(20, 24)}
+    labels = tuple(f"label{i}" for i in range(rows[-1]))
+    return Dataset(file, file.stem, np.arange(NUM_ROWS), names, names, targets, labels, parts, "split", extras)
+
+
+def config_of(shape, **overrides):
+    task = TASKS[shape.task].for_kind(shape.kind)
+    base = base_config(task, "cpu", max_epochs=1, seed=0, threads=1, settings={"optim.batch_size": 6})
+    changes = {"optim.warmup_epochs": 0, "data.augmentation": "medium", **overrides}
+    return task, base.override(changes, source="test")
+
+
+@pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
+def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model, datasets, tmp_path):
+    dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
+    module = new_model(config, task, dataset, CPU)
+    rows = dataset.part("train")
+    images, extras = CPU.example(np.array(dataset.open_pixels()[rows]), dataset.extras_of(rows))
+    targets = torch.from_numpy(dataset.targets[rows])
+    logits = call(module, images, extras)
+    assert logits.shape == targets.shape and logits.dtype == torch.float32
+    objective = task.family.make_objective(
+        config.override({"distill.alpha": 0.5}, source="test"), dataset.targets[rows]
+    )
+    objective(logits, targets, torch.randn_like(logits))["loss"].backward()
+    without = [key for key, value in module.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
+    assert without == []
+
+    (report,) = fit(config, task, dataset, device=CPU)
+    assert np.isfinite(report.train["loss"]) and 0 <= report.value <= 1
+    save_model(tmp_path, "student", report, config=config, task=task, dataset=dataset)
+    loaded, description = load_model(tmp_path / "student.safetensors")
+    state = new_model(config, task, dataset, CPU)
+    state.load_state_dict(report.best_state)
+    val = dataset.part("val")
+    np.testing.assert_array_equal(
+        predict_logits(loaded, dataset, val, device=CPU), predict_logits(state, dataset, val, device=CPU)
+    )
+    assert description["target_kind"] == SHAPES[name].kind
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_default_configuration_is_valid(name, device):
+    task = TASKS[SHAPES[name].task].for_kind(SHAPES[name].kind)
+    for budget in (task.defaults[device].budget, task.defaults[device].demo_budget):
+        base = base_config(task, device, max_epochs=budget.max_epochs, seed=0, threads=1, settings={})
+        teacher = teacher_config(task, base, device, epochs=budget.teacher_epochs)
+        assert teacher.distill.alpha == 0 and teacher.train.epochs == budget.teacher_epochs
+        assert teacher.model.head == "classes"
+
+
+def test_a_frozen_backbone_does_not_move_and_is_let_go_afterwards(datasets):
+    dataset, (task, config) = datasets["lumbar"], config_of(SHAPES["lumbar"])
+    config = config.override({"train.epochs": 2, "optim.freeze_epochs": 1}, source="test")
+    before = new_model(config, task, dataset, CPU).state_dict()
+    first, second = (report.best_state or {} for report in fit(config, task, dataset, device=CPU))
+    backbone = [key for key in before if key.startswith("backbone.")]
+    head = [key for key in before if key.startswith("head.")]
+    assert all(torch.equal(first[key], before[key]) for key in backbone)
+    assert any(not torch.equal(first[key], before[key]) for key in head)
+    if second:
+        assert any(not torch.equal(second[key], before[key]) for key in backbone)
+
+
+def test_a_kind_of_targets_that_the_task_is_not_for_is_refused():
+    from xlite.errors import InputError
+
+    with pytest.raises(InputError, match="made for multilabel targets, but the data is multiclass"):
+        TASKS["chestxray14"].for_kind("multiclass")
+
+
+def test_coral_and_its_head_go_together():
+    from xlite.errors import InputError
+
+    with pytest.raises(InputError, match=r"loss.name=coral and model.head=coral go together"):
+        RunConfig().override({"loss.name": "coral"}, source="test")
