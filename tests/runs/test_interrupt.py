@@ -1,5 +1,6 @@
-"""Ctrl-C leaves a study that can be read, and no process behind."""
+"""Ctrl-C leaves a study that can be read and continued, and no process behind."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -44,10 +45,10 @@ def wait_for(condition, timeout_s=120):
     raise AssertionError("it did not happen in time")
 
 
-def test_ctrl_c_leaves_a_readable_study_and_no_process(command, tmp_path):
-    endless = ["--trials", 3, "--max-epochs", 200, "--set", "train.patience=200"]
+def test_after_ctrl_c_nothing_is_left_running_and_the_same_command_goes_on(command, tmp_path):
+    command = [*command, "--trials", 3, "--max-epochs", 60, "--set", "train.patience=60"]
     started = subprocess.Popen(
-        [sys.executable, REPO / "runners" / "tune_kd.py", *map(str, [*command, *endless])],
+        [sys.executable, REPO / "runners" / "tune_kd.py", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,4 +68,10 @@ def test_ctrl_c_leaves_a_readable_study_and_no_process(command, tmp_path):
     assert not psutil.wait_procs(children, timeout=20)[1]
     shown = run_runner("leaderboard", "--study", "s", "--results", tmp_path / "results")
     assert shown.returncode == 0, shown.stderr
-    assert (tmp_path / "results" / "s" / "leaderboard.csv").read_text().startswith("experiment_id,date,phase")
+    again = run_runner("tune_kd", *command)
+    assert again.returncode == 0 and "3/3" in again.stdout, again.stdout + again.stderr
+    with (tmp_path / "results" / "s" / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["status"] in ("completed", "pruned") for row in rows) == 3
+    assert sorted(int(row["trial"]) for row in rows) == list(range(len(rows)))  # no gap, no double
+    assert {row["notes"] for row in rows if row["status"] == "failed"} <= {"interrupted"}

@@ -7,7 +7,7 @@ import pytest
 
 from xlite.ledger import TrialRecord
 from xlite.tune.search import remember_stops
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha, replay, rungs
+from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, expected_epochs, first_rung, make_asha, replay, rungs
 
 
 def play(scheduler, name, curve):
@@ -56,6 +56,11 @@ def test_replayed_rungs_decide_as_the_uninterrupted_ones():
     continued = make_asha(9, 1)
     replay(continued, records)
     assert [play(continued, f"t{i}", flat(v)) for i, v in enumerate(values[25:], start=25)] == lives[25:]
+
+
+def test_a_trial_is_expected_to_last_as_long_as_its_rungs_let_it():
+    assert expected_epochs(15, 3) == pytest.approx(3 + 6 / 3 + 6 / 9)
+    assert expected_epochs(15, 0) == 15
 
 
 def test_replay_leaves_the_global_random_state_alone():

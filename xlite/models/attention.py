@@ -23,9 +23,9 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = _split_heads(self.qkv(x), self.num_heads)
+        q, k, v = split_heads(self.qkv(x), self.num_heads)
         dropout = self.dropout if self.training else 0.0
-        return self.proj(_merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)))
 
 
 class PerformerAttention(nn.Module):
@@ -47,8 +47,8 @@ class PerformerAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
         with torch.autocast(x.device.type, enabled=False):
-            q, k, v = _split_heads(qkv.float(), self.num_heads)
-            out = _merge_heads(favor_attention(q, k, v, self.projection.float()))
+            q, k, v = split_heads(qkv.float(), self.num_heads)
+            out = merge_heads(favor_attention(q, k, v, self.projection.float()))
         return self.proj(out.to(qkv.dtype))
 
 
@@ -116,13 +116,13 @@ def favor_attention(q: Tensor, k: Tensor, v: Tensor, projection: Tensor) -> Tens
     return phi_q @ (phi_k.transpose(-2, -1) @ v) / normaliser
 
 
-def _split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """(B, N, 3C) -> three of (B, heads, N, C / heads)."""
     batch, num_tokens, width = qkv.shape
     q, k, v = qkv.reshape(batch, num_tokens, 3, num_heads, width // (3 * num_heads)).permute(2, 0, 3, 1, 4)
     return q, k, v
 
 
-def _merge_heads(x: Tensor) -> Tensor:
+def merge_heads(x: Tensor) -> Tensor:
     """(B, heads, N, D) -> (B, N, heads * D)."""
     return x.transpose(1, 2).flatten(2)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.models.attention import MultiHeadSelfAttention, _merge_heads, _split_heads
+from xlite.models.attention import MultiHeadSelfAttention, merge_heads, split_heads
 from xlite.models.heads import create_head
 
 _LEAST_SHARE = 1e-5  # of a mean: a smaller standard deviation is rounding, not signal
@@ -21,9 +21,9 @@ class LineAttention(MultiHeadSelfAttention):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """mask: bool, broadcast to (B, heads, H, H); True where the line of the row may see that of the column."""
-        q, k, v = _split_heads(self.qkv(x), self.num_heads)
+        q, k, v = split_heads(self.qkv(x), self.num_heads)
         dropout = self.dropout if self.training else 0.0
-        return self.proj(_merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)))
 
 
 class LineBlock(nn.Module):

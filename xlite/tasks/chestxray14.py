@@ -45,7 +45,7 @@ CHESTXRAY14 = Task(
             demo_budget=Budget(teacher_epochs=6, num_trials=10, max_epochs=10, promote_epochs=10),
             config={"data.image_size": 64},
             teacher={
-                "model.backbone": "resnet18",
+                "model.backbone": "resnet10t",
                 "model.pretrained": False,
                 "optim.learning_rate": 1e-3,
                 "optim.schedule": "cosine",

@@ -42,7 +42,7 @@ IMAGES = Task(
             demo_budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
             config={"data.image_size": 64},
             teacher={
-                "model.backbone": "resnet18",
+                "model.backbone": "resnet10t",
                 "model.pretrained": False,
                 "optim.learning_rate": 1e-3,
                 "optim.schedule": "cosine",

@@ -19,7 +19,7 @@ from xlite.tasks.task import Budget, Defaults, Task
 COMPETITION_WEIGHTS = (1.0, 2.0, 4.0)
 """RSNA 2024's weights of Normal/Mild, Moderate, Severe, in its weighted log loss."""
 NUM_SLICES = 7
-PHANTOM_STUDIES = 140
+PHANTOM_STUDIES = 120
 PHANTOM_PX = 128
 
 

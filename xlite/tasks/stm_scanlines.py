@@ -50,7 +50,7 @@ STM_SCANLINES = Task(
         "cpu": Defaults(
             space="stm_kd_cpu.py",
             budget=Budget(teacher_epochs=30, num_trials=16, max_epochs=20, promote_epochs=20),
-            demo_budget=Budget(teacher_epochs=30, num_trials=12, max_epochs=40, promote_epochs=40),
+            demo_budget=Budget(teacher_epochs=30, num_trials=16, max_epochs=40, promote_epochs=40),
             config={**_CONFIG, "data.image_size": 32, "model.ffn_width": 128, "optim.warmup_epochs": 2},
             teacher={
                 "model.layers": 4,

@@ -31,6 +31,15 @@ def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
     return out
 
 
+def expected_epochs(max_epochs: int, grace_epochs: int) -> float:
+    """Mean epochs of a trial when each rung lets one of REDUCTION_FACTOR go on; 0 grace: all run to the end."""
+    mean, reach, done = 0.0, 1.0, 0
+    for rung in [*(rungs(max_epochs, grace_epochs) if grace_epochs else []), max_epochs]:
+        mean += reach * (rung - done)
+        reach, done = reach / REDUCTION_FACTOR, rung
+    return mean
+
+
 def make_asha(max_epochs: int, grace_epochs: int) -> ASHAScheduler:
     """Ray's ASHA on best-so-far, one bracket: a trial outside the best third of its rung is stopped."""
     return ASHAScheduler(

@@ -19,7 +19,7 @@ from xlite.tune.resources import Shares, plan_shares
 from xlite.tune.search import LedgerSearch, Limits, remember_stops
 from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
 from xlite.tune.space import SearchSpace, check_space, distils, load_space, with_fixed
-from xlite.tune.stopping import first_rung, make_asha, replay, rungs
+from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, rungs
 from xlite.tune.survey import Survey, survey
 from xlite.tune.trainable import Job
 from xlite.tune.view import SearchView
@@ -155,6 +155,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         total=plan.num_trials,
         done=len(ended),
         max_epochs=study.options.max_epochs,
+        expected_epochs=expected_epochs(study.options.max_epochs, plan.grace_epochs),
         write_leaderboard=lambda: update_leaderboard(ledger, study),
         best=best.value if best and best.state == "complete" else None,
     )

@@ -20,6 +20,7 @@ class SearchView:
     Args:
         total: trials this study is to have.
         done: trials it had before.
+        expected_epochs: that a trial lasts on average if stopping goes as planned; for the time left.
         write_leaderboard: called after a trial ends, unless that would cost more than a fiftieth of the time.
     """
 
@@ -31,12 +32,15 @@ class SearchView:
         total: int,
         done: int,
         max_epochs: int,
+        expected_epochs: float,
         write_leaderboard: Callable[[], None],
         best: float | None = None,
     ) -> None:
         self.console, self.metric, self.total, self.max_epochs = console, metric, total, max_epochs
         self.write_leaderboard = write_leaderboard
-        self.before = self.done = done
+        self.done = done
+        self.expected_epochs = expected_epochs
+        self.num_epochs, self.ended_epochs, self.num_ended = 0, 0, 0
         self.counts = {"complete": 0, "pruned": 0, "failed": 0}
         self.best = best
         self.best_number: int | None = None
@@ -62,11 +66,14 @@ class SearchView:
     def progressed(self, number: int, epoch: int, best_so_far: float) -> None:
         """A trial finished an epoch."""
         self.running[number] = (self.running[number][0], epoch, best_so_far)
+        self.num_epochs += 1
 
     def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None:
         """A trial ended."""
         what, epoch, _ = self.running.pop(number)
         self.done += 1
+        self.num_ended += 1
+        self.ended_epochs += epoch
         self.counts[outcome] += 1
         if best_so_far is not None and outcome == "complete" and (self.best is None or best_so_far > self.best):
             self.best, self.best_number = best_so_far, number
@@ -99,17 +106,22 @@ class SearchView:
         return f"{self.best:.4f}" + ("" if self.best_number is None else f" (trial {self.best_number})")
 
     def left_text(self) -> str:
-        """Time left if trials keep coming as they have; unknown before the first has ended."""
-        new = self.done - self.before
-        if not new:
+        """Time left at the pace of epochs so far; how long trials last is learnt from those that ended."""
+        if not self.num_epochs:
             return "?"
-        left = (time.monotonic() - self.started_at) / new * (self.total - self.done)
+        weight = 3  # trials that the expectation counts for
+        length = (weight * self.expected_epochs + self.ended_epochs) / (weight + self.num_ended)
+        todo = (self.total - self.done - len(self.running)) * length
+        todo += sum(max(length - epoch, 1) for _, epoch, _ in self.running.values())
+        left = (time.monotonic() - self.started_at) / self.num_epochs * max(todo, 0)
         return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
 
 
 def describe(overrides: Mapping[str, Any]) -> str:
     """The searched values a person wants to see first, in a few words."""
     backbone, attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
+    if "model.layers" in overrides:
+        backbone = f"{overrides['model.layers']} layers x {overrides.get('model.width', '?')}"
     words = [str(word) for word in (backbone, attention, loss) if word not in (None, "none")]
     if alpha:
         words.append(f"KD T={temperature or 0:.1f} alpha={alpha:.2f}")

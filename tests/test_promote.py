@@ -1,0 +1,121 @@
+"""Promotion by folds: nobody is judged on, or taught by what saw, its own fold; the ensemble is what is tested."""
+
+import numpy as np
+import pytest
+import torch
+
+from xlite.config import RunConfig
+from xlite.data.batches import ViewReader
+from xlite.device import choose_device
+from xlite.distill.bank import open_or_build
+from xlite.distill.teacher import load_teacher
+from xlite.errors import InputError
+from xlite.files import read_json
+from xlite.ledger import Ledger, sqlite_url
+from xlite.models.artifact import load_model
+from xlite.promote import Member, folds, promote, promotion_config
+from xlite.tasks import TASKS
+from xlite.train.inference import predict_logits
+from xlite.train.teacher import default_teacher
+
+TASK = TASKS["chestxray14"]
+CPU = choose_device("fp32", kind="cpu")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:
+        ledger.enqueue({"distill.alpha": 0.5})
+        ledger.ask(lambda trial: {"distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0)})
+        ledger.report(0, 1, 0.6)
+        ledger.finish(0, "complete", value=0.6, record={})
+        yield ledger
+
+
+def base(**changes):
+    values = {"train.epochs": 2, "optim.learning_rate": 3e-3, "data.image_size": 32, **changes}
+    return RunConfig().override(values, source="test")
+
+
+def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_dataset):
+    parts = folds(tiny_dataset, 5, seed=0)
+    pool = np.sort(np.concatenate([tiny_dataset.parts["train"], tiny_dataset.parts["val"]]))
+    np.testing.assert_array_equal(np.sort(np.concatenate([fold.parts["val"] for fold in parts])), pool)
+    for fold in parts:
+        seen = set(fold.groups[fold.parts["train"]])
+        assert not seen & set(fold.groups[fold.parts["val"]]) and not seen & set(fold.groups[fold.parts["test"]])
+        share = fold.targets[fold.parts["val"]].mean(axis=0) - tiny_dataset.targets[pool].mean(axis=0)
+        assert np.abs(share).max() < 0.06
+    assert len({fold.split_hash for fold in parts}) == 5 and tiny_dataset.split_hash not in {
+        f.split_hash for f in parts
+    }
+    with pytest.raises(InputError, match="--folds 300: there are only 170 groups"):
+        folds(tiny_dataset, 300, seed=0)
+
+
+def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
+    first, second = folds(tiny_dataset, 2, seed=0)
+    file = default_teacher(base(), TASK, first, folder=tmp_path).file
+    options = {"labels": first.labels, "in_channels": 1, "image_size": 32, "device": CPU}
+    load_teacher([file], split_hash=first.split_hash, **options)
+    with pytest.raises(InputError, match="may have seen images judged here"):
+        load_teacher([file], split_hash=second.split_hash, **options)
+
+
+def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_dataset, ledger, tmp_path):
+    config = promotion_config(base(), ledger.best(), epochs=2)
+    members = []
+    for number, fold in enumerate(folds(tiny_dataset, 2, seed=0), start=1):
+        file = default_teacher(base(**{"distill.alpha": 0.0}), TASK, fold, folder=tmp_path / "teachers").file
+        teacher = load_teacher(
+            [file], labels=fold.labels, in_channels=1, image_size=32, split_hash=fold.split_hash, device=CPU
+        )
+        train = fold.part("train")
+        reader = ViewReader(fold.open_pixels(), fold.rows[train], "medium", 42)
+        bank = open_or_build(
+            teacher,
+            reader,
+            data_key=fold.train_hash(),
+            num_views=1,
+            logits_shape=(3,),
+            folder=tmp_path / "b",
+            device=CPU,
+        )
+        members.append(Member(f"model_{number}", fold, bank))
+    done = promote(config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted")
+
+    models = [load_model(tmp_path / "promoted" / f"model_{number}.safetensors")[0] for number in (1, 2)]
+    test = tiny_dataset.parts["test"]
+    logits = np.mean([predict_logits(model, tiny_dataset, test, device=CPU) for model in models], axis=0)
+    expected = TASK.family.evaluate(TASK.family.probabilities(logits), tiny_dataset.targets[test], tiny_dataset.labels)
+    assert done.test.scalars == pytest.approx(expected.scalars)
+    metrics = read_json(tmp_path / "promoted" / "metrics.json")
+    assert metrics["models"] == ["model_1.safetensors", "model_2.safetensors"] and len(metrics["epoch"]) == 2
+    (final,) = ledger.finals()
+    assert [fold["fold"] for fold in final.record["folds"]] == [1, 2]
+    assert final.record["cost"]["num_params"] == 2 * sum(p.numel() for p in models[0].parameters())
+
+
+def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, tmp_path):
+    from xlite.files import write_json
+    from xlite.train.loop import fit
+    from xlite.train.record import RunRecord, save_model
+
+    config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
+    record = RunRecord(config, metric="auc_macro", device_name="cpu")
+    for report in fit(config, TASK, tiny_dataset, device=CPU):
+        record.add(report)
+        if report.best_state is not None:
+            save_model(tmp_path / "trial", "student", report, config=config, task=TASK, dataset=tiny_dataset)
+    write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": "budget", **record.summary()})
+    taken = promote(
+        config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),
+        folder=tmp_path / "taken",
+    )  # fmt: skip
+    again = promote(
+        config, TASK, [Member("model", tiny_dataset, None)], ledger, winner=ledger.best(), folder=tmp_path / "again"
+    )
+    ours, theirs = (load_model(tmp_path / name / "model.safetensors")[0].state_dict() for name in ("taken", "again"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)  # that is why nothing need be trained
+    assert taken.test.scalars == again.test.scalars and taken.epochs == again.epochs
+    assert ledger.finals()[0].record["seconds"] == 0  # counted with the trial
