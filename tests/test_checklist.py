@@ -1,4 +1,4 @@
-"""What the chest logs' verification checklist promised, each as a test; on NIH's whole label table where it is there."""
+"""What the chest logs' verification checklist promised, each as a test; on NIH's whole label table where it is."""
 
 import numpy as np
 import pytest

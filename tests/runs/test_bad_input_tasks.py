@@ -1,4 +1,4 @@
-"""Mistakes in lumbar, STM and labelled-image folders: one line that names the thing, exit 2; few damaged ones are listed."""
+"""Mistakes in lumbar, STM and labelled-image folders: one line that names the thing, exit 2; damage is listed."""
 
 import numpy as np
 import pandas as pd
@@ -83,10 +83,8 @@ def test_a_damaged_dicom_is_counted_listed_and_refused_above_one_percent(capsys,
     error = prepare(capsys, "lumbar_spine", data)
     assert "unusable" in error and "--allow-missing" in error and ".csv" in error
     with pytest.raises(SystemExit) as left:
-        run_command(
-            prepare_data.run, prepare_data.parser(),
-            ["--task", "lumbar_spine", "--data", str(data), "--cache-dir", str(data.parent / "cache"), "--allow-missing"],
-        )  # fmt: skip
+        places = ["--data", str(data), "--cache-dir", str(data.parent / "cache")]
+        run_command(prepare_data.run, prepare_data.parser(), ["--task", "lumbar_spine", "--allow-missing", *places])
     assert left.value.code == 0 and "Left out" in capsys.readouterr().out
 
 
@@ -98,7 +96,7 @@ def test_stm_tables_and_scans(capsys, stm_source, copy_of):
         (set_cell("line", "999"), "999"),
         (set_cell("line", "one"), "'one'"),
         (set_cell("scan", "nowhere"), "nowhere"),
-        (lambda frame: frame.drop(columns="label", inplace=True), "'label'"),
+        (lambda frame: frame.rename(columns={"label": "class"}, inplace=True), "'label'"),
         (lambda frame: frame.__setitem__("label", "clean"), "two classes"),
     ):
         table.write_text(healthy)
@@ -125,11 +123,11 @@ def test_labelled_images(capsys, tmp_path):
     table = pd.read_csv(data / "labels.csv")
     assert "no column" in prepare(capsys, "images", data, "--label-column", "colour")
     assert "reads fixed columns" in prepare(capsys, "chestxray14", data, "--label-column", "ill")
-    table.assign(second=table["image"]).to_csv(data / "labels.csv", index=False)
+    table.assign(second=table["image"].to_numpy()[::-1]).to_csv(data / "labels.csv", index=False)
     assert "--file-column" in prepare(capsys, "images", data)
     table.assign(ill=0).to_csv(data / "labels.csv", index=False)
-    prepare(capsys, "images", data)
+    assert "no image has any" in prepare(capsys, "images", data)
     table.assign(image="x" + table["image"]).to_csv(data / "labels.csv", index=False)
-    prepare(capsys, "images", data)
+    assert "names images" in prepare(capsys, "images", data)
     (data / "labels.csv").unlink()
-    prepare(capsys, "images", data)
+    assert "no folder of images" in prepare(capsys, "images", data)

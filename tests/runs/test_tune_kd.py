@@ -132,7 +132,7 @@ def test_the_promoted_models_own_file_gives_the_recorded_test_value(home, tiny_n
 def test_the_screen_says_what_happened(home):
     out = home[1]
     for words in (
-        "Teacher resnet18: validation auc_macro",
+        "Teacher resnet10t: validation auc_macro",
         "ASHA compares trials",
         "[4/4]",
         "Promoted student: auc_macro",
