@@ -39,13 +39,13 @@ def prepare(capsys, task, data, *more):
 
 def edit(path, change):
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    change(table)
-    table.to_csv(path, index=False)
+    change(table).to_csv(path, index=False)
 
 
 def set_cell(column, value):
     def change(table):
         table.loc[0, column] = value
+        return table
 
     return change
 
@@ -96,8 +96,8 @@ def test_stm_tables_and_scans(capsys, stm_source, copy_of):
         (set_cell("line", "999"), "999"),
         (set_cell("line", "one"), "'one'"),
         (set_cell("scan", "nowhere"), "nowhere"),
-        (lambda frame: frame.rename(columns={"label": "class"}, inplace=True), "'label'"),
-        (lambda frame: frame.__setitem__("label", "clean"), "two classes"),
+        (lambda frame: frame.rename(columns={"label": "class"}), "'label'"),
+        (lambda frame: frame.assign(label="clean"), "two classes"),
     ):
         table.write_text(healthy)
         edit(table, change)
