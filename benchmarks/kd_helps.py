@@ -23,6 +23,7 @@ from xlite.files import read_json
 from xlite.promote import promotion_config
 from xlite.train.inference import predict_logits
 from xlite.train.loop import fit, new_model
+from xlite.tune.setup import num_views
 
 RUNNER = Path(__file__).resolve().parents[1] / "runners" / "tune_kd.py"
 
@@ -66,7 +67,8 @@ def without_teacher(opened, winner) -> dict[str, float]:
     config = config.override({"distill.alpha": 0.0}, source="benchmark")
     device = choose_device(config.train.precision)
     state = None
-    for report in fit(config, task, dataset, device=device):
+    views = num_views(opened.study.options.max_epochs)  # what the distilled student saw
+    for report in fit(config, task, dataset, device=device, num_views=views):
         state = report.best_state or state
     model = new_model(config, task, dataset, device)
     model.load_state_dict(state)

@@ -2,7 +2,6 @@
 
 _SHARED = {
     "model.pretrained": False,
-    "loss.name": "weighted_bce",
     "distill.alpha": 0.0,
     "optim.learning_rate": 3e-3,
     "optim.weight_decay": 1e-5,
@@ -10,7 +9,7 @@ _SHARED = {
     "optim.schedule": "plateau",
 }
 
-CONFIGURATIONS = [
+_STUDENTS = [
     {**_SHARED, "model.backbone": backbone, "model.attention": attention}
     for backbone in ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
     for attention in ("mhsa", "performer")
@@ -18,3 +17,10 @@ CONFIGURATIONS = [
     {**_SHARED, "model.backbone": backbone, "model.attention": "none"}
     for backbone in ("mobilenetv3_small_050", "lcnet_050")
 ]
+
+_CLASSES = {"loss.name": "cross_entropy", "loss.class_weights": "balanced"}
+CONFIGURATIONS = {
+    "multilabel": [{**student, "loss.name": "weighted_bce"} for student in _STUDENTS],
+    "multiclass": [{**student, **_CLASSES} for student in _STUDENTS],
+    "ordinal": [{**student, **_CLASSES} for student in _STUDENTS],
+}

@@ -56,7 +56,7 @@ def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_datase
 def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
     first, second = folds(tiny_dataset, 2, seed=0)
     file = default_teacher(base(), TASK, first, folder=tmp_path).file
-    options = {"labels": first.labels, "in_channels": 1, "image_size": 32, "device": CPU}
+    options = {"labels": first.labels, "kind": "multilabel", "in_channels": 1, "image_size": 32, "device": CPU}
     load_teacher([file], split_hash=first.split_hash, **options)
     with pytest.raises(InputError, match="may have seen images judged here"):
         load_teacher([file], split_hash=second.split_hash, **options)
@@ -68,7 +68,13 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     for number, fold in enumerate(folds(tiny_dataset, 2, seed=0), start=1):
         file = default_teacher(base(**{"distill.alpha": 0.0}), TASK, fold, folder=tmp_path / "teachers").file
         teacher = load_teacher(
-            [file], labels=fold.labels, in_channels=1, image_size=32, split_hash=fold.split_hash, device=CPU
+            [file],
+            labels=fold.labels,
+            kind="multilabel",
+            in_channels=1,
+            image_size=32,
+            split_hash=fold.split_hash,
+            device=CPU,
         )
         train = fold.part("train")
         reader = ViewReader(fold.open_pixels(), fold.rows[train], "medium", 42)

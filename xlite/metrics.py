@@ -187,6 +187,9 @@ def collapse_note(evaluation: Evaluation) -> str | None:
     dead = dead_labels(evaluation)
     if not dead:
         return None
+    if "balanced_accuracy" in evaluation.scalars:
+        share = f"{len(dead)} of {len(evaluation.per_label)} classes"
+        return f"predictions have collapsed: {share} never predicted: {', '.join(dead)}"
     num_present = sum(values["num_positive"] > 0 for values in evaluation.per_label.values())
     finding = f"{len(dead)} of {num_present} labels get no positive prediction (F1 0): {', '.join(dead)}"
     if 2 * len(dead) <= num_present:

@@ -1,6 +1,6 @@
 """Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ class Member:
         stem: of its files in `promoted/`.
         dataset: its own training and validation parts.
         bank: its teacher's answers to the first.
+        num_views: the study's; a winner without distillation sees as many, without a bank.
         trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
             function of configuration, data and seed, so that it would come out the same again.
     """
@@ -47,6 +48,7 @@ class Member:
     dataset: Dataset
     bank: Bank | None
     trained: Path | None = None
+    num_views: int | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def promote(
             "test": {**test_about, "at_thresholds": decided(test)},
         },
     )
+    _remove_earlier(folder, {member.stem for member in members})
     seconds = sum(summary["seconds"] for summary in summaries)
     record = {**summaries[0], **about_val, "seconds": seconds, "cost": _cost(config, dataset, models, device)}
     if len(members) > 1:
@@ -204,6 +207,13 @@ def _together(parts: Sequence[_Judged], family: Family, dataset: Dataset) -> _Ju
     return _Judged(probabilities, targets, family.evaluate(probabilities, targets, dataset.labels))
 
 
+def _remove_earlier(folder: Path, kept: Set[str]) -> None:
+    """Remove the models of an earlier promotion, which metrics.json no longer speaks of."""
+    for path in folder.glob(f"{STEM}*"):
+        if path.suffix in (".safetensors", ".json") and path.stem not in kept:
+            path.unlink()
+
+
 def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> dict[str, float]:
     """Of all the models together: that is what it takes to use them."""
     cost = count_cost(config.model, len(dataset.labels), dataset.in_channels, dataset.image_size)
@@ -235,7 +245,7 @@ def _retrain(
     events = EventWriter(folder if member.stem == STEM else folder / member.stem, winner.overrides, metric=task.metric)
     best: EpochReport | None = None
     bank = member.bank if config.distill.alpha > 0 else None
-    for report in fit(config, task, member.dataset, device=device, bank=bank):
+    for report in fit(config, task, member.dataset, device=device, bank=bank, num_views=member.num_views):
         record.add(report)
         events.add(report)
         if report.best_state is not None:

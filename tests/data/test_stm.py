@@ -140,7 +140,7 @@ def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
     ("rows", "says"),
     [
         ([], "no rows"),
-        (["s,0,a", "s,1,a"], "1 classes"),
+        (["s,0,a", "s,1,a"], "1 class;"),
         (["s,0,a", "s,10,b"], "row 3 has line 10, but s.npz has lines 0-9"),
         (["s,0,a", "s,-1,b"], "row 3 has line '-1'"),
         (["s,0,a", "s,1.5,b"], "row 3 has line '1.5'"),

@@ -97,7 +97,7 @@ def test_stm_tables_and_scans(capsys, stm_source, copy_of):
         (set_cell("line", "one"), "'one'"),
         (set_cell("scan", "nowhere"), "nowhere"),
         (lambda frame: frame.rename(columns={"label": "class"}), "'label'"),
-        (lambda frame: frame.assign(label="clean"), "two classes"),
+        (lambda frame: frame.assign(label="clean"), "two or more"),
     ):
         table.write_text(healthy)
         edit(table, change)

@@ -80,7 +80,7 @@ def clean(arguments: argparse.Namespace, console: Console) -> int:
     from xlite.tune.identity import read_study
 
     results = arguments.results.expanduser().resolve()
-    folders = [path.parent for path in results.glob("*/study.json")]
+    folders = [path.parent for name in ("*/study.json", "*/baselines/study.json") for path in results.glob(name)]
     used = {study["pixel_key"] for folder in folders if (study := read_study(folder)) is not None}
     removed = remove_unused(arguments.cache_dir.expanduser().resolve(), keep=used)
     for path, num_bytes in removed:

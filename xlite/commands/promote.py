@@ -87,11 +87,12 @@ def members_of(
         InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
     """
     from xlite.promote import STEM, Member, folds
-    from xlite.tune.setup import obtain_bank, obtain_teacher
+    from xlite.tune.setup import num_views, obtain_bank, obtain_teacher
 
+    views = num_views(study.options.max_epochs)
     if num_folds == 1:
         bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
-        yield Member(STEM, prepared.full, bank)
+        yield Member(STEM, prepared.full, bank, num_views=views)
         return
     if study.options.teacher_files and distils:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
@@ -99,7 +100,7 @@ def members_of(
         bank = None
         if distils:
             bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
-        yield Member(f"{STEM}_{number}", dataset, bank)
+        yield Member(f"{STEM}_{number}", dataset, bank, num_views=views)
 
 
 def tell(promotion: "Promotion", metric: str, console: Console) -> None:
@@ -156,6 +157,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"study {arguments.study}: there is no value of {which}; see runners/leaderboard.py")
     distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
     teacher = obtain_teacher(opened.study, opened.prepared.full, console).teacher if distils else None
+    if teacher is not None and teacher.key != opened.teacher_key:
+        raise InputError(
+            f"study {arguments.study}: it was searched with teacher {opened.teacher_key}, this one is {teacher.key}; "
+            "bring back the teacher's files"
+        )
     promote_and_tell(
         opened.study,
         opened.prepared,

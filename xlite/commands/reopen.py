@@ -19,11 +19,12 @@ from xlite.tune.setup import Study
 
 @dataclass(frozen=True)
 class OpenedStudy:
-    """An existing study with its data and ledger."""
+    """An existing study with its data and ledger, and the key of the teacher it was searched with."""
 
     study: Study
     prepared: Prepared
     ledger: Ledger
+    teacher_key: str | None
 
 
 def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
@@ -42,13 +43,14 @@ def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
     base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
     request = DataRequest(**_fields(DataRequest, stored["request"], data=base.data))
     prepared = prepare_and_tell(find_task(options.task), request, console)
-    if prepared.full.split_hash != stored["meaning"]["split"]:
-        raise InputError(
-            f"study {arguments.study}: its split was {stored['meaning']['split']}, the data now gives "
-            f"{prepared.full.split_hash}; bring back the data it began with"
-        )
+    for what, now in (("split", prepared.full.split_hash), ("data", prepared.full.content_hash())):
+        if now != stored["meaning"][what]:
+            raise InputError(
+                f"study {arguments.study}: its {what} was {stored['meaning'][what]}, the files now give {now}; "
+                "bring back what it began with"
+            )
     ledger = Ledger.open(arguments.storage or options.storage, options.name, create=False, seed=options.seed)
-    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger)
+    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, stored["meaning"]["teacher"])
 
 
 def _fields(kind: type[Any], values: dict[str, Any], **changed: Any) -> dict[str, Any]:

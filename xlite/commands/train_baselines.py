@@ -9,6 +9,7 @@ from rich.table import Table
 from xlite import cli
 from xlite.commands.options import ROOT, add_data_options, add_study_options, add_subset_option, open_data, shown
 from xlite.console import Console
+from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     result = run_study(plan, prepared, console)
     console.rich.print(table_of(result.ledger.rows(), prepared.task.metric))
     console.say(f"They stand in {shown(options.folder.parent / 'leaderboard.csv')}, phase baseline")
+    if result.winner is None and not result.num_interrupted:
+        raise InputError(f"study {options.name}: no baseline produced a value; the reasons are in its leaderboard.csv")
     if result.num_interrupted:
         console.say(f"Stopped; the same command with --study {options.name} continues")
         return 130

@@ -139,7 +139,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         teacher_epochs=budget.teacher_epochs,
-        num_folds=arguments.folds or (defaults.demo_folds if is_demo else defaults.folds),
+        num_folds=num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds),
         seed=arguments.seed,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         settings=settings(arguments),
@@ -154,6 +154,19 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         time_budget_s=arguments.time_budget,
         address=arguments.address,
     )
+
+
+def num_folds(arguments: argparse.Namespace, default: int) -> int:
+    """The folds asked for; one where the teacher is given, since it has seen the folds it would be judged on.
+
+    Raises:
+        InputError: several folds and a given teacher were asked for.
+    """
+    if not arguments.teacher or arguments.no_promote:
+        return arguments.folds or default
+    if (arguments.folds or 1) > 1:
+        raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
+    return 1
 
 
 def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, metric: str) -> str | None:

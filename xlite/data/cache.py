@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from xlite.data.cache_build import JOURNAL, PIXELS, Progress, Read, build, read_item, read_journal
 from xlite.data.cache_pixels import pixels_whole
 from xlite.data.folder_lock import LOCK, locked
-from xlite.data.preprocess import Preprocess
+from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.files import read_json, write_json
@@ -182,16 +182,15 @@ def _scan(items: Sequence[Item]) -> tuple[np.ndarray, dict[int, str]]:
 
 
 def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: Preprocess) -> str:
-    """32 hex digits of the SHA-256 over the parameters and every row's (id, detail, sizes, mtimes), in order."""
-    digest = hashlib.sha256(json.dumps(_parameters(preprocess), sort_keys=True).encode())
+    """32 hex digits of the SHA-256 over the parameters and every row's (id, detail, sizes, mtimes), in order.
+
+    Of rows with several files their names count too: slices of one series are of one size."""
+    digest = hashlib.sha256(json.dumps(parameters(preprocess), sort_keys=True).encode())
     digest.update("\0".join(["", *ids.tolist(), ""]).encode())
     digest.update("\0".join(["", *(item.detail for item in items), ""]).encode())
+    digest.update("\0".join(path.name for item in items for path in item.paths if len(item.paths) > 1).encode())
     digest.update(stats.tobytes())
     return digest.hexdigest()[:32]
-
-
-def _parameters(preprocess: Preprocess) -> dict[str, Any]:
-    return {"kind": type(preprocess).__name__, **asdict(preprocess)}
 
 
 def _complete_record(folder: Path) -> dict[str, Any] | None:
@@ -209,7 +208,7 @@ def _write_record(
 ) -> dict[str, Any]:
     record = {
         "key": folder.name,
-        "preprocess": _parameters(preprocess),
+        "preprocess": parameters(preprocess),
         "num_images": len(ids),
         "shape": [len(ids), *preprocess.shape],
         "dtype": preprocess.dtype,

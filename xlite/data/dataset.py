@@ -1,9 +1,10 @@
 """A prepared data set: pixels on disk, targets and split in memory; what a training run is given."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Dataset:
         parts: train, val and test as positions among the N examples.
         extras: (N, E) int64 that models take beside the input, or None.
         split_hash: content hash of the split these parts come from.
+        preprocess: how the inputs were made, recorded with every model.
         test_is_sealed: True while only selection is going on; `part("test")` then refuses.
     """
 
@@ -37,6 +39,7 @@ class Dataset:
     parts: dict[str, np.ndarray]
     split_hash: str
     extras: np.ndarray | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
     test_is_sealed: bool = True
 
     def open_pixels(self) -> np.ndarray:
@@ -79,9 +82,17 @@ class Dataset:
         return np.zeros((1, *pixels.shape[1:]), dtype=pixels.dtype), extras
 
     def train_hash(self) -> str:
-        """16 hex digits over the pixels' key and the training part's ids and targets."""
-        train = self.parts["train"]
+        """16 hex digits over the pixels' key and the training part's ids, targets, labels and extras."""
+        return self._hash(self.parts["train"])
+
+    def content_hash(self) -> str:
+        """The same over all parts: what a study's numbers are measured on."""
+        return self._hash(np.concatenate([self.parts[part] for part in ("train", "val", "test")]))
+
+    def _hash(self, rows: np.ndarray) -> str:
         digest = hashlib.sha256(self.pixel_key.encode())
-        digest.update("\0".join(self.ids[train].tolist()).encode())
-        digest.update(np.ascontiguousarray(self.targets[train], dtype="<f4").tobytes())
+        digest.update("\0".join([*self.labels, "", *self.ids[rows].tolist()]).encode())
+        digest.update(np.ascontiguousarray(self.targets[rows], dtype="<f4").tobytes())
+        if self.extras is not None:
+            digest.update(np.ascontiguousarray(self.extras[rows], dtype="<i8").tobytes())
         return digest.hexdigest()[:16]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from xlite.data.decode import UnreadableImage
+from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -64,8 +65,8 @@ def read_dicom(path: Path) -> np.ndarray:
         (H, W) float32, finite.
 
     Raises:
-        UnreadableImage: no DICOM, cut short, damaged, without a picture, in colour, of several frames, or compressed
-            in a way that no installed package decodes.
+        UnreadableImage: no DICOM, cut short, damaged, without a picture, in colour, or of several frames.
+        InputError: compressed in a way that no installed package decodes; it would not be the file's fault.
         OSError: the file cannot be read at all.
     """
     data = path.read_bytes()
@@ -108,7 +109,7 @@ def _attempt(path: Path, step: Callable[[], Value]) -> Value:
         return step()
     except InvalidDicomError:
         raise UnreadableImage(path, "not a DICOM file (no DICM prefix)") from None
-    except (MemoryError, UnreadableImage):
+    except (MemoryError, UnreadableImage, InputError):
         raise
     except Exception as error:  # its parser and decoders raise whatever they meet in damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -166,7 +167,7 @@ def _check_decoder(path: Path, dataset: "Dataset") -> None:
         available = False
     if not available:
         package = _PLUGINS.get(str(syntax).removeprefix("1.2.840.10008.1.2."), _ANY_PLUGIN)
-        raise UnreadableImage(path, f"compressed as {syntax.name} ({syntax}); pip install {package} to read it")
+        raise InputError(f"{path}: compressed as {syntax.name} ({syntax}); pip install {package} to read it")
 
 
 def _floats(value: object, count: int) -> tuple[float, ...] | None:

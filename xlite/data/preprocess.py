@@ -1,5 +1,6 @@
 """What turns an example's raw files into one row of the pixel cache; each task has one."""
 
+from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -30,3 +31,8 @@ class Preprocess(Protocol):
             UnreadableImage: the files will never give one.
             OSError: they cannot be read at all today.
         """
+
+
+def parameters(preprocess: Preprocess) -> dict[str, Any]:
+    """Name and fields: what decides the pixels; in the cache's key and in every model's description."""
+    return {"kind": type(preprocess).__name__, **asdict(preprocess)}

@@ -114,7 +114,7 @@ def check_split(table: Table, split: Split) -> tuple[str, ...]:
     """
     notes = []
     for part in PARTS:
-        targets = table.row_targets[split.fold(part)]
+        targets = table.targets[split.fold(part)].reshape(-1, len(table.labels))
         has = {"positives": (targets == 1).any(axis=0), "negatives": (targets == 0).any(axis=0)}
         if part != "test" and not (has["positives"] & has["negatives"]).any():
             raise InputError(

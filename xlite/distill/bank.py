@@ -92,6 +92,8 @@ def open_or_build(
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / key
+    if reader.pixels.ndim == 5:
+        batch_size = max(1, batch_size // reader.pixels.shape[1])  # of stacks: the backbone sees each of their slices
     pixel_bytes = num_views * len(reader.rows) * int(np.prod(reader.pixels.shape[1:])) * reader.pixels.itemsize
     with _locked(folder, key):
         bank = _open(place)

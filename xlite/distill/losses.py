@@ -42,8 +42,8 @@ def softmax_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
 def cumulative_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
     """`sigmoid_kd` on P(Y > k), for grades in their order (a CORAL student); mean over rows and k.
 
-    The teacher's classes are softened first, softmax(t / T), and turned into P(Y > k) then: it may have any head.
-    The student's cumulative logits are divided by T, as its sigmoids are what it is made of.
+    Both are softened as classes first, softmax(logits / T), and turned into P(Y > k) then: the teacher may have any
+    head, and at every T the loss is 0 exactly where the student says what the teacher says.
 
     Args:
         student_logits: (N, ..., K) class logits of any precision.
@@ -51,9 +51,21 @@ def cumulative_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature
         temperature: T > 0.
     """
     dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
-    student = cumulative_logits(student_logits.to(dtype)) / temperature
+    student = cumulative_logits(student_logits.to(dtype) / temperature)
     teacher = cumulative_logits(teacher_logits.detach().to(dtype) / temperature)
     return sigmoid_kd(student, teacher, temperature=1.0)
+
+
+def real_parts(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of examples with parts (B, H, K), the (M, K) parts that are there; (B, K) as it is.
+
+    Models give exactly 0 for all classes of a part that pads an example (`models.lines`); averaged over, such parts
+    would make the soft loss smaller the more padding a batch has.
+    """
+    if student_logits.ndim == 2:
+        return student_logits, teacher_logits
+    real = (teacher_logits != 0).any(dim=-1)
+    return student_logits[real], teacher_logits[real]
 
 
 def combine(

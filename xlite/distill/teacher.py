@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xlite.data.sources import TargetKind
 from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.artifact import load_model
@@ -66,6 +67,7 @@ def load_teacher(
     files: Sequence[Path],
     *,
     labels: Sequence[str],
+    kind: TargetKind,
     in_channels: int,
     image_size: int,
     split_hash: str,
@@ -82,6 +84,8 @@ def load_teacher(
     digest = hashlib.sha256()
     for file in files:
         model, description = load_model(file)
+        if description.get("target_kind", kind) != kind:
+            raise InputError(f"{file}: this teacher is for {description['target_kind']} targets, the data is {kind}")
         if tuple(description["labels"]) != tuple(labels):
             raise InputError(
                 f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "

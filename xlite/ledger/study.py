@@ -89,8 +89,8 @@ class Ledger:
                 there = ", ".join(sorted(n for n in names if not n.endswith(_KEPT))) or "none"
                 raise InputError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {there}")
             ledger = cls(storage, storage_url, name, phase, seed, num_startup)
-            if metadata is not None and not ledger.metadata:
-                ledger._study.set_user_attr("metadata", plain(metadata))
+            if metadata is not None and not set(metadata) <= set(ledger.metadata):
+                ledger._study.set_user_attr("metadata", {**plain(metadata), **ledger.metadata})
         return ledger
 
     def close(self) -> None:

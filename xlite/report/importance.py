@@ -75,13 +75,17 @@ def importances(trials: Sequence[FrozenTrial], *, seed: int = 0) -> Importances 
     if len(keys) < 2:
         return None
     values = np.array([trial.value for trial in trials], dtype=np.float64)
+    if np.ptp(values) == 0:
+        return None
     chosen = [{key: one[key] for key in keys} for one in parameters]
     varied = {key: distributions[key] for key in keys}
     rng = np.random.default_rng([seed, 4])
     everything = np.arange(len(trials))
 
     def shares(rows: np.ndarray, values: np.ndarray, num_trees: int) -> list[float]:
-        """In the order of `keys`; `values` belong to `rows`."""
+        """In the order of `keys`; `values` belong to `rows`. Equal values say nothing: equal shares."""
+        if np.ptp(values) == 0:
+            return [1 / len(keys)] * len(keys)
         study = optuna.create_study(direction="maximize")
         study.add_trials(
             optuna.trial.create_trial(params=chosen[row], distributions=varied, value=value)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from xlite.class_losses import ClassLoss, cross_entropy, make_class_loss
 from xlite.config import RunConfig
-from xlite.distill.losses import combine, cumulative_kd, sigmoid_kd, softmax_kd
+from xlite.distill.losses import combine, cumulative_kd, real_parts, sigmoid_kd, softmax_kd
 from xlite.errors import InputError
 from xlite.losses import SupervisedLoss, make_supervised_loss
 
@@ -53,7 +53,7 @@ class ClassObjective:
         soft = extra = None
         if self.distill.alpha > 0:
             assert teacher_logits is not None
-            soft = self.kd(logits, teacher_logits, temperature=self.distill.temperature)
+            soft = self.kd(*real_parts(logits, teacher_logits), temperature=self.distill.temperature)
         if self.distill.focal_weight > 0:
             gamma = self.loss.config.class_gamma or _FOCAL_GAMMA
             extra = cross_entropy(logits, targets, gamma=gamma)

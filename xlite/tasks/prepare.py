@@ -11,7 +11,7 @@ from xlite.config import DataConfig
 from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
-from xlite.data.preprocess import Preprocess
+from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.sources import Reading
 from xlite.data.split import Kind, Split, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
@@ -80,6 +80,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     """
     reading, task = read(task, request, console)
     preprocess = task.preprocess(request.data, reading)
+    check_excluded(reading, {}, request)
     with console.progress("Preparing images", "images") as progress:
         cache = open_or_build(
             reading.table.items,
@@ -94,7 +95,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     split, split_file = load_or_make_split(table, kind=kind, seed=request.seed, folder=request.cache_dir / "splits")
     for note in check_split(table, split):
         console.say(f"Note: {note}")
-    full = _dataset(table, rows, split, cache)
+    full = _dataset(table, rows, split, cache, parameters(preprocess))
     share = resolve_subset(request.subset, len(split.train))
     search = full
     if share < 1:
@@ -116,7 +117,7 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[Reading, T
     return reading, task.for_kind(reading.kind)
 
 
-def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) -> Dataset:
+def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Mapping[str, Any]) -> Dataset:
     return Dataset(
         pixel_file=cache.path / "pixels.npy",
         pixel_key=cache.path.name,
@@ -128,7 +129,27 @@ def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache) ->
         parts={"train": split.train, "val": split.val, "test": split.test},
         split_hash=split.content_hash(table),
         extras=table.extras,
+        preprocess=preprocess,
     )
+
+
+def check_excluded(reading: Reading, unreadable: Mapping[str, str], request: DataRequest) -> str:
+    """What is left out, in words.
+
+    Raises:
+        InputError: it is more than 1% of the examples, or of what the reader counts instead, and was not allowed.
+    """
+    lost = {**dict.fromkeys(reading.missing, "missing"), **reading.excluded}
+    num_units = reading.num_units or len(reading.table) + len(lost)
+    what = f"{len(reading.missing):,} missing and {len(reading.excluded) + len(unreadable):,} unusable"
+    share = len(lost) / num_units + len(unreadable) / len(reading.table)
+    if share > MAX_EXCLUDED_SHARE and not request.allow_missing:
+        name, reason = next(iter({**unreadable, **reading.excluded, **lost}.items()))
+        raise InputError(
+            f"{request.folder}: {what} of {num_units:,} examples (e.g. {name}: {reason}), above 1%. "
+            "Mend the files, or go on without them with --allow-missing"
+        )
+    return f"{what} of {num_units:,} examples"
 
 
 def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, console: Console) -> tuple[Table, np.ndarray]:
@@ -138,18 +159,13 @@ def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, consol
     rows = np.flatnonzero(cache.ok)
     if not excluded:
         return reading.table, rows
-    total = len(reading.table) + len(reading.missing) + len(reading.excluded)
     listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
     write_text(listing, "image,reason\n" + "".join(f"{name},{reason!r}\n" for name, reason in excluded.items()))
-    num_unusable = len(unreadable) + len(reading.excluded)
-    counts = f"{len(reading.missing):,} missing and {num_unusable:,} unusable of {total:,} examples"
-    if len(excluded) > MAX_EXCLUDED_SHARE * total and not request.allow_missing:
-        name, reason = next(iter({**unreadable, **reading.excluded, **excluded}.items()))
-        raise InputError(
-            f"{request.folder}: {counts} (e.g. {name}: {reason}), above 1%; they are listed in {listing}. "
-            "Mend the files, or go on without them with --allow-missing"
-        )
     if not len(rows):
-        raise InputError(f"{request.folder}: none of the {total:,} examples could be read; see {listing}")
-    console.say(f"Left out {counts}; they are listed in {listing}")
+        raise InputError(f"{request.folder}: none of the {len(reading.table):,} examples could be read; see {listing}")
+    try:
+        what = check_excluded(reading, unreadable, request)
+    except InputError as error:
+        raise InputError(f"{error}; they are listed in {listing}") from None
+    console.say(f"Left out {what}; they are listed in {listing}")
     return reading.table.take(rows), rows

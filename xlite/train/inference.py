@@ -15,6 +15,8 @@ def predict_logits(
 ) -> np.ndarray:
     """(N, ..., L) float32 logits of the examples at `positions`, in order; the model is left in the mode it was in."""
     pixels = dataset.open_pixels()
+    if pixels.ndim == 5:
+        batch_size = max(1, batch_size // pixels.shape[1])  # of stacks: the backbone sees each of their slices
     was_training = model.training
     model.eval()
     parts = []

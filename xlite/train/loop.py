@@ -60,12 +60,19 @@ class EpochReport:
 
 
 def fit(
-    config: RunConfig, task: Task, dataset: Dataset, *, device: Device, bank: Bank | None = None
+    config: RunConfig,
+    task: Task,
+    dataset: Dataset,
+    *,
+    device: Device,
+    bank: Bank | None = None,
+    num_views: int | None = None,
 ) -> Iterator[EpochReport]:
     """Train one configuration; the same configuration, data and thread count give the same reports to the bit on CPU.
 
     Args:
         bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
+        num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
 
     Raises:
         InputError: the configuration distils and there is no bank.
@@ -76,7 +83,7 @@ def fit(
             f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
         )
     torch.set_num_threads(config.train.threads)
-    run = _Run(config, task, dataset, device, bank)
+    run = _Run(config, task, dataset, device, bank, num_views)
     history: list[float] = []
     for epoch in range(config.train.epochs):
         trained = run.train_epoch(epoch, history)
@@ -115,7 +122,16 @@ class _TrainedEpoch:
 class _Run:
     """The moving parts of one training run: model, optimiser, data."""
 
-    def __init__(self, config: RunConfig, task: Task, dataset: Dataset, device: Device, bank: Bank | None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task,
+        dataset: Dataset,
+        device: Device,
+        bank: Bank | None,
+        num_views: int | None = None,
+    ) -> None:
+        self.num_views = bank.num_views if bank else num_views or config.train.epochs
         self.config, self.task, self.dataset, self.device, self.bank = config, task, dataset, device, bank
         train = dataset.part("train")
         self.targets = dataset.targets[train]
@@ -141,7 +157,7 @@ class _Run:
                 len(self.targets),
                 epoch=epoch,
                 batch_size=optim.batch_size,
-                num_views=self.bank.num_views if self.bank else self.config.train.epochs,
+                num_views=self.num_views,
                 seed=seed,
                 weights=self.weights,
             )

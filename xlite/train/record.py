@@ -93,6 +93,7 @@ def save_model(
             "in_channels": dataset.in_channels,
             "image_size": dataset.image_size,
             "split_hash": dataset.split_hash,
+            "preprocess": dict(dataset.preprocess),
             "config": flatten(config),
             "epoch": report.epoch,
             "validation": describe(report.val),

@@ -51,6 +51,29 @@ def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:
         raise InputError(f"study {folder.name}: {'; '.join(changed)}. Use another --study, or the values it began with")
 
 
+COMPARABLE = ("task", "data", "split", "subset", "image_size", "metric", "kind")
+"""What a study and its baselines must agree in to stand in one leaderboard."""
+
+
+def check_comparable(other: Path, meaning: Mapping[str, Any]) -> None:
+    """Refuse to put rows beside those of the study in the folder `other` that were measured on something else.
+
+    Raises:
+        InputError: names every value that differs.
+    """
+    stored = read_study(other)
+    if stored is None:
+        return
+    before = stored[MEANING]
+    changed = [
+        f"{key} {before.get(key)!r} there, {meaning[key]!r} here"
+        for key in COMPARABLE
+        if before.get(key) != meaning[key]
+    ]
+    if changed:
+        raise InputError(f"{other}: measured on something else: {'; '.join(changed)}. Use the same, or another --study")
+
+
 def plain(value: Any) -> Any:
     """The same value as JSON holds it: paths as text, tuples as lists."""
     if isinstance(value, Mapping):

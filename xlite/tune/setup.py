@@ -99,6 +99,7 @@ def load_study_teacher(
     teacher = load_teacher(
         files,
         labels=dataset.labels,
+        kind=task.family.kind,
         in_channels=dataset.in_channels,
         image_size=dataset.image_size,
         split_hash=dataset.split_hash,

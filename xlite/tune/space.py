@@ -58,9 +58,14 @@ def load_space(path: Path, kind: TargetKind) -> SearchSpace:
         raise InputError(f"{path}: it cannot be run: {type(error).__name__}: {error}") from None
     content_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if "CONFIGURATIONS" in names:
-        grid = tuple(names["CONFIGURATIONS"])
+        configurations = names["CONFIGURATIONS"]
+        if isinstance(configurations, Mapping):
+            configurations = configurations.get(kind, ())
+        grid = tuple(configurations)
         if not grid or not all(isinstance(c, Mapping) for c in grid):
-            raise InputError(f"{path}: CONFIGURATIONS must be a list of dicts, with at least one")
+            raise InputError(
+                f"{path}: CONFIGURATIONS must be a list of dicts, not empty, or such lists by kind ({kind} here)"
+            )
         return SearchSpace(path, _grid_proposal(path, grid), grid, True, content_hash)
     baseline, space = names.get("BASELINE"), names.get("space")
     if isinstance(baseline, Mapping) and baseline and set(baseline) <= set(get_args(TargetKind)):
@@ -102,6 +107,17 @@ def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] 
         model = base.override(chosen, source=str(space.path)).model
         models.setdefault(architecture(model).model_dump_json(), model)
     return list(models.values())
+
+
+def losses_of(space: SearchSpace, base: RunConfig) -> list[RunConfig]:
+    """Configurations with every distinct loss that random draws from the space met."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs: dict[tuple[str, str], RunConfig] = {}
+    drawn = [_propose(space, study) for _ in range(0 if space.is_grid else NUM_PROBES)]
+    for chosen in [*space.first, *drawn]:
+        config = base.override(chosen, source=str(space.path))
+        configs.setdefault((config.loss.name, config.loss.class_weights), config)
+    return list(configs.values())
 
 
 def architecture(model: ModelConfig) -> ModelConfig:

@@ -14,17 +14,20 @@ from xlite.ledger import Ledger, TrialRecord
 from xlite.tasks.prepare import Prepared
 from xlite.train.record import finite
 from xlite.tune.execute import run_trials
-from xlite.tune.identity import check_same, plain, write_study
+from xlite.tune.identity import check_comparable, check_same, plain, write_study
 from xlite.tune.resources import Shares, plan_shares
 from xlite.tune.search import LedgerSearch, Limits, remember_stops
 from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
-from xlite.tune.space import SearchSpace, check_space, distils, load_space, with_fixed
+from xlite.tune.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
 from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, rungs
 from xlite.tune.survey import Survey, survey
 from xlite.tune.trainable import Job
 from xlite.tune.view import SearchView
 
-FIXED_KEYS = ("data.image_size", "data.augmentation", "train.seed", "train.epochs", "train.threads")
+FIXED_KEYS = (
+    *("data.image_size", "data.window_lines", "data.augmentation", "train.seed", "train.epochs", "train.threads"),
+    *("model.architecture", "model.num_slices", "model.num_levels", "optim.warmup_epochs", "optim.freeze_epochs"),
+)
 """Keys one study has one value of: the teacher's views, the budget and the arithmetic are shared by its trials."""
 
 
@@ -71,6 +74,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     options, base = study.options, study.base
     space = with_fixed(load_space(options.space, study.task.family.kind), options.fixed)
     models = check_space(space, base, reserved=FIXED_KEYS)
+    check_objectives(space, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     shares = plan_shares(options)
     device = choose_device(base.train.precision)
@@ -81,6 +85,17 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     )
     num_trials = len(space.first) if space.is_grid else options.num_trials
     return StudyPlan(study, space, costs, limits, shares, num_trials, grace)
+
+
+def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None:
+    """Form every loss the space can ask for, on the real targets, before a teacher is trained for nothing.
+
+    Raises:
+        InputError: a loss is for another kind of targets, or its weights do not fit the classes.
+    """
+    targets = dataset.targets[dataset.part("train")]
+    for config in losses_of(space, study.base):
+        study.task.family.make_objective(config, targets)
 
 
 def describe_plan(plan: StudyPlan) -> list[str]:
@@ -106,6 +121,8 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
     options = study.options
     options.folder.mkdir(parents=True, exist_ok=True)
     meaning = _meaning(plan, prepared)
+    searched = options.phase == "search"
+    check_comparable(options.folder / "baselines" if searched else options.folder.parent, meaning)
     check_same(options.folder, meaning)  # before a teacher is trained for nothing
     teacher = obtain_teacher(study, prepared.full, console) if distils(plan.space, study.base) else None
     meaning["teacher"] = teacher.teacher.key if teacher else None
@@ -204,7 +221,7 @@ def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
     options, base = study.options, study.base
     return {
         "task": options.task,
-        "data": prepared.full.train_hash(),
+        "data": prepared.full.content_hash(),
         "split": prepared.full.split_hash,
         "subset": prepared.subset_share,
         "image_size": base.data.image_size,

@@ -19,7 +19,8 @@ class Reading:
         notes: lines worth showing to a person.
         kind: what the targets are: several labels at once, one class of several, or grades in their order.
         channels: of the input: 1 (grey) or 3 (colour) for images.
-        excluded: id -> reason, for examples that the reader itself left out.
+        excluded: id -> reason, for what the reader itself left out.
+        num_units: what `missing` and `excluded` are counted among, where that is not examples (e.g. scans).
     """
 
     table: Table
@@ -28,3 +29,4 @@ class Reading:
     kind: TargetKind = "multilabel"
     channels: int = 1
     excluded: Mapping[str, str] = field(default_factory=dict)
+    num_units: int | None = None

@@ -192,9 +192,9 @@ def _label_columns(table: pd.DataFrame, names: Sequence[str], stated: Stated, wh
     if named:
         return (named[0],)
     general = [name for name in flags if _LABEL_NAME.fullmatch(" ".join(_words(name)))]
-    unsure = len(sure) < len(flags) or (general and len(flags) > 1) or (len(flags) == 1 and texts and not general)
+    unsure = len(sure) < len(flags) or (general and len(flags) > 1) or (flags and texts and not general)
     if flags and unsure:
-        _ask_labels([*flags, *(texts if len(flags) == 1 else ())], where)
+        _ask_labels([*flags, *texts], where)
     if flags and stated.kind == "binary" and len(flags) > 1:
         _ask_labels(flags, where, "--kind binary takes one of them")
     if flags:  # several are labels, whatever else describes the images, where no name is a hint to the contrary

@@ -135,7 +135,9 @@ def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, state
     targets = table_targets(rows, columns, stated.kind, where)
     ids = np.array(rows[columns.file].tolist(), dtype=np.str_)
     groups = ids if columns.group is None else np.array(rows[columns.group].tolist(), dtype=np.str_)
-    official = _official_column(rows, columns, groups, where) if columns.split else _official_folders(there)
+    official = _official_column(rows, columns) if columns.split else _official_folders(there)
+    if official is not None:
+        _check_parts(groups, official, columns, where)
     items = tuple(Item((files.folder / image,)) for image in there)
     reading = Reading(Table(ids, items, groups, targets.values, targets.labels, official), missing, kind=targets.kind)
     if missing:
@@ -203,17 +205,20 @@ def _check_missing(where: str, missing: tuple[str, ...], num_rows: int, allow_mi
         )
 
 
-def _official_column(rows: pd.DataFrame, columns: Columns, groups: np.ndarray, where: str) -> np.ndarray:
+def _official_column(rows: pd.DataFrame, columns: Columns) -> np.ndarray:
     assert columns.split is not None
-    official = np.array([PARTS[value.lower()] for value in rows[columns.split]], dtype=np.str_)
+    return np.array([PARTS[value.lower()] for value in rows[columns.split]], dtype=np.str_)
+
+
+def _check_parts(groups: np.ndarray, official: np.ndarray, columns: Columns, where: str) -> None:
     pairs = pd.DataFrame({"group": groups, "part": official}).drop_duplicates()
     shared = pairs["group"][pairs["group"].duplicated()]
     if len(shared):
+        place = repr(columns.split) if columns.split else "the folders train, val and test"
         raise InputError(
-            f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} stands in several parts of {columns.split!r} "
-            f"({shared.nunique()} such); put each in one or remove the column"
+            f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} stands in several parts of {place} "
+            f"({shared.nunique()} such); put each in one, or draw anew with --split patient and without those parts"
         )
-    return official
 
 
 def _official_folders(images: Sequence[str]) -> np.ndarray | None:

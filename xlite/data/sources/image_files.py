@@ -141,7 +141,10 @@ class Look:
     def line(self) -> str:
         """One line for a person."""
         seen = sum(self.sizes.values())
-        common = ", ".join(f"{w} x {h} ({count})" for (w, h), count in self.sizes.most_common(3))
+        common = ", ".join(
+            f"{w} x {h} ({count})"
+            for (w, h), count in sorted(self.sizes.items(), key=lambda one: (-one[1], one[0]))[:3]
+        )
         more = f" and {len(self.sizes) - 3} other sizes" if len(self.sizes) > 3 else ""
         colour = "colour: 3 channels" if self.is_colour else "grey: 1 channel"
         damaged = f"; {self.num_unreadable} cannot be opened" if self.num_unreadable else ""
@@ -153,7 +156,7 @@ def look_at(paths: Sequence[Path]) -> Look:
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _NUM_HEADERS)).astype(int))]
     sizes: Counter[tuple[int, int]] = Counter()
     num_unreadable, left_to_decode, dicoms_left, is_colour = 0, _NUM_COLOURS, _NUM_DICOMS, False
-    for path in spread:
+    for path in np.random.default_rng(0).permutation(np.array(spread, dtype=object)):  # not one class folder first
         if path.suffix.lower() == ".dcm" or _starts_as_dicom(path):
             dicoms_left -= 1
             size = _dicom_size(path) if dicoms_left >= 0 else (0, 0)

@@ -73,7 +73,8 @@ def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 3
         notes.append(f"{folder}: {len(unnamed)} scans have no labels, e.g. {unnamed[0]}; they are left out")
     if num_unlabelled:
         notes.append(f"{path}: {num_unlabelled} windows have no labelled line; they are left out")
-    return Reading(table, missing, tuple(notes), kind="multiclass", excluded=excluded)
+    num_scans = len(scans) + len(missing) + len(excluded)
+    return Reading(table, missing, tuple(notes), kind="multiclass", excluded=excluded, num_units=num_scans)
 
 
 def _find_table(folder: Path) -> Path:
@@ -168,7 +169,7 @@ def _classes(path: Path, labels: "pd.Series[str]") -> tuple[str, ...]:
     """The class names in order: by number where all are numbers."""
     names = sorted({name for name in labels.tolist() if name})
     if len(names) < 2:
-        raise InputError(f"{path}: its lines have {len(names)} classes; label lines of two or more")
+        raise InputError(f"{path}: its lines have {len(names)} class; label lines of two or more")
     try:
         return tuple(sorted(names, key=lambda name: (float(name), name)))
     except ValueError:
