@@ -88,6 +88,21 @@ def test_links_are_followed_and_one_that_leads_back_up_is_not(tmp_path: Path) ->
 # Tables
 
 
+def test_a_patient_in_two_given_folders_is_refused(tmp_path: Path) -> None:
+    names = [f"{part}/{number}.png" for part in ("train", "val", "test") for number in range(4)]
+    write_images(tmp_path, names)
+    patients = ["p1", "p2", "p3", "p4", "q1", "q2", "q3", "q4", "r1", "r2", "r3", "p1"]
+    rows = zip(names, patients, [0, 1] * 6, strict=True)
+    write_table(tmp_path / "labels.csv", [["image", "patient", "ill"], *rows])
+    assert "'p1' stands in several parts of the folders train, val and test" in error_of(tmp_path)
+
+
+def test_flags_beside_a_column_of_classes_are_a_question(tmp_path: Path) -> None:
+    flags, kinds = [0, 1, 0, 1, 0, 1], ["a", "b", "c", "a", "b", "c"]
+    folder = labelled(tmp_path, ["smoke", "drink", "diagnostic"], flags, flags[::-1], kinds)
+    assert "--label-column" in error_of(folder)
+
+
 def test_label_columns_with_patients_parts_and_unknowns(tmp_path: Path) -> None:
     flags, unknown = [0, 1, 0, 1, 0, 1], [1, "", 0, 0, "", "0.0"]
     parts, people = ["train", "train", "train", "train", "test", "test"], ["p", "p", "q", "q", "r", "r"]

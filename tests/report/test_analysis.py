@@ -198,6 +198,21 @@ def test_the_parameter_that_decides_stands_out() -> None:
 
 
 @pytest.mark.usefixtures("few_resamples")
+def test_equal_values_of_collapsed_trials_are_no_answer_and_no_crash() -> None:
+    def collapsed(last: float) -> list[optuna.trial.FrozenTrial]:
+        return [
+            optuna.trial.create_trial(
+                value=last if i == 15 else 1 / 3, user_attrs={"overrides": {ALPHA: 0.1 * (i % 4), RATE: 1e-3 * (i + 1)}}
+            )
+            for i in range(16)
+        ]
+
+    assert importances(collapsed(1 / 3)) is None
+    found = importances(collapsed(0.5))
+    assert found is not None and all(np.isfinite(one.share) for one in found.parameters)
+
+
+@pytest.mark.usefixtures("few_resamples")
 def test_noise_makes_no_parameter_stand_out() -> None:
     section = importance_section(importances(trials(20, 0.0)), 20, "")
     assert section.conclusion.startswith("None stands out") and "chance" in section.conclusion

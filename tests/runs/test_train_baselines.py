@@ -38,6 +38,17 @@ def test_baselines_join_the_leaderboard_of_their_study_and_are_not_run_twice(tin
     assert {row["epochs"] for row in baselines} == {"2"} and {row["status"] for row in baselines} == {"completed"}
 
 
+def test_baselines_measured_on_something_else_do_not_join(tiny_nih, tmp_path):
+    (tmp_path / "grid.py").write_text(GRID)
+    places = ["--data", tiny_nih, "--results", tmp_path / "r", "--cache-dir", tmp_path / "c", "--study", "s"]
+    short = ["--space", tmp_path / "grid.py", "--image-size", 32]
+    searched = run_runner("tune_kd", *places, *short, "--max-epochs", 1, "--no-promote")
+    assert searched.returncode == 0, searched.stderr
+    refused = run_runner("train_baselines", *places, *short[:2], "--epochs", 1, "--image-size", 48)
+    assert refused.returncode == 2 and "measured on something else" in refused.stderr
+    assert "image_size 32 there, 48 here" in refused.stderr
+
+
 def test_a_space_that_is_no_grid_cannot_have_a_profile(tiny_nih, tmp_path):
     (tmp_path / "space.py").write_text("BASELINE = {}\ndef space(trial):\n    return {}\n")
     refused = run_runner(
