@@ -140,6 +140,19 @@ def test_a_frozen_backbone_does_not_move_and_is_let_go_afterwards(datasets):
         assert any(not torch.equal(second[key], before[key]) for key in backbone)
 
 
+def test_inputs_that_an_architecture_does_not_take_are_refused_by_name(datasets):
+    from xlite.errors import InputError
+
+    for name, key, value in (
+        ("lumbar", "model.num_slices", 5),
+        ("lumbar", "model.architecture", "image"),
+        ("chest", "model.architecture", "slices"),
+    ):
+        task, config = config_of(SHAPES[name], **{key: value})
+        with pytest.raises(InputError, match=f"{key}={value}"):
+            new_model(config, task, datasets[name], CPU)
+
+
 def test_a_kind_of_targets_that_the_task_is_not_for_is_refused():
     from xlite.errors import InputError
 

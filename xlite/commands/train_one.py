@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.device import choose_device, device_kind
+    from xlite.metrics import collapse_note
     from xlite.tasks import find_task
     from xlite.train.events import EventWriter
     from xlite.train.loop import TrainingFailed, fit
@@ -61,12 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    told: str | None = None
     events = EventWriter(folder, {"model.backbone": config.model.backbone}, metric=task.metric)
     try:
         for report in fit(config, task, dataset, device=device, bank=bank):
             events.add(report)
             if report.best_state is not None:
                 save_model(folder, "student", report, config=config, task=task, dataset=dataset, value=report.value)
+            if (note := collapse_note(report.val)) not in (None, told):
+                console.say(f"epoch {report.epoch:>3}  {note}")
+                told = note
             mark = " *" if report.best_state is not None else ""
             console.say(
                 f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}{mark}  "

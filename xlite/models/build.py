@@ -61,6 +61,21 @@ def build_model(
     return model
 
 
+def check_input(config: ModelConfig, shape: tuple[int, ...]) -> None:
+    """Refuse a configuration whose architecture does not take inputs of this shape (one row of the pixel file).
+
+    Raises:
+        InputError: the key to change is named.
+    """
+    if config.architecture == "slices":
+        if len(shape) != 4:
+            raise InputError(f"model.architecture=slices: the data has no stacks of slices (its shape is {shape})")
+        if shape[0] != config.num_slices:
+            raise InputError(f"model.num_slices={config.num_slices}: the data has stacks of {shape[0]}")
+    elif len(shape) > 3:
+        raise InputError(f"model.architecture={config.architecture}: the data has stacks of slices; use slices")
+
+
 def call(model: nn.Module, images: Tensor, extras: Tensor | None) -> Tensor:
     """Logits of a batch, with what the model takes beside the images."""
     return model(images) if extras is None else model(images, extras)

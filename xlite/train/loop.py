@@ -18,7 +18,7 @@ from xlite.distill.bank import Bank
 from xlite.errors import InputError
 from xlite.metrics import Evaluation
 from xlite.models.artifact import state_copy
-from xlite.models.build import build_model, call
+from xlite.models.build import build_model, call, check_input
 from xlite.tasks.family import Objective
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
@@ -264,6 +264,7 @@ class _Batch:
 
 def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
     """The untrained model of a configuration, on the device."""
+    check_input(config.model, dataset.open_pixels().shape[1:])
     model = build_model(
         config.model,
         num_labels=len(dataset.labels),

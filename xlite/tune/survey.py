@@ -10,7 +10,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.backbones import check_pretrained
-from xlite.models.build import build_model
+from xlite.models.build import build_model, check_input
 from xlite.models.cost import Cost, count_cost, measure_latency
 from xlite.tune.search import Limits
 from xlite.tune.space import architecture
@@ -58,6 +58,7 @@ def survey(
     for done, model in enumerate(models, start=1):
         cost = count_cost(model, *sizes)
         plain = architecture(model)
+        check_input(model, dataset.open_pixels().shape[1:])
         if limits.broken_by(cost) is None:  # what is too large already is not timed
             built = build_model(plain, num_labels=sizes[0], in_channels=sizes[1], image_size=sizes[2], seed=0)
             example = device.example(*dataset.example_input())
