@@ -22,7 +22,8 @@ from xlite.device import choose_device
 from xlite.files import read_json
 from xlite.promote import promotion_config
 from xlite.train.inference import predict_logits
-from xlite.train.loop import fit, new_model
+from xlite.train.loop import fit
+from xlite.train.step import new_model
 from xlite.tune.setup import num_views
 
 RUNNER = Path(__file__).resolve().parents[1] / "runners" / "tune_kd.py"

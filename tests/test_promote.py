@@ -104,16 +104,11 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
 
 def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, tmp_path):
     from xlite.files import write_json
-    from xlite.train.loop import fit
-    from xlite.train.record import RunRecord, save_model
+    from xlite.train.keep import keep
 
     config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
-    record = RunRecord(config, metric="auc_macro", device_name="cpu")
-    for report in fit(config, TASK, tiny_dataset, device=CPU):
-        record.add(report)
-        if report.best_state is not None:
-            save_model(tmp_path / "trial", "student", report, config=config, task=TASK, dataset=tiny_dataset)
-    write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": "budget", **record.summary()})
+    for kept in keep(config, TASK, tiny_dataset, folder=tmp_path / "trial", stem="student", device=CPU):
+        write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary})
     taken = promote(
         config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),
         folder=tmp_path / "taken",

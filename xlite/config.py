@@ -11,7 +11,9 @@ from xlite.errors import InputError
 Augmentation = Literal["none", "light", "medium", "strong"]
 
 
-NUMBERS_OR = r"^({}|-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*)$"
+_LONGEST_SHOWN = 80  # characters of a value in an error
+_DECIMAL = r"-?[0-9]{{1,9}}(\.[0-9]{{1,9}})?"
+NUMBERS_OR = rf"^({{}}|{_DECIMAL}(,{_DECIMAL})*)$"
 """Pattern of a text that is one of some words or a list of numbers."""
 
 
@@ -41,8 +43,8 @@ class ModelConfig(Section):
     )
     backbone: str = Field("mobilenetv3_small_050", min_length=1, description="any timm model name; unused by lines")
     attention: Literal["none", "mhsa", "performer"] = "none"
-    attention_heads: int = Field(8, ge=1, description="lowered to the largest divisor of the feature width")
-    performer_features: int = Field(64, ge=1, description="random features per head")
+    attention_heads: int = Field(8, ge=1, le=1024, description="lowered to the largest divisor of the feature width")
+    performer_features: int = Field(64, ge=1, le=16_384, description="random features per head")
     dropout: float = Field(0.1, ge=0, lt=1)
     pretrained: bool = Field(False, description="start from timm's published weights")
     weights: str | None = Field(None, description="start the backbone from this .safetensors file instead")
@@ -50,12 +52,12 @@ class ModelConfig(Section):
     head_bias: str = Field(
         "data", pattern=NUMBERS_OR.format("data"), description='"data": base rates; or numbers, e.g. "2.0,-2.5,-3.0"'
     )
-    num_slices: int = Field(7, ge=1, description="slices: how many a stack has")
-    num_levels: int = Field(5, ge=1, description="slices: rows of the level embedding")
-    level_dim: int = Field(256, ge=1, description="slices: width of the level embedding")
+    num_slices: int = Field(7, ge=1, le=1024, description="slices: how many a stack has")
+    num_levels: int = Field(5, ge=1, le=16_384, description="slices: rows of the level embedding")
+    level_dim: int = Field(256, ge=1, le=16_384, description="slices: width of the level embedding")
     layers: int = Field(4, ge=1, le=48, description="lines: encoder blocks")
-    width: int = Field(256, ge=8, description="lines: d_model")
-    ffn_width: int = Field(1024, ge=8, description="lines: hidden width of a block's feed-forward part")
+    width: int = Field(256, ge=8, le=16_384, description="lines: d_model")
+    ffn_width: int = Field(1024, ge=8, le=65_536, description="lines: hidden width of a block's feed-forward part")
     causal: bool = Field(False, description="lines: a line attends to itself and earlier lines only")
     normalise_lines: bool = Field(True, description="lines: each line to mean 0 and standard deviation 1")
 
@@ -114,9 +116,10 @@ class OptimConfig(Section):
 
     learning_rate: float = Field(1e-3, gt=0, le=1)
     weight_decay: float = Field(1e-5, ge=0, le=1)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=65_536)
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
     warmup_epochs: int = Field(0, ge=0)
+    warmup_from: float = Field(0.0, ge=0, le=1, description="the learning rate that a linear warm-up begins above")
     freeze_epochs: int = Field(0, ge=0, description="the backbone is not trained in the first epochs")
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
@@ -126,11 +129,13 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """How long, with what seed and arithmetic."""
 
-    epochs: int = Field(15, ge=1)
+    epochs: int = Field(15, ge=1, le=100_000)
     patience: int = Field(10, ge=1, description="epochs without a better validation metric before training stops")
     seed: int = Field(42, ge=0, lt=2**32)
-    threads: int = Field(1, ge=1, description="CPU threads; part of the result, since they change sums")
+    threads: int = Field(1, ge=1, le=65_536, description="CPU threads; part of the result, since they change sums")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the GPU has it")
+    micro_batches: int = Field(1, ge=1, description="a batch is computed in so many parts, to need less memory")
+    step: Literal["plain", "graph"] = Field("plain", description="graph: the step recorded as a CUDA graph, on a GPU")
 
 
 class RunConfig(Section):
@@ -205,7 +210,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise InputError(f"--set {text}: write KEY=VALUE, e.g. --set optim.learning_rate=0.001")
     try:
         return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets nested as deep
         return key.strip(), value
 
 
@@ -221,4 +226,6 @@ def _first_problem(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}={first['input']!r}: {message}{more}" if key else f"{message}{more}"
+    given = repr(first["input"])
+    shown = given if len(given) <= _LONGEST_SHOWN else given[:_LONGEST_SHOWN] + "..."
+    return f"{key}={shown}: {message}{more}" if key else f"{message}{more}"

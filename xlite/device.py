@@ -55,6 +55,17 @@ class Device:
         """A batch as models take it: `images` of the pixels, and the extras where there are any."""
         return self.images(pixels), None if extras is None else self.put(extras)
 
+    def random_state(self) -> Tensor:
+        """Of the generator that dropout on this device draws from."""
+        return torch.cuda.get_rng_state(self.place) if self.on_gpu else torch.get_rng_state()
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Go back to `random_state`."""
+        if self.on_gpu:
+            torch.cuda.set_rng_state(state, self.place)
+        else:
+            torch.set_rng_state(state)
+
     @property
     def name(self) -> str:
         """Human name, e.g. "NVIDIA H100 80GB HBM3" or "cpu"."""

@@ -1,17 +1,26 @@
-"""Files that are never seen half-written: a temporary neighbour, fsync, rename."""
+"""Files that are never seen half-written: a temporary neighbour, fsync, rename. JSON, CSV and safe names."""
 
+import csv
+import errno
+import io
 import json
 import os
 import re
+import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from xlite.errors import InputError
 
+ROOM_PATIENCE_S = 600.0
+"""How long a run waits for room on a full disk."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @contextmanager
@@ -30,6 +39,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def wait_for_room(folder: Path, num_bytes: int, *, patience_s: float = ROOM_PATIENCE_S) -> None:
+    """Return once the disk of `folder` has room for `num_bytes`; a full disk may be freed before anything is lost.
+
+    Raises:
+        OSError: (ENOSPC) it has not within `patience_s`.
+    """
+    until = time.monotonic() + patience_s
+    while shutil.disk_usage(folder).free < num_bytes:
+        if time.monotonic() > until:
+            raise OSError(errno.ENOSPC, f"no room for {num_bytes / 1e6:.0f} MB within {patience_s:.0f} s", str(folder))
+        time.sleep(min(1.0, patience_s))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
     with replacing(path) as temporary:
@@ -42,13 +64,65 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a file that is missing or cut short is an InputError that names it."""
+    """Read JSON; a file that is missing, no file, or cut short is an InputError that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8, and numbers of thousands of digits
         raise InputError(f"{path}: not valid JSON ({error}); restore it or delete it") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read JSON that is an object; anything else is an InputError as in `read_json`."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: a JSON {type(value).__name__}, not an object; restore it or delete it")
+    return value
+
+
+def csv_text(rows: Iterable[Sequence[object]], *, neutral: bool = False) -> str:
+    """Rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front, see `plain_cell`.
+
+    Numbers stay numbers, be they negative: what is to be one is given as one, not as text.
+
+    Args:
+        neutral: the cells are `safe_cell`s and formatted numbers already.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        cells = [safe_cell(cell) if isinstance(cell, str) and not neutral else cell for cell in row]
+        csv.writer(line, lineterminator="\r\n").writerow(cells)  # it quotes what its line ends hold, so also a lone \r
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def is_plain(text: str) -> bool:
+    """Whether `text` holds nothing that a terminal obeys or that changes lines or the direction of writing."""
+    return _OBEYED.search(text) is None
+
+
+def visible(text: str) -> str:
+    """`text` with what is not plain written as an escape such as \\x1b."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def printable(text: str) -> str:
+    """The same on one line."""
+    return visible(" ".join(text.split()))
+
+
+def safe_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula; text that begins with an apostrophe gets a second one."""
+    return "'" + text if text.startswith((*_FORMULA_STARTS, "'")) else text
+
+
+def plain_cell(cell: str) -> str:
+    """What `safe_cell` was given."""
+    return cell.removeprefix("'")
 
 
 def checked_name(name: str, what: str) -> str:

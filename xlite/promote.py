@@ -1,5 +1,7 @@
 """Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,6 +13,7 @@ from torch import nn
 
 from xlite.config import RunConfig, flatten, within
 from xlite.data.dataset import Dataset, Part
+from xlite.data.folder_lock import locked
 from xlite.data.stratify import deal
 from xlite.data.table import row_targets
 from xlite.device import Device, choose_device
@@ -23,10 +26,9 @@ from xlite.models.artifact import load_artifact, load_model, save_artifact
 from xlite.models.cost import count_cost, measure_latency
 from xlite.tasks.family import Family
 from xlite.tasks.task import Task
-from xlite.train.events import EventWriter
 from xlite.train.inference import predict_logits
-from xlite.train.loop import EpochReport, fit
-from xlite.train.record import RunRecord, describe, finite, save_model
+from xlite.train.keep import KeptEpoch, keep
+from xlite.train.record import describe, finite
 
 STEM = "model"
 
@@ -110,40 +112,65 @@ def promote(
     winner: TrialRecord,
     folder: Path,
     threshold_method: Literal["f1", "youden"] = "f1",
-    on_epoch: Callable[[int, EpochReport], None] | None = None,
+    on_epoch: Callable[[int, KeptEpoch], None] | None = None,
 ) -> Promotion:
     """Retrain, choose epochs and thresholds on validation, then read the test split once.
 
     Args:
         members: one with the full training part, or one for each of `folds`.
         folder: `promoted/` of the study; each file is replaced whole.
-        on_epoch: told the member's number and its report.
+        on_epoch: told the member's number and its epoch. A model that an ended process began is gone on with.
+
+    Raises:
+        InputError: another process promotes into `folder`.
     """
+    try:
+        with locked(folder, waiting=None):
+            return _promote(
+                config, task, members, ledger, winner=winner, folder=folder, method=threshold_method, on_epoch=on_epoch
+            )
+    except BlockingIOError:
+        raise InputError(f"{folder}: another process promotes there; wait for it") from None
+
+
+def _promote(
+    config: RunConfig,
+    task: Task,
+    members: Sequence[Member],
+    ledger: Ledger,
+    *,
+    winner: TrialRecord,
+    folder: Path,
+    method: Literal["f1", "youden"],
+    on_epoch: Callable[[int, KeptEpoch], None] | None,
+) -> Promotion:
     device, family = choose_device(config.train.precision), task.family
     dataset = members[0].dataset
-    folder.mkdir(parents=True, exist_ok=True)
+    identity = _identity(config, members, winner, method)
+    recorded = any(row.record.get("promotion") == identity for row in ledger.finals())
     summaries = []
     for number, member in enumerate(members):
-        if member.trained is not None:
+        there = _still_there(config, member, folder) if recorded else None
+        if there is not None:
+            summaries.append(there)
+        elif member.trained is not None:
             summaries.append(_taken_over(member, folder))
-            continue
-        tell = partial(on_epoch, number) if on_epoch else None
-        summaries.append(_retrain(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell))
+        else:
+            tell = partial(on_epoch, number) if on_epoch else None
+            summaries.append(_retrain(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell))
     models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
     parts = [
         _judge([model], family, member.dataset, "val", device) for model, member in zip(models, members, strict=True)
     ]
     val = _together(parts, family, dataset)
     test = _judge(models, family, dataset.unsealed(), "test", device)
-    thresholds, notes = family.choose_thresholds(
-        val.probabilities, val.targets, dataset.labels, method=threshold_method
-    )
-    write_json(folder / "thresholds.json", {"method": threshold_method, "thresholds": thresholds, "notes": list(notes)})
+    thresholds, notes = family.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=method)
+    write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
         family.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
-    reads = len(ledger.finals()) + 1
+    reads = len(ledger.finals()) + (not recorded)
     test_about = {**describe(test.evaluation), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
     epochs = tuple(int(summary["best_epoch"]) for summary in summaries)
     about_val, decided = describe(val.evaluation), partial(_decided, family, dataset.labels, thresholds)
@@ -163,8 +190,9 @@ def promote(
     if len(members) > 1:
         values = [part.evaluation.scalars[task.metric] for part in parts]
         record["folds"] = [{"fold": number, "value": value} for number, value in enumerate(values, start=1)]
-    record |= {"test": test_about, "promoted_from": winner.number}
-    ledger.add_final(record, value=val.evaluation.scalars[task.metric])
+    record |= {"test": test_about, "promoted_from": winner.number, "thresholds": method, "promotion": identity}
+    if not recorded:
+        ledger.add_final(record, value=val.evaluation.scalars[task.metric])
     return Promotion(folder, epochs, val.evaluation, test.evaluation, thresholds, interval)
 
 
@@ -208,7 +236,7 @@ def _together(parts: Sequence[_Judged], family: Family, dataset: Dataset) -> _Ju
 
 
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
-    """Remove the models of an earlier promotion, which metrics.json no longer speaks of."""
+    """Remove the models of an earlier promotion, which metrics.json no longer speaks of, and all checkpoints."""
     for path in folder.glob(f"{STEM}*"):
         if path.suffix in (".safetensors", ".json") and path.stem not in kept:
             path.unlink()
@@ -220,6 +248,22 @@ def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], devi
     example = device.example(*dataset.example_input())
     latency = measure_latency(models[0], example, device=device.place, threads=config.train.threads)
     return {name: value * len(models) for name, value in {**asdict(cost), "latency_ms": latency}.items()}
+
+
+def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
+    """16 hex digits over what a promotion is a function of: given again, it is the same reading of test, told again."""
+    parts = [flatten(config), winner.number, method, [(member.stem, member.dataset.split_hash) for member in members]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _still_there(config: RunConfig, member: Member, folder: Path) -> dict[str, Any] | None:
+    """A short summary of the model in `folder` if it is whole and this one; None trains it again."""
+    try:
+        _, description = load_artifact(folder / f"{member.stem}.safetensors")
+    except InputError:
+        return None
+    same = description.get("config") == flatten(config) and description.get("split_hash") == member.dataset.split_hash
+    return {"best_epoch": description["epoch"], "seconds": 0.0} if same else None
 
 
 def _taken_over(member: Member, folder: Path) -> dict[str, Any]:
@@ -239,20 +283,24 @@ def _retrain(
     device: Device,
     winner: TrialRecord,
     folder: Path,
-    on_epoch: Callable[[EpochReport], None] | None,
+    on_epoch: Callable[[KeptEpoch], None] | None,
 ) -> dict[str, Any]:
-    record = RunRecord(config, metric=task.metric, device_name=device.name)
-    events = EventWriter(folder if member.stem == STEM else folder / member.stem, winner.overrides, metric=task.metric)
-    best: EpochReport | None = None
-    bank = member.bank if config.distill.alpha > 0 else None
-    for report in fit(config, task, member.dataset, device=device, bank=bank, num_views=member.num_views):
-        record.add(report)
-        events.add(report)
-        if report.best_state is not None:
-            best = report
+    """Train one model, from where an ended process left off; returns its summary."""
+    summary: dict[str, Any] = {}
+    for kept in keep(
+        config,
+        task,
+        member.dataset,
+        folder=folder,
+        stem=member.stem,
+        device=device,
+        bank=member.bank if config.distill.alpha > 0 else None,
+        num_views=member.num_views,
+        hyper_parameters=winner.overrides,
+        events_folder=folder if member.stem == STEM else folder / member.stem,
+        about={"trial": winner.number},
+    ):
+        summary = kept.summary
         if on_epoch:
-            on_epoch(report)
-    events.close()
-    assert best is not None
-    save_model(folder, member.stem, best, config=config, task=task, dataset=member.dataset, trial=winner.number)
-    return record.summary()
+            on_epoch(kept)
+    return summary

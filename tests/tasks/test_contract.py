@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
@@ -13,8 +14,9 @@ from xlite.models.artifact import load_model, state_copy
 from xlite.models.build import call
 from xlite.tasks import TASKS
 from xlite.train.inference import predict_logits
-from xlite.train.loop import _Run, fit, new_model
-from xlite.train.record import save_model
+from xlite.train.keep import checkpoint_file, keep
+from xlite.train.loop import _Run
+from xlite.train.step import new_model
 from xlite.tune.setup import base_config, teacher_config
 
 CPU = choose_device("fp32", kind="cpu")
@@ -103,9 +105,9 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     without = [key for key, value in module.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
     assert without == []
 
-    (report,) = fit(config, task, dataset, device=CPU)
+    (kept,) = keep(config, task, dataset, folder=tmp_path, stem="student", device=CPU)
+    report = kept.report
     assert np.isfinite(report.train["loss"]) and 0 <= report.value <= 1
-    save_model(tmp_path, "student", report, config=config, task=task, dataset=dataset)
     loaded, description = load_model(tmp_path / "student.safetensors")
     state = new_model(config, task, dataset, CPU)
     state.load_state_dict(report.best_state)
@@ -114,6 +116,39 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
         predict_logits(loaded, dataset, val, device=CPU), predict_logits(state, dataset, val, device=CPU)
     )
     assert description["target_kind"] == SHAPES[name].kind
+
+
+@pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
+def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, datasets, tmp_path):
+    dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
+    config = config.override({"train.epochs": 2}, source="test")
+
+    def run(folder):
+        return keep(config, task, dataset, folder=folder, stem="student", device=CPU)
+
+    cut_off = run(tmp_path / "cut")
+    next(cut_off)
+    cut_off.close()
+    whole, again = list(run(tmp_path / "whole")), list(run(tmp_path / "cut"))
+    assert [kept.report is None for kept in again] == [True, False]
+    last, expected = again[-1].report, whole[-1].report
+    assert (last.train, last.val_loss, last.value) == (expected.train, expected.val_loss, expected.value)
+    ours, theirs = (read_tensors(checkpoint_file(tmp_path / place, "student")) for place in ("cut", "whole"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
+def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model, datasets):
+    dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
+    module = new_model(config, task, dataset, CPU).eval()
+    rows = dataset.part("train")[:4]
+    inputs = [t for t in CPU.example(np.array(dataset.open_pixels()[rows]), dataset.extras_of(rows)) if t is not None]
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
+    for size in (4, 1):
+        given = [tensor[:size] for tensor in inputs]
+        with torch.inference_mode():
+            torch.testing.assert_close(program.module()(*given), module(*given), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -131,15 +166,15 @@ def test_a_frozen_backbone_does_not_move_and_is_let_go_afterwards(datasets):
     dataset, (task, config) = datasets["lumbar"], config_of(SHAPES["lumbar"])
     config = config.override({"train.epochs": 2, "optim.freeze_epochs": 1}, source="test")
     run = _Run(config, task, dataset, CPU, None)
-    before = state_copy(run.model)
+    before = state_copy(run.learner.model)
     backbone = [key for key in before if key.startswith("backbone.")]
     head = [key for key in before if key.startswith("head.")]
     run.train_epoch(0, [])
-    first = state_copy(run.model)
+    first = state_copy(run.learner.model)
     assert all(torch.equal(first[key], before[key]) for key in backbone)  # running statistics too
     assert any(not torch.equal(first[key], before[key]) for key in head)
     run.train_epoch(1, [0.5])
-    second = state_copy(run.model)
+    second = state_copy(run.learner.model)
     assert any(not torch.equal(second[key], before[key]) for key in backbone)
 
 

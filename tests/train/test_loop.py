@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.loop import TrainingFailed, _Batch, _Run, fit
+from xlite.train.feed import Batch, Feed
+from xlite.train.loop import fit
+from xlite.train.step import Learner, TrainingFailed, check_finite
 
 CPU = choose_device("fp32", kind="cpu")
 SMALL = {
@@ -122,21 +125,52 @@ def test_each_part_of_the_distillation_loss_is_logged_by_itself(tiny_dataset, ba
     assert train["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_optimiser_never_sees_a_loss_that_is_not_finite(tiny_dataset):
-    run = _Run(config(), TASK, tiny_dataset, CPU, None)
-    before = [p.detach().clone() for p in run.model.parameters()]
-    images = CPU.images(np.array(tiny_dataset.open_pixels()[:8]))
-    logits = run.objective
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_the_optimiser_never_sees_what_is_not_finite(tiny_dataset, what):
+    learner = Learner(config(), TASK, tiny_dataset, CPU)
+    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:8])), None, torch.zeros(8, 3), None)
+    learner.prepare(frozen=False, rate=1e-3)
+    learner.step(batch)  # so that the optimiser has a state to be damaged
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items() if "running" not in name}
+    objective = learner.objective
 
-    class Broken:
-        def __call__(self, *args):
-            parts = logits(*args)
+    def broken(*args):
+        parts = objective(*args)
+        if what == "loss":
             return {**parts, "loss": parts["loss"] * float("nan")}
+        return {**parts, "loss": torch.sqrt(parts["loss"] - parts["loss"].detach())}  # 0, with an infinite slope
 
-    run.objective = Broken()
-    with pytest.raises(TrainingFailed, match="the loss is nan at epoch 1, step 3"):
-        run.step(_Batch(images, None, torch.zeros(8, 3), None), 1e-3, "epoch 1, step 3")
-    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+    learner.objective = broken
+    done = learner.step(batch)
+    with pytest.raises(TrainingFailed, match=f"the {what}.* is (nan|inf) at epoch 1, step 3"):
+        check_finite(done.parts[None], done.norm[None], epoch=1, first_step=3, rate=1e-3)
+    after = learner.tensors()
+    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+    assert [name for name in changed if not name.endswith("num_batches_tracked")] == []
+
+
+@pytest.mark.parametrize("step", ["plain", "graph"])
+def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
+    family = TASK.family
+    calls = 0
+
+    class NaNAtTheSixth:
+        def __init__(self, objective):
+            self.objective, self.supervised = objective, objective.supervised
+
+        def __call__(self, *args):
+            nonlocal calls
+            calls += 1
+            parts = self.objective(*args)
+            return {**parts, "loss": parts["loss"] * (float("nan") if calls == 6 else 1.0)}
+
+    task = replace(
+        TASK, target_family=replace(family, make_objective=lambda *args: NaNAtTheSixth(family.make_objective(*args)))
+    )
+    reports = fit(config(train__step=step), task, tiny_dataset, device=CPU)  # 140 rows are 4 batches of 32
+    assert np.isfinite(next(reports).train["loss"])
+    with pytest.raises(TrainingFailed, match=r"the loss is nan at epoch 2, step 2 \(learning rate 0\.003\)"):
+        next(reports)
 
 
 def test_bf16_autocast_learns_too(tiny_dataset):
@@ -153,6 +187,45 @@ def test_the_test_part_cannot_be_read_while_selecting(tiny_dataset):
 
 def test_a_sampler_draws_rare_labels_more_often(tiny_dataset):
     weights = TASK.family.sample_weights(tiny_dataset.targets[:140], "mean")
-    run = _Run(config(data__sampler="mean"), TASK, tiny_dataset, CPU, None)
-    np.testing.assert_array_equal(run.weights, weights)
+    feed = Feed(config(data__sampler="mean"), TASK, tiny_dataset, CPU, None, 1)
+    np.testing.assert_array_equal(feed.weights, weights)
     assert TASK.family.sample_weights(tiny_dataset.targets[:140], "none") is None
+
+
+def test_micro_batches_add_up_to_the_batch(tiny_dataset):
+    """Without batch normalisation and dropout a step in parts is the same step, unknown labels or not."""
+    quiet = {"model__backbone": "convnext_atto", "model__dropout": 0.0, "loss__name": "bce_focal"}
+    targets = torch.eye(10, 3)
+    targets[:3, 1:] = torch.nan  # all in the first part
+    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:10])), None, targets, None)
+    whole, parts = (Learner(config(train__micro_batches=n, **quiet), TASK, tiny_dataset, CPU) for n in (1, 3))
+    assert [len(part.targets) for part in batch.parts(3)] == [3, 4, 3] and len(list(batch.parts(99))) == 10
+    for learner in (whole, parts):
+        learner.prepare(frozen=False, rate=1e-3)
+    expected, got = whole.step(batch), parts.step(batch)
+    torch.testing.assert_close(got.parts, expected.parts)
+    torch.testing.assert_close(got.norm, expected.norm)
+    torch.testing.assert_close(got.logits, expected.logits)
+    for ours, theirs in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_of_a_batch_see_one_dropout_and_move_running_statistics_once(tiny_dataset):
+    learner = Learner(config(train__micro_batches=2, model__dropout=0.5), TASK, tiny_dataset, CPU)
+    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
+    learner.prepare(frozen=False, rate=1e-3)
+    seen = []
+    forward = learner.forward
+    learner.forward = lambda part: seen.append(forward(part)) or seen[-1]
+    learner.step(batch)
+    assert len(seen) == 4 and all(torch.equal(a, b) for a, b in zip(seen[:2], seen[2:], strict=True))
+    assert not torch.equal(seen[0], forward(next(batch.parts(2))))  # another dropout, so it does drop out
+    counts = {int(v) for name, v in learner.model.named_buffers() if name.endswith("num_batches_tracked")}
+    assert counts == {3}  # two parts, and the look just above
+
+
+def test_the_step_on_fixed_buffers_gives_the_plain_curve(tiny_dataset, bank):
+    cfg = config(distill__alpha=0.5)
+    assert curve(tiny_dataset, cfg, bank=bank) == curve(
+        tiny_dataset, cfg.override({"train.step": "graph"}, source="t"), bank=bank
+    )

@@ -26,6 +26,13 @@ def test_warm_up_rises_linearly_to_the_peak_and_cosine_falls_to_one_percent():
     assert 0.001 < got[-1] < 0.002
 
 
+def test_warm_up_begins_above_a_stated_rate():
+    got = rates(OptimConfig(learning_rate=1e-4, schedule="constant", warmup_epochs=2, warmup_from=1e-6))
+    np.testing.assert_allclose(got[:8], 1e-6 + 9.9e-5 * np.arange(1, 9) / 8)
+    assert set(got[8:]) == {1e-4}
+    assert set(rates(OptimConfig(learning_rate=1e-7, schedule="constant", warmup_epochs=2, warmup_from=1e-6))) == {1e-7}
+
+
 def test_plateau_drops_as_torch_does():
     values = np.random.default_rng(0).random(60).cumsum() % 1.7
     parameter = torch.nn.Parameter(torch.zeros(1))

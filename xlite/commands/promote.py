@@ -9,6 +9,7 @@ from xlite import cli
 from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from xlite.ledger import Ledger, TrialRecord
     from xlite.promote import Member, Promotion
     from xlite.tasks.prepare import Prepared
-    from xlite.train.loop import EpochReport
+    from xlite.train.keep import KeptEpoch
     from xlite.tune.setup import Study
 
 
@@ -49,8 +50,8 @@ def promote_and_tell(
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
     with console.progress(f"Promoting trial {winner.number}, {what}", "epochs") as progress:
 
-        def on_epoch(number: int, report: "EpochReport") -> None:
-            progress(number * epochs + report.epoch, len(members) * epochs)
+        def on_epoch(number: int, kept: "KeptEpoch") -> None:
+            progress(number * epochs + kept.epoch, len(members) * epochs)
 
         promotion = promote(
             config,
@@ -76,6 +77,33 @@ def trained_already(
     folder = trial_folder(study.options.folder, winner.number)
     there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
     return folder if same and winner.state == "complete" and there else None
+
+
+def stands_promoted(
+    ledger: "Ledger", folder: "Path", winner: "TrialRecord", *, epochs: int, num_folds: int, threshold_method: str
+) -> "TrialRecord | None":
+    """The last promotion where it is this very one and its files are whole; test need not be read again then."""
+    from xlite.models.artifact import load_artifact
+
+    finals = ledger.finals()
+    record = finals[-1].record if finals else {}
+    asked = (winner.number, epochs, num_folds, threshold_method)
+    done = (
+        record.get("promoted_from"),
+        record.get("config", {}).get("train.epochs"),
+        max(1, len(record.get("folds", []))),
+        record.get("thresholds"),
+    )
+    if asked != done:
+        return None
+    try:
+        models = read_json(folder / "metrics.json")["models"]
+        read_json(folder / "thresholds.json")
+        for name in models:
+            load_artifact(folder / name)
+    except (InputError, KeyError, TypeError):
+        return None
+    return finals[-1]
 
 
 def members_of(
@@ -145,8 +173,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Promote from a study that has ended or was stopped."""
-    from xlite.commands.reopen import reopen
-    from xlite.tune.setup import obtain_teacher
+    from xlite.commands.reopen import reopen, same_teacher
 
     console = Console()
     opened = reopen(arguments, console)
@@ -156,12 +183,7 @@ def run(arguments: argparse.Namespace) -> int:
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see runners/leaderboard.py")
     distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
-    teacher = obtain_teacher(opened.study, opened.prepared.full, console).teacher if distils else None
-    if teacher is not None and teacher.key != opened.teacher_key:
-        raise InputError(
-            f"study {arguments.study}: it was searched with teacher {opened.teacher_key}, this one is {teacher.key}; "
-            "bring back the teacher's files"
-        )
+    teacher = same_teacher(opened, console) if distils else None
     promote_and_tell(
         opened.study,
         opened.prepared,

@@ -8,13 +8,14 @@ from typing import Any
 from xlite import cli
 from xlite.commands.options import prepare_and_tell
 from xlite.console import Console
+from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger
 from xlite.tasks import find_task
 from xlite.tasks.prepare import DataRequest, Prepared
 from xlite.tune.identity import read_study
 from xlite.tune.options import StudyOptions
-from xlite.tune.setup import Study
+from xlite.tune.setup import Study, obtain_teacher
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,21 @@ def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
             )
     ledger = Ledger.open(arguments.storage or options.storage, options.name, create=False, seed=options.seed)
     return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, stored["meaning"]["teacher"])
+
+
+def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
+    """The teacher that the study was searched with.
+
+    Raises:
+        InputError: its files now hold another one.
+    """
+    teacher = obtain_teacher(opened.study, opened.prepared.full, console).teacher
+    if teacher.key != opened.teacher_key:
+        raise InputError(
+            f"study {opened.study.options.name}: it was searched with teacher {opened.teacher_key}, this one is "
+            f"{teacher.key}; bring back the teacher's files"
+        )
+    return teacher
 
 
 def _fields(kind: type[Any], values: dict[str, Any], **changed: Any) -> dict[str, Any]:

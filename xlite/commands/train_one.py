@@ -14,6 +14,7 @@ from xlite.commands.options import (
     shown,
 )
 from xlite.console import Console
+from xlite.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,19 +26,24 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--threads", type=cli.positive_int, metavar="N", help="CPU threads (default: all)")
     out.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
     out.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
-    out.add_argument("--out", type=Path, metavar="DIR", help="where it is saved (default: ray_results/one_<time>)")
+    out.add_argument(
+        "--out",
+        type=cli.results_dir,
+        metavar="DIR",
+        help="where it is saved, and gone on with (default: ray_results/one_<time>)",
+    )
     add_set_option(out)
     return out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
+    from xlite.data.folder_lock import locked
     from xlite.device import choose_device, device_kind
     from xlite.metrics import collapse_note
     from xlite.tasks import find_task
-    from xlite.train.events import EventWriter
-    from xlite.train.loop import TrainingFailed, fit
-    from xlite.train.record import save_model
+    from xlite.train.keep import checkpoint_file, keep
+    from xlite.train.step import TrainingFailed
     from xlite.tune.resources import available_cpus
     from xlite.tune.setup import base_config, load_study_teacher, teacher_bank
 
@@ -63,24 +69,35 @@ def run(arguments: argparse.Namespace) -> int:
     folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     told: str | None = None
-    events = EventWriter(folder, {"model.backbone": config.model.backbone}, metric=task.metric)
     try:
-        for report in fit(config, task, dataset, device=device, bank=bank):
-            events.add(report)
-            if report.best_state is not None:
-                save_model(folder, "student", report, config=config, task=task, dataset=dataset, value=report.value)
-            if (note := collapse_note(report.val)) not in (None, told):
-                console.say(f"epoch {report.epoch:>3}  {note}")
-                told = note
-            mark = " *" if report.best_state is not None else ""
-            console.say(
-                f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}{mark}  "
-                f"{sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
-            )
+        with locked(folder, waiting=None):
+            for kept in keep(
+                config,
+                task,
+                dataset,
+                folder=folder,
+                stem="student",
+                device=device,
+                bank=bank,
+                hyper_parameters={"model.backbone": config.model.backbone},
+            ):
+                report = kept.report
+                if report is None:
+                    console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
+                    continue
+                if (note := collapse_note(report.val)) not in (None, told):
+                    console.say(f"epoch {report.epoch:>3}  {note}")
+                    told = note
+                mark = " *" if report.best_state is not None else ""
+                console.say(
+                    f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}"
+                    f"{mark}  {sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
+                )
+            checkpoint_file(folder, "student").unlink(missing_ok=True)
+    except BlockingIOError:
+        raise InputError(f"--out {shown(folder)}: another process trains there") from None
     except TrainingFailed as failure:
         console.say(f"Training failed: {failure}")
         return 1
-    finally:
-        events.close()
-    console.say(f"Best {task.metric} {report.best_value:.4f} at epoch {report.best_epoch}, saved in {shown(folder)}")
+    console.say(f"Best {task.metric} {kept.best_value:.4f} at epoch {kept.best_epoch}, saved in {shown(folder)}")
     return 0

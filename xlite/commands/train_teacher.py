@@ -1,7 +1,6 @@
 """A teacher of one's own: any backbone, trained without distillation on the whole training part."""
 
 import argparse
-from pathlib import Path
 
 from xlite import cli
 from xlite.commands.options import ROOT, add_data_options, add_set_option, open_data, settings, shown
@@ -15,7 +14,10 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--backbone", metavar="NAME", help="any timm model (default: the task's for this device)")
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the task's)")
     out.add_argument(
-        "--out", type=Path, metavar="DIR", help="where it is saved (default: data/teachers/<backbone>-<time>)"
+        "--out",
+        type=cli.results_dir,
+        metavar="DIR",
+        help="where it is saved (default: data/teachers/<backbone>-<time>)",
     )
     add_set_option(out)
     return out
@@ -25,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
     from xlite.device import device_kind
     from xlite.tasks import find_task
-    from xlite.train.loop import EpochReport, TrainingFailed
+    from xlite.train.keep import KeptEpoch
+    from xlite.train.step import TrainingFailed
     from xlite.train.teacher import train_teacher
     from xlite.tune.resources import available_cpus
     from xlite.tune.setup import base_config, teacher_config
@@ -46,8 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     backbone = config.model.backbone
     folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 
-    def on_epoch(report: EpochReport) -> None:
-        console.say(f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}")
+    def on_epoch(kept: KeptEpoch) -> None:
+        if kept.report is None:
+            console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
+            return
+        loss = kept.report.train["loss"]
+        console.say(f"epoch {kept.epoch:>3}  loss {loss:.4f}  {task.metric} {kept.report.value:.4f}")
 
     try:
         trained = train_teacher(config, task, prepared.full, folder=folder.expanduser().resolve(), on_epoch=on_epoch)

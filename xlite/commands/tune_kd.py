@@ -20,6 +20,7 @@ from xlite.commands.options import (
 )
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.files import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_subset_option(group)  # type: ignore[arg-type]
     group.add_argument("--time-budget", type=cli.duration, metavar="T", help="e.g. 8h, 30m: start nothing after this")
+    group.add_argument(
+        "--warm-start", metavar="NAME", help="begin a new study with the best configurations of this one"
+    )
     group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
@@ -59,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at once (default: what fits)"
     )
+    group.add_argument(
+        "--hang-limit",
+        type=cli.duration,
+        default=3600.0,
+        metavar="T",
+        help="end a trial without an epoch for this long",
+    )
     group.add_argument("--address", metavar="ADDR", help="join this Ray cluster")
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
     return out
@@ -66,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 when it was cut off."""
-    from xlite.commands.promote import promote_and_tell
+    from xlite.commands.promote import promote_and_tell, stands_promoted
     from xlite.device import device_kind
     from xlite.leaderboard import leaderboard_of, render
     from xlite.tasks import find_task
@@ -105,17 +116,17 @@ def run(arguments: argparse.Namespace) -> int:
         if note:
             console.say(note)
     if not arguments.no_promote:
-        promote_and_tell(
-            study,
-            prepared,
-            result.teacher.teacher if result.teacher else None,
-            result.ledger,
-            result.winner,
-            epochs=options.promote_epochs,
-            num_folds=options.num_folds,
-            threshold_method=arguments.thresholds,
-            console=console,
-        )
+        how = {
+            "epochs": options.promote_epochs,
+            "num_folds": options.num_folds,
+            "threshold_method": arguments.thresholds,
+        }
+        stands = stands_promoted(result.ledger, folder / "promoted", result.winner, **how)
+        if stands is not None:
+            console.say(f"Trial {result.winner.number} stands promoted: {task.metric} {stands.value:.4f} on validation")
+        else:
+            teacher = result.teacher.teacher if result.teacher else None
+            promote_and_tell(study, prepared, teacher, result.ledger, result.winner, console=console, **how)
     console.say(
         f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + ("" if arguments.no_promote else ", promoted/")
     )
@@ -152,6 +163,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         cpus_per_trial=arguments.cpus_per_trial,
         max_concurrent=arguments.max_concurrent,
         time_budget_s=arguments.time_budget,
+        warm_start=checked_name(arguments.warm_start, "--warm-start") if arguments.warm_start else None,
+        hang_limit_s=arguments.hang_limit,
         address=arguments.address,
     )
 

@@ -88,7 +88,7 @@ def class_log_probabilities(above: Tensor, gaps: Tensor) -> Tensor:
     Returns:
         (B, K).
     """
-    outside = above.new_zeros(len(above), 1)
+    outside = torch.zeros_like(above[:, :1])
     higher, lower = F.logsigmoid(above), F.logsigmoid(-above)  # log P(Y > k), log P(Y <= k)
     between = (-torch.expm1(-gaps)).log()
     inside = torch.cat([above.new_zeros(1), between, above.new_zeros(1)])

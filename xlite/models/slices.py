@@ -78,7 +78,7 @@ class SliceStudent(nn.Module):
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)
-        vectors = self.attention(tokens).mean(dim=1).unflatten(0, (len(images), self.config.num_slices))
+        vectors = self.attention(tokens).mean(dim=1).unflatten(0, (-1, self.config.num_slices))
         joined = torch.cat([self.aggregator(vectors), self.level(levels[:, 0]).to(vectors.dtype)], dim=1)
         return self.head(self.classifier(joined)).float()
 

@@ -2,31 +2,38 @@
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xlite.config import RunConfig
-from xlite.data.batches import Draw, ViewReader, draws
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
 from xlite.metrics import Evaluation
 from xlite.models.artifact import state_copy
-from xlite.models.build import build_model, call, check_input
-from xlite.tasks.family import Objective
 from xlite.tasks.task import Task
+from xlite.train.feed import Feed
 from xlite.train.inference import predict_logits
 from xlite.train.schedule import best_epoch, learning_rate, stop_reason
+from xlite.train.step import CHECK_EVERY, GraphStep, Learner, Stepped, TrainingFailed, check_finite
 
 
-class TrainingFailed(RuntimeError):
-    """This configuration cannot be trained, e.g. its loss is no longer finite; the message is the reason."""
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: all that its next epoch depends on, beside configuration and data.
+
+    Attributes:
+        history: the validation metric of each finished epoch.
+        tensors: what `Learner.tensors` gave after the last of them.
+    """
+
+    history: tuple[float, ...]
+    tensors: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class EpochReport:
         val_loss: the supervised loss there, without distillation.
         value: the task's metric on validation; best_value and best_epoch are its best so far.
         best_state: a copy of the weights when this epoch is the best so far, else None.
-        seconds: "data", "step", "evaluation".
+        progress: gives what continues the run from here; valid until the next epoch is asked for.
+        seconds: "data" (waiting for it), "step", "evaluation".
         images_per_s: training images over data and step seconds.
         stop: "" while training goes on, else why it ended: "budget" or "early stopping".
     """
@@ -54,6 +62,7 @@ class EpochReport:
     best_value: float
     best_epoch: int
     best_state: dict[str, Tensor] | None
+    progress: Callable[[], Progress]
     seconds: dict[str, float]
     images_per_s: float
     stop: str
@@ -67,16 +76,21 @@ def fit(
     device: Device,
     bank: Bank | None = None,
     num_views: int | None = None,
+    start: Progress | None = None,
 ) -> Iterator[EpochReport]:
     """Train one configuration; the same configuration, data and thread count give the same reports to the bit on CPU.
+
+    Randomness is a function of (seed, epoch) and the schedule one of progress and history, so that a run which is
+    taken up after any epoch goes on as if it had never stopped.
 
     Args:
         bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
         num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
+        start: go on after this; the first report is of the next epoch.
 
     Raises:
         InputError: the configuration distils and there is no bank.
-        TrainingFailed: the loss or its gradient is not finite; raised before the optimiser uses it.
+        TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
     """
     if config.distill.alpha > 0 and bank is None:
         raise InputError(
@@ -85,7 +99,10 @@ def fit(
     torch.set_num_threads(config.train.threads)
     run = _Run(config, task, dataset, device, bank, num_views)
     history: list[float] = []
-    for epoch in range(config.train.epochs):
+    if start is not None:
+        run.learner.restore(start.tensors)
+        history.extend(start.history)
+    for epoch in range(len(history), config.train.epochs):
         trained = run.train_epoch(epoch, history)
         started = time.perf_counter()
         val, val_loss = run.validate()
@@ -102,7 +119,8 @@ def fit(
             value=history[-1],
             best_value=history[best - 1],
             best_epoch=best,
-            best_state=state_copy(run.model) if best == epoch + 1 else None,
+            best_state=state_copy(run.learner.model) if best == epoch + 1 else None,
+            progress=lambda: Progress(tuple(history), run.learner.tensors()),
             seconds=seconds,
             images_per_s=trained.num_images / (seconds["data"] + seconds["step"]),
             stop=stop,
@@ -120,7 +138,7 @@ class _TrainedEpoch:
 
 
 class _Run:
-    """The moving parts of one training run: model, optimiser, data."""
+    """The moving parts of one training run."""
 
     def __init__(
         self,
@@ -131,106 +149,70 @@ class _Run:
         bank: Bank | None,
         num_views: int | None = None,
     ) -> None:
-        self.num_views = bank.num_views if bank else num_views or config.train.epochs
-        self.config, self.task, self.dataset, self.device, self.bank = config, task, dataset, device, bank
-        train = dataset.part("train")
-        self.targets = dataset.targets[train]
-        self.extras = dataset.extras_of(train)
-        self.views = ViewReader(
-            dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
+        self.config, self.task, self.dataset, self.device = config, task, dataset, device
+        self.feed = Feed(
+            config, task, dataset, device, bank, bank.num_views if bank else num_views or config.train.epochs
         )
-        self.weights = task.family.sample_weights(self.targets, config.data.sampler)
-        self.model = new_model(config, task, dataset, device)
-        self.objective: Objective = task.family.make_objective(config, self.targets)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.optim.weight_decay), lr=config.optim.learning_rate, fused=True
-        )
+        self.learner = Learner(config, task, dataset, device)
+        self.graphs: dict[bool, GraphStep] = {}
 
     def train_epoch(self, epoch: int, history: Sequence[float]) -> _TrainedEpoch:
         """One pass over the training part; dropout's randomness is a function of (seed, epoch) alone."""
-        optim, seed = self.config.optim, self.config.train.seed
-        sums: dict[str, float] = defaultdict(float)
+        plan = self.feed.plan(epoch)
+        frozen = epoch < self.config.optim.freeze_epochs
         seconds = {"data": 0.0, "step": 0.0}
-        scored: list[tuple[np.ndarray, np.ndarray]] = []
-        plan = list(
-            draws(
-                len(self.targets),
-                epoch=epoch,
-                batch_size=optim.batch_size,
-                num_views=self.num_views,
-                seed=seed,
-                weights=self.weights,
-            )
-        )
-        rate = optim.learning_rate
-        self.model.train()
-        self.freeze(epoch < optim.freeze_epochs)
+        stepped: list[Stepped] = []
+        self.learner.prepare(frozen=frozen, rate=self.rate(epoch, 0, len(plan), history))
         devices = [self.device.place] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-            for step, draw in enumerate(plan):
-                started = time.perf_counter()
-                batch = self.load(draw)
+            torch.manual_seed(int(np.random.SeedSequence([self.config.train.seed, epoch]).generate_state(1)[0]))
+            started = time.perf_counter()
+            for step, batch in enumerate(self.feed.batches(plan)):
                 loaded = time.perf_counter()
-                rate = learning_rate(
-                    optim,
-                    epoch=epoch,
-                    step=step,
-                    steps_per_epoch=len(plan),
-                    num_epochs=self.config.train.epochs,
-                    history=history,
-                )
-                parts, logits = self.step(batch, rate, f"epoch {epoch + 1}, step {step + 1}")
-                for name, value in parts.items():
-                    sums[name] += value
-                scored.append((logits, self.targets[draw.positions]))
+                rate = self.rate(epoch, step, len(plan), history)
+                self.learner.set_rate(rate)
+                if self.config.train.step == "graph":
+                    if frozen not in self.graphs:
+                        self.graphs[frozen] = GraphStep(self.learner, batch)
+                    stepped.append(self.graphs[frozen].step(batch))
+                else:
+                    stepped.append(self.learner.step(batch))
+                last = step + 1 == len(plan)
+                if last or not self.device.on_gpu or (step + 1) % CHECK_EVERY == 0:
+                    since = step - (step % CHECK_EVERY if self.device.on_gpu else 0)
+                    self.check(stepped[since:], epoch, since, rate)
                 seconds["data"] += loaded - started
-                seconds["step"] += time.perf_counter() - loaded
-        means = {name: total / len(plan) for name, total in sums.items()}
-        means[self.task.metric] = self.score(scored)
+                started = time.perf_counter()
+                seconds["step"] += started - loaded
+        logits = torch.cat([done.logits for done in stepped]).cpu().numpy()
+        means = dict(
+            zip(
+                self.learner.part_names,
+                torch.stack([done.parts for done in stepped]).double().mean(dim=0).tolist(),
+                strict=True,
+            )
+        )
+        means[self.task.metric] = self.score(logits, self.feed.targets[np.concatenate([d.positions for d in plan])])
         return _TrainedEpoch(means, rate, seconds, sum(len(draw.positions) for draw in plan))
 
-    def freeze(self, frozen: bool) -> None:
-        """Hold the backbone's weights and running statistics still, or let them go again."""
-        backbone = getattr(self.model, "backbone", None)
-        if backbone is not None and self.config.optim.freeze_epochs:
-            backbone.requires_grad_(not frozen)
-            backbone.train(not frozen)
+    def check(self, stepped: Sequence[Stepped], epoch: int, since: int, rate: float) -> None:
+        """Raise if one of these steps was not finite."""
+        parts, norms = torch.stack([s.parts for s in stepped]), torch.stack([s.norm for s in stepped])
+        check_finite(parts, norms, epoch=epoch + 1, first_step=since + 1, rate=rate)
 
-    def load(self, draw: Draw) -> "_Batch":
-        """One batch on the device."""
-        teacher_logits = None
-        pixels = None
-        if self.bank is not None:
-            pixels, teacher = self.bank.read(draw.positions, draw.views)
-            teacher_logits = self.device.put(teacher)
-        if pixels is None:
-            pixels = self.views.read(draw.positions, draw.views)
-        extras = None if self.extras is None else self.extras[draw.positions]
-        images, beside = self.device.example(pixels, extras)
-        return _Batch(images, beside, self.device.put(self.targets[draw.positions]), teacher_logits)
+    def rate(self, epoch: int, step: int, steps_per_epoch: int, history: Sequence[float]) -> float:
+        """The learning rate of one step."""
+        return learning_rate(
+            self.config.optim,
+            epoch=epoch,
+            step=step,
+            steps_per_epoch=steps_per_epoch,
+            num_epochs=self.config.train.epochs,
+            history=history,
+        )
 
-    def step(self, batch: "_Batch", rate: float, where: str) -> tuple[dict[str, float], np.ndarray]:
-        """One optimiser step; returns the parts of the loss and the logits."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with self.device.autocast():
-            logits = call(self.model, batch.images, batch.extras)
-        parts = self.objective(logits.float(), batch.targets, batch.teacher_logits)
-        values = {name: float(value.detach()) for name, value in parts.items()}
-        if not math.isfinite(values["loss"]):
-            raise TrainingFailed(f"the loss is {values['loss']} at {where} (learning rate {rate:.2g})")
-        self.optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm))
-        if not math.isfinite(norm):
-            raise TrainingFailed(f"the gradient's norm is {norm} at {where} (learning rate {rate:.2g})")
-        self.optimizer.step()
-        return values, logits.detach().float().cpu().numpy()
-
-    def score(self, scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    def score(self, logits: np.ndarray, targets: np.ndarray) -> float:
         """The task's metric over what the epoch's batches predicted; NaN where it cannot be formed."""
-        logits, targets = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
         try:
             return self.judge(logits, targets).scalars[self.task.metric]
         except InputError:
@@ -239,45 +221,14 @@ class _Run:
     def validate(self) -> tuple[Evaluation, float]:
         """Metrics and supervised loss on the validation part."""
         val = self.dataset.part("val")
-        logits = predict_logits(self.model, self.dataset, val, device=self.device)
+        logits = predict_logits(self.learner.model, self.dataset, val, device=self.device)
         targets = self.dataset.targets[val]
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
-        loss = self.objective.supervised(self.device.put(logits), self.device.put(targets))
+        loss = self.learner.objective.supervised(self.device.put(logits), self.device.put(targets))
         return self.judge(logits, targets), float(loss)
 
     def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
         """The family's metrics of logits (N, ..., L)."""
         family = self.task.family
         return family.evaluate(family.probabilities(logits), targets, self.dataset.labels)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """images, extras as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
-
-    images: Tensor
-    extras: Tensor | None
-    targets: Tensor
-    teacher_logits: Tensor | None
-
-
-def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
-    """The untrained model of a configuration, on the device."""
-    check_input(config.model, dataset.open_pixels().shape[1:])
-    model = build_model(
-        config.model,
-        num_labels=len(dataset.labels),
-        in_channels=dataset.in_channels,
-        image_size=dataset.image_size,
-        bias=task.family.initial_bias(dataset.targets[dataset.part("train")]),
-        seed=config.train.seed,
-    )
-    return device.move(model)
-
-
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices and kernels only: biases and norms would be pulled to zero for nothing."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

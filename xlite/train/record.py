@@ -1,58 +1,71 @@
 """What is kept of a run beside its curve: the best epoch's metrics, times, notes; plain JSON values."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlite.config import RunConfig, flatten
 from xlite.data.dataset import Dataset
 from xlite.metrics import Evaluation, collapse_note
-from xlite.models.artifact import save_artifact
 from xlite.tasks.task import Task
 from xlite.train.loop import EpochReport
 
+_OF_BEST = (
+    *("best_epoch", "train_loss", "train_parts", "val_loss", "gap", "images_per_s"),
+    *("metrics", "per_label", "undefined", "notes"),
+)
+"""Keys of a summary that describe the best epoch."""
+
 
 class RunRecord:
-    """Follows a run's reports; `summary()` describes it as of its best epoch."""
+    """Follows a run's reports; `summary()` describes it as of its best epoch.
 
-    def __init__(self, config: RunConfig, *, metric: str, device_name: str) -> None:
+    Args:
+        earlier: the summary of an earlier process, which this one goes on from.
+    """
+
+    def __init__(
+        self, config: RunConfig, *, metric: str, device_name: str, earlier: Mapping[str, Any] | None = None
+    ) -> None:
         self.config, self.metric, self.device_name = config, metric, device_name
-        self.best: EpochReport | None = None
-        self.epochs = 0
-        self.seconds: dict[str, float] = {}
-        self.curve: list[float] = []
+        earlier = earlier or {}
+        self.epochs: int = earlier.get("epochs", 0)
+        self.seconds: dict[str, float] = dict(earlier.get("seconds_by_kind", {}))
+        self.curve: list[float] = list(earlier.get("curve", []))
+        self.best = {key: earlier[key] for key in _OF_BEST if key in earlier}
 
     def add(self, report: EpochReport) -> None:
         """Take in one epoch."""
         if report.best_epoch == report.epoch:
-            self.best = report
+            self.best = {
+                "best_epoch": report.epoch,
+                "train_loss": finite(report.train["loss"]),
+                "train_parts": finite(report.train),
+                "val_loss": finite(report.val_loss),
+                "gap": finite(report.train[self.metric] - report.value),
+                "images_per_s": round(report.images_per_s, 1),
+                **describe(report.val),
+            }
         self.epochs = report.epoch
         self.curve.append(report.value)
         for name, value in report.seconds.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + value
+            self.spend(name, value)
+
+    def spend(self, kind: str, seconds: float) -> None:
+        """Count seconds of some kind."""
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready: config, metrics and losses at the best epoch, seconds by kind, notes."""
-        summary: dict[str, Any] = {
+        return {
             "config": flatten(self.config),
             "device": self.device_name,
             "epochs": self.epochs,
             "seconds": round(sum(self.seconds.values()), 3),
             "seconds_by_kind": {name: round(value, 3) for name, value in self.seconds.items()},
-            "curve": [round(value, 6) for value in self.curve],
+            "curve": list(self.curve),
+            **self.best,
         }
-        if self.best is not None:
-            summary |= {
-                "best_epoch": self.best.epoch,
-                "train_loss": finite(self.best.train["loss"]),
-                "train_parts": finite(self.best.train),
-                "val_loss": finite(self.best.val_loss),
-                "gap": finite(self.best.train[self.metric] - self.best.value),
-                "images_per_s": round(self.best.images_per_s, 1),
-                **describe(self.best.val),
-            }
-        return summary
 
 
 def describe(evaluation: Evaluation) -> dict[str, Any]:
@@ -75,31 +88,26 @@ def finite(value: Any) -> Any:
     return value
 
 
-def save_model(
-    folder: Path, stem: str, report: EpochReport, *, config: RunConfig, task: Task, dataset: Dataset, **more: Any
-) -> None:
-    """Save the best weights of `report` with all that is needed to rebuild the model; `more` joins the description."""
-    assert report.best_state is not None
-    save_artifact(
-        folder,
-        stem,
-        report.best_state,
-        {
-            "format": 1,
-            "task": task.name,
-            "target_kind": task.family.kind,
-            "labels": list(dataset.labels),
-            "model": config.model.model_dump(),
-            "in_channels": dataset.in_channels,
-            "image_size": dataset.image_size,
-            "split_hash": dataset.split_hash,
-            "preprocess": dict(dataset.preprocess),
-            "config": flatten(config),
-            "epoch": report.epoch,
-            "validation": describe(report.val),
-            **more,
-        },
-    )
+def describe_model(
+    report: EpochReport, *, config: RunConfig, task: Task, dataset: Dataset, **more: Any
+) -> dict[str, Any]:
+    """All that is needed to rebuild and use the model of this epoch, JSON-ready; `more` joins it."""
+    return {
+        "format": 1,
+        "task": task.name,
+        "target_kind": task.family.kind,
+        "labels": list(dataset.labels),
+        "model": config.model.model_dump(),
+        "in_channels": dataset.in_channels,
+        "image_size": dataset.image_size,
+        "split_hash": dataset.split_hash,
+        "preprocess": dict(dataset.preprocess),
+        "config": flatten(config),
+        "epoch": report.epoch,
+        "value": report.value,
+        "validation": describe(report.val),
+        **more,
+    }
 
 
 def undefined_line(undefined: Sequence[str], part: str) -> str:

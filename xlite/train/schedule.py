@@ -18,14 +18,15 @@ def learning_rate(
         epoch, step: 0-based.
         history: validation metric of each finished epoch, higher is better.
 
-    Linear warm-up over `warmup_epochs`, then constant; cosine to COSINE_FLOOR; or plateau: multiplied by
-    `plateau_factor` each time `plateau_patience` further epochs brought no better value.
+    Linear warm-up from `warmup_from` over `warmup_epochs`, then constant; cosine to COSINE_FLOOR; or plateau:
+    multiplied by `plateau_factor` each time `plateau_patience` further epochs brought no better value.
     """
     peak = config.learning_rate
     warmup_steps = config.warmup_epochs * steps_per_epoch
     done = epoch * steps_per_epoch + step
     if done < warmup_steps:
-        return peak * (done + 1) / warmup_steps
+        first = min(config.warmup_from, peak)
+        return first + (peak - first) * (done + 1) / warmup_steps
     if config.schedule == "cosine":
         total = max(1, num_epochs * steps_per_epoch - warmup_steps)
         share = (done - warmup_steps) / total

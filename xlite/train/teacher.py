@@ -8,11 +8,14 @@ from pathlib import Path
 
 from xlite.config import RunConfig, flatten
 from xlite.data.dataset import Dataset
+from xlite.data.folder_lock import locked
 from xlite.device import choose_device
-from xlite.models.artifact import load_artifact
+from xlite.errors import InputError
+from xlite.models.artifact import load_artifact, save_artifact
 from xlite.tasks.task import Task
-from xlite.train.loop import EpochReport, fit
-from xlite.train.record import save_model
+from xlite.train.keep import KeptEpoch, checkpoint_file, keep
+
+_TRAINING = "training"  # stem of what is not a teacher yet
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,34 @@ def train_teacher(
     dataset: Dataset,
     *,
     folder: Path,
-    stem: str = "teacher",
-    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[KeptEpoch], None] | None = None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> TrainedTeacher:
-    """Train and save `<stem>.safetensors` and `.json` of the best epoch; both appear only when training is over."""
-    device = choose_device(config.train.precision)
-    best: EpochReport | None = None
-    for report in fit(config, task, dataset, device=device):
-        if report.best_state is not None:
-            best = report
-        if on_epoch:
-            on_epoch(report)
-    assert best is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder, stem, best, config=config, task=task, dataset=dataset, value=best.value)
-    return TrainedTeacher(folder / f"{stem}.safetensors", best.value, best.epoch, was_there=False)
+    """Train and save `teacher.safetensors` and `.json` of the best epoch; both appear only when training is over.
+
+    The same call goes on where an ended process left off, and returns at once where a whole teacher of this very
+    configuration, data and split is in `folder`.
+
+    Args:
+        waiting: called every 0.2 s while another process trains there.
+    """
+    identity = _identity(config, task, dataset)
+    with locked(folder, waiting=waiting):
+        there = _whole(folder, identity)
+        if there is not None:
+            return there
+        device = choose_device(config.train.precision)
+        for kept in keep(config, task, dataset, folder=folder, stem=_TRAINING, device=device):
+            if on_epoch:
+                on_epoch(kept)
+        state, description = load_artifact(folder / f"{_TRAINING}.safetensors")
+        save_artifact(folder, "teacher", state, {**description, "trained_as": identity})
+        for file in (
+            checkpoint_file(folder, _TRAINING),
+            *(folder / f"{_TRAINING}{e}" for e in (".safetensors", ".json")),
+        ):
+            file.unlink(missing_ok=True)
+    return TrainedTeacher(folder / "teacher.safetensors", description["value"], description["epoch"], was_there=False)
 
 
 def default_teacher(
@@ -54,14 +70,28 @@ def default_teacher(
     dataset: Dataset,
     *,
     folder: Path,
-    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[KeptEpoch], None] | None = None,
 ) -> TrainedTeacher:
     """The teacher of this configuration on this training part: found below `folder`, or trained there."""
-    identity = {"config": flatten(config), "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    place = folder / key
-    file = place / "teacher.safetensors"
-    if (place / "teacher.json").exists():
-        _, description = load_artifact(file)
-        return TrainedTeacher(file, description["value"], description["epoch"], was_there=True)
+    place = folder / _identity(config, task, dataset)
     return train_teacher(config, task, dataset, folder=place, on_epoch=on_epoch)
+
+
+def _identity(config: RunConfig, task: Task, dataset: Dataset) -> str:
+    """16 hex digits over everything a teacher is a function of."""
+    parts = {"config": flatten(config), "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _whole(folder: Path, identity: str) -> TrainedTeacher | None:
+    """The teacher in `folder` if it is this one and undamaged; a damaged one is trained again."""
+    file = folder / "teacher.safetensors"
+    if not file.with_suffix(".json").exists():
+        return None
+    try:
+        _, description = load_artifact(file)
+    except InputError:
+        return None
+    if description.get("trained_as") != identity:
+        return None
+    return TrainedTeacher(file, description["value"], description["epoch"], was_there=True)
