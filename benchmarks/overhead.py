@@ -1,51 +1,182 @@
-"""What the driver itself costs a trial: ask, report each epoch, finish, leaderboard, with nothing trained.
+"""What the driver itself costs a trial when nothing is trained, at several lengths of a study.
 
-python benchmarks/overhead.py --trials 100
+python benchmarks/overhead.py --trials 100 1000 5000 [--parts ledger driver continue] [--storage URL]
+
+ledger: ask, report each epoch, finish, without Ray; and the leaderboard, which a search writes in at most a fiftieth of
+its time (xlite/tune/view.py). driver: the whole search with Ray, ASHA and the leaderboard, on trials that return at
+once. continue: opening a study that has so many trials, filling ASHA's rungs, and the first ask.
 """
 
 import argparse
+import io
+import random
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from xlite.leaderboard import leaderboard_of, write_leaderboard
 from xlite.ledger import Ledger, sqlite_url
 from xlite.tune.space import load_space
+from xlite.tune.stopping import first_rung, make_asha, replay
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "kd_cpu.py"
+GOAL_S, GOAL_GROWTH, GOAL_CONTINUE_S = 0.25, 1.3, 10.0
+"""Seconds of a trial; of a trial at 1,000 against 100; of continuing 1,000 trials beyond a fresh start."""
+RECORD = {"metrics": {"auc_macro": 0.7}, "epochs": 15, "seconds": 12.5, "notes": []}
+
+
+def open_ledger(url: str, num_trials: int) -> Ledger:
+    """With as many random trials as a search of this budget begins with."""
+    return Ledger.open(url, "overhead", create=True, num_startup=max(5, num_trials // 4))
+
+
+def value_of(number: int) -> float:
+    """A trial's made-up score."""
+    return 0.5 + 0.3 * random.Random(number).random()
+
+
+def ledger_part(url: str, num_trials: int, epochs: int) -> float:
+    """Run `num_trials` without Ray, print milliseconds a trial; returns seconds a trial, the leaderboard aside."""
+    propose = load_space(SPACE, "multilabel").propose
+    spent: dict[str, list[float]] = {"ask": [], "report": [], "finish": []}
+    cpu_s = -time.process_time()
+    with open_ledger(url, num_trials) as ledger:
+        for number in range(num_trials):
+            times = [time.perf_counter()]
+            ledger.ask(propose)
+            times.append(time.perf_counter())
+            for epoch in range(1, epochs + 1):
+                ledger.report(number, epoch, value_of(number))
+            times.append(time.perf_counter())
+            ledger.finish(number, "complete", value=value_of(number), record=RECORD)
+            times.append(time.perf_counter())
+            for name, began, ended in zip(spent, times, times[1:], strict=False):
+                spent[name].append(ended - began)
+        cpu_s += time.process_time()
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            write_leaderboard(Path(folder) / "leaderboard.csv", leaderboard_of(ledger))
+        leaderboard_s = time.perf_counter() - began
+    tail = max(1, num_trials // 10)
+    for name, values in spent.items():
+        mean, last = statistics.mean(values), statistics.mean(values[-tail:])
+        print(f"  {name:<8} {1e3 * mean:8.1f} ms, last tenth {1e3 * last:.1f}")
+    total = sum(map(sum, spent.values())) / num_trials
+    last = sum(sum(values[-tail:]) for values in spent.values()) / tail
+    print(f"  in all   {1e3 * total:8.1f} ms, last tenth {1e3 * last:.1f}; one leaderboard {1e3 * leaderboard_s:.0f}")
+    print(f"  of which {1e3 * cpu_s / num_trials:8.1f} ms CPU (the rest waits for the disk, or for a busy machine)")
+    return total
+
+
+def driver_part(url: str, num_trials: int, epochs: int) -> float:
+    """Run a search of trials that train nothing, Ray's start left out; returns seconds a trial."""
+    import ray
+    from ray import tune
+    from rich.console import Console as RichConsole
+
+    from xlite.config import ModelConfig
+    from xlite.console import Console
+    from xlite.models.cost import Cost
+    from xlite.tune import execute
+    from xlite.tune.options import StudyOptions
+    from xlite.tune.resources import Shares
+    from xlite.tune.search import LedgerSearch, Limits, remember_stops
+    from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
+    from xlite.tune.trainable import FINISHED_KEY, SUMMARY_KEY
+    from xlite.tune.view import SearchView
+
+    class NoTraining(tune.Trainable):
+        """The results of a trial, without one."""
+
+        def setup(self, config: dict[str, Any], job: object = None) -> None:
+            self.number, self.epoch = config["number"], 0
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.number, self.epoch = new_config["number"], 0
+            return True
+
+        def step(self) -> dict[str, Any]:
+            self.epoch += 1
+            value = 0.5 + 0.3 * random.Random(self.number).random()
+            done = self.epoch == epochs
+            return {EPOCH_KEY: self.epoch, VALUE_KEY: value, FINISHED_KEY: done, SUMMARY_KEY: "{}", "done": done}
+
+    propose = load_space(SPACE, "multilabel").propose
+    stopped: set[str] = set()
+    shares = Shares(num_cpus=2, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=2)
+    with tempfile.TemporaryDirectory() as folder, open_ledger(url, num_trials) as ledger:
+        options = StudyOptions(
+            name="overhead", folder=Path(folder), storage=url, task="chestxray14", space=SPACE, num_trials=num_trials,
+            max_epochs=epochs, promote_epochs=epochs, teacher_epochs=1, seed=0, cache_dir=Path(folder), settings={},
+        )  # fmt: skip
+        view = SearchView(
+            Console(RichConsole(file=io.StringIO(), soft_wrap=True)), metric="auc_macro", total=num_trials, done=0,
+            max_epochs=epochs, expected_epochs=5,
+            write_leaderboard=lambda: write_leaderboard(Path(folder) / "leaderboard.csv", leaderboard_of(ledger)),
+        )  # fmt: skip
+        search = LedgerSearch(
+            ledger, propose, num_trials=num_trials, limits=Limits(), stopped_by_scheduler=stopped, observer=view,
+            cost_of=lambda overrides: (ModelConfig(), Cost(1_000_000, 4.0, 2.0)),
+        )  # fmt: skip
+        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0)), stopped)
+        trained, execute.DistillationTrial = execute.DistillationTrial, NoTraining  # type: ignore[misc, assignment]
+        execute.start_ray(shares, None)
+        try:
+            began = time.perf_counter()
+            execute.run_trials(
+                None, search, scheduler, shares=shares, options=options, num_trials=num_trials  # type: ignore[arg-type]
+            )  # fmt: skip
+            return (time.perf_counter() - began) / num_trials
+        finally:
+            execute.DistillationTrial = trained  # type: ignore[misc]
+            ray.shutdown()
+
+
+def continue_part(url: str, num_trials: int, epochs: int) -> float:
+    """Seconds until the first ask of a study that has trials is answered."""
+    propose = load_space(SPACE, "multilabel").propose
+    began = time.perf_counter()
+    with open_ledger(url, num_trials) as ledger:
+        ledger.queue([])
+        ledger.unfinished()
+        ended = [row for row in ledger.rows() if row.state in ("complete", "pruned")]
+        replay(make_asha(epochs, first_rung(epochs, 0)), ended)
+        ledger.ask(propose)
+        return time.perf_counter() - began
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=100)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--parts", nargs="+", default=["ledger", "driver", "continue"])
+    parser.add_argument("--storage", help="an empty database's URL, for one number of trials (default: SQLite files)")
     arguments = parser.parse_args()
-    space = load_space(SPACE, "multilabel")
-    seconds: dict[str, list[float]] = {"ask": [], "report": [], "finish": [], "leaderboard": []}
+    seconds: dict[str, dict[int, float]] = {"ledger": {}, "driver": {}}
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger.open(sqlite_url(Path(folder) / "study.db"), "overhead", create=True, num_startup=10)
-        for number in range(arguments.trials):
-            started = time.perf_counter()
-            ledger.ask(space.propose)
-            asked = time.perf_counter()
-            for epoch in range(1, arguments.epochs + 1):
-                ledger.report(number, epoch, 0.5 + 0.01 * epoch)
-            reported = time.perf_counter()
-            ledger.finish(number, "complete", value=0.7, record={"metrics": {"auc_macro": 0.7}})
-            finished = time.perf_counter()
-            write_leaderboard(Path(folder) / "leaderboard.csv", leaderboard_of(ledger))
-            written = time.perf_counter()
-            for name, spent in zip(
-                seconds, (asked - started, reported - asked, finished - reported, written - finished), strict=True
-            ):
-                seconds[name].append(spent)
-        ledger.close()
-    print(f"{arguments.trials} trials of {arguments.epochs} epochs, median and last tenth, ms a trial")
-    for name, values in seconds.items():
-        tail = values[-max(1, len(values) // 10) :]
-        print(f"{name:<12} {1e3 * statistics.median(values):8.1f} {1e3 * statistics.median(tail):8.1f}")
-    print(f"{'in all':<12} {1e3 * sum(map(sum, seconds.values())) / arguments.trials:8.1f} (mean)")
+        for num_trials in arguments.trials:
+            url = arguments.storage or sqlite_url(Path(folder) / f"ledger{num_trials}.db")
+            if "ledger" in arguments.parts:
+                print(f"ledger, {num_trials} trials of {arguments.epochs} epochs:")
+                seconds["ledger"][num_trials] = ledger_part(url, num_trials, arguments.epochs)
+            if {"ledger", "continue"} <= set(arguments.parts):
+                fresh = continue_part(sqlite_url(Path(folder) / f"fresh{num_trials}.db"), num_trials, arguments.epochs)
+                spent = continue_part(url, num_trials, arguments.epochs)
+                goal = f" (goal <= {GOAL_CONTINUE_S:g} s beyond at 1000)"
+                print(
+                    f"continue {num_trials} trials: {spent:.2f} s to the first ask, a fresh start {fresh:.2f} s{goal}"
+                )
+            if "driver" in arguments.parts:
+                url = sqlite_url(Path(folder) / f"driver{num_trials}.db")
+                seconds["driver"][num_trials] = driver_part(url, num_trials, arguments.epochs)
+                print(
+                    f"driver, {num_trials} trials: {seconds['driver'][num_trials]:.3f} s a trial (goal <= {GOAL_S:g})"
+                )
+    for part, of in seconds.items():
+        if 100 in of and 1000 in of:
+            print(f"{part}: a trial of 1000 costs {of[1000] / of[100]:.2f} x one of 100 (goal <= {GOAL_GROWTH:g})")
 
 
 if __name__ == "__main__":

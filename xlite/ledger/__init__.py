@@ -1,9 +1,10 @@
 """The ledger: one Optuna study is the durable record of a search, and says what to try next."""
 
+from xlite.ledger.patience import shown_url, stored_url
 from xlite.ledger.records import Phase, TrialRecord, best_of, ranking_key
 from xlite.ledger.sampling import Space
 from xlite.ledger.study import Ledger, Proposal, study_storage
-from xlite.ledger.tables import shown_url, sqlite_url
+from xlite.ledger.tables import sqlite_url
 
 __all__ = [
     "Ledger",
@@ -15,5 +16,6 @@ __all__ = [
     "ranking_key",
     "shown_url",
     "sqlite_url",
+    "stored_url",
     "study_storage",
 ]

@@ -6,9 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from optuna.trial import FrozenTrial, TrialState
+
 Phase = Literal["search", "baseline", "final"]
 State = Literal["complete", "pruned", "running", "waiting", "failed"]
 _ORDER: tuple[State, ...] = ("complete", "pruned", "running", "waiting", "failed")
+FIXED = "fixed_params"
+"""Optuna's key for what was enqueued."""
+STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -41,3 +52,22 @@ def best_of(rows: Sequence[TrialRecord]) -> TrialRecord | None:
     """The winner, promotions aside: a complete row while there is one, else the best pruned one, else None."""
     finished = [row for row in rows if row.phase != "final" and row.state in ("complete", "pruned")]
     return min(finished, key=ranking_key, default=None)
+
+
+def row_of(trial: FrozenTrial, phase: Phase) -> TrialRecord:
+    """Optuna's trial as a row."""
+    record = dict(trial.user_attrs.get("record", {}))
+    if "note" in trial.user_attrs:
+        record["notes"] = [trial.user_attrs["note"], *record.get("notes", [])]
+    overrides = trial.user_attrs.get("overrides") or trial.system_attrs.get(FIXED) or trial.params
+    return TrialRecord(
+        number=trial.number,
+        phase=phase,
+        state=STATES[trial.state],
+        value=trial.value,
+        overrides=dict(overrides),
+        curve=dict(sorted(trial.intermediate_values.items())),
+        record=record,
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+    )

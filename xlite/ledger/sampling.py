@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
+from xlite.ledger.history import History, Tpe
+from xlite.ledger.records import FIXED
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
 
@@ -24,20 +27,27 @@ class Sampling:
     def __init__(self, trials: Sequence[FrozenTrial], *, seed: int, num_startup: int) -> None:
         """`trials`: all of the study, by number. Takes 0.1 ms each."""
         self._seed, self._num_startup = seed, num_startup
-        self._storage = optuna.storages.InMemoryStorage()
+        self._storage = History()
         self._study = optuna.create_study(storage=self._storage, study_name="memory", direction="maximize")
-        self._study.add_trials(trials)
+        self._study.add_trials([_decided(trial) for trial in trials])
+        self.num_trials = len(trials)
+        for trial in self._study.get_trials(deepcopy=False):
+            (self._storage.note_started if trial.state == TrialState.RUNNING else self._storage.note_ended)(trial)
 
-    def enqueue(self, overrides: Mapping[str, Any]) -> None:
-        """Have the next `start` take these."""
-        self._study.enqueue_trial(dict(overrides))
+    def add(self, trial: FrozenTrial) -> None:
+        """Have a `start` take this waiting trial, those before it first."""
+        self._study.add_trial(trial)
+        self.num_trials += 1
 
     def start(self) -> tuple[optuna.Trial, dict[str, Any] | None]:
         """A new trial to suggest with, and what was enqueued for it."""
         trial = self._study.ask()
+        self.num_trials = max(self.num_trials, trial.number + 1)
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
-        self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=self._num_startup, seed=seed)
-        return trial, self.trial(trial.number).system_attrs.get("fixed_params")
+        self._storage.choose_shown()
+        self._storage.note_started(self.trial(trial.number))
+        self._study.sampler = Tpe(self._storage, num_startup=self._num_startup, seed=seed)
+        return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Add a point to a running trial's curve."""
@@ -46,6 +56,7 @@ class Sampling:
     def finish(self, number: int, state: TrialState, value: float | None) -> None:
         """Close a running trial."""
         self._storage.set_trial_state_values(self._id(number), state, None if value is None else [value])
+        self._storage.note_ended(self.trial(number))
 
     def trial(self, number: int) -> FrozenTrial:
         """The trial as it stands.
@@ -61,6 +72,15 @@ class Sampling:
     def _id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name("memory")
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _decided(trial: FrozenTrial) -> FrozenTrial:
+    """A waiting trial that was cut off while it was started takes all that was decided for it then."""
+    if trial.state != TrialState.WAITING or "overrides" not in trial.user_attrs:
+        return trial
+    trial = copy(trial)
+    trial.system_attrs = {**trial.system_attrs, FIXED: trial.user_attrs["overrides"]}
+    return trial
 
 
 def suggestions(space: Space, trial: optuna.Trial) -> dict[str, Any]:

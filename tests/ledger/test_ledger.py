@@ -13,33 +13,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from studies import BATCH, GAMMA, LOSS, RATE, run_one, score, space
 
 from xlite.errors import InputError
 from xlite.files import write_json
-from xlite.ledger import Ledger, Proposal, TrialRecord, best_of, sqlite_url, study_storage
-
-RATE, LOSS, GAMMA, BATCH = "optim.learning_rate", "loss.name", "loss.focal_gamma", "optim.batch_size"
-
-
-def space(trial: optuna.Trial) -> dict[str, Any]:
-    """Floats, integers, a choice, a parameter that only one branch has, and a constant."""
-    overrides: dict[str, Any] = {
-        RATE: trial.suggest_float(RATE, 1e-4, 1e-1, log=True),
-        BATCH: trial.suggest_int(BATCH, 16, 64, step=16),
-        LOSS: trial.suggest_categorical(LOSS, ["bce", "focal"]),
-        "data.sampler": "none",
-    }
-    if overrides[LOSS] == "focal":
-        overrides[GAMMA] = trial.suggest_float(GAMMA, 0.5, 4.0)
-    return overrides
-
-
-def score(overrides: dict[str, Any]) -> float:
-    """Made up, but with a best place to find."""
-    return 0.9 - 0.05 * abs(math.log10(overrides[RATE]) + 2.5) - 0.01 * overrides.get(GAMMA, 3.0)
+from xlite.ledger import Ledger, TrialRecord, best_of, sqlite_url, study_storage
 
 
 @pytest.fixture
@@ -60,16 +40,6 @@ def ledger(url: str, template: Path, tmp_path: Path) -> Iterator[Ledger]:
     shutil.copy(template, tmp_path / "study.db")
     with Ledger.open(url, "chest", create=False, seed=3, num_startup=5) as ledger:
         yield ledger
-
-
-def run_one(ledger: Ledger) -> Proposal:
-    proposal = ledger.ask(space)
-    value = score(proposal.overrides)
-    ledger.report(proposal.number, 1, value - 0.1)
-    ledger.report(proposal.number, 2, value)
-    outcome = "pruned" if proposal.number % 3 == 1 else "complete"
-    ledger.finish(proposal.number, outcome, value=value, record={"epochs": 2})  # type: ignore[arg-type]
-    return proposal
 
 
 def test_optuna_itself_reads_back_what_was_written(ledger: Ledger, url: str) -> None:
@@ -114,17 +84,6 @@ def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
     assert (row.number, row.phase, row.state, row.value) == (0, "search", "pruned", 0.5)
     assert row.record == {"notes": ["label 3 is undefined"], "auc": None}
     assert row.started is not None and row.finished is not None
-
-
-def test_a_continued_study_asks_what_an_uninterrupted_one_would(tmp_path: Path) -> None:
-    with Ledger.open(sqlite_url(tmp_path / "whole.db"), "s", create=True, seed=3, num_startup=5) as whole:
-        uninterrupted = [run_one(whole) for _ in range(12)]
-    continued = []
-    for num_trials in (1, 6, 4, 1):
-        with Ledger.open(sqlite_url(tmp_path / "parts.db"), "s", create=True, seed=3, num_startup=5) as part:
-            continued += [run_one(part) for _ in range(num_trials)]
-    assert continued == uninterrupted
-    assert {GAMMA in proposal.overrides for proposal in uninterrupted[5:]} == {True, False}
 
 
 def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger) -> None:
@@ -258,23 +217,17 @@ def test_the_last_epoch_reported_again_replaces_itself_and_an_earlier_one_is_ref
     ledger.finish(0, "complete", value=0.55, record={})
 
 
-def test_a_running_trial_goes_on_in_a_later_process(ledger: Ledger, url: str) -> None:
+@pytest.mark.parametrize(("outcome", "value"), [("complete", 0.6), ("pruned", 0.6), ("failed", None)])
+def test_an_end_told_twice_is_one_end(ledger: Ledger, url: str, outcome: Any, value: float | None) -> None:
     ledger.ask(space)
-    ledger.report(0, 1, 0.5)
-    ledger.close()
-    with Ledger.open(url, "chest", create=False) as later:
-        later.report(0, 2, 0.6)
-        later.finish(0, "complete", value=0.6, record={})
-        assert later.rows()[0].curve == {1: 0.5, 2: 0.6}
-
-
-def test_abandoned_trials_fail_and_are_handed_back(ledger: Ledger) -> None:
-    run_one(ledger)
-    cut_off = [ledger.ask(space).overrides for _ in range(2)]
-    assert ledger.abandon_running("interrupted") == cut_off
-    assert [row.state for row in ledger.rows()] == ["complete", "failed", "failed"]
-    assert ledger.rows()[1].record == {"reason": "interrupted", "interrupted": True}
-    assert ledger.abandon_running("interrupted") == []
+    with Ledger.open(url, "chest", create=False) as other:
+        other.report(0, 1, 0.5)
+        for teller in (ledger, ledger, other):  # the other one thinks that it runs still
+            teller.finish(0, outcome, value=value, record={"reason": "loss is nan"})
+        finished = ledger.rows()[0].finished
+        with pytest.raises(ValueError, match="not running"):
+            other.finish(0, "complete", value=0.7, record={})
+    assert ledger.rows()[0].finished == finished
 
 
 def test_promotions_are_kept_apart_from_the_search(ledger: Ledger, url: str) -> None:
@@ -308,22 +261,35 @@ def test_best_is_complete_while_anything_is() -> None:
     assert best_of([row(0, "failed", None, 3), row(1, "running", None, 9), row(2, "waiting", None, 1)]) is None
 
 
-def test_a_second_driver_on_one_study_is_turned_away(ledger: Ledger, url: str) -> None:
+def test_a_second_driver_on_one_study_is_turned_away_and_the_first_goes_on(ledger: Ledger, url: str) -> None:
+    run_one(ledger)
+    with Ledger.open(url, "chest", create=False) as second:
+        for ask in (lambda: second.ask(space), second.unfinished, lambda: second.queue([]), lambda: second.enqueue({})):
+            with pytest.raises(InputError, match=r"study.db: another process runs this study"):
+                ask()
+        assert len(second.rows()) == 1
+        run_one(ledger)
+        ledger.close()
+        assert run_one(second).number == 2
+
+
+def test_baselines_may_run_beside_their_search(ledger: Ledger, url: str) -> None:
+    run_one(ledger)
+    with Ledger.open(url, "chest", create=True, phase="baseline") as baselines:
+        assert run_one(baselines).number == 0
+    assert run_one(ledger).number == 1
+
+
+def test_without_locks_a_second_driver_is_met_at_its_trial_s_number(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xlite.ledger.claim.Claim.hold", lambda self: None)
     run_one(ledger)
     with Ledger.open(url, "chest", create=False) as second:
         second.ask(space)
         with pytest.raises(InputError, match=r"study.db: another process runs this study"):
             ledger.ask(space)
         assert len(second.rows()) == 2
-
-
-def test_sqlite_is_in_wal_mode_and_need_not_sync_each_transaction(ledger: Ledger) -> None:
-    with ledger._storage.engine.connect() as connection:
-        pragmas = [
-            connection.execute(sqlalchemy.text(f"PRAGMA {name}")).scalar()
-            for name in ("journal_mode", "synchronous", "busy_timeout")
-        ]
-    assert pragmas == ["wal", 1, 60_000]
 
 
 def test_looking_for_a_study_makes_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""The ledger on a real PostgreSQL server, which is also killed, restarted and kept out of reach."""
+
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from losing import around_commits
+from postgres_server import PASSWORD, Server, postgres
+from studies import LOSS, content, drive, open_study, run_one, space
+from test_cut_off import deaths
+
+from xlite.errors import InputError
+from xlite.ledger import Ledger, shown_url, sqlite_url
+
+pytestmark = pytest.mark.xdist_group("postgres")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server, request: pytest.FixtureRequest) -> str:
+    """An empty database."""
+    return server.new_database(f"db{abs(hash(request.node.name))}")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
+    """What `drive` leaves in SQLite."""
+    url = sqlite_url(tmp_path_factory.mktemp("sqlite") / "study.db")
+    with open_study(url) as ledger:
+        drive(ledger)
+    return content(url)
+
+
+def test_it_holds_what_sqlite_would(url: str, expected: list[tuple]) -> None:
+    with open_study(url, metadata={"metric": "auc_macro"}) as ledger:
+        drive(ledger)
+        assert ledger.metadata == {"metric": "auc_macro"}
+        assert ledger.add_final({"promoted_from": 0}, 0.75) == ledger.finals()[0]
+        with Ledger.open(url, "s", create=True, phase="baseline") as baselines:
+            run_one(baselines)
+        assert [row.phase for row in ledger.baselines()] == ["baseline"]
+    assert content(url) == expected
+
+
+def test_a_driver_that_dies_is_continued(url: str) -> None:
+    assert int(deaths(url, 9)) > 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_server_that_ends_in_the_middle_loses_and_doubles_nothing(
+    server: Server, url: str, expected: list[tuple], number: signal.Signals
+) -> None:
+    """It ends while transactions are committed: just before, or just after, when its answer is lost."""
+    said: list[str] = []
+
+    def before(write: int) -> None:
+        if write in (5, 21):
+            server.kill(number)
+
+    def after(write: int) -> None:
+        if write in (2, 13, 34):  # the next transaction finds it gone
+            server.kill(number)
+
+    def on_wait(line: str) -> None:
+        said.append(line)
+        server.start()
+
+    with open_study(url, on_wait=on_wait) as ledger, around_commits(ledger, before=before, after=after):
+        drive(ledger)
+    assert content(url) == expected
+    assert len(said) == 5
+    assert not any(PASSWORD in line for line in said)
+
+
+def test_a_server_that_stays_away_is_one_line_without_the_password(server: Server, url: str) -> None:
+    with open_study(url, patience_s=0.3, on_wait=lambda line: None) as ledger:
+        ledger.ask(space)
+        server.kill()
+        try:
+            with pytest.raises(InputError, match=r"me:\*\*\*@127.0.0.1:.*; see that it can be reached") as caught:
+                ledger.report(0, 1, 0.5)
+        finally:
+            server.start()
+        assert "\n" not in str(caught.value)
+        assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+        ledger.report(0, 1, 0.5)
+        assert ledger.rows()[0].curve == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"password": "an/oth@er:1"}, "password authentication failed"),
+        ({"database": "nothing"}, 'database "nothing" does not exist'),
+        ({"host": "nowhere.invalid"}, "nowhere.invalid"),
+        ({"port": 1}, "port 1"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line_at_once_and_shows_no_password(
+    server: Server, other: dict, message: str
+) -> None:
+    url = server.url(**other)
+    with pytest.raises(InputError, match=message) as caught:
+        Ledger.open(url, "s", create=True, on_wait=pytest.fail)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "me:***@" in told and "\n" not in str(caught.value)
+    for secret in (PASSWORD, "an/oth@er:1", "oth%40er"):
+        assert secret not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:pass@word@host/db",
+        "postgresql+psycopg://me:pass@wo/rd@host/db",
+        "postgresql+psycopg://me@host:pass/word/db",
+        "postgresql+psycopg://me:pa/ss:word/db",
+    ],
+)
+def test_a_password_that_was_not_quoted_is_refused_without_a_part_of_it(url: str) -> None:
+    with pytest.raises(InputError, match="--storage") as caught:
+        Ledger.open(url, "s", create=True)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "pass" not in str(caught.value).replace("password", "") and "word@" not in told and "wo/rd" not in told
+
+
+def test_a_ledger_does_not_show_its_password(url: str) -> None:
+    with open_study(url) as ledger:
+        for shown in (repr(ledger), repr(ledger._storage), repr(ledger._storage.engine), shown_url(ledger.url)):
+            assert PASSWORD not in shown and "pass" not in shown
+
+
+DRIVER = """
+import sys
+from studies import open_study, space
+ledger = open_study(sys.argv[1])
+print(ledger.ask(space).number, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_second_process_is_turned_away_until_the_first_has_ended(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    url = sqlite_url(tmp_path / "study.db") if kind == "sqlite" else request.getfixturevalue("url")
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, url],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent,
+    ) as first:  # fmt: skip
+        assert first.stdout is not None and first.stdout.readline() == "0\n"
+        with open_study(url) as second:
+            for ask in (second.unfinished, lambda: second.queue([{LOSS: "bce"}]), lambda: second.ask(space)):
+                with pytest.raises(
+                    InputError, match="another process runs this study; let it end, or choose"
+                ) as caught:
+                    ask()
+            assert PASSWORD not in str(caught.value)
+            assert [row.state for row in second.rows()] == ["running"]
+            first.kill()
+            first.wait()
+            assert [row.number for row in second.unfinished()] == [0]
+
+
+def test_after_a_restart_another_process_may_have_taken_the_study(server: Server, url: str) -> None:
+    with open_study(url, on_wait=lambda line: None) as first, open_study(url, on_wait=lambda line: None) as second:
+        first.ask(space)
+        server.kill(signal.SIGQUIT)
+        server.start()
+        assert second.unfinished()[0].number == 0
+        with pytest.raises(InputError, match="another process runs this study"):
+            first.ask(space)
+        assert len(second.rows()) == 1
