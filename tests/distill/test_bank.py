@@ -1,18 +1,24 @@
 """The bank holds the live teacher's answers on exactly the pixels a trial sees, and is never trusted when damaged."""
 
-import multiprocessing
+import json
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import read_json
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
+from xlite.data.views import augment
 from xlite.device import choose_device
 from xlite.distill import bank as bank_module
-from xlite.distill.bank import open_or_build
+from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
+from xlite.tasks import TASKS
 
 CPU = choose_device("fp32", kind="cpu")
 
@@ -27,98 +33,219 @@ class Counting(Teacher):
         return super().logits(pixels, extras, device=device)
 
 
+def teacher_of(config, *, num_labels=3, key="key", **changes):
+    model = build_model(config, num_labels=num_labels, seed=5, **changes).eval().requires_grad_(False)
+    return Counting((model,), (32,), ({"model": config.model_dump()},), key)
+
+
 @pytest.fixture
 def teacher():
     Counting.shown = 0
-    model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
-    return Counting((model,), (32,), ({},), "key")
+    return teacher_of(ModelConfig())
 
 
-def build(teacher, dataset, folder, **changes):
-    reader = ViewReader(dataset.open_pixels(), dataset.rows[:20], "medium", 7)
+def build(teacher, dataset, folder, *, seed=7, preset="medium", **changes):
+    reader = ViewReader(dataset.open_pixels(), dataset.rows[:20], preset, seed)
     options = {"data_key": "d", "num_views": 3, "logits_shape": (3,), "folder": folder, "device": CPU, **changes}
     return open_or_build(teacher, reader, **options), reader
 
 
-def test_logits_are_the_live_teachers_within_half_precision_on_the_same_pixels(teacher, tiny_dataset, tmp_path):
+def all_views(bank, num_rows=20):
+    positions, views = np.tile(np.arange(num_rows), bank.num_views), np.repeat(np.arange(bank.num_views), num_rows)
+    return positions, views
+
+
+def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixels(teacher, tiny_dataset, tmp_path):
+    bank, reader = build(teacher, tiny_dataset, tmp_path)
+    positions, views = all_views(bank)
+    pixels, logits = bank.read(positions, views)
+    np.testing.assert_array_equal(pixels, reader.read(positions, views))
+    for view in range(3):
+        live = teacher.logits(pixels[views == view], device=CPU)
+        np.testing.assert_array_equal(logits[views == view], live.astype(np.float16))
+
+
+def test_a_read_follows_the_order_it_is_asked_in(teacher, tiny_dataset, tmp_path):
     bank, reader = build(teacher, tiny_dataset, tmp_path)
     positions, views = np.array([3, 19, 3]), np.array([0, 2, 1])
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
-    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2e-3, atol=2e-3)
+    one_by_one = [bank.read(positions[i : i + 1], views[i : i + 1])[1][0] for i in range(3)]
+    np.testing.assert_array_equal(logits, one_by_one)
+
+
+CLASSES = ModelConfig(backbone="mobilenetv3_small_050")
+STACKS = {"architecture": "slices", "num_slices": 3, "num_levels": 5, "level_dim": 8}
+KINDS = {
+    "one of n": ("images", (32, 32), "|u1", (4,), CLASSES, None),
+    "colour": ("images", (32, 32, 3), "|u1", (2,), CLASSES, None),
+    "grades of stacks": ("lumbar_spine", (3, 32, 32, 3), "|u1", (3,), ModelConfig(**STACKS), 5),
+    "coral": ("lumbar_spine", (3, 32, 32, 3), "|u1", (3,), ModelConfig(**STACKS, head="coral"), 5),
+    "scan lines": ("stm_scanlines", (8, 32), "<f2", (8, 4), ModelConfig(architecture="lines", layers=1, width=16), 8),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
+    task, shape, dtype, logits_shape, config, extras_below = KINDS[kind]
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 255, (12, *shape)).astype(dtype)
+    extras = None if extras_below is None else rng.integers(0, extras_below, (12, 1)) + (task == "stm_scanlines")
+    channels = 3 if shape[-1] == 3 else 1
+    size = shape[-1] if config.architecture == "lines" else None
+    teacher = teacher_of(config, num_labels=logits_shape[-1], in_channels=channels, image_size=size)
+    reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment)
+    options = {"extras": extras, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
+    bank = open_or_build(teacher, reader, **options, folder=tmp_path, device=CPU)
+    positions, views = all_views(bank, 12)
+    seen, logits = bank.read(positions, views)
+    np.testing.assert_array_equal(seen, reader.read(positions, views))
+    live = teacher.logits(seen, None if extras is None else extras[positions], device=CPU)
+    assert logits.shape == (24, *logits_shape)
+    np.testing.assert_allclose(logits, live, rtol=2**-11, atol=1e-5)
+    if extras is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
+        shuffled = teacher.logits(seen, 4 - extras[positions], device=CPU)
+        assert np.abs(shuffled - live).max() > 1e-3
+
+
+def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
+    members = [build_model(ModelConfig(), num_labels=3, seed=seed).eval() for seed in (1, 2)]
+    both = Teacher(tuple(members), (32, 48), ({}, {}), "both")
+    bank, reader = build(both, tiny_dataset, tmp_path)
+    positions, views = np.arange(20), np.full(20, 1)
+    logits = bank.read(positions, views)[1]
+    images = reader.read(positions, views)
+    alone = [Teacher((model,), (size,), ({},), "k") for model, size in zip(members, (32, 48), strict=True)]
+    mean = np.mean([teacher.logits(images, device=CPU) for teacher in alone], axis=0)
+    np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
+
+
+def test_14_labels_take_at_most_32_bytes_an_image_and_view(tiny_dataset, tmp_path):
+    teacher = teacher_of(ModelConfig(), num_labels=14)
+    bank, _ = build(teacher, tiny_dataset, tmp_path, logits_shape=(14,), pixel_budget_bytes=0)
+    sizes = bank.bytes_per_view()
+    assert sizes.keys() == {"logits.npy"} and 28 <= sizes["logits.npy"] <= 32
 
 
 def test_beyond_the_pixel_budget_only_logits_are_kept(teacher, tiny_dataset, tmp_path):
-    bank, _ = build(teacher, tiny_dataset, tmp_path, pixel_budget_bytes=1000)
+    exactly = 3 * 20 * 32 * 32
+    bank, _ = build(teacher, tiny_dataset, tmp_path / "below", pixel_budget_bytes=exactly - 1)
     pixels, logits = bank.read(np.array([1]), np.array([2]))
     assert pixels is None and logits.shape == (1, 3)
     assert not (bank.folder / "pixels.npy").exists()
+    assert build(teacher, tiny_dataset, tmp_path / "at", pixel_budget_bytes=exactly)[0].has_pixels
 
 
 def test_a_second_study_finds_it_and_asks_the_teacher_nothing(teacher, tiny_dataset, tmp_path):
-    first, _ = build(teacher, tiny_dataset, tmp_path)
+    told = []
+    first, _ = build(teacher, tiny_dataset, tmp_path, progress=lambda *call: told.append(call), batch_size=8)
     asked = Counting.shown
     again, _ = build(teacher, tiny_dataset, tmp_path)
     assert again == first and Counting.shown == asked == 60
+    assert told[:3] == [(8, 60), (16, 60), (20, 60)] and told[-1] == (60, 60) and len(told) == 9
+    assert {path.name for path in first.folder.iterdir()} == {"bank.json", "logits.npy", "pixels.npy", "lock"}
 
 
-def test_another_augmentation_seed_or_number_of_views_is_another_bank(teacher, tiny_dataset, tmp_path):
-    first, _ = build(teacher, tiny_dataset, tmp_path)
-    other, _ = build(teacher, tiny_dataset, tmp_path, num_views=4)
-    third, _ = build(teacher, tiny_dataset, tmp_path, data_key="e")
-    assert len({first.folder, other.folder, third.folder}) == 3
-
-
-@pytest.mark.parametrize("name", ["logits.npy", "pixels.npy"])
-def test_a_truncated_bank_is_built_again(teacher, tiny_dataset, tmp_path, name):
-    bank, _ = build(teacher, tiny_dataset, tmp_path)
-    whole = (bank.folder / name).read_bytes()
-    (bank.folder / name).write_bytes(whole[:-100])
-    build(teacher, tiny_dataset, tmp_path)
-    assert (bank.folder / name).read_bytes() == whole
-
-
-def test_an_unfinished_bank_is_not_opened(teacher, tiny_dataset, tmp_path):
-    bank, _ = build(teacher, tiny_dataset, tmp_path)
-    (bank.folder / "bank.json").unlink()
-    assert bank_module._open(bank.folder) is None
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(teacher, tiny_dataset, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(bank_module, "_write_header", full)
-    with pytest.raises(InputError, match="No space left on device"):
-        build(teacher, tiny_dataset, tmp_path)
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-
-
-def _build_in_child(folder, pixel_file, queue):
-    Counting.shown = 0
-    model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
-    reader = ViewReader(np.load(pixel_file, mmap_mode="r"), np.arange(20), "none", 7)
-    open_or_build(
-        Counting((model,), (32,), ({},), "key"),
-        reader,
-        data_key="d",
-        num_views=3,
-        logits_shape=(3,),
-        folder=folder,
-        device=CPU,
-    )
-    queue.put(Counting.shown)
-
-
-def test_of_two_processes_one_builds_and_one_waits(tiny_dataset, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    children = [
-        context.Process(target=_build_in_child, args=(tmp_path, tiny_dataset.pixel_file, queue)) for _ in range(2)
+def test_whatever_decides_its_content_makes_another_bank(teacher, tiny_dataset, tmp_path):
+    larger = Counting(teacher.models, (64,), teacher.descriptions, teacher.key)
+    other = Counting(teacher.models, teacher.image_sizes, teacher.descriptions, "other")
+    banks = [
+        build(teacher, tiny_dataset, tmp_path),
+        build(teacher, tiny_dataset, tmp_path, num_views=4),
+        build(teacher, tiny_dataset, tmp_path, data_key="e"),
+        build(teacher, tiny_dataset, tmp_path, seed=8),
+        build(teacher, tiny_dataset, tmp_path, preset="light"),
+        build(larger, tiny_dataset, tmp_path),
+        build(other, tiny_dataset, tmp_path),
     ]
-    for child in children:
-        child.start()
-    shown = sorted(queue.get(timeout=120) for _ in children)
-    for child in children:
-        child.join()
-    assert shown == [0, 60]
+    assert len({bank.folder for bank, _ in banks}) == len(banks)
+
+
+def test_a_bank_of_pixels_that_the_augmentation_no_longer_gives_is_not_used(
+    teacher, tiny_dataset, tmp_path, monkeypatch
+):
+    def options(preset):
+        reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:20], preset, 7, switching)
+        return {"reader": reader, "data_key": "d", "num_views": 3, "logits_shape": (3,), "device": CPU}
+
+    added = 0
+
+    def switching(pixels, rows, views, *, preset, seed):  # the same function by name, as after an upgrade below it
+        return augment(pixels, rows, views, preset=preset, seed=seed) + np.uint8(added)
+
+    old = open_or_build(teacher, folder=tmp_path, **options("medium"))
+    added = 1
+    new = open_or_build(teacher, folder=tmp_path, **options("medium"))
+    assert old.folder != new.folder
+    np.testing.assert_array_equal(
+        new.read(np.arange(20), np.zeros(20, int))[0], old.read(np.arange(20), np.zeros(20, int))[0] + np.uint8(1)
+    )
+
+
+def damage(kind, bank):
+    logits, pixels, record = (bank.folder / name for name in ("logits.npy", "pixels.npy", "bank.json"))
+    if kind == "logits cut":
+        logits.write_bytes(logits.read_bytes()[:-100])
+    elif kind == "pixels cut":
+        pixels.write_bytes(pixels.read_bytes()[:-100])
+    elif kind == "pixels gone":
+        pixels.unlink()
+    elif kind == "record cut":
+        record.write_bytes(record.read_bytes()[:-100])
+    elif kind == "record of another bank":
+        record.write_text(json.dumps({**read_json(record), "teacher": "another"}))
+    elif kind == "record of other views":
+        record.write_text(json.dumps({**read_json(record), "num_views": 2}))
+    elif kind == "longer":
+        pixels.write_bytes(pixels.read_bytes() + b"\0")
+    else:
+        file, at = {"logit flipped": (logits, -5), "pixel flipped": (pixels, 40_000), "header flipped": (logits, 30)}[
+            kind
+        ]
+        data = bytearray(file.read_bytes())
+        data[at] ^= 1
+        file.write_bytes(data)
+
+
+DAMAGES = (
+    "logits cut", "pixels cut", "pixels gone", "record cut", "record of another bank", "record of other views",
+    "longer", "logit flipped", "pixel flipped", "header flipped",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_bank_is_built_again(teacher, tiny_dataset, tmp_path, kind):
+    bank, _ = build(teacher, tiny_dataset, tmp_path)
+    whole = {path.name: path.read_bytes() for path in bank.folder.iterdir()}
+    expected = bank.read(*all_views(bank))
+    damage(kind, bank)
+    again, _ = build(teacher, tiny_dataset, tmp_path)
+    assert {path.name: path.read_bytes() for path in bank.folder.iterdir()} == whole
+    assert Counting.shown == 120
+    for before, after in zip(expected, again.read(*all_views(again)), strict=True):  # not through the old file's map
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_file_cut_short_under_a_trial_is_an_error_with_its_name_and_no_signal(teacher, tiny_dataset, tmp_path):
+    bank, _ = build(teacher, tiny_dataset, tmp_path)
+    file = bank.folder / "pixels.npy"
+    file.write_bytes(file.read_bytes()[:5000])
+    code = "import pickle, sys, numpy; pickle.loads(sys.stdin.buffer.read()).read(numpy.array([19]), numpy.array([2]))"
+    trial = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(bank), capture_output=True, check=False)
+    assert trial.returncode == 1  # a signal's would be negative
+    assert f"InputError: {file}: damaged or gone; run the study again to rebuild it" in trial.stderr.decode()
+
+
+def test_a_teacher_without_finite_logits_is_refused(teacher, tiny_dataset, tmp_path):
+    teacher.models[0].set_bias([0.0, 1e6, 0.0])
+    with pytest.raises(InputError, match="logits that are not finite in half precision"):
+        build(teacher, tiny_dataset, tmp_path)
+    assert list(tmp_path.glob("*/bank.json")) == []
+
+
+def test_trials_cannot_write_into_it(teacher, tiny_dataset, tmp_path):
+    bank, _ = build(teacher, tiny_dataset, tmp_path)
+    bank.read(np.array([0]), np.array([0]))
+    for name in ("pixels.npy", "logits.npy"):
+        assert not bank_module._MAPS[str(bank.folder), name].flags.writeable
+    assert pickle.loads(pickle.dumps(bank)) == bank == Bank(bank.folder, 3, True)

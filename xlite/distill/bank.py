@@ -1,33 +1,47 @@
 """The teacher bank: the teacher's logits for every (view, row), and the views' pixels where they fit, computed once."""
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from xlite.console import ProgressCallback
 from xlite.data.batches import ViewReader
+from xlite.data.cache_pixels import pixels_whole
+from xlite.data.folder_lock import locked
 from xlite.data.views import VIEWS_VERSION
 from xlite.device import Device
+from xlite.distill.bank_build import (
+    LOGITS,
+    PIXELS,
+    PROGRESS,
+    RECORD,
+    Arrays,
+    Source,
+    build,
+    crc32_of,
+    read_progress,
+)
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 PIXEL_BUDGET_BYTES = 2 * 2**30
 """Up to this many bytes of augmented pixels are kept beside the logits, so that a trial augments nothing."""
+
+_NUM_SAMPLED_VIEWS = 16  # enough that other augmentation code, or other pixels, show
 
 
 @dataclass(frozen=True)
 class Bank:
-    """What trials read; cheap to pickle, mapped when first read in a process.
+    """What trials read; cheap to pickle, mapped read-only when first read in a process.
 
     Attributes:
         folder: holds `logits.npy` (V, R, ..., L) float16, perhaps `pixels.npy` (V, R, *shape), and `bank.json`.
@@ -40,14 +54,27 @@ class Bank:
     has_pixels: bool
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-        """Pixels (B, *shape) or None, and logits (B, ..., L) float32, of the asked-for views of training rows."""
-        pixels = self._map("pixels.npy")[views, positions] if self.has_pixels else None
-        return pixels, self._map("logits.npy")[views, positions].astype(np.float32)
+        """Pixels (B, *shape) or None, and logits (B, ..., L) float32, of the asked-for views of training rows.
+
+        Raises:
+            InputError: a file was cut short or removed since the bank was opened.
+        """
+        pixels = self._map(PIXELS)[views, positions] if self.has_pixels else None
+        return pixels, self._map(LOGITS)[views, positions].astype(np.float32)
+
+    def bytes_per_view(self) -> dict[str, float]:
+        """Bytes a view of an image takes, header included: file name -> bytes."""
+        names = [LOGITS, PIXELS] if self.has_pixels else [LOGITS]
+        return {name: (self.folder / name).stat().st_size / math.prod(self._map(name).shape[:2]) for name in names}
 
     def _map(self, name: str) -> np.ndarray:
         key = (str(self.folder), name)
         if key not in _MAPS:
-            _MAPS[key] = np.load(self.folder / name, mmap_mode="r")
+            try:
+                # A map as long as the header says, or a ValueError: reading past the end would be a SIGBUS.
+                _MAPS[key] = np.asarray(np.load(self.folder / name, mmap_mode="r"))
+            except (OSError, ValueError):
+                raise InputError(f"{self.folder / name}: damaged or gone; run the study again to rebuild it") from None
         return _MAPS[key]
 
 
@@ -70,111 +97,101 @@ def open_or_build(
 ) -> Bank:
     """The bank of this teacher over these views, computed unless a whole one lies in `folder` already.
 
+    Every byte of a bank that is there is compared with its CRC-32, once, here: a damaged one is built again. One that
+    was interrupted is continued. When another process is building it, this one waits for that.
+
     Args:
         extras: (R, E) of the training rows, or None.
         logits_shape: of one example: (L,), or (H, L).
         data_key: stands for the pixels and the training part, in order.
         folder: all banks live below it, one folder a key.
+        progress: told (views done, views) while building or waiting.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: the disk is full, the folder cannot be written, or the teacher's logits are not finite.
     """
-    identity = {
+    identity = _identity(teacher, reader, data_key=data_key, num_views=num_views, device=device)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    place = folder / key
+    bank = _open(place, identity)
+    if bank is not None:
+        return bank
+    shape = reader.pixels.shape[1:]
+    if len(shape) == 4:
+        batch_size = max(1, batch_size // shape[0])  # of stacks: the backbone sees each of their slices
+    source = Source(teacher, reader, extras, device, num_views, batch_size)
+    arrays: dict[str, tuple[tuple[int, ...], str]] = {LOGITS: ((num_views, len(reader.rows), *logits_shape), "<f2")}
+    if num_views * len(reader.rows) * int(np.prod(shape)) * reader.pixels.itemsize <= pixel_budget_bytes:
+        arrays[PIXELS] = ((num_views, len(reader.rows), *shape), reader.pixels.dtype.str)
+
+    def waiting() -> None:
+        done, total = read_progress(place)
+        if progress is not None and total:
+            progress(done, total)
+
+    try:
+        with locked(place, waiting=waiting):
+            return _open(place, identity) or _build(place, identity, source, arrays, progress)
+    except OSError as error:
+        raise InputError(
+            f"{place}: the teacher bank cannot be written ({error.strerror or error}); "
+            "mend that or give another place with --cache-dir"
+        ) from None
+
+
+def _build(
+    place: Path, identity: Mapping[str, Any], source: Source, arrays: Arrays, progress: ProgressCallback | None
+) -> Bank:
+    for name in arrays:
+        _MAPS.pop((str(place), name), None)  # of the damaged bank that this one replaces
+    layout = {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in arrays.items()}
+    meaning = {**identity, "batch_size": source.batch_size, "arrays": layout}
+    states = build(place, meaning, source, arrays, progress)
+    record = {**meaning, "files": states}
+    write_json(place / RECORD, record)
+    (place / PROGRESS).unlink(missing_ok=True)
+    return _bank(place, record)
+
+
+def _identity(teacher: Teacher, reader: ViewReader, *, data_key: str, num_views: int, device: Device) -> dict[str, Any]:
+    """What decides a bank's content, as JSON values.
+
+    The pixels of a few views stand for all of them: where the augmentation's own code or a library under it gives
+    other pixels than it did, the bank is another one, and the old one is not used.
+    """
+    random = np.random.default_rng(0)
+    positions = random.integers(len(reader.rows), size=_NUM_SAMPLED_VIEWS)
+    sampled = reader.read(positions, random.integers(num_views, size=_NUM_SAMPLED_VIEWS))
+    return {
         "format": FORMAT,
         "views_version": VIEWS_VERSION,
         "teacher": teacher.key,
+        "models": [description.get("model") for description in teacher.descriptions],
+        "image_sizes": list(teacher.image_sizes),
         "data": data_key,
         "augmentation": f"{reader.augment.__module__}.{reader.augment.__qualname__} {reader.augmentation}",  # type: ignore[attr-defined]
         "seed": reader.seed,
         "num_views": num_views,
         "shape": list(reader.pixels.shape[1:]),
         "precision": str(device.autocast_dtype),
+        "sampled_views_crc32": zlib.crc32(sampled.tobytes()),
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    place = folder / key
-    if reader.pixels.ndim == 5:
-        batch_size = max(1, batch_size // reader.pixels.shape[1])  # of stacks: the backbone sees each of their slices
-    pixel_bytes = num_views * len(reader.rows) * int(np.prod(reader.pixels.shape[1:])) * reader.pixels.itemsize
-    with _locked(folder, key):
-        bank = _open(place)
-        if bank is not None:
-            return bank
-        builder = _Builder(
-            teacher, reader, extras, num_views, logits_shape, pixel_bytes <= pixel_budget_bytes, device, batch_size
-        )
-        try:
-            builder.write(place, identity, progress)
-        except OSError as error:
-            shutil.rmtree(place, ignore_errors=True)
-            raise InputError(f"{place}: the teacher bank could not be written ({error.strerror or error})") from None
-    bank = _open(place)
-    assert bank is not None
-    return bank
 
 
-@dataclass(frozen=True)
-class _Builder:
-    teacher: Teacher
-    reader: ViewReader
-    extras: np.ndarray | None
-    num_views: int
-    logits_shape: tuple[int, ...]
-    with_pixels: bool
-    device: Device
-    batch_size: int
-
-    def write(self, place: Path, identity: dict[str, object], progress: ProgressCallback | None) -> None:
-        """Write the arrays by plain appends (a full disk is then an OSError, not a SIGBUS), `bank.json` last."""
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        num_rows, shape = len(self.reader.rows), self.reader.pixels.shape[1:]
-        total = self.num_views * num_rows
-        with (place / "logits.npy").open("wb") as logits, (place / "pixels.npy").open("wb") as pixels:
-            _write_header(logits, (self.num_views, num_rows, *self.logits_shape), "<f2")
-            _write_header(pixels, (self.num_views, num_rows, *shape), self.reader.pixels.dtype.str)
-            done = 0
-            for view in range(self.num_views):
-                for start in range(0, num_rows, self.batch_size):
-                    positions = np.arange(start, min(start + self.batch_size, num_rows))
-                    images = self.reader.read(positions, np.full(len(positions), view))
-                    extras = None if self.extras is None else self.extras[positions]
-                    answer = self.teacher.logits(images, extras, device=self.device)
-                    assert answer.shape[1:] == self.logits_shape, (answer.shape, self.logits_shape)
-                    logits.write(answer.astype("<f2").tobytes())
-                    if self.with_pixels:
-                        pixels.write(images.tobytes())
-                    done += len(positions)
-                    if progress:
-                        progress(done, total)
-            for file in (logits, pixels):
-                file.flush()
-                os.fsync(file.fileno())
-        if not self.with_pixels:
-            (place / "pixels.npy").unlink()
-        sizes = {file.name: file.stat().st_size for file in place.glob("*.npy")}
-        write_json(place / "bank.json", {**identity, "sizes": sizes})
-
-
-def _open(place: Path) -> Bank | None:
-    """The bank in `place` if it is whole: a read past a truncated map would end the process by SIGBUS."""
-    if not (place / "bank.json").exists():
+def _open(place: Path, identity: Mapping[str, Any]) -> Bank | None:
+    """The bank in `place` if it is this one and every byte is what was written, else None."""
+    try:
+        record = read_json(place / RECORD)
+        whole = all(record[key] == value for key, value in identity.items())
+        whole = whole and record["files"].keys() == record["arrays"].keys()
+        for name, array in record["arrays"].items():
+            whole = whole and pixels_whole(place / name, tuple(array["shape"]), array["dtype"])
+            num_bytes, crc32 = record["files"][name]
+            whole = whole and crc32_of(place / name, num_bytes) == crc32
+    except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):  # none yet, or damaged
         return None
-    about = read_json(place / "bank.json")
-    for name, size in about["sizes"].items():
-        if not (place / name).is_file() or (place / name).stat().st_size != size:
-            return None
-    return Bank(place, about["num_views"], "pixels.npy" in about["sizes"])
+    return _bank(place, record) if whole else None
 
 
-def _write_header(file: object, shape: tuple[int, ...], dtype: str) -> None:
-    header = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _locked(folder: Path, key: str) -> Iterator[None]:
-    """One builder at a time; a second waits and then finds the bank."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _bank(place: Path, record: Mapping[str, Any]) -> Bank:
+    return Bank(place, record["num_views"], PIXELS in record["files"])

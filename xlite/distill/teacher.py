@@ -77,8 +77,9 @@ def load_teacher(
     """Load one or several teacher files (`.safetensors` with its `.json`, as `train_teacher.py` writes them).
 
     Raises:
-        InputError: a file cannot be used for these labels, these channels or this split. A teacher trained on another
-            split may have seen images that are validated or tested on here, so it needs to be allowed by name.
+        InputError: a file cannot be used for these labels, these channels or this split, or its weights are not finite.
+            A teacher trained on another split may have seen images that are validated or tested on here, so it needs
+            to be allowed by name.
     """
     models, sizes, descriptions = [], [], []
     digest = hashlib.sha256()
@@ -86,6 +87,8 @@ def load_teacher(
         model, description = load_model(file)
         if description.get("target_kind", kind) != kind:
             raise InputError(f"{file}: this teacher is for {description['target_kind']} targets, the data is {kind}")
+        if description.get("value") is None:
+            description.pop("value", None)  # a value that was not finite is not known
         if tuple(description["labels"]) != tuple(labels):
             raise InputError(
                 f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
@@ -103,6 +106,10 @@ def load_teacher(
         if not hasattr(model, "backbone") and description["image_size"] != image_size:
             raise InputError(
                 f"{file}: this teacher takes lines of {description['image_size']} points, the data has {image_size}"
+            )
+        if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
+            raise InputError(
+                f"{file}: this teacher has weights that are not finite; its training failed, train it again"
             )
         models.append(device.move(model).eval().requires_grad_(False))
         sizes.append(int(description["image_size"]))

@@ -1,0 +1,257 @@
+"""Fill a teacher bank: batch by batch, durable block by block, continued where an interruption left it.
+
+The order of events is what makes it safe: data is written, then `fdatasync`ed, then `progress.json` promises it with
+its size and CRC-32; only when all is there does the caller write the record that makes the bank complete.
+"""
+
+import math
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlite.console import ProgressCallback
+from xlite.data.batches import Draw, ViewReader
+from xlite.data.cache_pixels import npy_header, opened, write_at
+from xlite.data.folder_lock import LOCK
+from xlite.device import Device
+from xlite.distill.teacher import Teacher
+from xlite.errors import InputError
+from xlite.files import read_json, write_json
+
+LOGITS, PIXELS = "logits.npy", "pixels.npy"
+RECORD, PROGRESS = "bank.json", "progress.json"
+Arrays = Mapping[str, tuple[tuple[int, ...], str]]  # file name -> shape and type, as in a .npy header
+State = tuple[int, int]  # of a file: bytes, and their CRC-32
+
+_COMMIT_BYTES, _COMMIT_S = 64 * 2**20, 2.0  # at most about this much is done again after an interruption
+_READ_BYTES = 4 * 2**20
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a bank's content comes from.
+
+    Attributes:
+        extras: (R, E) of the training rows, or None.
+        batch_size: views asked about at once. It can change the last bits of an answer, so a bank is continued and
+            checked in the batches it was begun in.
+    """
+
+    teacher: Teacher
+    reader: ViewReader
+    extras: np.ndarray | None
+    device: Device
+    num_views: int
+    batch_size: int
+
+    def batches(self) -> list[Draw]:
+        """All views in the bank's order, view by view; no batch holds two views of a row."""
+        num_rows = len(self.reader.rows)
+        return [
+            Draw(positions := np.arange(start, min(start + self.batch_size, num_rows)), np.full(len(positions), view))
+            for view in range(self.num_views)
+            for start in range(0, num_rows, self.batch_size)
+        ]
+
+    def images(self, batch: Draw) -> np.ndarray:
+        """Pixels (B, *shape) of a batch, as a trial sees them."""
+        return self.reader.read(batch.positions, batch.views)
+
+    def answer(self, batch: Draw, images: np.ndarray) -> np.ndarray:
+        """The live teacher's logits (B, ..., L) float32."""
+        extras = None if self.extras is None else self.extras[batch.positions]
+        return self.teacher.logits(images, extras, device=self.device)
+
+
+def build(
+    place: Path, meaning: Mapping[str, Any], source: Source, arrays: Arrays, progress: ProgressCallback | None = None
+) -> dict[str, State]:
+    """Write the files of `arrays` in `place`, or what is still missing of them. Only one process at a time may call it.
+
+    Args:
+        meaning: JSON values that decide every byte; a beginning made under another one is thrown away.
+        progress: told (views done, views) after every batch.
+
+    Returns:
+        file name -> its bytes and their CRC-32.
+
+    Raises:
+        InputError: not enough free disk, or the teacher's logits do not fit half precision.
+        OSError: `place` cannot be written.
+    """
+    batches = source.batches()
+    num_total = sum(len(batch.positions) for batch in batches)
+    num_done, states = _durable(place, meaning, arrays)
+    if num_done == 0:
+        clear(place)
+    for left_over in place.glob(".*.tmp"):
+        left_over.unlink()
+    _check_room(place, arrays)
+    with ExitStack() as stack:
+        parts = {}
+        for name, array in arrays.items():
+            descriptor = stack.enter_context(opened(place / name, os.O_RDWR | os.O_CREAT))
+            parts[name] = _Part(descriptor, *states.get(name, (0, 0)))
+            parts[name].begin(npy_header(*array))
+        todo = batches[sum(end <= num_done for end in np.cumsum([len(batch.positions) for batch in batches])) :]
+        block = _Block(place, meaning, parts, num_total)
+        try:
+            for batch, images in _read_ahead(source, todo):
+                parts[LOGITS].append(_half(source.answer(batch, images), arrays[LOGITS][0], place).tobytes())
+                if PIXELS in parts:
+                    parts[PIXELS].append(images.tobytes())
+                num_done += len(batch.positions)
+                block.commit_if_due(num_done)
+                if progress is not None:
+                    progress(num_done, num_total)
+            block.commit(num_done)
+        except OSError:
+            if not (place / PROGRESS).exists():  # nothing of it will be continued, and it may be what filled the disk
+                with suppress(OSError):
+                    clear(place)
+            raise
+    return {name: part.state() for name, part in parts.items()}
+
+
+def clear(place: Path) -> None:
+    """Remove all of a bank but its lock; first the records, which must not speak of files that are gone.
+
+    Files are unlinked, never emptied: another process may have them mapped.
+    """
+    names = {path.name for path in place.iterdir()} - {LOCK}
+    for name in [RECORD, PROGRESS, *sorted(names)]:
+        (place / name).unlink(missing_ok=True)
+
+
+def crc32_of(path: Path, num_bytes: int) -> int | None:
+    """CRC-32 of a file's first `num_bytes` bytes, or None where it has fewer. Read, not mapped, so never a SIGBUS."""
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_READ_BYTES))
+        while num_bytes:
+            got = file.readinto(buffer[: min(num_bytes, _READ_BYTES)])
+            if not got:
+                return None
+            crc = zlib.crc32(buffer[:got], crc)
+            num_bytes -= got
+    return crc
+
+
+def read_progress(place: Path) -> tuple[int, int]:
+    """(views done, views) of the build going on in `place`; (0, 0) before its first block."""
+    try:
+        about = read_json(place / PROGRESS)
+        return int(about["done"]), int(about["total"])
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return 0, 0
+
+
+@dataclass
+class _Part:
+    """One file, written from front to back: its size and the CRC-32 of all that is in it."""
+
+    descriptor: int
+    num_bytes: int = 0
+    crc32: int = 0
+
+    def begin(self, header: bytes) -> None:
+        os.ftruncate(self.descriptor, self.num_bytes)
+        if self.num_bytes == 0:
+            self.append(header)
+
+    def append(self, data: bytes) -> None:
+        write_at(self.descriptor, data, self.num_bytes)  # a full disk is then an OSError; in a map it would be a SIGBUS
+        self.num_bytes, self.crc32 = self.num_bytes + len(data), zlib.crc32(data, self.crc32)
+
+    def state(self) -> State:
+        return self.num_bytes, self.crc32
+
+
+@dataclass
+class _Block:
+    """What is written but not yet promised; `commit` syncs it, then promises it in `progress.json`."""
+
+    place: Path
+    meaning: Mapping[str, Any]
+    parts: Mapping[str, _Part]
+    num_total: int
+    committed_bytes: int = 0
+    committed_s: float = field(default_factory=time.monotonic)
+
+    def commit_if_due(self, num_done: int) -> None:
+        num_bytes = sum(part.num_bytes for part in self.parts.values()) - self.committed_bytes
+        if num_bytes >= _COMMIT_BYTES or time.monotonic() - self.committed_s >= _COMMIT_S:
+            self.commit(num_done)
+
+    def commit(self, num_done: int) -> None:
+        for part in self.parts.values():
+            _sync_data(part.descriptor)
+        states = {name: part.state() for name, part in self.parts.items()}
+        about = {"meaning": dict(self.meaning), "done": num_done, "total": self.num_total, "files": states}
+        write_json(self.place / PROGRESS, about)
+        self.committed_bytes = sum(part.num_bytes for part in self.parts.values())
+        self.committed_s = time.monotonic()
+
+
+def _durable(place: Path, meaning: Mapping[str, Any], arrays: Arrays) -> tuple[int, dict[str, State]]:
+    """Views that an earlier build of the same bank made durable, and its files' states; (0, {}) to begin anew."""
+    try:
+        about = read_json(place / PROGRESS)
+        num_done = int(about["done"])
+        states = {name: (int(num_bytes), int(crc32)) for name, (num_bytes, crc32) in about["files"].items()}
+        same = about["meaning"] == meaning and states.keys() == arrays.keys()
+        for name, (num_bytes, crc32) in states.items():
+            view_bytes = _data_bytes(arrays[name]) // math.prod(arrays[name][0][:2])
+            same = same and num_bytes == len(npy_header(*arrays[name])) + num_done * view_bytes
+            same = same and crc32_of(place / name, num_bytes) == crc32
+    except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):  # none, or damaged
+        return 0, {}
+    return (num_done, states) if same else (0, {})
+
+
+def _check_room(place: Path, arrays: Arrays) -> None:
+    there = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
+    num_bytes = sum(map(_data_bytes, arrays.values())) - there
+    free = shutil.disk_usage(place).free
+    if num_bytes > free:
+        raise InputError(
+            f"{place}: the teacher bank needs {num_bytes / 2**20:,.1f} MiB, {free / 2**20:,.1f} MiB free; "
+            "free some or give another place with --cache-dir"
+        )
+
+
+def _data_bytes(array: tuple[tuple[int, ...], str]) -> int:
+    return math.prod(array[0]) * np.dtype(array[1]).itemsize
+
+
+def _read_ahead(source: Source, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray]]:
+    """Each batch with its images, the next one augmented in a thread while the teacher looks at this one."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(source.images, batches[0]) if batches else None
+        for number, batch in enumerate(batches, start=1):
+            assert coming is not None
+            images = coming.result()
+            coming = pool.submit(source.images, batches[number]) if number < len(batches) else None
+            yield batch, images
+
+
+def _half(answer: np.ndarray, shape: tuple[int, ...], place: Path) -> np.ndarray:
+    assert answer.shape[1:] == shape[2:], (answer.shape, shape)
+    with np.errstate(over="ignore"):
+        half = answer.astype("<f2")
+    if not np.isfinite(half).all():
+        raise InputError(
+            f"{place}: the teacher gives logits that are not finite in half precision "
+            f"(from {answer.min():g} to {answer.max():g}); it cannot be distilled from"
+        )
+    return half
