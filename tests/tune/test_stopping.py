@@ -7,7 +7,16 @@ import pytest
 
 from xlite.ledger import TrialRecord
 from xlite.tune.search import remember_stops
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, expected_epochs, first_rung, make_asha, replay, rungs
+from xlite.tune.stopping import (
+    EPOCH_KEY,
+    VALUE_KEY,
+    expected_epochs,
+    first_rung,
+    make_asha,
+    replay,
+    replay_unfinished,
+    rungs,
+)
 
 
 def play(scheduler, name, curve):
@@ -28,6 +37,27 @@ def test_rungs_start_after_the_warm_up_and_grow_by_three():
     assert rungs(15, first_rung(15, 0)) == [3, 9]
     assert first_rung(15, 5) == 6
     assert first_rung(1, 0) == 1 and rungs(1, 1) == []
+
+
+def test_a_trial_cut_off_at_a_rung_is_decided_as_if_it_had_not_been():
+    values = np.random.default_rng(1).random(30)
+    for cut in (1, 2, 3, 4, 9):  # the ledger's last epoch of the last trial; rungs are 1, 3, 9
+        whole, continued = make_asha(27, 1), make_asha(27, 1)
+        for i, v in enumerate(values[:-1]):
+            lives = play(whole, f"t{i}", flat(v, 27))
+            curve = dict.fromkeys(range(1, lives + 1), v)
+            replay(continued, [TrialRecord(number=i, phase="search", state="pruned", value=v, curve=curve)])
+        value = float(np.quantile(values, 0.9))
+        expected = play(whole, "last", flat(value, 27))
+        replay_unfinished(continued, "last", dict.fromkeys(range(1, min(cut, expected) + 1), value))
+        trial = SimpleNamespace(trial_id="last")
+        continued.on_trial_add(None, trial)
+        lived = 27
+        for epoch in range(min(cut, expected), 28):  # its last epoch is told again
+            if continued.on_trial_result(None, trial, {EPOCH_KEY: epoch, VALUE_KEY: value}) == "STOP":
+                lived = epoch
+                break
+        assert lived == expected
 
 
 def test_outside_the_best_third_at_a_rung_is_stopped_there():

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 POWER_SAFE = {"optim.batch_size": 16}
 POWER_SAFE_THREADS = 4
-SPACES = {"cpu": "baselines_cpu.py", "cuda": "baselines.py"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add_study_options(out, required=False)
     add_data_options(out)
     group = out.add_argument_group("baselines")
-    group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the logs')")
+    group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the task's)")
     group.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget of each (default: the task's)")
     add_subset_option(group)  # type: ignore[arg-type]
     group.add_argument(
@@ -91,7 +90,7 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
         folder=folder / "baselines",
         storage=arguments.storage or sqlite_url(folder / "study.db"),
         task=arguments.task,
-        space=(arguments.space or ROOT / "search_spaces" / SPACES[kind]).expanduser().resolve(),
+        space=(arguments.space or ROOT / "search_spaces" / defaults.baselines).expanduser().resolve(),
         num_trials=1,  # a grid has as many as it has
         max_epochs=epochs,
         promote_epochs=epochs,
@@ -120,8 +119,7 @@ def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
         record = row.record
         metrics, curve = record.get("metrics", {}), record.get("curve") or [None]
         table.add_row(
-            str(row.overrides.get("model.backbone", "-")),
-            str(row.overrides.get("model.attention", "-")),
+            *_named(row),
             _digits(row.value),
             str(record.get("best_epoch", "-")),
             _digits(curve[-1]),
@@ -130,6 +128,16 @@ def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
             f"{record.get('seconds', 0) / 60:.1f}" if row.state == "complete" else row.state,
         )
     return table
+
+
+def _named(row: "TrialRecord") -> tuple[str, str]:
+    """Model and attention; of a scan-line encoder its layers, width and mask."""
+    chosen = row.overrides
+    if "model.layers" in chosen:
+        return f"{chosen['model.layers']} layers x {chosen['model.width']}", "causal" if chosen[
+            "model.causal"
+        ] else "global"
+    return str(chosen.get("model.backbone", "-")), str(chosen.get("model.attention", "-"))
 
 
 def _digits(value: float | None) -> str:

@@ -41,6 +41,7 @@ CHESTXRAY14 = Task(
     defaults={
         "cpu": Defaults(
             space="kd_cpu.py",
+            baselines="baselines_cpu.py",
             budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
             demo_budget=Budget(teacher_epochs=6, num_trials=10, max_epochs=10, promote_epochs=10),
             config={"data.image_size": 64},
@@ -53,6 +54,7 @@ CHESTXRAY14 = Task(
         ),
         "cuda": Defaults(
             space="kd.py",
+            baselines="baselines.py",
             budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
             demo_budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=8, promote_epochs=8),
             config={"data.image_size": 224},

@@ -38,6 +38,7 @@ IMAGES = Task(
     defaults={
         "cpu": Defaults(
             space="images_kd_cpu.py",
+            baselines="baselines_cpu.py",
             budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
             demo_budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
             config={"data.image_size": 64},
@@ -50,6 +51,7 @@ IMAGES = Task(
         ),
         "cuda": Defaults(
             space="images_kd.py",
+            baselines="baselines.py",
             budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
             demo_budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
             config={"data.image_size": 224},

@@ -54,6 +54,7 @@ LUMBAR_SPINE = Task(
     defaults={
         "cpu": Defaults(
             space="lumbar_kd_cpu.py",
+            baselines="baselines_cpu.py",
             budget=Budget(teacher_epochs=12, num_trials=16, max_epochs=12, promote_epochs=12),
             demo_budget=Budget(teacher_epochs=10, num_trials=8, max_epochs=10, promote_epochs=10),
             config={**_CONFIG, "data.image_size": 48, "data.augmentation": "light", "model.level_dim": 32},
@@ -67,6 +68,7 @@ LUMBAR_SPINE = Task(
         ),
         "cuda": Defaults(
             space="lumbar_kd.py",
+            baselines="baselines.py",
             budget=Budget(teacher_epochs=15, num_trials=32, max_epochs=15, promote_epochs=15),
             demo_budget=Budget(teacher_epochs=6, num_trials=12, max_epochs=8, promote_epochs=8),
             config={**_CONFIG, "data.image_size": 256, "optim.freeze_epochs": 2, "optim.warmup_epochs": 1},

@@ -16,7 +16,7 @@ from xlite.data.sources import Reading
 from xlite.data.split import Kind, Split, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.files import write_text
+from xlite.files import csv_text, write_text
 from xlite.tasks.task import Task
 
 MAX_EXCLUDED_SHARE = 0.01
@@ -93,7 +93,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
     split, split_file = load_or_make_split(table, kind=kind, seed=request.seed, folder=request.cache_dir / "splits")
-    for note in check_split(table, split):
+    for note in (*check_split(table, split), *unjudged(table, split)):
         console.say(f"Note: {note}")
     full = _dataset(table, rows, split, cache, parameters(preprocess))
     share = resolve_subset(request.subset, len(split.train))
@@ -115,6 +115,23 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[Reading, T
     for note in reading.notes:
         console.say(note)
     return reading, task.for_kind(reading.kind)
+
+
+def unjudged(table: Table, split: Split) -> list[str]:
+    """What the validation and the test part cannot measure, in lines for a person: known here, missed at promotion."""
+    notes = []
+    for part, name in ((split.val, "val"), (split.test, "test")):
+        targets = table.targets[part].reshape(-1, len(table.labels))
+        judged = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+        if not judged.any():
+            notes.append(
+                f"no label has both positives and negatives in the {len(part)} images of the {name} part: nothing can "
+                "be tested on it, so a promotion would fail; add images, try another seed or --split, or --no-promote"
+            )
+        elif not judged.all():
+            names = ", ".join(label for label, known in zip(table.labels, judged, strict=True) if not known)
+            notes.append(f"the {name} part has one class only of {names}: left out of its mean AUC")
+    return notes
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Mapping[str, Any]) -> Dataset:
@@ -160,7 +177,7 @@ def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, consol
     if not excluded:
         return reading.table, rows
     listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
-    write_text(listing, "image,reason\n" + "".join(f"{name},{reason!r}\n" for name, reason in excluded.items()))
+    write_text(listing, csv_text([("image", "reason"), *excluded.items()]))
     if not len(rows):
         raise InputError(f"{request.folder}: none of the {len(reading.table):,} examples could be read; see {listing}")
     try:

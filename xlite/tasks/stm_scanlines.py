@@ -36,6 +36,7 @@ _CONFIG = {
     "model.backbone": "scan_lines",
     "loss.class_weights": "balanced",
     "optim.schedule": "plateau",
+    "optim.warmup_from": 1e-6,
 }
 
 STM_SCANLINES = Task(
@@ -49,6 +50,7 @@ STM_SCANLINES = Task(
     defaults={
         "cpu": Defaults(
             space="stm_kd_cpu.py",
+            baselines="stm_ablations.py",
             budget=Budget(teacher_epochs=30, num_trials=16, max_epochs=20, promote_epochs=20),
             demo_budget=Budget(teacher_epochs=30, num_trials=16, max_epochs=40, promote_epochs=40),
             config={**_CONFIG, "data.image_size": 32, "model.ffn_width": 128, "optim.warmup_epochs": 2},
@@ -64,6 +66,7 @@ STM_SCANLINES = Task(
         ),
         "cuda": Defaults(
             space="stm_kd.py",
+            baselines="stm_ablations.py",
             budget=Budget(teacher_epochs=50, num_trials=40, max_epochs=30, promote_epochs=50),
             demo_budget=Budget(teacher_epochs=15, num_trials=16, max_epochs=12, promote_epochs=15),
             config={**_CONFIG, "data.image_size": 128, "data.window_lines": 64, "optim.warmup_epochs": 2},

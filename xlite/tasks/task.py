@@ -41,7 +41,7 @@ class Defaults:
     """What a task does on one kind of device when the person says nothing.
 
     Attributes:
-        space: file name in `search_spaces/`.
+        space, baselines: file names in `search_spaces/`, of the search and of the grid without distillation.
         budget: for a data set of the person's own; demo_budget: for the built-in one, to be over in minutes.
         config: dotted configuration keys every run of the study starts from.
         teacher: dotted keys of the default teacher's own configuration, over `config`; its epochs are the budget's.
@@ -49,6 +49,7 @@ class Defaults:
     """
 
     space: str
+    baselines: str
     budget: Budget
     demo_budget: Budget
     config: Mapping[str, Any]

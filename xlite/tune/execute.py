@@ -3,7 +3,9 @@
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +17,91 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
+from xlite.console import Console
+from xlite.tune.gpu_memory import device_memory
+from xlite.tune.memory_policy import MAX_SHARED_FAULTS
+from xlite.tune.mps import mps_daemon
 from xlite.tune.options import StudyOptions
-from xlite.tune.resources import Shares
+from xlite.tune.resources import Shares, trial_request
 from xlite.tune.search import LedgerSearch
 from xlite.tune.trainable import DistillationTrial, Job
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Workers get arrays of labels through it, never pixels."""
 
+MAX_DEATHS = 2
+"""A trial whose worker process died (killed, out of memory) goes on in another one so many times."""
+
+
+class Deadline(tune.Stopper):
+    """Ends the search after a time budget, by a clock that nobody sets; Ray's own stopper takes the time of day."""
+
+    def __init__(self, budget_s: float | None) -> None:
+        self.until = None if budget_s is None else time.monotonic() + budget_s
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the budget is spent."""
+        return self.until is not None and time.monotonic() >= self.until
+
 
 def run_trials(
-    job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions, num_trials: int
+    job: Job,
+    search: LedgerSearch,
+    scheduler: TrialScheduler,
+    *,
+    shares: Shares,
+    options: StudyOptions,
+    num_trials: int,
+    console: Console,
 ) -> None:
     """Run up to `num_trials` trials; returns when they ended, the time budget did, or Ctrl-C was pressed."""
-    started_here = not ray.is_initialized()
-    if started_here:
-        start_ray(shares, options.address)
+    mine = mps_daemon(options.folder / "mps", num_gpus=0 if options.address else shares.num_gpus)
+    with mine as mps:
+        if job.sharing is not None:
+            job = replace(job, sharing=replace(job.sharing, memory=device_memory(), environment=mps.environment))
+            if not mps.runs:
+                console.say(f"Trials on one GPU take turns, since MPS cannot be used: {mps.reason}")
+        started_here = not ray.is_initialized()
+        if started_here:
+            start_ray(shares, options.address)
+        try:
+            _tune(job, search, scheduler, shares=shares, options=options, num_trials=num_trials)
+        finally:
+            if started_here:
+                ray.shutdown()
+
+
+def _tune(
+    job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions, num_trials: int
+) -> None:
     scratch = options.folder / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     try:
-        request = {"cpu": shares.cpus_per_trial, "gpu": shares.gpus_per_trial}
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(DistillationTrial, job=job), request),
+            tune.with_resources(
+                tune.with_parameters(DistillationTrial, job=job),
+                lambda config: trial_request(config, cpus_per_trial=shares.cpus_per_trial),
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=scheduler,
-                num_samples=num_trials,
+                num_samples=-1 if shares.gpus_per_trial else num_trials,  # one may come again with more memory
                 max_concurrent_trials=shares.max_concurrent,
-                time_budget_s=options.time_budget_s,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=scratch.name,
                 storage_path=str(options.folder),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+                failure_config=tune.FailureConfig(max_failures=MAX_DEATHS + (MAX_SHARED_FAULTS if job.sharing else 0)),
+                stop=Deadline(options.time_budget_s),
                 verbose=0,
             ),
         ).fit()
     finally:
-        if started_here:
-            ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -27,6 +27,8 @@ class StudyOptions:
         time_budget_s: no new trial starts after this; running ones are stopped.
         fixed: dotted keys laid over a grid's configurations, e.g. of a power-safe profile.
         pause_s: a trial rests this long after an epoch.
+        warm_start: another study of these results, whose best configurations come first; only a new study heeds it.
+        hang_limit_s: a trial that finishes no epoch in this time is ended, and recorded as failed.
         address: a Ray cluster to join; None starts Ray on this machine.
     """
 
@@ -55,4 +57,6 @@ class StudyOptions:
     cpus_per_trial: int = 1
     max_concurrent: int | None = None
     time_budget_s: float | None = None
+    warm_start: str | None = None
+    hang_limit_s: float = 3600.0
     address: str | None = None

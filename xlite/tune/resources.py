@@ -1,15 +1,25 @@
 """How many trials run at once and what each may use."""
 
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from xlite.errors import InputError
+from xlite.tune.gpu_memory import DeviceMemory, gib, shown_share
 from xlite.tune.options import StudyOptions
+from xlite.tune.probe import Footprint
 
 TRIALS_PER_GPU = 4
-"""Trials that share a GPU when nothing is said: small students at small batches leave most of it idle."""
+"""Trials on one GPU where their kernels cannot overlap: more would only wait for each other."""
+SHARE_CLASSES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
+"""Shares of a GPU that `auto` gives. Few, since Ray hands a worker on only to a trial that asks for the same."""
+HEADROOM = 1.15
+"""Room over the probe's peak: a longer run's allocator is more fragmented than a short one's."""
+_EPSILON = 1e-9  # 8 x 1/8 is 1 in floats as well, but 1 / (1/6) need not be 6
 
 
 @dataclass(frozen=True)
@@ -19,8 +29,9 @@ class Shares:
     Attributes:
         num_cpus, num_gpus: what Ray is started with.
         cpus_per_trial: threads of a trial.
-        gpus_per_trial: share of one GPU, or whole GPUs; 0 without one.
-        max_concurrent: trials at once.
+        gpus_per_trial: share of one GPU, 0 without one; the largest where configurations differ.
+        max_concurrent: trials at once, at the smallest share.
+        by_footprint: share by `probe.footprint_key`; empty where all trials have the same.
     """
 
     num_cpus: int
@@ -28,12 +39,21 @@ class Shares:
     cpus_per_trial: int
     gpus_per_trial: float
     max_concurrent: int
+    by_footprint: Mapping[str, float] = field(default_factory=dict)
+
+    def share_of(self, key: str) -> float:
+        """The share of a trial with this footprint key; the largest for one that no probe met."""
+        return self.by_footprint.get(key, self.gpus_per_trial)
 
     def describe(self) -> str:
         """One line for the person."""
-        gpu = f", {self.gpus_per_trial:g} of a GPU" if self.gpus_per_trial else ""
         threads = f"{self.cpus_per_trial} CPU thread{'s' if self.cpus_per_trial > 1 else ''}"
-        return f"{self.max_concurrent} trial{'s' if self.max_concurrent > 1 else ''} at once, {threads}{gpu} each"
+        trials = f"{self.max_concurrent} trial{'s' if self.max_concurrent > 1 else ''} at once, {threads}"
+        classes = Counter(self.by_footprint.values())
+        if len(classes) > 1:
+            each = ", ".join(f"{shown_share(share)} for {count}" for share, count in sorted(classes.items()))
+            return f"up to {trials} each; shares of a GPU by model and batch size: {each}"
+        return f"{trials}{f', {self.gpus_per_trial:g} of a GPU' if self.gpus_per_trial else ''} each"
 
 
 def available_cpus() -> int:
@@ -41,24 +61,111 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def plan_shares(options: StudyOptions, *, num_cpus: int | None = None, num_gpus: int | None = None) -> Shares:
+def plan_shares(
+    options: StudyOptions,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    footprints: Mapping[str, Footprint | str] | None = None,
+    memory: DeviceMemory | None = None,
+    overlaps: bool = False,
+) -> Shares:
     """Divide the machine among trials.
 
+    Args:
+        footprints: what `probe.probe_all` measured, or why it could not; with none, `auto` shares a GPU equally.
+        memory: of a GPU; needed with footprints.
+        overlaps: whether processes on one GPU compute at the same time (MPS) instead of taking turns.
+
     Raises:
-        InputError: a trial asks for more than there is.
+        InputError: a trial asks for more than there is, or no configuration fits on a GPU.
     """
     cpus = available_cpus() if num_cpus is None else num_cpus
     gpus = torch.cuda.device_count() if num_gpus is None else num_gpus
     if options.cpus_per_trial > cpus:
         raise InputError(f"--cpus-per-trial {options.cpus_per_trial}: this machine has {cpus}")
     by_cpu = cpus // options.cpus_per_trial
-    share = options.gpus_per_trial
+    wanted = min(options.max_concurrent or by_cpu, by_cpu)
+    share, by_footprint = options.gpus_per_trial, {}
     if share is None:
-        wanted = min(options.max_concurrent or by_cpu, by_cpu)
         share = 1 / min(TRIALS_PER_GPU, -(-wanted // gpus)) if gpus else 0.0
+        if gpus and footprints:
+            assert memory is not None
+            least = smallest_class(-(-wanted // gpus), overlaps=overlaps)
+            by_footprint = _shares(footprints, memory, least)
+            share = max(by_footprint.values())
     elif share > gpus:
         raise InputError(f"--gpus-per-trial {share:g}: this machine has {gpus} GPU(s)")
-    by_gpu = int(gpus / share + 1e-9) if share else by_cpu
-    return Shares(
-        cpus, gpus, options.cpus_per_trial, share, max(1, min(options.max_concurrent or by_cpu, by_cpu, by_gpu))
+    smallest = min(by_footprint.values(), default=share)
+    by_gpu = gpus * trials_on_one(smallest) if smallest else by_cpu
+    return Shares(cpus, gpus, options.cpus_per_trial, share, max(1, min(wanted, by_gpu)), by_footprint)
+
+
+def _shares(footprints: Mapping[str, Footprint | str], memory: DeviceMemory, least: float) -> dict[str, float]:
+    """A class for each; the whole GPU where nothing was measured or a batch will have to be computed in parts."""
+    shares: dict[str, float] = {}
+    refusals: list[InputError] = []
+    for key, found in footprints.items():
+        shares[key] = 1.0
+        if isinstance(found, Footprint):
+            try:
+                shares[key] = share_class(found, memory, least=least)
+            except InputError as error:
+                refusals.append(error)
+    if len(refusals) == len(footprints):
+        raise refusals[0]
+    return shares
+
+
+def trials_on_one(share: float) -> int:
+    """Trials of this share that fit on one GPU: a share is never split over two."""
+    return max(1, int(1 / share + _EPSILON))
+
+
+def share_class(
+    footprint: Footprint, memory: DeviceMemory, *, least: float = SHARE_CLASSES[0], what: str = "a trial"
+) -> float:
+    """The smallest class that holds the footprint with `HEADROOM`, but not below `least`.
+
+    Args:
+        what: names the configuration in the error.
+
+    Raises:
+        InputError: it does not fit on the whole GPU.
+    """
+    needed = HEADROOM * footprint.peak_bytes + footprint.context_bytes
+    for share in SHARE_CLASSES:
+        if footprint.fits and share >= least - _EPSILON and share * memory.usable_bytes >= needed:
+            return share
+    raise InputError(
+        f"{what} needs {'' if footprint.fits else 'more than '}{gib(needed)} of GPU memory and this GPU has "
+        f"{gib(memory.usable_bytes)} free; lower optim.batch_size or data.image_size, or leave the model out"
     )
+
+
+def next_class(share: float) -> float | None:
+    """The next larger class; None above the last."""
+    return next((larger for larger in SHARE_CLASSES if larger > share + _EPSILON), None)
+
+
+def smallest_class(num_trials: int, *, overlaps: bool) -> float:
+    """The class below which a share is pointless, as the CPUs feed no more than `num_trials` on a GPU at once.
+
+    Where kernels do not overlap, no more than `TRIALS_PER_GPU` gain anything by being there.
+    """
+    most = max(1, num_trials if overlaps else min(num_trials, TRIALS_PER_GPU))
+    return max((share for share in SHARE_CLASSES if trials_on_one(share) >= most), default=SHARE_CLASSES[0])
+
+
+def trial_request(config: Mapping[str, Any], *, cpus_per_trial: int) -> Any:
+    """What Ray reserves for a trial: a `tune.PlacementGroupFactory`.
+
+    Args:
+        config: as the searcher suggested it; "share" is the trial's share of a GPU.
+    """
+    from ray import tune  # here, since runners ask this module for the cores without needing Ray
+
+    bundle = {"CPU": float(cpus_per_trial)}
+    if config["share"] > 0:
+        bundle["GPU"] = float(config["share"])
+    return tune.PlacementGroupFactory([bundle])

@@ -1,7 +1,9 @@
 """The bridge between Ray and the ledger: Ray asks for configurations and tells results, the ledger keeps them."""
 
 import json
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,14 +12,18 @@ from ray.tune.search import Searcher
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.ledger import Ledger
+from xlite.ledger import Ledger, TrialRecord
 from xlite.models.cost import Cost
+from xlite.tune.memory_policy import Attempt, after_out_of_memory
 from xlite.tune.space import Propose
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
-from xlite.tune.trainable import FAILURE_KEY, FINISHED_KEY, SUMMARY_KEY
+from xlite.tune.trainable import CUT_OFF_KEY, FAILURE_KEY, FINISHED_KEY, HELD_UP_KEY, OUT_OF_MEMORY_KEY, SUMMARY_KEY
 
 MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
+
+SAME_FAILURES = 5
+"""So many failures in a row for one reason (or a quarter of the trials, if that is more) end a search."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,26 @@ class Limits:
         return None
 
 
+class _Alike:
+    """Counts failures in a row whose reasons differ in numbers at most."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.last, self.count = limit, "", 0
+
+    def add(self, reason: str) -> bool:
+        """Whether this end ("": no failure) makes `limit` alike in a row."""
+        shape = re.sub(r"[\d.]+", "#", reason)
+        self.count = self.count + 1 if reason and shape == self.last else int(bool(reason))
+        self.last = shape
+        return self.count >= self.limit
+
+
 class Observer(Protocol):
     """Hears of every trial: the live view, the leaderboard file."""
 
     def started(self, number: int, overrides: Mapping[str, Any]) -> None: ...
     def progressed(self, number: int, epoch: int, best_so_far: float) -> None: ...
+    def held_up(self, number: int, reason: str) -> None: ...
     def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None: ...
 
 
@@ -54,6 +75,10 @@ class LedgerSearch(Searcher):
         num_trials: how many more trials to start; those left out for their size do not count.
         cost_of: the cost of an overrides dict's model.
         stopped_by_scheduler: Ray trial ids that ASHA stopped; a trial that ended otherwise was interrupted.
+        unfinished: trials that an ended process left; they are given out first, and go on after their last epoch.
+        on_taken_up: told the Ray trial id and the record of each of these.
+        on_finished: told the number of a trial whose end is in the ledger.
+        batch_size_of, share_of: the batch size and share of a GPU (0 on CPU) of an overrides dict's trial.
     """
 
     def __init__(
@@ -66,48 +91,84 @@ class LedgerSearch(Searcher):
         cost_of: Callable[[Mapping[str, Any]], tuple[ModelConfig, Cost]],
         stopped_by_scheduler: set[str],
         observer: Observer,
+        unfinished: Sequence[TrialRecord] = (),
+        on_taken_up: Callable[[str, TrialRecord], None] = lambda trial_id, row: None,
+        on_finished: Callable[[int], None] = lambda number: None,
+        batch_size_of: Callable[[Mapping[str, Any]], int] = lambda overrides: 1,
+        share_of: Callable[[Mapping[str, Any]], float] = lambda overrides: 0.0,
     ) -> None:
         super().__init__(metric=VALUE_KEY, mode="max")
         self.ledger, self.propose, self.remaining = ledger, propose, num_trials
+        self.unfinished, self.on_taken_up, self.on_finished = list(unfinished), on_taken_up, on_finished
+        self.batch_size_of, self.share_of = batch_size_of, share_of
+        self.attempts: dict[int, Attempt] = {}
+        self.alike = _Alike(max(SAME_FAILURES, num_trials // 4))
         self.limits, self.cost_of, self.observer = limits, cost_of, observer
         self.stopped_by_scheduler = stopped_by_scheduler
         self.running: dict[str, int] = {}
         self.told: dict[str, int] = {}
+        self.best: dict[str, float] = {}
         self.costs: dict[str, Cost] = {}
         self.failure: InputError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration within the limits; Ray calls this when a worker is free."""
         if self.remaining <= 0 or self.failure is not None:
+            may_come_again = any(self.attempts[number].share for number in self.running.values())
+            return None if may_come_again else Searcher.FINISHED
+        taken_up = self.take_up(trial_id) or self.ask()
+        if taken_up is None:
             return Searcher.FINISHED
+        number, overrides, cost = taken_up
+        self.remaining -= 1
+        self.running[trial_id], self.costs[trial_id] = number, cost
+        attempt = self.attempts.setdefault(number, Attempt(self.batch_size_of(overrides), self.share_of(overrides)))
+        self.observer.started(number, overrides)
+        return {"number": number, "overrides": overrides, "share": attempt.share, "attempt": attempt.as_json()}
+
+    def take_up(self, trial_id: str) -> tuple[int, dict[str, Any], Cost] | None:
+        """The next trial that an ended process left unfinished, if there is one."""
+        if not self.unfinished:
+            return None
+        row = self.unfinished.pop(0)
+        self.told[trial_id], self.best[trial_id] = max(row.curve, default=0), max(row.curve.values(), default=-math.inf)
+        self.on_taken_up(trial_id, row)
+        return row.number, row.overrides, self.cost_of(row.overrides)[1]
+
+    def ask(self) -> tuple[int, dict[str, Any], Cost] | None:
+        """A new trial within the limits; None, and `failure` says why, when the space has none."""
         for _ in range(MAX_LEFT_OUT):
             proposal = self.ledger.ask(self.propose)
             _, cost = self.cost_of(proposal.overrides)
             broken = self.limits.broken_by(cost)
             if broken is None:
-                break
+                return proposal.number, proposal.overrides, cost
             self.ledger.finish(
                 proposal.number, "failed", value=None, record={"reason": f"left out: {broken}", "left_out": True}
             )
-        else:
-            self.failure = InputError(
-                f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {broken}; raise the limit or "
-                "add smaller backbones to the search space"
-            )
-            return Searcher.FINISHED
-        self.remaining -= 1
-        self.running[trial_id], self.costs[trial_id] = proposal.number, cost
-        self.observer.started(proposal.number, proposal.overrides)
-        return {"number": proposal.number, "overrides": proposal.overrides}
+        self.failure = InputError(
+            f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {broken}; raise the limit or "
+            "add smaller backbones to the search space"
+        )
+        return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """One more epoch."""
+        if HELD_UP_KEY in result:
+            self.observer.held_up(self.running[trial_id], result[HELD_UP_KEY])
         epoch = result.get(EPOCH_KEY)
         if epoch is None or epoch <= self.told.get(trial_id, 0):
             return
+        self.fill_in(trial_id, epoch, json.loads(result.get(SUMMARY_KEY, "{}")).get("curve", []))
         self.told[trial_id] = epoch
-        self.ledger.report(self.running[trial_id], epoch, result[VALUE_KEY])
-        self.observer.progressed(self.running[trial_id], epoch, result[VALUE_KEY])
+        best = self.best[trial_id] = max(result[VALUE_KEY], self.best.get(trial_id, -math.inf))
+        self.ledger.report(self.running[trial_id], epoch, best)
+        self.observer.progressed(self.running[trial_id], epoch, best)
+
+    def fill_in(self, trial_id: str, epoch: int, curve: Sequence[float]) -> None:
+        """Report the epochs between the last one told and `epoch`: the ledger may have lost them with the power."""
+        for missing in range(self.told.get(trial_id, 0) + 1, min(epoch, len(curve) + 1)):
+            self.ledger.report(self.running[trial_id], missing, max(curve[:missing]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: by itself, by ASHA, by an error; or it was interrupted and stays open in the ledger."""
@@ -115,19 +176,39 @@ class LedgerSearch(Searcher):
             return
         result = result or {}
         self.on_trial_result(trial_id, result)
+        if result.get(OUT_OF_MEMORY_KEY) and self.come_again(trial_id):
+            return
         outcome = self.outcome(trial_id, result, error)
+        if CUT_OFF_KEY in result and self.failure is None:
+            self.failure = InputError(f"{result[CUT_OFF_KEY]}; mend that, then run the same command again")
         if outcome is None:
             return
         number = self.running.pop(trial_id)
         record = json.loads(result.get(SUMMARY_KEY, "{}"))
+        record["notes"] = [*record.get("notes", []), *self.attempts.pop(number).notes]
         cost = self.costs.pop(trial_id)
         record["cost"] = {"num_params": cost.num_params, "size_mb": cost.size_mb, "latency_ms": cost.latency_ms}
-        value = None if outcome == "failed" else result[VALUE_KEY]
+        value = None if outcome == "failed" else max(result[VALUE_KEY], self.best.get(trial_id, -math.inf))
         reason = ""
         if outcome == "failed":
             reason = record["reason"] = result.get(FAILURE_KEY) or "its worker process died (out of memory, or killed)"
         self.ledger.finish(number, outcome, value=value, record=record)
+        self.on_finished(number)
         self.observer.ended(number, outcome, value, reason)
+        if self.failure is None and self.alike.add(reason):
+            self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
+
+    def come_again(self, trial_id: str) -> bool:
+        """Queue a trial that ran out of GPU memory for another attempt, from its last epoch; False if none is left."""
+        number = self.running[trial_id]
+        attempt = after_out_of_memory(self.attempts[number])
+        if attempt is None:
+            return False
+        self.attempts[number] = attempt
+        self.unfinished.insert(0, next(row for row in self.ledger.rows() if row.number == number))
+        self.remaining += 1
+        del self.running[trial_id], self.costs[trial_id]
+        return True
 
     def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Any:
         """ "complete", "pruned" or "failed"; None for a trial that the end of the search cut off."""

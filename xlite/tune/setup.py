@@ -14,7 +14,7 @@ from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.teacher import Teacher, load_teacher
 from xlite.tasks.task import Task
-from xlite.train.loop import EpochReport
+from xlite.train.keep import KeptEpoch
 from xlite.train.teacher import default_teacher
 from xlite.tune.options import StudyOptions
 from xlite.tune.resources import available_cpus
@@ -78,7 +78,7 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
         config = teacher_config(study.task, study.base, device.place.type, epochs=options.teacher_epochs)
         with console.progress(f"Training the teacher {config.model.backbone}", "epochs") as progress:
 
-            def on_epoch(report: EpochReport) -> None:
+            def on_epoch(report: KeptEpoch) -> None:
                 progress(report.epoch, config.train.epochs)
 
             place = options.cache_dir / "teachers"
@@ -122,14 +122,17 @@ def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Conso
     return teacher_bank(teacher, study.task, dataset, study.base, folder=folder, console=console)
 
 
+def train_views(task: Task, dataset: Dataset, config: RunConfig) -> ViewReader:
+    """The views of the training part that trials and bank have in common."""
+    rows = dataset.rows[dataset.part("train")]
+    return ViewReader(dataset.open_pixels(), rows, config.data.augmentation, config.train.seed, task.augment)
+
+
 def teacher_bank(
     teacher: Teacher, task: Task, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console
 ) -> Bank:
     """The teacher's logits for every view of the training part; as many views as `config`'s epochs need."""
-    train = dataset.part("train")
-    reader = ViewReader(
-        dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
-    )
+    train, reader = dataset.part("train"), train_views(task, dataset, config)
     with console.progress("Asking the teacher about every view", "views") as progress:
         return open_or_build(
             teacher,

@@ -120,6 +120,17 @@ def losses_of(space: SearchSpace, base: RunConfig) -> list[RunConfig]:
     return list(configs.values())
 
 
+def distinct_steps(space: SearchSpace, base: RunConfig) -> list[RunConfig]:
+    """A configuration for every distinct (architecture, batch size) that random draws from the space met."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs: dict[tuple[str, int], RunConfig] = {}
+    drawn = [_propose(space, study) for _ in range(0 if space.is_grid else NUM_PROBES)]
+    for chosen in [*space.first, *drawn]:
+        config = base.override(chosen, source=str(space.path))
+        configs.setdefault((architecture(config.model).model_dump_json(), config.optim.batch_size), config)
+    return list(configs.values())
+
+
 def architecture(model: ModelConfig) -> ModelConfig:
     """What of a model decides its size and speed: two models with the same architecture cost the same."""
     return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"})

@@ -1,6 +1,6 @@
 """ASHA: its rungs, and how a continued study gets them back from the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,11 +55,23 @@ def make_asha(max_epochs: int, grace_epochs: int) -> ASHAScheduler:
 
 def replay(scheduler: ASHAScheduler, trials: Sequence[TrialRecord]) -> None:
     """Fill the rungs with the curves of trials that ended before; Ray keeps no scheduler state of its own."""
-    state = np.random.get_state()  # noqa: NPY002  the scheduler draws its (only) bracket from the global generator
     for record in sorted(trials, key=lambda trial: trial.number):
-        stand_in = SimpleNamespace(trial_id=f"ledger-{record.number}")
-        scheduler.on_trial_add(None, stand_in)
-        for epoch in sorted(record.curve):
-            scheduler.on_trial_result(None, stand_in, {EPOCH_KEY: epoch, VALUE_KEY: record.curve[epoch]})
-        scheduler.on_trial_remove(None, stand_in)
+        _replay(scheduler, f"ledger-{record.number}", record.curve)
+
+
+def replay_unfinished(scheduler: ASHAScheduler, trial_id: str, curve: Mapping[int, float]) -> None:
+    """Fill the rungs with what a trial had reported before it was cut off, under the id it goes on with.
+
+    Its last epoch is left out: the trial reports it again, since nobody knows whether it had been decided on.
+    """
+    _replay(scheduler, trial_id, {epoch: curve[epoch] for epoch in sorted(curve)[:-1]})
+
+
+def _replay(scheduler: ASHAScheduler, trial_id: str, curve: Mapping[int, float]) -> None:
+    state = np.random.get_state()  # noqa: NPY002  the scheduler draws its (only) bracket from the global generator
+    stand_in = SimpleNamespace(trial_id=trial_id)
+    scheduler.on_trial_add(None, stand_in)
+    for epoch in sorted(curve):
+        scheduler.on_trial_result(None, stand_in, {EPOCH_KEY: epoch, VALUE_KEY: curve[epoch]})
+    scheduler.on_trial_remove(None, stand_in)
     np.random.set_state(state)  # noqa: NPY002

@@ -1,6 +1,8 @@
 """One study: checked and planned, then searched; continued when its name is used again."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -8,21 +10,27 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from xlite.config import flatten
 from xlite.console import Console
 from xlite.data.dataset import Dataset
+from xlite.data.folder_lock import locked
 from xlite.device import choose_device
+from xlite.errors import InputError
 from xlite.leaderboard import leaderboard_of, write_leaderboard
-from xlite.ledger import Ledger, TrialRecord
+from xlite.ledger import Ledger, TrialRecord, stored_url
 from xlite.tasks.prepare import Prepared
+from xlite.train.keep import checkpoint_file
 from xlite.train.record import finite
 from xlite.tune.execute import run_trials
 from xlite.tune.identity import check_comparable, check_same, plain, write_study
-from xlite.tune.resources import Shares, plan_shares
+from xlite.tune.probe import Footprint
+from xlite.tune.resources import Shares
 from xlite.tune.search import LedgerSearch, Limits, remember_stops
 from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
+from xlite.tune.sharing import divide, obtain_footprints, share_of, sharing_of
 from xlite.tune.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
-from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, rungs
+from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, replay_unfinished, rungs
 from xlite.tune.survey import Survey, survey
-from xlite.tune.trainable import Job
-from xlite.tune.view import SearchView
+from xlite.tune.trainable import STUDENT, Job, trial_folder
+from xlite.tune.view import SearchView, where_time_went
+from xlite.tune.warm_start import warm_up
 
 FIXED_KEYS = (
     *("data.image_size", "data.window_lines", "data.augmentation", "train.seed", "train.epochs", "train.threads"),
@@ -38,6 +46,7 @@ class StudyPlan:
     Attributes:
         num_trials: complete, pruned and failed trials the study is to have.
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
+        footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
     """
 
     study: Study
@@ -47,6 +56,7 @@ class StudyPlan:
     shares: Shares
     num_trials: int
     grace_epochs: int
+    footprints: Mapping[str, Footprint | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,15 +86,16 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     models = check_space(space, base, reserved=FIXED_KEYS)
     check_objectives(space, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
-    shares = plan_shares(options)
     device = choose_device(base.train.precision)
+    footprints = obtain_footprints(space, study, dataset, device, console)
+    shares = divide(options, footprints)
     with console.progress("Timing the space's students", "models") as progress:
         costs = survey(models, base, dataset, device=device, limits=limits, progress=progress)
     grace = (
         0 if space.is_grid else first_rung(options.max_epochs, max(base.optim.warmup_epochs, base.optim.freeze_epochs))
     )
     num_trials = len(space.first) if space.is_grid else options.num_trials
-    return StudyPlan(study, space, costs, limits, shares, num_trials, grace)
+    return StudyPlan(study, space, costs, limits, shares, num_trials, grace, footprints)
 
 
 def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None:
@@ -115,11 +126,21 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
     """Teacher, bank, search.
 
     Raises:
-        InputError: the study exists and means something else, or the search cannot go on.
+        InputError: the study exists and means something else, another process runs it, or the search cannot go on.
     """
+    options = plan.study.options
+    try:
+        with locked(options.folder, waiting=None):
+            return _run(plan, prepared, console)
+    except BlockingIOError:
+        raise InputError(
+            f"study {options.name}: another process runs it; let it end, or choose another --study"
+        ) from None
+
+
+def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
     study = plan.study
     options = study.options
-    options.folder.mkdir(parents=True, exist_ok=True)
     meaning = _meaning(plan, prepared)
     searched = options.phase == "search"
     check_comparable(options.folder / "baselines" if searched else options.folder.parent, meaning)
@@ -137,16 +158,22 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
         seed=options.seed,
         num_startup=max(5, plan.num_trials // 4),
         metadata={**meaning, "config": flatten(study.base)},
+        on_wait=console.say,
     )
+    if not ledger.rows():
+        warm_up(ledger, plan.space, options, console)
+    elif options.warm_start:
+        console.say(f"--warm-start {options.warm_start}: {options.name} has begun already; it goes on as it is")
     job = Job(
-        options.task,
-        study.task.family.kind,
-        study.base,
-        prepared.search,
-        bank,
-        options.folder,
-        plan.shares.gpus_per_trial,
-        options.pause_s,
+        task=options.task,
+        kind=study.task.family.kind,
+        base=study.base,
+        dataset=prepared.search,
+        bank=bank,
+        folder=options.folder,
+        sharing=sharing_of(plan.shares, plan.footprints),
+        pause_s=options.pause_s,
+        hang_limit_s=options.hang_limit_s,
     )
     num_interrupted = _search(plan, ledger, job, console)
     return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
@@ -155,27 +182,32 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
 def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     """Run the trials that are still wanted; returns how many were cut off."""
     study = plan.study
-    ended = _take_up(plan.space, ledger)
+    ledger.queue(plan.space.first)  # what is missing of it: an earlier process may have been killed meanwhile
+    unfinished = ledger.unfinished()
+    ended = [
+        row for row in ledger.rows() if row.state in ("complete", "pruned", "failed") and not row.record.get("left_out")
+    ]
     num_wanted = plan.num_trials - len(ended)
-    if ended:
-        console.say(f"Continuing {study.options.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go")
+    if ended or unfinished:
+        going_on = f", {len(unfinished)} of them from their last epoch" if unfinished and num_wanted > 0 else ""
+        console.say(
+            f"Continuing {study.options.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go{going_on}"
+        )
     stopped: set[str] = set()
     scheduler: TrialScheduler = FIFOScheduler()
-    if plan.grace_epochs:
-        asha = make_asha(study.options.max_epochs, plan.grace_epochs)
+    asha = make_asha(study.options.max_epochs, plan.grace_epochs) if plan.grace_epochs else None
+    if asha is not None:
         replay(asha, ended)
         scheduler = remember_stops(asha, stopped)
-    best = ledger.best()
-    view = SearchView(
-        console,
-        metric=study.task.metric,
-        total=plan.num_trials,
-        done=len(ended),
-        max_epochs=study.options.max_epochs,
-        expected_epochs=expected_epochs(study.options.max_epochs, plan.grace_epochs),
-        write_leaderboard=lambda: update_leaderboard(ledger, study),
-        best=best.value if best and best.state == "complete" else None,
-    )
+
+    def on_taken_up(trial_id: str, row: TrialRecord) -> None:
+        if asha is not None:
+            replay_unfinished(asha, trial_id, row.curve)
+
+    def on_finished(number: int) -> None:
+        checkpoint_file(trial_folder(study.options.folder, number), STUDENT).unlink(missing_ok=True)
+
+    view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(
         ledger,
         plan.space.propose,
@@ -184,26 +216,43 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         cost_of=plan.survey.cost_of,
         stopped_by_scheduler=stopped,
         observer=view,
+        unfinished=unfinished,
+        on_taken_up=on_taken_up,
+        on_finished=on_finished,
+        batch_size_of=lambda overrides: study.base.override(overrides, source="trial").optim.batch_size,
+        share_of=partial(share_of, plan.shares, job),
     )
     if num_wanted > 0:
         with view:
-            run_trials(job, search, scheduler, shares=plan.shares, options=study.options, num_trials=num_wanted)
+            run_trials(
+                job,
+                search,
+                scheduler,
+                shares=plan.shares,
+                options=study.options,
+                num_trials=num_wanted,
+                console=console,
+            )
     update_leaderboard(ledger, study)
+    console.say(where_time_went(ledger.rows()))
     if search.failure is not None:
         raise search.failure
     return len(search.running)
 
 
-def _take_up(space: SearchSpace, ledger: Ledger) -> list[TrialRecord]:
-    """Queue what is to run first; returns the trials that count. What was cut off before is run again."""
-    rows = ledger.rows()
-    if not rows:
-        for configuration in space.first:
-            ledger.enqueue(configuration)
-    for overrides in ledger.abandon_running("interrupted"):
-        ledger.enqueue(overrides)
-    ended = [row for row in ledger.rows() if row.state in ("complete", "pruned", "failed")]
-    return [row for row in ended if not row.record.get("left_out") and not row.record.get("interrupted")]
+def _view(plan: StudyPlan, ledger: Ledger, num_ended: int, console: Console) -> SearchView:
+    best = ledger.best()
+    max_epochs = plan.study.options.max_epochs
+    return SearchView(
+        console,
+        metric=plan.study.task.metric,
+        total=plan.num_trials,
+        done=num_ended,
+        max_epochs=max_epochs,
+        expected_epochs=expected_epochs(max_epochs, plan.grace_epochs),
+        write_leaderboard=lambda: update_leaderboard(ledger, plan.study),
+        best=best.value if best and best.state == "complete" else None,
+    )
 
 
 def update_leaderboard(ledger: Ledger, study: Study) -> None:
@@ -238,9 +287,10 @@ def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
 
 
 def _details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher | None) -> dict[str, Any]:
-    options = plan.study.options
+    storage = stored_url(plan.study.options.storage)
+    options = replace(plan.study.options, storage=storage)
     return {
-        "storage": options.storage,
+        "storage": storage,
         "options": plain(asdict(options)),
         "request": plain(asdict(prepared.request)),
         "base": flatten(plan.study.base),

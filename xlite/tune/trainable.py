@@ -1,10 +1,14 @@
-"""One trial as Ray sees it: an epoch a step, around the same `fit` that everything else uses."""
+"""One trial as Ray sees it: an epoch a step, around the same training that everything else uses."""
 
+import errno
+import faulthandler
 import gc
 import json
+import os
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +18,30 @@ from ray import tune
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.folder_lock import locked
 from xlite.data.sources import TargetKind
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
-from xlite.files import write_json, write_text
+from xlite.files import wait_for_room, write_json, write_text
 from xlite.tasks import find_task
-from xlite.train.events import EventWriter
-from xlite.train.loop import EpochReport, TrainingFailed, fit
-from xlite.train.record import RunRecord, save_model
+from xlite.train.keep import KeptEpoch, keep
+from xlite.train.step import TrainingFailed
+from xlite.tune.gpu_sharing import Sharing
+from xlite.tune.memory_policy import Attempt, is_gpu_fault, is_out_of_memory
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
 
-FINISHED_KEY, FAILURE_KEY, SUMMARY_KEY = "finished", "failure", "summary"
-"""Further keys of a trial's results: training ended by itself; why it failed; the record so far as JSON text."""
+FINISHED_KEY, FAILURE_KEY, SUMMARY_KEY, OUT_OF_MEMORY_KEY = "finished", "failure", "summary", "out_of_memory"
+"""Further keys of a trial's results: training ended by itself; why it failed; the record so far as JSON text; whether
+it may be tried again with more memory."""
+HELD_UP_KEY, CUT_OFF_KEY = "held_up", "cut_off"
+"""And: what a trial waits for; why it waits no longer and is left for the next time."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+ROOM_BYTES = 16 * 2**20
+"""Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
+STUDENT = "student"
+"""Stem of a trial's model files."""
+LOCK_PATIENCE_S = 120.0
+"""How long a trial waits for a worker that outlived its killed driver to let go of the trial's folder."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,9 @@ class Job:
     Attributes:
         task: name or module:NAME; kind: of its targets in this data.
         base: the configuration a trial's overrides are laid over.
+        sharing: how trials share a GPU; None on CPU.
         pause_s: rest after an epoch, to spare the power supply.
-        gpu_share: the share of a GPU a trial may fill; 0 on CPU.
+        hang_limit_s: a trial that finishes no epoch in this time is ended.
     """
 
     task: str
@@ -45,8 +62,9 @@ class Job:
     dataset: Dataset
     bank: Bank | None
     folder: Path
-    gpu_share: float
+    sharing: Sharing | None = None
     pause_s: float = 0.0
+    hang_limit_s: float = 3600.0
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -55,12 +73,18 @@ def trial_folder(study_folder: Path, number: int) -> Path:
 
 
 class DistillationTrial(tune.Trainable):
-    """Reused from trial to trial: `reset_config` starts the next one in the same process."""
+    """Reused from trial to trial: `reset_config` starts the next one in the same process.
+
+    A trial whose process died is begun again with the same configuration and goes on after its last epoch.
+    """
 
     def setup(self, config: dict[str, Any], job: Job | None = None) -> None:
-        """Begin the trial of `config`: {"number": ..., "overrides": {...}}."""
+        """Begin the trial of `config`: {"number": ..., "overrides": {...}, "attempt": {...}}."""
         assert job is not None
         self.job = job
+        share = Attempt.from_json(config["attempt"]).share  # a worker only ever serves trials of one share
+        if job.sharing is not None and share:
+            job.sharing.enter(share)
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -72,68 +96,112 @@ class DistillationTrial(tune.Trainable):
     def begin(self, config: dict[str, Any]) -> None:
         """Everything a trial needs, none of it trained yet."""
         self.number: int = config["number"]
+        self.overrides: dict[str, Any] = config["overrides"]
+        self.attempt = Attempt.from_json(config["attempt"])
         self.folder = trial_folder(self.job.folder, self.number)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.run = self.job.base.override(config["overrides"], source=f"trial {self.number}")
-        self.device = choose_device(self.run.train.precision)
-        if self.device.on_gpu and 0 < self.job.gpu_share < 1:
-            torch.cuda.set_per_process_memory_fraction(self.job.gpu_share)
-        self.task = find_task(self.job.task).for_kind(self.job.kind)
-        self.record = RunRecord(self.run, metric=self.task.metric, device_name=self.device.name)
-        self.events = EventWriter(self.folder, config["overrides"], metric=self.task.metric)
-        self.reports: Iterator[EpochReport] | None = None
+        self.disk_is_full = False
+        self.kept: Iterator[KeptEpoch] | None = None
+        self.summary: dict[str, Any] = {}
+        self.told_at: float | None = None
+        self.reporting_s = 0.0
+        self.held = ExitStack()
 
     def step(self) -> dict[str, Any]:
         """One epoch; an error of the trial is a result too, so that the worker lives on."""
+        if self.told_at is not None:
+            self.reporting_s += time.perf_counter() - self.told_at
+        if self.disk_is_full:
+            try:
+                wait_for_room(self.folder.parent, ROOM_BYTES)
+            except OSError as failure:
+                return {CUT_OFF_KEY: f"{failure.filename}: {failure.strerror}", "done": True}
+            self.disk_is_full = False
+        traces = self.folder / "hung.txt"
+        if traces.exists() and traces.stat().st_size:
+            return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
         try:
-            if self.reports is None:
-                self.reports = fit(self.run, self.task, self.job.dataset, device=self.device, bank=self.job.bank)
-            return self.take(next(self.reports))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with traces.open("w") as file:
+                faulthandler.dump_traceback_later(self.job.hang_limit_s, exit=True, file=file)
+                try:
+                    return self.take(next(self.epochs()))
+                finally:
+                    faulthandler.cancel_dump_traceback_later()
+                    traces.unlink()
         except TrainingFailed as failure:
             return self.fail(str(failure))
-        except torch.cuda.OutOfMemoryError as failure:
-            return self.fail(f"out of GPU memory at a share of {self.job.gpu_share:g}: {str(failure).splitlines()[0]}")
         except Exception as failure:
-            write_text(self.folder / "error.txt", traceback.format_exc())
+            if isinstance(failure, OSError) and failure.errno in DISK_FULL:
+                self.end()  # the next step waits, and goes on from the last checkpoint
+                self.disk_is_full = True
+                return {HELD_UP_KEY: f"the disk of {self.folder} is full"}
+            if is_out_of_memory(failure):
+                reason = f"out of GPU memory at {self.attempt.share:g} of it: {str(failure).splitlines()[0]}"
+                return {**self.fail(reason), OUT_OF_MEMORY_KEY: True}
+            if is_gpu_fault(failure) and self.attempt.share < 1:
+                os._exit(1)  # its CUDA context is lost, perhaps by a neighbour's fault: it goes on in a new process
+            with suppress(OSError):
+                write_text(self.folder / "error.txt", traceback.format_exc())
             return self.fail(f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}")
 
-    def take(self, report: EpochReport) -> dict[str, Any]:
-        """Keep what the epoch gave and tell the driver."""
-        self.record.add(report)
-        self.events.add(report)
-        started = time.perf_counter()
-        if report.best_state is not None:
-            save_model(
-                self.folder,
-                "student",
-                report,
-                config=self.run,
-                task=self.task,
-                dataset=self.job.dataset,
-                trial=self.number,
+    def epochs(self) -> Iterator[KeptEpoch]:
+        """The trial's epochs, from where an earlier process left it."""
+        if self.kept is None:
+            self.held.enter_context(locked(self.folder, waiting=_Patience(self.folder)))
+            parts = {"train.micro_batches": self.attempt.accumulation}
+            config = self.job.base.override({**self.overrides, **parts}, source=f"trial {self.number}")
+            device = choose_device(config.train.precision)
+            self.kept = keep(
+                config,
+                find_task(self.job.task).for_kind(self.job.kind),
+                self.job.dataset,
+                folder=self.folder,
+                stem=STUDENT,
+                device=device,
+                bank=self.job.bank,
+                hyper_parameters=self.overrides,
+                about={"trial": self.number},
             )
-        self.record.seconds["checkpoint"] = self.record.seconds.get("checkpoint", 0) + time.perf_counter() - started
-        summary = self.record.summary()
-        write_json(self.folder / "trial.json", {"number": self.number, "stop": report.stop, **summary})
-        time.sleep(self.job.pause_s)
+        return self.kept
+
+    def take(self, kept: KeptEpoch) -> dict[str, Any]:
+        """Tell the driver of an epoch."""
+        self.summary = self.with_times(kept.summary)
+        write_json(self.folder / "trial.json", {"number": self.number, "stop": kept.stop, **self.summary})
+        if kept.report is not None:
+            time.sleep(self.job.pause_s)
+        self.told_at = time.perf_counter()
         return {
-            EPOCH_KEY: report.epoch,
-            VALUE_KEY: report.best_value,
-            FINISHED_KEY: bool(report.stop),
-            SUMMARY_KEY: json.dumps(summary),
-            "done": bool(report.stop),
+            EPOCH_KEY: kept.epoch,
+            VALUE_KEY: kept.best_value,
+            FINISHED_KEY: bool(kept.stop),
+            SUMMARY_KEY: json.dumps(self.summary),
+            "done": bool(kept.stop),
+        }
+
+    def with_times(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """A summary with the time the driver took between epochs, and seconds of a whole device (or core) in all."""
+        kinds = {**summary["seconds_by_kind"], "reporting": round(self.reporting_s, 3)}
+        seconds = round(sum(kinds.values()), 3)
+        share = self.attempt.share or summary["config"]["train.threads"]
+        return {
+            **summary,
+            "seconds": seconds,
+            "seconds_by_kind": kinds,
+            "device_seconds": round(seconds * share, 3),
         }
 
     def fail(self, reason: str) -> dict[str, Any]:
-        """The last result of a trial that cannot go on."""
-        summary = self.record.summary()
-        write_json(self.folder / "trial.json", {"number": self.number, "stop": "failed", "reason": reason, **summary})
-        return {FAILURE_KEY: reason, FINISHED_KEY: True, SUMMARY_KEY: json.dumps(summary), "done": True}
+        """The last result of a trial that cannot go on; the ledger has the reason too."""
+        told = {"number": self.number, "stop": "failed", "reason": reason, **self.summary}
+        with suppress(OSError):
+            write_json(self.folder / "trial.json", told)
+        return {FAILURE_KEY: reason, FINISHED_KEY: True, SUMMARY_KEY: json.dumps(self.summary), "done": True}
 
     def end(self) -> None:
-        """Let go of the trial's model and files."""
-        self.events.close()
-        self.reports = None
+        """Let go of the trial's model, files and lock."""
+        self.kept = None
+        self.held.close()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -141,3 +209,14 @@ class DistillationTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Ray ends this worker."""
         self.end()
+
+
+class _Patience:
+    """Called while another process holds a trial's folder; gives up in the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.until = folder, time.monotonic() + LOCK_PATIENCE_S
+
+    def __call__(self) -> None:
+        if time.monotonic() > self.until:
+            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_PATIENCE_S:.0f} s")

@@ -1,7 +1,8 @@
 """What a person sees while a search runs: a live table on a terminal, a line a finished trial elsewhere."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from rich.console import Group
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.console import Console
+from xlite.ledger import TrialRecord
 
 SHOWN_KEYS = ("model.backbone", "model.attention", "loss.name", "distill.temperature", "distill.alpha")
 
@@ -68,6 +70,10 @@ class SearchView:
         self.running[number] = (self.running[number][0], epoch, best_so_far)
         self.num_epochs += 1
 
+    def held_up(self, number: int, reason: str) -> None:
+        """A trial waits for something to be mended."""
+        self.console.say(f"Trial {number}: {reason}; it goes on when that is mended")
+
     def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None:
         """A trial ended."""
         what, epoch, _ = self.running.pop(number)
@@ -86,7 +92,8 @@ class SearchView:
             )
         now = time.monotonic()
         if now >= self.next_write:
-            self.write_leaderboard()
+            with suppress(OSError):  # a full disk; the end of the search writes it again, and says what is wrong
+                self.write_leaderboard()
             self.next_write = time.monotonic() + 50 * (time.monotonic() - now)
 
     def __rich__(self) -> Group:
@@ -115,6 +122,21 @@ class SearchView:
         todo += sum(max(length - epoch, 1) for _, epoch, _ in self.running.values())
         left = (time.monotonic() - self.started_at) / self.num_epochs * max(todo, 0)
         return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+
+
+def where_time_went(rows: Sequence[TrialRecord]) -> str:
+    """One line: seconds of all trials together, and the share of each kind."""
+    totals: dict[str, float] = {}
+    for row in rows:
+        for kind, seconds in row.record.get("seconds_by_kind", {}).items():
+            totals[kind] = totals.get(kind, 0.0) + seconds
+    whole = sum(totals.values())
+    if not whole:
+        return "The trials have not recorded any time"
+    shares = ", ".join(f"{kind} {seconds / whole:.1%}" for kind, seconds in sorted(totals.items(), key=lambda i: -i[1]))
+    device = sum(row.record.get("device_seconds") or 0.0 for row in rows)
+    what = "GPU" if any(row.record.get("device", "cpu") != "cpu" for row in rows) else "core"
+    return f"The trials took {whole:,.0f} s ({device:,.0f} {what}-seconds): {shares}"
 
 
 def describe(overrides: Mapping[str, Any]) -> str:

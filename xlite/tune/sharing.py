@@ -1,0 +1,57 @@
+"""A study's shares of a GPU: probed where nothing was said, and looked up for each trial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from xlite.console import Console
+from xlite.data.dataset import Dataset
+from xlite.device import Device, choose_device
+from xlite.tune.gpu_memory import device_memory
+from xlite.tune.gpu_sharing import Sharing
+from xlite.tune.mps import can_start
+from xlite.tune.options import StudyOptions
+from xlite.tune.probe import Footprint, Shapes, footprint_key, probe_all
+from xlite.tune.probe_worker import TYPICAL_CONTEXT_BYTES
+from xlite.tune.resources import Shares, plan_shares
+from xlite.tune.setup import Study
+from xlite.tune.space import SearchSpace, distinct_steps
+from xlite.tune.trainable import Job
+
+
+def obtain_footprints(
+    space: SearchSpace, study: Study, dataset: Dataset, device: Device, console: Console
+) -> dict[str, Footprint | str]:
+    """What each model and batch size of the space takes of a GPU; empty on CPU and where a share was given."""
+    if not device.on_gpu or study.options.gpus_per_trial is not None:
+        return {}
+    configs = distinct_steps(space, study.base)
+    shapes = Shapes.of(dataset, study.options.task, study.task.family.kind)
+    with console.progress("Probing memory and step time", "configurations") as progress:
+        return probe_all(configs, shapes, device, folder=study.options.cache_dir / "probes", progress=progress)
+
+
+def divide(options: StudyOptions, footprints: Mapping[str, Footprint | str]) -> Shares:
+    """The machine divided among trials, by what they take where that was measured."""
+    if not footprints:
+        return plan_shares(options)
+    overlaps = not can_start(torch.cuda.device_count())
+    return plan_shares(options, footprints=footprints, memory=device_memory(), overlaps=overlaps)
+
+
+def sharing_of(shares: Shares, footprints: Mapping[str, Footprint | str]) -> Sharing | None:
+    """How trials share a GPU; None on CPU."""
+    if not shares.gpus_per_trial:
+        return None
+    contexts = [found.context_bytes for found in footprints.values() if isinstance(found, Footprint)]
+    return Sharing(device_memory(), max(contexts, default=TYPICAL_CONTEXT_BYTES))
+
+
+def share_of(shares: Shares, job: Job, overrides: Mapping[str, Any]) -> float:
+    """The share of a GPU that a trial asks for."""
+    if not shares.by_footprint:
+        return shares.gpus_per_trial
+    config = job.base.override(overrides, source="trial")
+    shapes = Shapes.of(job.dataset, job.task, job.kind)
+    return shares.share_of(footprint_key(config, shapes, choose_device(config.train.precision)))
