@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
-from xlite.data.views import augment, view_seeds
+from xlite.data.views import augment, uniforms, view_seeds
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32), dtype=np.uint8)
 ROWS = np.arange(6) + 100
@@ -50,3 +51,58 @@ def test_seeds_of_many_rows_and_views_do_not_collide_beyond_chance():
     rows, views = np.meshgrid(np.arange(2000), np.arange(20))
     seeds = view_seeds(7, rows.ravel(), views.ravel())
     assert len(np.unique(seeds)) >= 40_000 - 5  # birthday bound in 2^32: 0.2 expected
+
+
+def albumentations_medium(image, turned, angle, flipped, brightness, contrast):
+    import albumentations as A
+
+    steps = [A.HorizontalFlip(p=1.0)] if flipped else []
+    if turned:
+        steps.append(A.Rotate(limit=(angle, angle), border_mode=cv2.BORDER_CONSTANT, p=1.0))
+    if brightness is not None:
+        limits = {"brightness_limit": (brightness, brightness), "contrast_limit": (contrast, contrast)}
+        steps.append(A.RandomBrightnessContrast(p=1.0, **limits))
+    return A.Compose(steps)(image=image)["image"]
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (24, 24, 3)])
+def test_a_medium_view_is_what_albumentations_makes_of_the_same_choices(shape):
+    image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    views = np.arange(60)
+    seeds = view_seeds(3, np.zeros(60, int), views)
+    got = augment(np.stack([image] * 60), np.zeros(60, int), views, preset="medium", seed=3)
+    for view, (flip, turn, degrees, change, brightness, contrast) in zip(got, uniforms(seeds, 6), strict=True):
+        choices = (turn < 0.7, (2 * degrees - 1) * 15, flip < 0.5)
+        geometry = albumentations_medium(image, *choices, None, None)
+        if change >= 0.5:
+            differences = np.abs(
+                view.astype(int) - geometry
+            )  # flip and turn in one warp round a pixel or two otherwise
+            assert differences.max() <= 1 and differences.mean() < 0.01
+            continue
+        grey = ((2 * brightness - 1) * 0.2, (2 * contrast - 1) * 0.2)
+        expected = albumentations_medium(image, *choices, *grey).astype(int)
+        assert np.abs(view.astype(int) - expected).max() <= 1  # it cuts off where we round
+
+
+@pytest.mark.parametrize("preset", ["medium", "strong"])
+def test_changes_are_drawn_independently_of_each_other(preset):
+    """A flip seen in a half-and-half image, a brightness change in its corners: neither tells of the other."""
+    image = np.full((32, 32), 100, np.uint8)
+    image[:, 16:] = 140
+    num = 3000
+    views = augment(np.stack([image] * num), np.zeros(num, int), np.arange(num), preset=preset, seed=5)
+    left, right = views[:, 13:19, 8:13].mean(axis=(1, 2)), views[:, 13:19, 19:24].mean(axis=(1, 2))
+    flipped, sums = left > right, left + right
+    changed = np.abs(sums - 240) > 4
+    assert 0.45 < flipped.mean() < 0.55
+    assert 0.3 < changed.mean() < 0.75
+    assert abs(np.corrcoef(flipped, changed)[0, 1]) < 0.06
+
+
+def test_uniforms_are_uniform_and_their_columns_unrelated():
+    numbers = uniforms(view_seeds(1, np.arange(20_000), np.zeros(20_000, int)), 6)
+    assert numbers.min() >= 0 and numbers.max() < 1
+    counts = np.stack([np.histogram(column, bins=20, range=(0, 1))[0] for column in numbers.T])
+    assert np.abs(counts - 1000).max() < 150  # 4.9 standard deviations
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(6)).max() < 0.035

@@ -49,7 +49,8 @@ def read(folder, *, allow_missing, data, stated):
 
 BUDGET = Budget(teacher_epochs=2, num_trials=2, max_epochs=2, promote_epochs=3)
 DEFAULTS = Defaults(
-    space="images_kd_cpu.py", baselines="baselines_cpu.py", budget=BUDGET, demo_budget=BUDGET, config={"data.image_size": 32},
+    space="images_kd_cpu.py", baselines="baselines_cpu.py", budget=BUDGET, demo_budget=BUDGET,
+    config={"data.image_size": 32},
     teacher={"model.backbone": "mobilenetv3_small_075", "optim.learning_rate": 3e-3, "optim.schedule": "cosine"},
 )
 BARS = Task(

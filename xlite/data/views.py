@@ -1,7 +1,8 @@
 """Seeded views: augmentation as a pure function of (seed, row, view number)."""
 
 import os
-from collections.abc import Sequence
+import random
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from xlite.config import Augmentation
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the package index at import
 
-VIEWS_VERSION = 1
+VIEWS_VERSION = 2
 """Raised when the same (preset, seed, row, view) would give other pixels; part of every key made from views."""
 
 
@@ -52,10 +53,83 @@ def augment(pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: 
     """
     if preset == "none":
         return np.array(pixels)
-    pipeline = _pipeline(preset)
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)  # a 64 px warp is too small to share out, and trials share the cores
+    seeds = view_seeds(seed, rows, views)
+    return _strong(pixels, seeds) if preset == "strong" else _turned(pixels, seeds, _RANGES[preset])
+
+
+def uniforms(seeds: np.ndarray, count: int) -> np.ndarray:
+    """(B, count) numbers in [0, 1): splitmix64 streams of (B,) seeds, one row each."""
+    with np.errstate(over="ignore"):
+        starts = _finalise(seeds.astype(np.uint64))[:, None]
+        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        bits = _finalise(starts + steps)
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
+@dataclass(frozen=True)
+class _Range:
+    """How far a view goes, and how probable each change is."""
+
+    flip_p: float
+    turn_deg: float
+    turn_p: float
+    grey: float  # brightness (share of 255) and contrast
+    grey_p: float = 0.5
+
+
+_RANGES = {
+    "light": _Range(flip_p=0.0, turn_deg=5, turn_p=0.5, grey=0.2),
+    "medium": _Range(flip_p=0.5, turn_deg=15, turn_p=0.7, grey=0.2),  # the logs' own
+}
+
+
+def _turned(pixels: np.ndarray, seeds: np.ndarray, limits: _Range) -> np.ndarray:
+    """Flip, turn, brightness and contrast, each drawn by itself for the whole batch at once.
+
+    What albumentations' HorizontalFlip, Rotate and RandomBrightnessContrast do (`tests/data/test_views.py`), in one
+    warp and one table, without what setting up its generators for each image costs.
+    """
     out = np.empty_like(pixels)
-    for i, view_seed in enumerate(view_seeds(seed, rows, views).tolist()):
-        pipeline.set_random_seed(view_seed)
+    flip, turn, degrees, change, brightness, contrast = uniforms(seeds, 6).T
+    flips = flip < limits.flip_p
+    angles = np.where(turn < limits.turn_p, (2 * degrees - 1) * limits.turn_deg, 0.0)
+    changes = change < limits.grey_p
+    height, width = pixels.shape[1:3]
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    for i, source in enumerate(pixels):
+        image = source
+        if angles[i]:
+            matrix = cv2.getRotationMatrix2D(middle, angles[i], 1.0)
+            if flips[i]:  # first, so folded in from the right: x becomes width - 1 - x
+                matrix[:, 2] += matrix[:, 0] * (width - 1)
+                matrix[:, 0] *= -1
+            image = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_CONSTANT)
+        elif flips[i]:
+            image = image[:, ::-1]
+        if changes[i]:
+            image = cv2.LUT(image, _table(2 * brightness[i] - 1, 2 * contrast[i] - 1, limits.grey))
+        out[i] = image.reshape(source.shape)
+    return out
+
+
+def _table(brightness: float, contrast: float, limit: float) -> np.ndarray:
+    """(256,) uint8: what each grey level becomes; brightness and contrast in -1 to 1."""
+    levels = np.arange(256) * (1 + contrast * limit) + 255 * brightness * limit
+    return np.rint(levels.clip(0, 255)).astype(np.uint8)
+
+
+def _strong(pixels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Further changes by albumentations, all drawn from one stream an image.
+
+    (`Compose.set_random_seed` gives each transform its own stream, from the same seed: they would all decide alike.)
+    """
+    pipeline, bits, generator = _strong_pipeline()
+    out = np.empty_like(pixels)
+    for i, seed in enumerate(seeds.tolist()):
+        generator.seed(seed)
+        bits.state = {**bits.state, "state": {"state": generator.getrandbits(128), "inc": 1}, "has_uint32": 0}
         out[i] = pipeline(image=np.ascontiguousarray(pixels[i]))["image"]
     return out
 
@@ -66,26 +140,22 @@ def _finalise(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-@lru_cache(maxsize=8)
-def _pipeline(preset: Augmentation) -> Any:
+@lru_cache(maxsize=1)
+def _strong_pipeline() -> tuple[Any, np.random.PCG64, random.Random]:
+    """The pipeline, and the two generators it draws from."""
     import albumentations as A
 
-    cv2.setNumThreads(1)  # a 64 px warp is too small to share out, and trials share the cores
-    return A.Compose(_transforms(A, preset))
-
-
-def _transforms(A: Any, preset: Augmentation) -> Sequence[Any]:
     edge = {"border_mode": cv2.BORDER_CONSTANT}
-    brightness = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
-    if preset == "light":
-        return [A.Rotate(limit=5, p=0.5, **edge), brightness]
-    if preset == "medium":  # the logs' own: horizontal flip, rotation to 15 degrees, brightness and contrast
-        return [A.HorizontalFlip(p=0.5), A.Rotate(limit=15, p=0.7, **edge), brightness]
-    assert preset == "strong", preset
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-20, 20), p=0.8, **edge),
-        A.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.7),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.3),
-        A.CoarseDropout(num_holes_range=(1, 3), hole_height_range=(0.05, 0.15), hole_width_range=(0.05, 0.15), p=0.3),
-    ]
+    hole = {"hole_height_range": (0.05, 0.15), "hole_width_range": (0.05, 0.15)}
+    pipeline = A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-20, 20), p=0.8, **edge),
+            A.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.7),
+            A.GaussNoise(std_range=(0.01, 0.05), p=0.3),
+            A.CoarseDropout(num_holes_range=(1, 3), p=0.3, **hole),
+        ]
+    )
+    bits, generator = np.random.PCG64(), random.Random()
+    pipeline.set_random_state(np.random.Generator(bits), generator)
+    return pipeline, bits, generator

@@ -1,0 +1,50 @@
+"""Every benchmark that stands by itself runs to its end at toy sizes and prints its ratio."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO
+
+RUNS = {
+    "kd_cost": ["--device", "cpu", "--quick"],
+    "input": ["--device", "cpu", "--quick"],
+    "loading": ["--quick"],
+    "packing": ["--device", "cpu", "--quick"],
+    "gpu": ["--device", "cpu", "--quick"],
+}
+
+
+def run_benchmark(name: str, *arguments: str, **environment: str) -> str:
+    """What it prints, once it has ended well."""
+    done = subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / f"{name}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=580,
+        cwd="/",
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_quick_run_ends_well_and_prints_its_ratios(name):
+    lines = [line for line in run_benchmark(name, *RUNS[name]).splitlines() if line.startswith("ratio ")]
+    assert lines and all("(goal: " in line for line in lines)
+    assert any("reached)" in line or "missed)" in line for line in lines)
+    values = [float(line.rpartition(" (goal: ")[0].rpartition(": ")[2]) for line in lines]
+    assert all(value > 0 for value in values)
+
+
+@pytest.mark.slow
+def test_without_a_gpu_the_gpu_rows_say_that_they_were_not_measured():
+    rows = [
+        line
+        for line in run_benchmark("gpu", CUDA_VISIBLE_DEVICES="").splitlines()
+        if line.startswith(("throughput", "search", "epochs"))
+    ]
+    assert len(rows) == 11 and all(row.endswith("not measured") for row in rows)
