@@ -39,6 +39,7 @@ def full_row(**more: Any) -> TrialRecord:
             "best_epoch": 4,
             "epochs": 5,
             "seconds": 12.345,
+            "device_seconds": 24.69,
             "device": "cpu",
         },
         "metrics": {"auc_macro": 0.7123456, "f1_macro": 0.25, "pr_auc_macro": 0.2},
@@ -114,6 +115,7 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
                 "test_value": "",
                 "num_params": "11400000",
                 "seconds": "12.3",
+                "device_seconds": "24.7",
             },
             **{
                 "seed": "42",

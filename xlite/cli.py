@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from xlite.errors import InputError
-from xlite.files import checked_name
+from xlite.files import checked_name, printable
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 _EXIT_PIPE = 141  # what a shell reports for SIGPIPE
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_LARGEST = 2**31 - 1  # of whole numbers: far more than any count of epochs, trials or batches
+_SURROUNDINGS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE),
+)
+"""Errors that a file's place causes, not our code; a file that should be there and is not (ENOENT) is our bug."""
 
 Main = Callable[[argparse.Namespace], int | None]
 
@@ -34,7 +40,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_INPUT, f"error: {message}; --help lists the options\n")
+        self.exit(_failed(f"{message}; --help lists the options"))
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -45,8 +51,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> NoReturn:
     """Parse, call `main`, and leave with its exit code (None: 0).
 
-    A person's mistake (InputError) or a full disk is one line on stderr and exit 2; Ctrl-C one line and exit 130; a
-    closed pipe (`| head`) ends quietly. Anything else is our bug and keeps its traceback.
+    A person's mistake (InputError), a full disk or a place that cannot be read or written is one line on stderr and
+    exit 2; Ctrl-C one line and exit 130; a closed pipe (`| head`) ends quietly. Anything else is our bug and keeps its
+    traceback.
     """
     try:
         code = main(parser.parse_args(argv))
@@ -60,6 +67,8 @@ def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f"{error.filename}: " if error.filename else ""
             sys.exit(_failed(f"{where}{error.strerror}; free some space, then run the same command again"))
+        if error.errno in _SURROUNDINGS and error.filename:
+            sys.exit(_failed(f"{error.filename}: {error.strerror}; mend that or give another place"))
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
             sys.exit(_EXIT_PIPE)
         raise
@@ -67,8 +76,11 @@ def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None 
 
 
 def positive_int(text: str) -> int:
-    """A whole number above 0."""
-    return int(_number(text, "a whole number above 0, e.g. 16", lambda value: value > 0 and value == int(value)))
+    """A whole number above 0, up to 2^31 - 1."""
+    value = int(_number(text, "a whole number above 0, e.g. 16", lambda value: value > 0 and value == int(value)))
+    if value > _LARGEST:
+        raise argparse.ArgumentTypeError(f"got {text!r}; write at most {_LARGEST}")
+    return value
 
 
 def positive_float(text: str) -> float:
@@ -98,7 +110,7 @@ def duration(text: str) -> float:
     """Seconds of "8h", "30m", "90s", "1h30m", "1.5d"."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds == 0:
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"got {text!r}; write a time with its unit, e.g. 8h, 30m, 90s, 1h30m")
     return seconds
 
@@ -106,10 +118,10 @@ def duration(text: str) -> float:
 def size(text: str) -> int:
     """A count such as "6M", "500k", "1.5M", "40000"; k, M and G are thousands, millions and billions."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.lower())
-    count = round(float(match[1]) * _SCALES[match[2]]) if match else 0
-    if count < 1:
+    count = float(match[1]) * _SCALES[match[2]] if match else 0.0
+    if not 0.5 < count < float("inf"):
         raise argparse.ArgumentTypeError(f"got {text!r}; write a number above 0, e.g. 6M, 500k, 40000")
-    return count
+    return round(count)
 
 
 def existing_file(text: str) -> Path:
@@ -150,9 +162,12 @@ def study_folder(results: Path, name: str) -> Path:
     """The folder of the study `name`, there or not.
 
     Raises:
-        InputError: the name cannot be a folder's.
+        InputError: the name cannot be a folder's, or `results` is a file.
     """
-    return results / checked_name(name, "study name")
+    checked_name(name, "study name")
+    if results.exists() and not results.is_dir():
+        raise InputError(f"--results {results}: is a file, not a folder")
+    return results / name
 
 
 def existing_study_folder(results: Path, name: str) -> Path:
@@ -189,7 +204,7 @@ def _number(text: str, good: str, holds: Callable[[float], bool]) -> float:
 
 
 def _failed(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + printable(message), file=sys.stderr)
     return EXIT_INPUT
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from xlite.files import visible
+
 ProgressCallback = Callable[[int, int], None]
 LOG_COLUMNS = 160
 """Width of tables in a log file, where there is no terminal to ask."""
@@ -23,7 +25,7 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print one line; square brackets are printed as they are."""
-        self.rich.print(text, markup=False)
+        self.rich.print("\n".join(map(visible, text.split("\n"))), markup=False)
 
     @contextmanager
     def progress(self, what: str, unit: str = "") -> Iterator[ProgressCallback]:

@@ -10,7 +10,6 @@ A trial's `record` may hold (each key may be missing): "config" (flat dotted con
 split) and "promoted_from" (the number of the trial whose configuration it is).
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from xlite.files import replacing
+from xlite.files import csv_text, printable, safe_cell, write_text
 from xlite.ledger import Ledger, TrialRecord, ranking_key
 
 FIRST_COLUMNS = (
@@ -30,7 +29,7 @@ FIRST_COLUMNS = (
 )
 _MORE_COLUMNS = (
     *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
-    *("val_pr_auc_macro", "test_value", "num_params", "seconds", "seed", "threads", "device", "gap"),
+    *("val_pr_auc_macro", "test_value", "num_params", "seconds", "device_seconds", "seed", "threads", "device", "gap"),
 )
 _COLUMNS = (*FIRST_COLUMNS, *_MORE_COLUMNS)
 _TEXT = {
@@ -40,9 +39,8 @@ _TEXT = {
 _WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
 _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
-_DIGITS |= {"inference_time_ms": ".2f", "model_size_mb": ".2f", "seconds": ".1f"}
+_DIGITS |= {"inference_time_ms": ".2f", "model_size_mb": ".2f", "seconds": ".1f", "device_seconds": ".1f"}
 _STATUS = {"complete": "completed"}
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
@@ -89,10 +87,8 @@ def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
     Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     columns = [[_printed(str(name), cell) for cell in column] for name, column in frame.items()]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(frame.columns)
-        writer.writerows(zip(*columns, strict=True))
+    rows = [[safe_cell(str(name)) for name in frame.columns], *zip(*columns, strict=True)]
+    write_text(path, csv_text(rows, neutral=True))
 
 
 def render(frame: pd.DataFrame, top: int | None = None) -> Table:
@@ -124,7 +120,7 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if row["phase"] == "final" else None)
+        table.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if row["phase"] == "final" else None)
     return table
 
 
@@ -173,6 +169,7 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "test_value": test.get(metric),
         "num_params": cost.get("num_params"),
         "seconds": record.get("seconds"),
+        "device_seconds": record.get("device_seconds"),
         "seed": config.get("train.seed"),
         "threads": config.get("train.threads"),
         "device": record.get("device"),
@@ -206,7 +203,7 @@ def _printed(name: str, cell: Any) -> str:
     if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, str):
-        return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
+        return safe_cell(cell)
     return str(cell) if name in _WHOLE else format(cell, _DIGITS.get(name, ".4f"))
 
 

@@ -150,14 +150,11 @@ def _promote(
     recorded = any(row.record.get("promotion") == identity for row in ledger.finals())
     summaries = []
     for number, member in enumerate(members):
+        tell = partial(on_epoch, number) if on_epoch else None
         there = _still_there(config, member, folder) if recorded else None
-        if there is not None:
-            summaries.append(there)
-        elif member.trained is not None:
-            summaries.append(_taken_over(member, folder))
-        else:
-            tell = partial(on_epoch, number) if on_epoch else None
-            summaries.append(_retrain(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell))
+        summaries.append(
+            there or _made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
+        )
     models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
     parts = [
         _judge([model], family, member.dataset, "val", device) for model, member in zip(models, members, strict=True)
@@ -275,7 +272,7 @@ def _taken_over(member: Member, folder: Path) -> dict[str, Any]:
     return {**summary, "seconds": 0.0, "seconds_by_kind": {}}
 
 
-def _retrain(
+def _made(
     config: RunConfig,
     task: Task,
     member: Member,
@@ -285,7 +282,9 @@ def _retrain(
     folder: Path,
     on_epoch: Callable[[KeptEpoch], None] | None,
 ) -> dict[str, Any]:
-    """Train one model, from where an ended process left off; returns its summary."""
+    """Take over one model, or train it, from where an ended process left off; returns its summary."""
+    if member.trained is not None:
+        return _taken_over(member, folder)
     summary: dict[str, Any] = {}
     for kept in keep(
         config,

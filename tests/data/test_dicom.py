@@ -1,4 +1,4 @@
-"""DICOM files: any depth and sign read as they are meant, and what is no single grey picture refused by name."""
+"""DICOM files: any depth, sign and colour read as they are meant, and what is no single picture refused by name."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from xlite.data.decode import UnreadableImage
-from xlite.data.dicom import read_dicom, read_header
+from xlite.data.decode import UnreadableImage, read_picture
+from xlite.data.dicom import read_colour_or_grey, read_dicom, read_header
 from xlite.errors import InputError
 
 LITTLE = "1.2.840.10008.1.2.1"
@@ -84,10 +84,119 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
         read_dicom(path)
 
 
-def test_colour_is_refused(tmp_path: Path) -> None:
+def test_colour_is_refused_where_grey_levels_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "1.dcm", pattern("|u1"), PhotometricInterpretation="PALETTE COLOR")
     with pytest.raises(UnreadableImage, match="not a grey picture"):
         read_dicom(path)
+
+
+def colours(rows: int = 8, columns: int = 6) -> np.ndarray:
+    """(H, W, 3) uint8: plain colours, equal in pairs of columns, so that halved chroma keeps them."""
+    rng = np.random.default_rng(0)
+    return np.repeat(rng.integers(0, 256, (rows, columns // 2, 3), dtype=np.uint8), 2, axis=1)
+
+
+def write_colours(path: Path, pixels: np.ndarray, kind: str, **tags: object) -> Path:
+    """`pixels` (H, W, 3), in the colours that `kind` names, three samples a pixel."""
+    rows, columns = pixels.shape[:2]
+    data = pixels.reshape(1, -1)
+    about = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "Rows": rows, "Columns": columns}
+    return write(path, data, PhotometricInterpretation=kind, **{**about, **tags})
+
+
+def test_rgb_is_kept_in_either_order_of_planes(tmp_path: Path) -> None:
+    pixels = colours()
+    assert np.array_equal(read_colour_or_grey(write_colours(tmp_path / "1.dcm", pixels, "RGB")), pixels)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).reshape(8, 6, 3)
+    path = write_colours(tmp_path / "2.dcm", planes, "RGB", PlanarConfiguration=1)
+    assert np.array_equal(read_colour_or_grey(path), pixels)
+
+
+def test_luminance_and_chrominance_become_red_green_and_blue(tmp_path: Path) -> None:
+    from pydicom.pixels.processing import convert_color_space
+
+    pixels = colours()
+    full = convert_color_space(pixels, "RGB", "YBR_FULL")
+    read = read_colour_or_grey(write_colours(tmp_path / "1.dcm", full, "YBR_FULL"))
+    assert read.shape == pixels.shape and np.abs(read.astype(int) - pixels).max() <= 3
+    halved = np.stack([full[:, 0::2, 0], full[:, 1::2, 0], full[:, 0::2, 1], full[:, 0::2, 2]], axis=-1)
+    path = write(
+        tmp_path / "2.dcm",
+        halved.reshape(1, -1),
+        PhotometricInterpretation="YBR_FULL_422",
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        Rows=8,
+        Columns=6,
+    )
+    assert np.abs(read_colour_or_grey(path).astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_give_the_colours_they_name(tmp_path: Path, bits: int) -> None:
+    indices = np.arange(48, dtype=np.uint8).reshape(8, 6)
+    palette = np.random.default_rng(1).integers(0, 256, (48, 3)).astype(np.uint16)
+    entries = palette if bits == 8 else palette * 257
+    tags: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for number, name in enumerate(("Red", "Green", "Blue")):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [48, 0, 16]
+        tags[f"{name}PaletteColorLookupTableData"] = entries[:, number].astype("<u2").tobytes()
+    read = read_colour_or_grey(write(tmp_path / "1.dcm", indices, **tags))
+    assert read.dtype == np.uint8 and np.array_equal(read, palette[indices])
+
+
+def test_colours_compressed_as_jpeg_are_read(tmp_path: Path) -> None:
+    import cv2
+
+    smooth = cv2.resize(colours(4, 4), (32, 32), interpolation=cv2.INTER_CUBIC)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    path = write(
+        tmp_path / "1.dcm",
+        encapsulate([jpeg.tobytes()]),
+        syntax="1.2.840.10008.1.2.4.50",
+        PhotometricInterpretation="YBR_FULL_422",
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        **{"Rows": 32, "Columns": 32, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    )
+    read = read_colour_or_grey(path)
+    assert read.shape == (32, 32, 3) and np.abs(read.astype(int) - smooth).mean() < 6
+
+
+def test_colours_of_more_than_8_bits_keep_their_range(tmp_path: Path) -> None:
+    pixels = colours().astype("<u2") * 8
+    about = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0, "Rows": 8}
+    path = write(tmp_path / "1.dcm", pixels.reshape(1, -1), bits=12, Columns=6, **about)
+    assert np.array_equal(read_colour_or_grey(path), (pixels >> 4).astype(np.uint8))
+
+
+def test_a_picture_is_colour_or_grey_as_it_is_asked_for(tmp_path: Path) -> None:
+    import cv2
+
+    pixels = colours()
+    path = write_colours(tmp_path / "1.dcm", pixels, "RGB")
+    assert np.array_equal(read_picture(path, channels=3), pixels)
+    assert np.array_equal(read_picture(path, channels=1), cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+
+
+def test_unknown_colours_and_damaged_colour_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match=r"neither grey nor a colour that is known \(CMYK"):
+        read_colour_or_grey(write_colours(tmp_path / "1.dcm", colours(), "CMYK"))
+    with pytest.raises(UnreadableImage, match="neither grey nor"):
+        read_colour_or_grey(write(tmp_path / "2.dcm", pattern("|u1"), PhotometricInterpretation="RGB"))
+    with pytest.raises(UnreadableImage, match="damaged DICOM"):  # a palette without its tables
+        read_colour_or_grey(write(tmp_path / "3.dcm", pattern("|u1"), PhotometricInterpretation="PALETTE COLOR"))
+    whole = write_colours(tmp_path / "4.dcm", colours(), "RGB").read_bytes()
+    (tmp_path / "4.dcm").write_bytes(whole[:-40])
+    with pytest.raises(UnreadableImage, match="damaged DICOM"):
+        read_colour_or_grey(tmp_path / "4.dcm")
+
+
+def test_a_file_that_claims_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.dcm", pattern(), Rows=65_535, Columns=65_535)
+    for read in (read_dicom, read_colour_or_grey):
+        with pytest.raises(UnreadableImage, match="65535 x 65535 px, more than"):
+            read(path)
 
 
 def test_a_file_without_pixels_is_refused(tmp_path: Path) -> None:

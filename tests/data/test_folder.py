@@ -271,7 +271,7 @@ def test_a_row_that_repeats_another_is_kept_once_and_one_that_contradicts_it_is_
         ("image,ill,set\nscan00.png,1,train\nscan01.png,0,\nscan02.png,0,test\n", "row 3 has no part"),
         ("image,ill,patient,set\nscan00.png,1,p,train\nscan01.png,0,p,test\nscan02.png,0,q,test\n", "'p' stands in"),
         ("image,ill\nscan00.png,1\x00\n", "not a table"),
-        ('image,ill\n"' + "x" * 200_000 + '",1\n', "not a table"),
+        ('image,ill\n"' + "x" * 200_000 + '",1\n', "not a CSV table"),
         ("image,ill\nother.png,1\nmore.png,0\n", "--file-column"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from xlite import cli
 from xlite.commands.options import add_study_options, shown
 from xlite.console import Console
+from xlite.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,12 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder = locate(results, arguments.study)  # here, since a misspelt name need not wait for what follows
     from xlite.ledger import Ledger, study_storage
     from xlite.report.analysis import analyse, study_rows
-    from xlite.tune.identity import read_study
 
     console = Console()
+    described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
     url = arguments.storage or study_storage(folder)
     with Ledger.open(url, arguments.study, create=False) as ledger:
-        study = study_rows(ledger, read_study(folder) or {})
+        study = study_rows(ledger, described)
     analysis = analyse(study, url, arguments.out or folder / "analysis")
     console.say(f"Study {study.name}: {len(study.rows)} trials, {len(study.complete)} complete")
     for title, answer in analysis.answers.items():

@@ -114,7 +114,8 @@ def data_request(
     else:
         folder = arguments.data.expanduser().resolve()
         if not folder.is_dir():
-            raise InputError(f"--data {arguments.data}: no such folder")
+            problem = "is a file, not a folder" if folder.exists() else "no such folder"
+            raise InputError(f"--data {arguments.data}: {problem}")
     return DataRequest(
         folder=folder,
         data=data,

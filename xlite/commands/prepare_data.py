@@ -1,14 +1,15 @@
 """Reading, caching and splitting a data set ahead of a search; and clearing what no study uses any more."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from xlite import cli
 from xlite.commands.options import ROOT, add_data_options, add_subset_option, data_request, open_data, shown
 from xlite.console import Console
+from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from xlite.tasks.prepare import Prepared
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--dry-run", action="store_true", help="read the tables, say what was understood, prepare nothing")
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
     out.add_argument(
-        "--results", type=Path, default=ROOT / "ray_results", metavar="DIR", help="with --clean: the studies"
+        "--results", type=cli.results_dir, default=ROOT / "ray_results", metavar="DIR", help="with --clean: the studies"
     )
     return out
 
@@ -70,18 +71,23 @@ def prevalence_table(prepared: "Prepared") -> Table:
             known = data.targets[rows, ..., column]
             known = known[np.isfinite(known)]
             cells.append(f"{int(known.sum()):,} ({known.mean():.2%})" if len(known) else "-")
-        table.add_row(label, *cells)
+        table.add_row(Text(label), *cells)
     return table
 
 
 def clean(arguments: argparse.Namespace, console: Console) -> int:
     """Remove pixel caches that no study.json below --results names."""
     from xlite.data.cache import remove_unused
-    from xlite.tune.identity import read_study
+    from xlite.files import read_json_object
 
-    results = arguments.results.expanduser().resolve()
+    results = arguments.results
     folders = [path.parent for name in ("*/study.json", "*/baselines/study.json") for path in results.glob(name)]
-    used = {study["pixel_key"] for folder in folders if (study := read_study(folder)) is not None}
+    used = set()
+    for folder in folders:
+        study = read_json_object(folder / "study.json")
+        if not isinstance(study.get("pixel_key"), str):
+            raise InputError(f"{folder / 'study.json'}: it does not say which cache it uses; restore it or delete it")
+        used.add(study["pixel_key"])
     removed = remove_unused(arguments.cache_dir.expanduser().resolve(), keep=used)
     for path, num_bytes in removed:
         console.say(f"Removed {shown(path)} ({num_bytes / 1e6:,.1f} MB)")

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from xlite import cli
 from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
@@ -141,7 +142,7 @@ def tell(promotion: "Promotion", metric: str, console: Console) -> None:
     for label, row in promotion.test.per_label.items():
         val = promotion.validation.per_label[label]
         table.add_row(
-            label,
+            Text(label),
             _cell(val.get("auc")),
             _cell(row.get("auc")),
             _cell(row.get("pr_auc")),

@@ -40,18 +40,23 @@ def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
     stored = read_study(folder)
     if stored is None:
         raise InputError(f"study {arguments.study}: there is no study.json in {folder}")
-    options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder))
-    base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
-    request = DataRequest(**_fields(DataRequest, stored["request"], data=base.data))
+    try:
+        storage = arguments.storage or stored["options"]["storage"]  # as stored it has no password
+        options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder, storage=storage))
+        base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
+        request = DataRequest(**_fields(DataRequest, stored["request"], data=base.data))
+        meaning = {key: stored["meaning"][key] for key in ("split", "data", "teacher")}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / 'study.json'}: not what a search writes ({error!r}); restore it") from None
     prepared = prepare_and_tell(find_task(options.task), request, console)
     for what, now in (("split", prepared.full.split_hash), ("data", prepared.full.content_hash())):
-        if now != stored["meaning"][what]:
+        if now != meaning[what]:
             raise InputError(
                 f"study {arguments.study}: its {what} was {stored['meaning'][what]}, the files now give {now}; "
                 "bring back what it began with"
             )
-    ledger = Ledger.open(arguments.storage or options.storage, options.name, create=False, seed=options.seed)
-    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, stored["meaning"]["teacher"])
+    ledger = Ledger.open(options.storage, options.name, create=False, seed=options.seed)
+    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, meaning["teacher"])
 
 
 def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:

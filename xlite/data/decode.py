@@ -1,14 +1,17 @@
 """One raw image file to one small picture, grey or colour: checked bytes, CLAHE at full resolution, resize."""
 
+import io
 import math
 import re
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -19,6 +22,12 @@ _JPEG = b"\xff\xd8\xff"
 # In entropy-coded data FF is followed by 00 (a literal FF), a restart marker or FF (fill): anything else ends it.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# What decides a PNG's pixels; of the rest libpng complains on stderr. eXIf: orientation; the last three: animation.
+_PNG_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"acTL", b"fcTL", b"fdAT"})
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+MAX_PIXELS = 2**26
+"""The most a picture may have, 8192 x 8192: a small file can claim any size and would fill the memory."""
 
 
 class UnreadableImage(ValueError):
@@ -104,7 +113,8 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
 
     Grey, palette, RGB and RGBA of 8 or more bits are taken; alpha is ignored, an EXIF orientation is followed. More
     than 8 bits are scaled to 0..255 by the image's own minimum and maximum. PNG carries checksums, so any damage is
-    found; the others carry none: of a JPEG a missing end is found, of the rest what their decoder cannot read.
+    found; the others carry none: of a JPEG a missing end is found, of the rest what their decoder cannot read. Nothing
+    is printed, whatever the bytes are. JPEG goes through Pillow, whose decoder is quiet and gives the same pixels.
 
     Args:
         channels: 1 turns colour into grey, 3 gives a grey picture three equal channels.
@@ -113,7 +123,7 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
         (H, W) uint8, or (H, W, 3) uint8 in the order red, green, blue.
 
     Raises:
-        UnreadableImage: the bytes are empty, cut short, damaged, or no image.
+        UnreadableImage: the bytes are empty, cut short, damaged, no image, or one of more than MAX_PIXELS.
         OSError: the file cannot be read at all.
     """
     data = path.read_bytes()
@@ -121,10 +131,17 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
     if reason:
         raise UnreadableImage(path, reason)
     if path.suffix.lower() == ".dcm" or is_dicom(data):
-        from xlite.data.dicom import read_dicom  # it imports UnreadableImage from here
+        from xlite.data.dicom import read_colour_or_grey  # it imports UnreadableImage from here
 
-        grey = _to_8_bits(path, read_dicom(path))
-        return grey if channels == 1 else cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+        picture = read_colour_or_grey(path)
+        return _in_channels(picture if picture.dtype == np.uint8 else _to_8_bits(path, picture), channels)
+    if data.startswith(_JPEG):
+        read = _read_jpeg(path, data, channels)
+        if read is not None:
+            return read
+    if data.startswith(_PNG):
+        data = _plain_png(data)
+    _hush()
     colours = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colours | cv2.IMREAD_ANYDEPTH)
@@ -132,9 +149,38 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
         raise UnreadableImage(path, f"OpenCV refuses it ({error.err})") from error
     if image is None:
         raise UnreadableImage(path, "not an image that OpenCV can decode")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise UnreadableImage(path, _too_large(image.shape[1], image.shape[0]))
     if image.dtype != np.uint8:
         image = _to_8_bits(path, image)
     return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _read_jpeg(path: Path, data: bytes, channels: int) -> np.ndarray | None:
+    """(H, W) or (H, W, 3) uint8; None for four inks (CMYK), which OpenCV turns into colours."""
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            if image.mode == "CMYK":
+                return None
+            image.draft(mode, image.size)  # grey of a colour picture comes from the decoder, as in OpenCV
+            return np.array(ImageOps.exif_transpose(image).convert(mode))
+    except Exception as error:  # damaged bytes make Pillow raise whatever it meets
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadableImage(path, f"damaged JPEG ({reason})") from None
+
+
+def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) red, green, blue as `channels` asks."""
+    if channels == 1:
+        return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+
+
+@cache
+def _hush() -> None:
+    """OpenCV reports damaged files on stderr, line by line; here they are reported by what the decoder returns."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def is_dicom(data: bytes) -> bool:
@@ -163,6 +209,16 @@ def _png_damage(data: bytes) -> str | None:
     """Walk the chunks (length, type, data, CRC-32 of type and data) to IEND; what follows IEND does not matter."""
     view = memoryview(data)
     start = len(_PNG)
+    if len(data) < start + 25:
+        return "truncated PNG (no whole IHDR chunk)"
+    if data[start + 4 : start + 8] != b"IHDR":
+        return "damaged PNG (it does not begin with IHDR)"
+    width, height, depth, colours = struct.unpack_from(">IIBB", data, start + 8)
+    if width * height > MAX_PIXELS:
+        return _too_large(width, height)
+    if depth not in _PNG_DEPTHS.get(colours, ()):
+        return f"damaged PNG (depth {depth} of colour type {colours})"
+    seen = set()
     while start + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, start)
         end = start + 12 + length
@@ -170,10 +226,34 @@ def _png_damage(data: bytes) -> str | None:
             break
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             return f"damaged PNG (wrong checksum at byte {start})"
+        if kind == b"IDAT" and kind not in seen and not _is_zlib(data[start + 8 : start + 10]):
+            return "damaged PNG (its data is not packed as PNG's is)"
+        seen.add(kind)
         if kind == b"IEND":
-            return None
+            return None if b"IDAT" in seen else "damaged PNG (no IDAT chunk)"
         start = end
     return "truncated PNG (no IEND chunk)"
+
+
+def _is_zlib(head: bytes) -> bool:
+    """Whether two bytes begin a zlib stream (RFC 1950, 2.2); an encoder may split them over chunks."""
+    return len(head) < 2 or (head[0] & 0x0F == 8 and int.from_bytes(head, "big") % 31 == 0)
+
+
+def _plain_png(data: bytes) -> bytes:
+    """A PNG that `_png_damage` found whole, without the chunks that do not decide its pixels."""
+    kept, start = [_PNG], len(_PNG)
+    while start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if kind in _PNG_CHUNKS:
+            kept.append(data[start:end])
+        start = len(data) if kind == b"IEND" else end
+    return b"".join(kept)
+
+
+def _too_large(width: int, height: int) -> str:
+    return f"{width} x {height} px, more than {MAX_PIXELS:,} in all"
 
 
 def _jpeg_damage(data: bytes) -> str | None:
@@ -188,6 +268,10 @@ def _jpeg_damage(data: bytes) -> str | None:
         if kind == 0xFF:  # fill
             start += 1
             continue
+        if kind in _JPEG_FRAMES:
+            height, width = int.from_bytes(data[start + 5 : start + 7]), int.from_bytes(data[start + 7 : start + 9])
+            if width * height > MAX_PIXELS:
+                return _too_large(width, height)
         start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
         if kind == _JPEG_SCAN:
             marker = _JPEG_MARKER.search(data, start)

@@ -12,7 +12,7 @@ import numpy as np
 from xlite.data.stratify import deal
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.files import write_text
+from xlite.files import csv_text, plain_cell, write_text
 
 Part = Literal["train", "val", "test"]
 Kind = Literal["patient", "official", "image"]
@@ -184,21 +184,17 @@ def _as_csv(table: Table, split: Split) -> str:
     names = np.empty(len(table), dtype="<U5")
     for part in PARTS:
         names[split.fold(part)] = part
-    out = io.StringIO()
-    out.write(_heading(split.kind, split.seed, split.content_hash(table)) + "\n")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("id", "part"))
-    writer.writerows(zip(table.ids.tolist(), names.tolist(), strict=True))
-    return out.getvalue()
+    heading = _heading(split.kind, split.seed, split.content_hash(table)) + "\n"
+    return heading + csv_text([("id", "part"), *zip(table.ids.tolist(), names.tolist(), strict=True)])
 
 
 def _read_split(path: Path, table: Table, kind: str, seed: int) -> Split:
     """Read a stored split back; whatever is not as it was written is an InputError."""
     refusal = InputError(f"{path}: changed or cut short since it was written; delete it to draw the split anew")
     try:
-        heading, _, body = path.read_text(encoding="utf-8").partition("\n")
-        header, *lines = csv.reader(io.StringIO(body))
-        part_of = {name: PARTS.index(part) for name, part in lines}
+        heading, _, body = path.read_bytes().decode("utf-8").partition("\n")
+        header, *lines = csv.reader(io.StringIO(body, newline=""))
+        part_of = {plain_cell(name): PARTS.index(part) for name, part in lines}
         part = np.array([part_of[name] for name in table.ids.tolist()])
     except (ValueError, KeyError, csv.Error):
         raise refusal from None

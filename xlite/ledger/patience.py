@@ -69,15 +69,22 @@ def raise_trouble(engine: sa.Engine) -> None:
 def shown_url(url: str) -> str:
     """`url` for a message: without its password."""
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        return _without_secret_options(url).render_as_string(hide_password=True)
     except (exc.ArgumentError, ValueError):
         return "the storage URL"
 
 
 def stored_url(url: str) -> str:
     """`url` for a file: without its password, which is then taken from --storage, PGPASSWORD or ~/.pgpass."""
+    bare = _without_secret_options(url)._replace(password=None)  # URL.set(password=None) would keep it
+    return bare.render_as_string(hide_password=False)
+
+
+def _without_secret_options(url: str) -> sa.URL:
+    """Libpq takes passwords as options as well: ?password=..., ?sslpassword=..."""
     parsed = sa.make_url(url)
-    return url if parsed.password is None else parsed.set(password=None).render_as_string(hide_password=False)
+    query = {key: value for key, value in parsed.query.items() if not key.lower().endswith("password")}
+    return parsed._replace(query=sa.util.immutabledict(query))
 
 
 def say_on_stderr(line: str) -> None:

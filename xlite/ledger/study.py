@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
-from xlite.files import read_json
+from xlite.files import read_json_object
 from xlite.ledger.claim import Claim
 from xlite.ledger.patience import Patience, shown_url
 from xlite.ledger.records import STATES, Phase, TrialRecord, best_of, row_of
@@ -36,7 +36,7 @@ class Proposal:
 
 def study_storage(folder: Path) -> str:
     """The storage URL of the study in `folder`: the one its study.json names as "storage", else its own study.db."""
-    described = read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
     return described.get("storage") or sqlite_url(folder / "study.db")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from xlite.config import ModelConfig
@@ -15,6 +14,7 @@ from xlite.files import read_json, replacing, write_json
 from xlite.models.build import build_model
 
 FORMAT = 1
+_MOST = {"in_channels": 64, "image_size": 16_384}
 _REQUIRED: dict[str, type] = {"labels": list, "model": dict, "in_channels": int, "image_size": int}
 
 
@@ -61,8 +61,8 @@ def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     try:
         return safetensors.torch.load(weights), description
-    except SafetensorError as error:
-        raise InputError(f"{weights_path}: not a safetensors file ({error})") from None
+    except Exception as error:  # of a header in which anything may stand: its own error, KeyError, ValueError ...
+        raise InputError(f"{weights_path}: not a safetensors file ({error!r})") from None
 
 
 def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -103,4 +103,13 @@ def _read_description(path: Path) -> dict[str, Any]:
     for key, kind in {**_REQUIRED, "weights_sha256": str}.items():
         if not isinstance(description.get(key), kind):
             raise InputError(f"{path}: `{key}` is missing or not a {kind.__name__}; save the model again")
+    labels = description["labels"]
+    if not labels or not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise InputError(f"{path}: `labels` must be different names, at least one; save the model again")
+    for key, most in _MOST.items():
+        if isinstance(description[key], bool) or not 1 <= description[key] <= most:
+            raise InputError(f"{path}: `{key}` is {description[key]}, not from 1 to {most}; save the model again")
+    value = description.get("value")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InputError(f"{path}: `value` is {str(value)[:60]!r}, not a number; save the model again")
     return description

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +62,7 @@ def build_model(
     return model
 
 
-def check_input(config: ModelConfig, shape: tuple[int, ...]) -> None:
+def check_input(config: ModelConfig, shape: tuple[int, ...], extras: np.ndarray | None = None) -> None:
     """Refuse a configuration whose architecture does not take inputs of this shape (one row of the pixel file).
 
     Raises:
@@ -72,6 +73,8 @@ def check_input(config: ModelConfig, shape: tuple[int, ...]) -> None:
             raise InputError(f"model.architecture=slices: the data has no stacks of slices (its shape is {shape})")
         if shape[0] != config.num_slices:
             raise InputError(f"model.num_slices={config.num_slices}: the data has stacks of {shape[0]}")
+        if extras is not None and len(extras) and int(extras[:, 0].max()) >= config.num_levels:
+            raise InputError(f"model.num_levels={config.num_levels}: the data has {int(extras[:, 0].max()) + 1} levels")
     elif len(shape) > 3:
         raise InputError(f"model.architecture={config.architecture}: the data has stacks of slices; use slices")
 

@@ -1,5 +1,6 @@
 """A study's analysis: every question its rows can answer, as analysis.md with pictures."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,18 +58,27 @@ def study_rows(ledger: Ledger, described: Mapping[str, Any]) -> StudyRows:
             f"study {ledger.name}: no trial of its {len(rows)} has ended, so there is nothing to analyse; "
             "search first with runners/tune_kd.py, or wait"
         )
-    teacher = described.get("teacher") or {}
+    teacher, shares = (_object(described.get(key)) for key in ("teacher", "shares"))
     metadata = ledger.metadata
     return StudyRows(
         name=ledger.name,
-        metric=metadata.get("metric", "auc_macro"),
+        metric=" ".join(str(metadata.get("metric", "auc_macro")).split()),
         rows=tuple(rows),
         finals=tuple(ledger.finals()),
-        base=metadata.get("config") or described.get("base") or {},
-        teacher=teacher.get("name") or "",
-        teacher_value=teacher.get("value"),
-        gpu_share=(described.get("shares") or {}).get("gpus_per_trial"),
+        base=_object(metadata.get("config") or described.get("base")),
+        teacher=" ".join(str(teacher.get("name") or "").split()),
+        teacher_value=_number(teacher.get("value")),
+        gpu_share=_number(shares.get("gpus_per_trial")),
     )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """A part of study.json that is an object; {} where it is anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def analyse(study: StudyRows, storage_url: str, folder: Path) -> Analysis:

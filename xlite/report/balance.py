@@ -1,6 +1,5 @@
 """What each sampler makes of a label table: expected and drawn label shares, as a table, a CSV file and a picture."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +17,7 @@ from xlite.data.balance import (
     sample_weights,
 )
 from xlite.data.batches import draws
-from xlite.files import replacing
+from xlite.files import csv_text, replacing, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,20 +131,19 @@ def describe_balance(measured: Sequence[Drawn], labels: Sequence[str]) -> list[s
 def write_balance_csv(path: Path, measured: Sequence[Drawn], labels: Sequence[str], positives: np.ndarray) -> None:
     """One row for each sampler and label, in COLUMNS, in one step."""
     plain, uniform = measured[0], 1 / len(labels)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for drawn in measured:
-            of_sampler = (
-                *(coefficient_of_variation(drawn.expected), coefficient_of_variation(drawn.drawn)),
-                *(drawn.expected_no_finding, drawn.drawn_no_finding),
-            )
-            for k, label in enumerate(labels):
-                closer = "" if drawn is plain else "yes" if drawn.distance[k] < plain.distance[k] else "no"
-                shares = (drawn.expected_rate[k], drawn.expected[k], drawn.drawn[k], uniform, drawn.distance[k])
-                numbers = [f"{value:.6f}" for value in shares]
-                summary = [f"{value:.6f}" for value in of_sampler]
-                writer.writerow([drawn.sampler, label, int(positives[k]), *numbers, closer, *summary])
+    rows: list[Sequence[object]] = [COLUMNS]
+    for drawn in measured:
+        of_sampler = (
+            *(coefficient_of_variation(drawn.expected), coefficient_of_variation(drawn.drawn)),
+            *(drawn.expected_no_finding, drawn.drawn_no_finding),
+        )
+        for k, label in enumerate(labels):
+            closer = "" if drawn is plain else "yes" if drawn.distance[k] < plain.distance[k] else "no"
+            shares = (drawn.expected_rate[k], drawn.expected[k], drawn.drawn[k], uniform, drawn.distance[k])
+            numbers = [f"{value:.6f}" for value in shares]
+            summary = [f"{value:.6f}" for value in of_sampler]
+            rows.append([drawn.sampler, label, int(positives[k]), *numbers, closer, *summary])
+    write_text(path, csv_text(rows))
 
 
 def draw_balance(path: Path, measured: Sequence[Drawn], labels: Sequence[str], targets: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """A report's sections as Markdown, and what they are drawn from: a study's rows and what goes with them."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,17 +58,25 @@ class Section:
     picture: str = ""
 
     def markdown(self) -> str:
-        """The section as Markdown, blank lines between its parts."""
-        parts = [f"## {self.title}", f"**{self.conclusion}**", *self.body]
+        """The section as Markdown, blank lines between its parts; what a study wrote into it runs nothing."""
+        parts = [f"## {self.title}", f"**{' '.join(self.conclusion.split())}**", *self.body]
+        parts = [_inert(part) for part in parts]
         if self.picture:
             parts.append(f"![{self.title}]({self.picture})")
         return "\n\n".join(parts)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
+    """A Markdown table; each cell is one line, and bars in it are escaped."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _inert(text: str) -> str:
+    """Markdown without HTML, links and pictures: names and reasons come from foreign data and foreign studies."""
+    return html.escape(text, quote=False).replace("](", "]\\(").replace("][", "]\\[")
 
 
 def counted(num: int, noun: str) -> str:

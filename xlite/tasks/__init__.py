@@ -25,7 +25,7 @@ def find_task(name: str) -> Task:
     module_name, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise InputError(f"--task {name}: {error}") from None
     if not isinstance(found, Task):
         raise InputError(f"--task {name}: {attribute} is a {type(found).__name__}, not an xlite.tasks.task.Task")

@@ -206,7 +206,7 @@ def check_finite(parts: Tensor, norms: Tensor, *, epoch: int, first_step: int, r
 
 def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
     """The untrained model of a configuration, on the device."""
-    check_input(config.model, dataset.open_pixels().shape[1:])
+    check_input(config.model, dataset.open_pixels().shape[1:], dataset.extras)
     model = build_model(
         config.model,
         num_labels=len(dataset.labels),

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
+from xlite.files import read_json_object, write_json
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
 MEANING = "meaning"
@@ -29,7 +29,7 @@ def write_study(folder: Path, meaning: Mapping[str, Any], details: Mapping[str, 
 
 def read_study(folder: Path) -> dict[str, Any] | None:
     """The content of study.json, or None for a folder without one."""
-    return read_json(folder / "study.json") if (folder / "study.json").exists() else None
+    return read_json_object(folder / "study.json") if (folder / "study.json").exists() else None
 
 
 def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:

@@ -78,6 +78,8 @@ class LedgerSearch(Searcher):
         unfinished: trials that an ended process left; they are given out first, and go on after their last epoch.
         on_taken_up: told the Ray trial id and the record of each of these.
         on_finished: told the number of a trial whose end is in the ledger.
+        has_begun: whether a trial whose worker died had been in an epoch. Ray gives up a trial at once when a reused
+            worker dies between two trials; such a one stays open in the ledger, in `never_begun`.
         batch_size_of, share_of: the batch size and share of a GPU (0 on CPU) of an overrides dict's trial.
     """
 
@@ -94,6 +96,7 @@ class LedgerSearch(Searcher):
         unfinished: Sequence[TrialRecord] = (),
         on_taken_up: Callable[[str, TrialRecord], None] = lambda trial_id, row: None,
         on_finished: Callable[[int], None] = lambda number: None,
+        has_begun: Callable[[int], bool] = lambda number: True,
         batch_size_of: Callable[[Mapping[str, Any]], int] = lambda overrides: 1,
         share_of: Callable[[Mapping[str, Any]], float] = lambda overrides: 0.0,
     ) -> None:
@@ -110,6 +113,8 @@ class LedgerSearch(Searcher):
         self.best: dict[str, float] = {}
         self.costs: dict[str, Cost] = {}
         self.failure: InputError | None = None
+        self.has_begun = has_begun
+        self.never_begun: list[int] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration within the limits; Ray calls this when a worker is free."""
@@ -177,6 +182,9 @@ class LedgerSearch(Searcher):
         result = result or {}
         self.on_trial_result(trial_id, result)
         if result.get(OUT_OF_MEMORY_KEY) and self.come_again(trial_id):
+            return
+        if error and FAILURE_KEY not in result and not self.has_begun(self.running[trial_id]):
+            self.never_begun.append(self.running.pop(trial_id))
             return
         outcome = self.outcome(trial_id, result, error)
         if CUT_OFF_KEY in result and self.failure is None:

@@ -18,7 +18,7 @@ from xlite.ledger import Ledger, TrialRecord, stored_url
 from xlite.tasks.prepare import Prepared
 from xlite.train.keep import checkpoint_file
 from xlite.train.record import finite
-from xlite.tune.execute import run_trials
+from xlite.tune.execute import MAX_DEATHS, run_trials
 from xlite.tune.identity import check_comparable, check_same, plain, write_study
 from xlite.tune.probe import Footprint
 from xlite.tune.resources import Shares
@@ -28,7 +28,7 @@ from xlite.tune.sharing import divide, obtain_footprints, share_of, sharing_of
 from xlite.tune.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
 from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, replay_unfinished, rungs
 from xlite.tune.survey import Survey, survey
-from xlite.tune.trainable import STUDENT, Job, trial_folder
+from xlite.tune.trainable import STUDENT, Job, forget_cut_off_epoch, has_begun, trial_folder
 from xlite.tune.view import SearchView, where_time_went
 from xlite.tune.warm_start import warm_up
 
@@ -175,12 +175,16 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
     )
-    num_interrupted = _search(plan, ledger, job, console)
-    return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
+    num_interrupted, never_begun = _search(plan, ledger, job, console)
+    for _ in range(MAX_DEATHS):
+        if num_interrupted or not never_begun or options.time_budget_s is not None:
+            break
+        num_interrupted, never_begun = _search(plan, ledger, job, console)
+    return StudyResult(ledger, teacher, ledger.best(), num_interrupted + never_begun)
 
 
-def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
-    """Run the trials that are still wanted; returns how many were cut off."""
+def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> tuple[int, int]:
+    """Run the trials that are still wanted; returns how many were cut off, and how many died before they began."""
     study = plan.study
     ledger.queue(plan.space.first)  # what is missing of it: an earlier process may have been killed meanwhile
     unfinished = ledger.unfinished()
@@ -201,6 +205,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         scheduler = remember_stops(asha, stopped)
 
     def on_taken_up(trial_id: str, row: TrialRecord) -> None:
+        forget_cut_off_epoch(study.options.folder, row.number)
         if asha is not None:
             replay_unfinished(asha, trial_id, row.curve)
 
@@ -219,6 +224,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         unfinished=unfinished,
         on_taken_up=on_taken_up,
         on_finished=on_finished,
+        has_begun=partial(has_begun, study.options.folder),
         batch_size_of=lambda overrides: study.base.override(overrides, source="trial").optim.batch_size,
         share_of=partial(share_of, plan.shares, job),
     )
@@ -237,7 +243,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     console.say(where_time_went(ledger.rows()))
     if search.failure is not None:
         raise search.failure
-    return len(search.running)
+    return len(search.running), len(search.never_begun)
 
 
 def _view(plan: StudyPlan, ledger: Ledger, num_ended: int, console: Console) -> SearchView:

@@ -58,7 +58,7 @@ def survey(
     for done, model in enumerate(models, start=1):
         cost = count_cost(model, *sizes)
         plain = architecture(model)
-        check_input(model, dataset.open_pixels().shape[1:])
+        check_input(model, dataset.open_pixels().shape[1:], dataset.extras)
         if limits.broken_by(cost) is None:  # what is too large already is not timed
             built = build_model(plain, num_labels=sizes[0], in_channels=sizes[1], image_size=sizes[2], seed=0)
             example = device.example(*dataset.example_input())

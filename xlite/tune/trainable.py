@@ -38,6 +38,8 @@ HELD_UP_KEY, CUT_OFF_KEY = "held_up", "cut_off"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
+TRACES = "hung.txt"
+"""In a trial's folder while it is in an epoch; after a hang it says where."""
 STUDENT = "student"
 """Stem of a trial's model files."""
 LOCK_PATIENCE_S = 120.0
@@ -70,6 +72,18 @@ class Job:
 def trial_folder(study_folder: Path, number: int) -> Path:
     """`trials/00012` of a study."""
     return study_folder / "trials" / f"{number:05d}"
+
+
+def has_begun(study_folder: Path, number: int) -> bool:
+    """Whether a trial whose process died was in an epoch: the file for its traces is there."""
+    return (trial_folder(study_folder, number) / TRACES).exists()
+
+
+def forget_cut_off_epoch(study_folder: Path, number: int) -> None:
+    """Remove that file where a killed process left it; what a hang wrote stays."""
+    traces = trial_folder(study_folder, number) / TRACES
+    if traces.exists() and not traces.stat().st_size:
+        traces.unlink()
 
 
 class DistillationTrial(tune.Trainable):
@@ -116,7 +130,7 @@ class DistillationTrial(tune.Trainable):
             except OSError as failure:
                 return {CUT_OFF_KEY: f"{failure.filename}: {failure.strerror}", "done": True}
             self.disk_is_full = False
-        traces = self.folder / "hung.txt"
+        traces = self.folder / TRACES
         if traces.exists() and traces.stat().st_size:
             return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
         try:

@@ -1,7 +1,5 @@
 """Any folder of labelled images: a folder a class, or a table of names and labels; described before it is used."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from xlite.data.sources import Reading
 from xlite.data.sources.columns import PARTS, Columns, Stated, names_images, recognise
 from xlite.data.sources.image_files import SUFFIXES, ImageFiles, list_images, look_at
 from xlite.data.sources.image_targets import class_targets, table_targets
-from xlite.data.sources.listing import read_bytes, read_text
+from xlite.data.sources.listing import check_labels, csv_rows, read_bytes, read_text
 from xlite.data.sources.nih import MAX_MISSING
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
@@ -85,12 +83,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     first = text.split("\n", 1)[0]
     is_tsv = path.name.lower().removesuffix(".gz").endswith(".tsv")
     delimiter = "\t" if is_tsv else max(",;\t", key=lambda character: first.count(character))
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise InputError(f"{path}: not a table ({error}); save it as CSV again") from None
-    header = [" ".join(name.split()) for name in lines[0]] if lines else []
-    if "\0" in text or not any(header):
+    lines = csv_rows(path, delimiter)
+    header = [" ".join(name.split()) for name in lines[0]]
+    if not any(header):
         raise InputError(f"{path}: not a table; row 1 must name the columns")
     if image := next((name for name in header if name.lower().endswith(SUFFIXES)), None):
         raise InputError(f"{path}: row 1 names the image {image!r}; put a row with the columns' names before it")
@@ -133,6 +128,7 @@ def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, state
     rows = rows[~absent]
     there = [image for image in images if image is not None]
     targets = table_targets(rows, columns, stated.kind, where)
+    check_labels(targets.labels, where)
     ids = np.array(rows[columns.file].tolist(), dtype=np.str_)
     groups = ids if columns.group is None else np.array(rows[columns.group].tolist(), dtype=np.str_)
     official = _official_column(rows, columns) if columns.split else _official_folders(there)
@@ -255,6 +251,7 @@ def _read_class_folders(files: ImageFiles, stated: Stated, notes: tuple[str, ...
     if not images:
         raise InputError(f"{files.folder}: no folder a class below {', '.join(in_parts)}; make one for each class")
     targets = class_targets([path.split("/")[depth] for path in images], stated.kind, str(files.folder))
+    check_labels(targets.labels, str(files.folder))
     ids = np.array(images, dtype=np.str_)
     official = np.array([PARTS[path.split("/")[0].lower()] for path in images]) if in_parts else None
     items = tuple(Item((files.folder / path,)) for path in images)

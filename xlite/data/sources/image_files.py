@@ -1,6 +1,7 @@
 """The image files under a folder: listed once, found by the names a table gives, looked at for size and colour."""
 
 import os
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from PIL import Image
 from xlite.data.decode import UnreadableImage, is_dicom
 from xlite.data.sources.listing import check_folder
 from xlite.errors import InputError
+from xlite.files import is_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -91,10 +93,13 @@ def _starts_as_dicom(path: Path) -> bool:
 
 
 def list_images(folder: Path) -> ImageFiles:
-    """All files under `folder`, links followed; hidden files and folders and __MACOSX are passed over.
+    """All files under `folder`; hidden files and folders, __MACOSX, pipes, sockets and devices are passed over.
+
+    Links are followed wherever they lead: data sets are often put together from links, and only who can write the
+    folder can make one. What a table names is found among these files alone, so no text in it leads elsewhere.
 
     Raises:
-        InputError: no such folder; one in it that cannot be read; a file name that is not UTF-8.
+        InputError: no such folder; one in it that cannot be read; a file name that is not UTF-8 or not plain.
     """
     check_folder(folder)
 
@@ -104,29 +109,32 @@ def list_images(folder: Path) -> ImageFiles:
     paths = []
     seen: set[tuple[int, int]] = set()  # a link may lead back up
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        stat = Path(place).stat()
-        if (stat.st_dev, stat.st_ino) in seen:
+        here = Path(place).stat()
+        if (here.st_dev, here.st_ino) in seen:
             folders.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         inside = Path(place).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
-        paths += [prefix + name for name in files if not name.startswith(".")]
+        paths += [prefix + name for name in files if not name.startswith(".") and not _is_special(place, name)]
     for path in paths:
-        if not _is_text(path):
-            raise InputError(f"{folder}: the file name {path!r} is not UTF-8 text; rename it")
+        if not is_plain(path):
+            raise InputError(
+                f"{folder}: the file name {path!r} is not UTF-8 text or holds control characters; rename it"
+            )
     paths.sort()
     images = tuple(path for path in paths if path.lower().endswith(SUFFIXES))
     return ImageFiles(folder, images, tuple(path for path in paths if not path.lower().endswith(SUFFIXES)))
 
 
-def _is_text(path: str) -> bool:
+def _is_special(place: str, name: str) -> bool:
+    """Whether a pipe, a socket or a device stands there: reading it might never end. A link to nothing is none."""
     try:
-        path.encode()
-    except UnicodeEncodeError:
+        mode = os.stat(f"{place}/{name}").st_mode  # noqa: PTH116  half the cost of Path.stat
+    except OSError:
         return False
-    return True
+    return not stat.S_ISREG(mode)
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,8 @@ def look_at(paths: Sequence[Path]) -> Look:
     for path in np.random.default_rng(0).permutation(np.array(spread, dtype=object)):  # not one class folder first
         if path.suffix.lower() == ".dcm" or _starts_as_dicom(path):
             dicoms_left -= 1
-            size = _dicom_size(path) if dicoms_left >= 0 else (0, 0)
+            size, coloured = _look_at_dicom(path) if dicoms_left >= 0 else ((0, 0), False)
+            is_colour |= coloured
         else:
             size, may_be_colour, coloured = _look_at_one(path, decode=left_to_decode > 0 and not is_colour)
             left_to_decode -= may_be_colour
@@ -188,11 +197,13 @@ def _look_at_one(path: Path, *, decode: bool) -> tuple[tuple[int, int] | None, b
         return None, False, False
 
 
-def _dicom_size(path: Path) -> tuple[int, int] | None:
-    from xlite.data.dicom import read_dicom
+def _look_at_dicom(path: Path) -> tuple[tuple[int, int] | None, bool]:
+    """((width, height) or None, whether its pixels are in colour)."""
+    from xlite.data.dicom import read_colour_or_grey
 
     try:
-        height, width = read_dicom(path).shape
+        pixels = read_colour_or_grey(path)
     except (UnreadableImage, InputError, OSError):
-        return None
-    return width, height
+        return None, False
+    coloured = pixels.ndim == 3 and bool(np.ptp(pixels.astype(np.int16), axis=2).max() > _COLOUR_DIFFERENCE)
+    return (pixels.shape[1], pixels.shape[0]), coloured

@@ -5,7 +5,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,13 @@ import numpy as np
 import pandas as pd
 
 from xlite.errors import InputError
+from xlite.files import is_plain
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_TABLE_BYTES = 2**30
+"""The most a table may hold unpacked: a small .gz can claim any size and would fill the memory."""
+_LONGEST_LABEL = 200
+_OPEN_QUOTE = "unexpected end of data"  # a quote that is never closed would swallow all rows after it
 
 
 def check_folder(folder: Path) -> None:
@@ -26,12 +31,15 @@ def check_folder(folder: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, unpacked if it ends in .gz; a damaged one is an InputError."""
+    """The bytes of a file, unpacked if it ends in .gz; a damaged one, or one of more than 1 GiB, is an InputError."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            raw = file.read(MAX_TABLE_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}); fetch it again") from None
+    if len(raw) > MAX_TABLE_BYTES:
+        raise InputError(f"{path}: more than {MAX_TABLE_BYTES:,} bytes, which no label table has; see what it is")
+    return raw
 
 
 def read_text(path: Path) -> str:
@@ -64,22 +72,61 @@ def read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
     Raises:
         InputError: a column is missing, or the file is no CSV.
     """
-    text = read_text(path)
-    header = [field.strip() for field in next(csv.reader(io.StringIO(text)), [])]
+    header, *lines = csv_rows(path)
+    header = [name.strip() for name in header]
     for name in names:
         if name not in header:
-            raise InputError(f"{path}: no column {name!r}; row 1 must name the columns {', '.join(names)}")
+            raise InputError(
+                f"{path}: no column {name!r}; row 1 must name the columns {', '.join(names)}, with commas between"
+            )
+        if header.count(name) > 1:
+            raise InputError(f"{path}: two columns are named {name!r}; keep the one that counts")
     at = [header.index(name) for name in names]
-    try:  # the header is read as a row: its width is the least width, and wider rows pass because of `usecols`
-        frame = pd.read_csv(
-            io.StringIO(text), header=None, usecols=at, dtype=str, keep_default_na=False, skip_blank_lines=False
-        )
-    except pd.errors.ParserError as error:
-        raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())}); mend that row") from None
-    frame = frame[at].set_axis(list(names), axis=1)
-    frame.index += 1
-    frame = frame.iloc[1:].apply(lambda column: column.str.strip())
-    return frame[(frame != "").any(axis=1)]
+    rows = ([fields[i].strip() if i < len(fields) else "" for i in at] for fields in lines)
+    kept = [(number, cells) for number, cells in enumerate(rows, start=2) if any(cells)]
+    index = [number for number, _ in kept]
+    return pd.DataFrame([cells for _, cells in kept], columns=list(names), index=index, dtype=object)
+
+
+def csv_rows(path: Path, delimiter: str = ",") -> list[list[str]]:
+    """The rows of a CSV file (packed or not), at least one; the first is [] where the file is empty.
+
+    Raises:
+        InputError: it is no such table.
+    """
+    text = read_text(path)
+    if "\0" in text:
+        raise InputError(f"{path}: not a table: it holds NUL bytes; save it as CSV in UTF-8")
+    rows, problem = _split_rows(text, delimiter, strict=True)
+    if problem is not None and not problem.endswith(_OPEN_QUOTE):  # what only the strict reader minds is let pass
+        rows, problem = _split_rows(text, delimiter, strict=False)
+    if problem is not None:
+        raise InputError(f"{path}: not a CSV table ({problem}); mend that row")
+    return rows or [[]]
+
+
+def _split_rows(text: str, delimiter: str, *, strict: bool) -> tuple[list[list[str]], str | None]:
+    """The rows, and what is wrong with one of them."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    try:
+        return list(reader), None
+    except csv.Error as error:
+        return [], f"line {reader.line_num}: {error}"
+
+
+def check_labels(labels: Sequence[str], where: str) -> None:
+    """Refuse label names that reports, tables and terminals cannot show as they are.
+
+    Raises:
+        InputError: one holds line ends or control characters, or is longer than 200.
+    """
+    for label in labels:
+        if not is_plain(label):
+            raise InputError(f"{where}: the label {label[:60]!r} holds control characters; rename it")
+        if len(label) > _LONGEST_LABEL:
+            raise InputError(
+                f"{where}: the label {label[:60]!r}... has {len(label)} characters; write at most {_LONGEST_LABEL}"
+            )
 
 
 @dataclass(frozen=True)

@@ -116,12 +116,17 @@ def read_grades(folder: Path) -> Grades:
     without = rows["x"].isna()
     elsewhere = rows["description"].notna() & (rows["description"] != SERIES)
     unknown = ~without & rows["description"].isna()
+    series = rows["series_id"].fillna("").astype(object)  # where no row has a point its type is not text
     reasons = np.select(
         [without, elsewhere, unknown],
         [
             f"no {CONDITION} point in {_POINTS}",
-            "its point is in series " + rows["series_id"] + ", " + rows["description"] + f" and not {SERIES}",
-            "its series " + rows["series_id"] + f" is not in {_SERIES}",
+            "its point is in series "
+            + series
+            + ", "
+            + rows["description"].fillna("").astype(object)
+            + f" and not {SERIES}",
+            "its series " + series + f" is not in {_SERIES}",
         ],
         default="",
     )
@@ -202,9 +207,9 @@ def _read_points(folder: Path) -> pd.DataFrame:
 def _numbers(path: Path, texts: "pd.Series[str]", *, whole: bool) -> np.ndarray:
     """(R,) int64 where `whole`, else float64."""
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(numbers)
+    bad = ~np.isfinite(numbers) | (np.abs(numbers) >= 2**31)
     if whole:
-        bad |= (numbers % 1 != 0) | (np.abs(numbers) >= 2**31)
+        bad |= np.where(bad, 0, numbers) % 1 != 0
     if bad.any():
         row = int(bad.argmax())
         kind = "a whole number" if whole else "a number"
@@ -215,7 +220,7 @@ def _numbers(path: Path, texts: "pd.Series[str]", *, whole: bool) -> np.ndarray:
 def _check_names(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> None:
     """Ids are folders' names: numbers, as RSNA writes them."""
     for name in columns:
-        wrong = ~rows[name].str.isdigit().to_numpy(bool)
+        wrong = ~rows[name].str.fullmatch("[0-9]+").to_numpy(bool)
         if wrong.any():
             row = int(wrong.argmax())
             raise InputError(f"{path} row {rows.index[row]}: {name} is {rows[name].iloc[row]!r}; write digits")
@@ -268,11 +273,13 @@ def _find_slices(folder: Path) -> dict[int, Path]:
 
 def _instance_number(path: Path) -> int | None:
     if path.stem.isascii() and path.stem.isdigit():
-        return int(path.stem)
-    try:
-        return read_header(path).instance_number
-    except UnreadableImage:
-        return None
+        number: int | None = int(path.stem)
+    else:
+        try:
+            number = read_header(path).instance_number
+        except UnreadableImage:
+            return None
+    return number if number is not None and abs(number) < 2**31 else None
 
 
 def _neighbours(slices: dict[int, Path], instance: int, num_slices: int) -> tuple[Path, ...] | None:

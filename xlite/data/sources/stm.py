@@ -1,7 +1,5 @@
 """STM scans with a label for each line: .npz, .npy or Nanonis .sxm files and one CSV of line labels."""
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,10 @@ import pandas as pd
 from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
 from xlite.data.sources import Reading
-from xlite.data.sources.listing import check_folder, find_one, read_columns, read_text
+from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, read_columns
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
+from xlite.files import is_plain
 
 _TABLE = "lines.csv"
 _COLUMNS = ("scan", "line", "label")
@@ -92,7 +91,7 @@ def _find_table(folder: Path) -> Path:
 
 def _read_rows(path: Path) -> pd.DataFrame:
     """The table as text; `group` is "" where there is none."""
-    header = [name.strip() for name in next(csv.reader(io.StringIO(read_text(path))), [])]
+    header = [name.strip() for name in csv_rows(path)[0]]
     columns = (*_COLUMNS, _GROUP) if _GROUP in header else _COLUMNS
     rows = read_columns(path, columns)
     if rows.empty:
@@ -111,6 +110,8 @@ def _find_scans(folder: Path) -> dict[str, Path]:
     for place in (folder, folder / "scans"):
         if place.is_dir():
             for path in sorted(p for p in place.iterdir() if p.suffix in SCAN_SUFFIXES and p.is_file()):
+                if not is_plain(path.name):
+                    raise InputError(f"{place}: the file name {path.name!r} holds control characters; rename it")
                 if path.name in files:
                     raise InputError(f"{path}: stands in {folder} too; keep one of the two")
                 files[path.name] = path
@@ -170,6 +171,7 @@ def _classes(path: Path, labels: "pd.Series[str]") -> tuple[str, ...]:
     names = sorted({name for name in labels.tolist() if name})
     if len(names) < 2:
         raise InputError(f"{path}: its lines have {len(names)} class; label lines of two or more")
+    check_labels(names, str(path))
     try:
         return tuple(sorted(names, key=lambda name: (float(name), name)))
     except ValueError:
@@ -189,6 +191,9 @@ def _load(
             values = load_scan(file)
         except UnreadableImage as error:
             excluded[name] = error.reason
+            continue
+        except MemoryError:  # a damaged header can ask for any size
+            excluded[name] = "it asks for more memory than there is"
             continue
         lines = its_rows["line"].astype(np.int64)
         if (outside := lines >= len(values)).any():
@@ -210,7 +215,8 @@ def _load(
 def _short_names(files: dict[str, Path]) -> dict[str, str]:
     """File name -> its name without the end, or with it where two files differ in that alone."""
     stems = [path.stem for path in files.values()]
-    return {name: path.stem if stems.count(path.stem) == 1 else name for name, path in files.items()}
+    short = {name: path.stem for name, path in files.items() if stems.count(path.stem) == 1 and path.stem not in files}
+    return {name: short.get(name, name) for name in files}
 
 
 def _windows(scans: list[_Scan], labels: tuple[str, ...], window_lines: int) -> tuple[Table, int]:

@@ -1,0 +1,163 @@
+"""The bad-input table, options: what is typed after a runner's name."""
+# ruff: noqa: E501  (a table: a row a line)
+
+from bad_inputs import Row, content, space
+
+LONG = "x" * 300
+NAME = r"study name '.*': use letters, digits"
+
+# fmt: off
+OPTIONS = [
+    # unknown options, options without their value, values of the wrong type, for every runner
+    *(
+        Row(f"{command}-unknown", command, "--colour", r"unrecognized arguments: --colour; --help", shell=shell)
+        for command, shell in (
+            *(("tune_kd", True), ("train_baselines", False), ("train_one", False), ("train_teacher", False)),
+            *(("promote", False), ("prepare_data", False), ("leaderboard", True), ("check_balance", False)),
+            *(("analyze", False), ("teacher_bank", False)),
+        )
+    ),
+    Row("tune_kd-abbreviated", "tune_kd", "--trial 3", r"unrecognized arguments: --trial 3"),
+    Row("tune_kd-no-value", "tune_kd", "--trials", r"--trials: expected one argument"),
+    Row("tune_kd-word", "tune_kd", "stray", r"unrecognized arguments: stray"),
+    Row("tune_kd-trials-zero", "tune_kd", "--trials 0", r"--trials: got '0'; write a whole number above 0"),
+    Row("tune_kd-trials-half", "tune_kd", "--trials 2.5", r"--trials: got '2.5'; write a whole number"),
+    Row("tune_kd-trials-word", "tune_kd", "--trials many", r"--trials: got 'many'"),
+    Row("tune_kd-trials-huge", "tune_kd", "--trials 1e300", r"--trials: got '1e300'; .*at most"),
+    Row("tune_kd-epochs-negative", "tune_kd", "--max-epochs -1", r"--max-epochs: got '-1'"),
+    Row("tune_kd-epochs-nan", "tune_kd", "--max-epochs nan", r"--max-epochs: got 'nan'"),
+    Row("tune_kd-seed-negative", "tune_kd", "--seed -1", r"--seed: got '-1'; write a whole number from 0"),
+    Row("tune_kd-seed-large", "tune_kd", "--seed 4294967296", r"--seed: got '4294967296'"),
+    Row("tune_kd-seed-inf", "tune_kd", "--seed inf", r"--seed: got 'inf'"),
+    Row("tune_kd-image-small", "tune_kd", "--image-size 8", r"data.image_size=8: .*greater than or equal to 16"),
+    Row("tune_kd-image-large", "tune_kd", "--image-size 999999", r"data.image_size=999999: .*2048"),
+    Row("tune_kd-subset-large", "tune_kd", "--subset 2", r"--subset 2: use auto or a number above 0"),
+    Row("tune_kd-subset-nan", "tune_kd", "--subset nan", r"--subset nan: use auto or"),
+    Row("tune_kd-subset-word", "tune_kd", "--subset some", r"--subset some: use auto or"),
+    Row("tune_kd-split", "tune_kd", "--split random", r"--split: invalid choice: 'random'"),
+    Row("tune_kd-mb-inf", "tune_kd", "--max-mb inf", r"--max-mb: got 'inf'; write a number above 0"),
+    Row("tune_kd-ms-zero", "tune_kd", "--max-latency-ms 0", r"--max-latency-ms: got '0'"),
+    Row("tune_kd-params-word", "tune_kd", "--max-params few", r"--max-params: got 'few'; .*6M"),
+    Row("tune_kd-params-huge", "tune_kd", f"--max-params {'9' * 400}", r"--max-params: got '9999"),
+    Row("tune_kd-params-small", "tune_kd", "--max-params 1k", r"no student of the space is within the limits"),
+    Row("tune_kd-gpus", "tune_kd", "--gpus-per-trial 2", r"--gpus-per-trial: got '2'; write auto, or a number"),
+    Row("tune_kd-gpus-nan", "tune_kd", "--gpus-per-trial nan", r"--gpus-per-trial: got 'nan'"),
+    Row("tune_kd-cpus", "tune_kd", "--cpus-per-trial 4096", r"--cpus-per-trial 4096"),
+    Row("tune_kd-budget", "tune_kd", "--time-budget soon", r"--time-budget: got 'soon'; .*8h"),
+    Row("tune_kd-budget-bare", "tune_kd", "--time-budget 30", r"--time-budget: got '30'; .*unit"),
+    Row("tune_kd-budget-zero", "tune_kd", "--time-budget 0s", r"--time-budget: got '0s'"),
+    Row("tune_kd-budget-huge", "tune_kd", f"--time-budget {'9' * 400}h", r"--time-budget: got '9999"),
+    Row("tune_kd-folds-zero", "tune_kd", "--folds 0", r"--folds: got '0'"),
+    Row("tune_kd-folds-nan", "tune_kd", "--folds nan", r"--folds: got 'nan'"),
+    Row("tune_kd-folds-teacher", "tune_kd", "--folds 3 --teacher t.safetensors", r"--folds with --teacher: .*--folds 1"),
+    Row("tune_kd-thresholds", "tune_kd", "--thresholds best", r"--thresholds: invalid choice: 'best'"),
+    Row("baselines-epochs", "train_baselines", "--epochs 0", r"--epochs: got '0'"),
+    Row("baselines-pause", "train_baselines", "--pause long", r"--pause: got 'long'; write a time with its unit"),
+    Row("baselines-pause-negative", "train_baselines", "--pause=-5s", r"--pause: got '-5s'"),
+    Row("baselines-profile", "train_baselines", "--profile eco", r"--profile: invalid choice: 'eco'"),
+    Row("baselines-concurrent", "train_baselines", "--max-concurrent inf", r"--max-concurrent: got 'inf'"),
+    Row("train_one-threads", "train_one", "--threads 0", r"--threads: got '0'"),
+    Row("train_one-epochs", "train_one", "--epochs 1.5", r"--epochs: got '1.5'"),
+    Row("train_one-out-file", "train_one", "--out {home}/f", r"f: is a file, not a folder", content("f", "")),
+    Row("train_teacher-epochs", "train_teacher", "--epochs -inf", r"--epochs: expected one argument|got '-inf'"),
+    Row("train_teacher-backbone", "train_teacher", "--backbone resnet99", r"resnet99: timm has no such .*did you mean"),
+    Row("train_teacher-out-file", "train_teacher", "--out {home}/f", r"f: is a file, not a folder", content("f", "")),
+    Row("prepare-seed", "prepare_data", "--seed x", r"--seed: got 'x'"),
+    Row("prepare-kind", "prepare_data", "--kind quality", r"--kind: invalid choice: 'quality'"),
+    Row("prepare-columns", "prepare_data", "--label-column ill", r"task chestxray14 reads fixed columns; leave it out"),
+    Row("prepare-cache-file", "prepare_data", "--cache-dir {home}/f", r"--cache-dir", content("f", "")),
+    Row("balance-batches", "check_balance", "--batches 0", r"--batches: got '0'"),
+    Row("balance-batches-huge", "check_balance", "--batches 1e12", r"--batches: got '1e12'; .*at most"),
+    Row("balance-size", "check_balance", "--batch-size many", r"--batch-size: got 'many'"),
+    Row("balance-seed", "check_balance", "--seed -1", r"--seed: got '-1'"),
+    Row("balance-out-file", "check_balance", "--out {home}/f", r"f: is a file, not a folder", content("f", "")),
+    Row("leaderboard-top", "leaderboard", "--top 0", r"--top: got '0'"),
+    Row("leaderboard-csv-folder", "leaderboard", "--csv {home}", r"is a folder"),
+    Row("leaderboard-csv-nowhere", "leaderboard", "--csv {home}/no/l.csv", r"/no: no such folder"),
+    Row("promote-trial-word", "promote", "--trial best", r"--trial: invalid int value: 'best'"),
+    Row("promote-folds", "promote", "--folds 0", r"--folds: got '0'"),
+    Row("promote-epochs", "promote", "--epochs nan", r"--epochs: got 'nan'"),
+    Row("analyze-out-file", "analyze", "--out {home}/f", r"f: is a file, not a folder", content("f", "")),
+    Row("bank-rows", "teacher_bank", "--rows 0 --check", r"--rows: got '0'"),
+    Row("bank-rows-alone", "teacher_bank", "--rows 5", r"--rows says how much --check compares; give --check too"),
+    # names of studies
+    Row("study-up", "tune_kd", "--study ../up", NAME, shell=True),
+    Row("study-slash", "tune_kd", "--study a/b", NAME),
+    Row("study-root", "train_baselines", "--study /etc", NAME),
+    Row("study-dash", "tune_kd", "--study -rf", r"--study: expected one argument"),
+    Row("study-dash-equals", "tune_kd", "--study=-rf", NAME),
+    Row("study-dot", "leaderboard", "--study .hidden", NAME),
+    Row("study-unicode", "tune_kd", "--study Größe", NAME),
+    Row("study-long", "tune_kd", f"--study {LONG}", NAME + ".*at most 128"),
+    Row("study-empty", "analyze", "--study=", NAME),
+    Row("study-line-end", "promote", "--study 'a\nb'", NAME),
+    Row("study-formula", "leaderboard", "--study '=1+1'", NAME),
+    Row("study-kept", "analyze", "--study kd.final --storage sqlite:///{home}/results/kd/study.db", r"names ending in"),
+    # tasks and --set
+    Row("task-unknown", "tune_kd", "--task brain", r"--task brain: known tasks are chestxray14"),
+    Row("task-no-module", "train_one", "--task no.module:TASK", r"--task no.module:TASK: No module named 'no'"),
+    Row("task-no-name", "prepare_data", "--task xlite.tasks:NONE", r"--task xlite.tasks:NONE: .*no attribute"),
+    Row("task-no-task", "train_teacher", "--task xlite.tasks:TASKS", r"TASKS is a dict, not an xlite.tasks.task.Task"),
+    Row("set-no-value", "tune_kd", "--set model.dropout", r"--set model.dropout: write KEY=VALUE"),
+    Row("set-unknown", "tune_kd", "--set model.droppout=0.1", r"unknown key 'model.droppout'; model has .*dropout"),
+    Row("set-section", "train_one", "--set modle.dropout=0.1", r"unknown key 'modle.dropout'; sections are model"),
+    Row("set-type", "tune_kd", "--set model.dropout=high", r"model.dropout='high': .*valid number"),
+    Row("set-range", "tune_kd", "--set model.dropout=1.5", r"model.dropout=1.5: .*less than 1"),
+    Row("set-choice", "tune_kd", "--set data.augmentation=wild", r"data.augmentation='wild': .*'none', 'light'"),
+    Row("set-nan", "train_one", "--set optim.learning_rate=NaN", r"optim.learning_rate=nan: .*finite"),
+    Row("set-inf", "train_teacher", "--set optim.weight_decay=Infinity", r"optim.weight_decay=inf"),
+    Row("set-list", "train_one", "--set optim.batch_size=[1,2]", r"optim.batch_size=\[1, 2\]: .*valid integer"),
+    Row("set-bool", "train_one", "--set train.epochs=true", r"train.epochs=True: .*valid integer"),
+    Row("set-huge", "train_one", "--set model.width=1000000000000", r"model.width=1000000000000: .*16384"),
+    Row("set-digits", "train_one", f"--set train.seed={'7' * 5000}", r"train.seed='7777"),
+    Row("set-nested", "train_one", f"--set model.dropout={'[' * 100_000}", r"model.dropout='\[\[\["),
+    Row("set-weights", "train_one", "--set loss.class_weights=1;2", r"loss.class_weights='1;2'"),
+    Row("set-warmup", "train_one", "--set optim.warmup_epochs=5", r"optim.warmup_epochs < train.epochs"),
+    Row("set-coral", "train_one", "--set model.head=coral", r"loss.name=coral and model.head=coral go together"),
+    Row("set-loss", "train_one", "--set loss.name=cross_entropy", r"loss.name=cross_entropy"),
+    Row("set-architecture", "train_one", "--set model.architecture=slices", r"no stacks of slices"),
+    Row("set-teacherless", "train_one", "--set distill.alpha=0.5", r"needs a teacher"),
+    # search spaces
+    Row("space-missing", "tune_kd", "--space nowhere.py", r"--space .*nowhere.py: no such file"),
+    Row("space-folder", "train_baselines", "--space {home}", r"--space .*: no such file"),
+    Row("space-syntax", "tune_kd", "--space {home}/space.py", r"space.py: it cannot be run: SyntaxError", space("def (")),
+    Row("space-raises", "tune_kd", "--space {home}/space.py", r"cannot be run: ZeroDivisionError", space("1 / 0")),
+    Row("space-empty", "tune_kd", "--space {home}/space.py", r"define `space\(trial\) -> dict`", space("")),
+    Row(
+        "space-no-function", "tune_kd", "--space {home}/space.py", r"define `space\(trial\) -> dict`",
+        space("BASELINE = {}\nspace = 3"),
+    ),
+    Row(
+        "space-no-dict", "tune_kd", "--space {home}/space.py", r"must return a dict, but got list",
+        space("BASELINE = {}\ndef space(trial): return []"),
+    ),
+    Row(
+        "space-infinite", "tune_kd", "--space {home}/space.py", r"space.py.*(finite|inf)",
+        space('BASELINE = {"model.dropout": 0.1}\ndef space(trial): return {"model.dropout": float("inf")}'),
+    ),
+    Row(
+        "space-range", "tune_kd", "--space {home}/space.py", r"space\(trial\) failed: .*(inf|Range)",
+        space(
+            'BASELINE = {"optim.learning_rate": 0.1}\ndef space(trial):\n'
+            '    return {"optim.learning_rate": trial.suggest_float("optim.learning_rate", 0.1, float("inf"))}'
+        ),
+    ),
+    Row(
+        "space-key", "tune_kd", "--space {home}/space.py", r"space.py: unknown key 'model.depth'",
+        space('BASELINE = {"model.depth": 3}\ndef space(trial): return {"model.depth": 3}'),
+    ),
+    Row(
+        "space-fixed", "tune_kd", "--space {home}/space.py", r"data.image_size is fixed for a study",
+        space('BASELINE = {"data.image_size": 32}\ndef space(trial): return {"data.image_size": 32}'),
+    ),
+    Row(
+        "space-backbone", "tune_kd", "--space {home}/space.py", r"mobilnetv3_small_050.*did you mean.*mobilenetv3",
+        space('BASELINE = {"model.backbone": "mobilnetv3_small_050"}\ndef space(trial): return BASELINE | {}'),
+    ),
+    Row("grid-empty", "train_baselines", "--space {home}/space.py", r"CONFIGURATIONS must be", space("CONFIGURATIONS = []")),
+    Row(
+        "grid-keys", "train_baselines", "--space {home}/space.py", r"CONFIGURATIONS\[1\] and \[0\] differ in keys",
+        space('CONFIGURATIONS = [{"model.dropout": 0.1}, {"optim.weight_decay": 0}]'),
+    ),
+]
+# fmt: on

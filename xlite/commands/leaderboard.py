@@ -1,0 +1,42 @@
+"""Printing a study's leaderboard, also while it runs, and exporting it."""
+
+import argparse
+import sys
+
+from xlite import cli
+from xlite.commands.options import ROOT
+from xlite.files import read_json_object
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of `leaderboard.py`."""
+    out = cli.parser("Print the ranked trials of a study, also while it runs.")
+    out.add_argument("--study", required=True, metavar="NAME", help="the study's name")
+    out.add_argument(
+        "--results", type=cli.results_dir, default=ROOT / "ray_results", metavar="DIR", help="where studies lie"
+    )
+    out.add_argument(
+        "--csv", type=cli.output_file, metavar="FILE", help="write every row and column to this file as well"
+    )
+    out.add_argument("--top", type=cli.positive_int, default=20, metavar="K", help="search rows to print")
+    out.add_argument("--storage", metavar="URL", help="database of the ledger (default: the one the study names)")
+    return out
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the ledger, print its first rows, write all of them where asked."""
+    folder = None if arguments.storage else cli.existing_study_folder(arguments.results, arguments.study)
+    from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
+
+    from xlite.leaderboard import leaderboard_of, render, write_leaderboard
+    from xlite.ledger import Ledger, study_storage
+
+    if folder is not None and (folder / "study.json").exists():
+        read_json_object(folder / "study.json")
+    url = study_storage(folder) if folder else arguments.storage
+    with Ledger.open(url, arguments.study, create=False) as ledger:
+        frame = leaderboard_of(ledger)
+    Console(width=None if sys.stdout.isatty() else 140).print(render(frame, arguments.top))
+    if arguments.csv:
+        write_leaderboard(arguments.csv, frame)
+        print(f"{len(frame)} rows in {arguments.csv}")
