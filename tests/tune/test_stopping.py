@@ -12,6 +12,7 @@ from xlite.tune.stopping import (
     VALUE_KEY,
     expected_epochs,
     first_rung,
+    forget,
     make_asha,
     replay,
     replay_unfinished,
@@ -58,6 +59,17 @@ def test_a_trial_cut_off_at_a_rung_is_decided_as_if_it_had_not_been():
                 lived = epoch
                 break
         assert lived == expected
+
+
+def test_a_trial_that_comes_again_under_another_id_counts_once():
+    asha = make_asha(9, 1)
+    for name, value in (("a", 0.5), ("b", 0.6), ("c", 0.7)):
+        play(asha, name, flat(value))
+    rungs_of = [recorded for bracket in asha._brackets for _, recorded in bracket._rungs]
+    assert any("c" in recorded for recorded in rungs_of)
+    forget(asha, "c")
+    assert all("c" not in recorded for recorded in rungs_of) and any("b" in recorded for recorded in rungs_of)
+    forget(None, "c")  # a grid has no rungs
 
 
 def test_outside_the_best_third_at_a_rung_is_stopped_there():

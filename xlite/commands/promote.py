@@ -10,7 +10,6 @@ from xlite import cli
 from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,33 +77,6 @@ def trained_already(
     folder = trial_folder(study.options.folder, winner.number)
     there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
     return folder if same and winner.state == "complete" and there else None
-
-
-def stands_promoted(
-    ledger: "Ledger", folder: "Path", winner: "TrialRecord", *, epochs: int, num_folds: int, threshold_method: str
-) -> "TrialRecord | None":
-    """The last promotion where it is this very one and its files are whole; test need not be read again then."""
-    from xlite.models.artifact import load_artifact
-
-    finals = ledger.finals()
-    record = finals[-1].record if finals else {}
-    asked = (winner.number, epochs, num_folds, threshold_method)
-    done = (
-        record.get("promoted_from"),
-        record.get("config", {}).get("train.epochs"),
-        max(1, len(record.get("folds", []))),
-        record.get("thresholds"),
-    )
-    if asked != done:
-        return None
-    try:
-        models = read_json(folder / "metrics.json")["models"]
-        read_json(folder / "thresholds.json")
-        for name in models:
-            load_artifact(folder / name)
-    except (InputError, KeyError, TypeError):
-        return None
-    return finals[-1]
 
 
 def members_of(

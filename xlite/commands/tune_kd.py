@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 when it was cut off."""
-    from xlite.commands.promote import promote_and_tell, stands_promoted
+    from xlite.commands.promote import promote_and_tell
     from xlite.device import device_kind
     from xlite.leaderboard import leaderboard_of, render
     from xlite.tasks import find_task
@@ -116,17 +116,17 @@ def run(arguments: argparse.Namespace) -> int:
         if note:
             console.say(note)
     if not arguments.no_promote:
-        how = {
-            "epochs": options.promote_epochs,
-            "num_folds": options.num_folds,
-            "threshold_method": arguments.thresholds,
-        }
-        stands = stands_promoted(result.ledger, folder / "promoted", result.winner, **how)
-        if stands is not None:
-            console.say(f"Trial {result.winner.number} stands promoted: {task.metric} {stands.value:.4f} on validation")
-        else:
-            teacher = result.teacher.teacher if result.teacher else None
-            promote_and_tell(study, prepared, teacher, result.ledger, result.winner, console=console, **how)
+        promote_and_tell(
+            study,
+            prepared,
+            result.teacher.teacher if result.teacher else None,
+            result.ledger,
+            result.winner,
+            epochs=options.promote_epochs,
+            num_folds=options.num_folds,
+            threshold_method=arguments.thresholds,
+            console=console,
+        )
     console.say(
         f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + ("" if arguments.no_promote else ", promoted/")
     )

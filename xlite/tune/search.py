@@ -77,6 +77,7 @@ class LedgerSearch(Searcher):
         stopped_by_scheduler: Ray trial ids that ASHA stopped; a trial that ended otherwise was interrupted.
         unfinished: trials that an ended process left; they are given out first, and go on after their last epoch.
         on_taken_up: told the Ray trial id and the record of each of these.
+        on_given_up: told the Ray trial id of a trial that comes again under another one.
         on_finished: told the number of a trial whose end is in the ledger.
         has_begun: whether a trial whose worker died had been in an epoch. Ray gives up a trial at once when a reused
             worker dies between two trials; such a one stays open in the ledger, in `never_begun`.
@@ -95,6 +96,7 @@ class LedgerSearch(Searcher):
         observer: Observer,
         unfinished: Sequence[TrialRecord] = (),
         on_taken_up: Callable[[str, TrialRecord], None] = lambda trial_id, row: None,
+        on_given_up: Callable[[str], None] = lambda trial_id: None,
         on_finished: Callable[[int], None] = lambda number: None,
         has_begun: Callable[[int], bool] = lambda number: True,
         batch_size_of: Callable[[Mapping[str, Any]], int] = lambda overrides: 1,
@@ -103,7 +105,7 @@ class LedgerSearch(Searcher):
         super().__init__(metric=VALUE_KEY, mode="max")
         self.ledger, self.propose, self.remaining = ledger, propose, num_trials
         self.unfinished, self.on_taken_up, self.on_finished = list(unfinished), on_taken_up, on_finished
-        self.batch_size_of, self.share_of = batch_size_of, share_of
+        self.batch_size_of, self.share_of, self.on_given_up = batch_size_of, share_of, on_given_up
         self.attempts: dict[int, Attempt] = {}
         self.alike = _Alike(max(SAME_FAILURES, num_trials // 4))
         self.limits, self.cost_of, self.observer = limits, cost_of, observer
@@ -216,6 +218,7 @@ class LedgerSearch(Searcher):
         self.unfinished.insert(0, next(row for row in self.ledger.rows() if row.number == number))
         self.remaining += 1
         del self.running[trial_id], self.costs[trial_id]
+        self.on_given_up(trial_id)
         return True
 
     def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Any:

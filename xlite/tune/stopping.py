@@ -67,6 +67,13 @@ def replay_unfinished(scheduler: ASHAScheduler, trial_id: str, curve: Mapping[in
     _replay(scheduler, trial_id, {epoch: curve[epoch] for epoch in sorted(curve)[:-1]})
 
 
+def forget(scheduler: ASHAScheduler | None, trial_id: str) -> None:
+    """Take a trial out of the rungs: it comes again under another id, and is to count once."""
+    for bracket in scheduler._brackets if scheduler else ():
+        for _, recorded in bracket._rungs:
+            recorded.pop(trial_id, None)
+
+
 def _replay(scheduler: ASHAScheduler, trial_id: str, curve: Mapping[int, float]) -> None:
     state = np.random.get_state()  # noqa: NPY002  the scheduler draws its (only) bracket from the global generator
     stand_in = SimpleNamespace(trial_id=trial_id)

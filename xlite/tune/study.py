@@ -26,7 +26,7 @@ from xlite.tune.search import LedgerSearch, Limits, remember_stops
 from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
 from xlite.tune.sharing import divide, obtain_footprints, share_of, sharing_of
 from xlite.tune.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
-from xlite.tune.stopping import expected_epochs, first_rung, make_asha, replay, replay_unfinished, rungs
+from xlite.tune.stopping import expected_epochs, first_rung, forget, make_asha, replay, replay_unfinished, rungs
 from xlite.tune.survey import Survey, survey
 from xlite.tune.trainable import STUDENT, Job, forget_cut_off_epoch, has_begun, trial_folder
 from xlite.tune.view import SearchView, where_time_went
@@ -223,6 +223,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> tupl
         observer=view,
         unfinished=unfinished,
         on_taken_up=on_taken_up,
+        on_given_up=partial(forget, asha),
         on_finished=on_finished,
         has_begun=partial(has_begun, study.options.folder),
         batch_size_of=lambda overrides: study.base.override(overrides, source="trial").optim.batch_size,

@@ -1,0 +1,277 @@
+"""Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
+
+    python benchmarks/search.py --seeds 1 2 3          # everything: an hour of two quiet cores at most
+    python benchmarks/search.py --only b --seeds 2     # one search again; limits come from ours, which must be there
+    python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
+    python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
+
+Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `benchmarks/peers/`. All get the same
+images, split, teacher file, space (its BASELINE is everybody's first trial), seed, epochs and number of trials, and
+two CPU cores without a GPU. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are
+written from our pixel cache) and training the teacher. Inside ours: all else, its survey of the space and the teacher
+bank too. The runs of a seed follow each other, ours first, the peers in an order that changes from seed to seed. A
+peer is ended at a multiple of our whole time (--time-limit) and then counts as at least that.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from search_curves import (  # noqa: E402
+    GOALS,
+    OURS,
+    TITLES,
+    Run,
+    draw,
+    points_of_reports,
+    points_of_study,
+    read_run,
+    tell,
+    tell_profile,
+)
+
+SCRIPTS = {"a": "runs_one_by_one.py", "b": "plain_optuna.py", "c": "ray_tune.py"}
+LIMITS = {"a": 8.0, "b": 6.0, "c": 5.0}
+NUM_CORES = 2
+PATIENCE_S = 20.0  # for a process that was asked to end
+CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""
+
+BASELINE = {baseline!r}
+
+
+def space(trial):
+    return {{key: trial.suggest_categorical(key, [value]) for key, value in BASELINE.items()}}
+'''
+
+
+def prepare(arguments: argparse.Namespace, seed: int) -> Path:
+    """A seed's folder: pixel cache, split, teacher, and the same pixels as PNG files; kept for the next time."""
+    import cv2
+    import numpy as np
+
+    from xlite.config import flatten
+    from xlite.console import SilentConsole
+    from xlite.tasks import find_task
+    from xlite.tasks.prepare import DataRequest
+    from xlite.tasks.prepare import prepare as prepare_data
+    from xlite.tune.setup import base_config
+
+    folder = arguments.work / f"{arguments.data.name if arguments.data else 'phantom'}-seed{seed}"
+    if (folder / "base.json").exists():
+        return folder
+    task = find_task("chestxray14")
+    base = base_config(task, "cpu", max_epochs=arguments.epochs, seed=seed, threads=1, settings={})
+    assert task.write_phantom is not None
+    data = arguments.data or task.write_phantom(ROOT / "data" / "phantom", None)
+    request = DataRequest(data, base.data, split=None, seed=seed, subset="1.0", cache_dir=folder / "cache")
+    dataset = prepare_data(task, request, SilentConsole()).search
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    pixels = dataset.open_pixels()
+    part = np.full(len(dataset.ids), "test", dtype="<U5")
+    for name in ("train", "val"):
+        part[dataset.part(name)] = name
+    names = np.array([f"{row:06d}.png" for row in range(len(part))])
+    for at in np.flatnonzero(part != "test"):
+        cv2.imwrite(str(images / names[at]), pixels[dataset.rows[at]])
+    np.savez(folder / "table.npz", name=names, part=part, targets=dataset.targets, labels=np.array(dataset.labels))
+    teacher = [sys.executable, str(ROOT / "runners" / "train_teacher.py"), "--seed", str(seed)]
+    teacher += ["--cache-dir", str(folder / "cache"), "--out", str(folder / "teacher"), *data_option(arguments)]
+    teacher += ["--epochs", "2"] if arguments.quick else []
+    subprocess.run(teacher, check=True, env=environment())
+    (folder / "base.json").write_text(json.dumps(flatten(base)))
+    return folder
+
+
+def data_option(arguments: argparse.Namespace) -> list[str]:
+    """--data for our runners."""
+    return [] if arguments.data is None else ["--data", str(arguments.data)]
+
+
+def environment() -> dict[str, str]:
+    """Everybody's: no GPU, threads as each program sets them."""
+    left_out = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {k: v for k, v in os.environ.items() if k not in left_out} | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def run_ours(arguments: argparse.Namespace, folder: Path, seed: int) -> Run:
+    """The whole command, with nothing there but what everybody has."""
+    results = folder / "results"
+    for stale in (results, folder / "cache" / "banks"):
+        shutil.rmtree(stale, ignore_errors=True)
+    command = [str(ROOT / "runners" / "tune_kd.py"), "--no-promote", "--study", OURS, "--results", str(results)]
+    command += ["--cache-dir", str(folder / "cache"), "--seed", str(seed), "--space", str(arguments.space)]
+    command += ["--trials", str(arguments.trials), "--max-epochs", str(arguments.epochs), "--subset", "1.0"]
+    command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), *data_option(arguments)]
+    log = folder / "ours.log"
+    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, limit_s=None)
+    points, kinds = points_of_study(results / OURS, started)
+    notes = [line for line in log.read_text().splitlines() if line.startswith(("Asking", "Timing"))]
+    return Run(OURS, seed, seconds, ended, points, kinds, notes, load)
+
+
+def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str, limit_s: float | None) -> Run:
+    """One of `peers/`."""
+    place = folder / f"peer-{name}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    reports = place / "reports.jsonl"
+    command = [str(ROOT / "benchmarks" / "peers" / SCRIPTS[name]), "--data", str(folder), "--seed", str(seed)]
+    command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), "--space", str(arguments.space)]
+    command += ["--trials", str(arguments.trials), "--epochs", str(arguments.epochs), "--reports", str(reports)]
+    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, place / "log.txt", limit_s=limit_s)
+    points, kinds = points_of_reports(reports, started)
+    if limit_s is not None:
+        points = [point for point in points if point[0] <= limit_s]
+    return Run(name, seed, seconds, ended, points, kinds, [], load)
+
+
+def run_process(command: list[str], log: Path, *, limit_s: float | None) -> tuple[float, float, bool]:
+    """Run a script, its output in `log`; (time of day of the start, seconds, whether it ended by itself).
+
+    Raises:
+        SystemExit: it failed.
+    """
+    with log.open("w") as output:
+        started, clock = time.time(), time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            assert limit_s is not None
+            end(process)
+            return started, limit_s, False
+        except BaseException:
+            end(process)
+            raise
+    seconds = time.perf_counter() - clock
+    if code:
+        sys.exit(f"{command[0]} ended with {code}; see {log}")
+    return started, seconds, True
+
+
+def end(process: subprocess.Popen) -> None:
+    """Ask a process to end, then end what is left of its group."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def measure(arguments: argparse.Namespace, seed: int, turn: int) -> None:
+    """All runs of one seed, kept as they end."""
+    folder = prepare(arguments, seed)
+    peers = [name for name in GOALS if name in arguments.only]
+    peers = peers[turn % max(1, len(peers)) :] + peers[: turn % max(1, len(peers))]
+    for name in [OURS] * (OURS in arguments.only) + peers:
+        limit_s = None
+        if name != OURS and not arguments.check:
+            ours = read_run(arguments.results, OURS, seed)
+            if ours is None:
+                sys.exit(f"--only {name}: its limit is a multiple of our time on seed {seed}; run ours first")
+            limit_s = arguments.time_limit[name] * ours.seconds
+        run = run_ours(arguments, folder, seed) if name == OURS else run_peer(arguments, folder, seed, name, limit_s)
+        run.write(arguments.results)
+        whole = f"{run.seconds:.0f} s" if run.ended else f"ended after {run.seconds:.0f} s"
+        print(f"seed {seed}: {TITLES[name]}: {whole}, best {run.best:.4f}", flush=True)
+
+
+def tell_check(arguments: argparse.Namespace, runs: dict[int, dict[str, Run]]) -> str:
+    """Last and best AUC of the one configuration, by search, mean over the seeds."""
+    lines = [f"{'one configuration':<34}{'last':>8}{'best':>8}   best, seed by seed"]
+    for name, title in TITLES.items():
+        mine = [named[name] for named in runs.values() if name in named]
+        if mine:
+            last = sum(run.points[-1][3] for run in mine) / len(mine)
+            best = sum(run.best for run in mine) / len(mine)
+            lines.append(f"{title:<34}{last:>8.4f}{best:>8.4f}   " + " ".join(f"{run.best:.4f}" for run in mine))
+    return "\n".join(lines)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Options, with what --quick and --check change."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=TITLES, default=list(TITLES), help="run these (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder in NIH's layout (default: phantom images)")
+    parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "kd_cpu.py")
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--time-limit", nargs="+", default=[], metavar="P=X", help=f"times ours (default: {LIMITS})")
+    parser.add_argument("--work", type=Path, default=ROOT / "data" / "search_benchmark", help="data and logs; kept")
+    parser.add_argument("--results", type=Path, help="curves (default: benchmarks/results/search)")
+    parser.add_argument(
+        "--quick", action="store_true", help="200 images, 3 trials of 2 epochs; the curves stay in --work"
+    )
+    parser.add_argument("--check", action="store_true", help="the BASELINE alone, in all")
+    parser.add_argument("--tell", action="store_true", help="run nothing")
+    parser.add_argument("--profile", action="store_true", help="say where the time went")
+    arguments = parser.parse_args()
+    arguments.time_limit = LIMITS | {p: float(x) for p, x in (text.split("=") for text in arguments.time_limit)}
+    arguments.work, arguments.space = arguments.work.resolve(), arguments.space.resolve()
+    arguments.data = arguments.data.resolve() if arguments.data else None
+    if arguments.quick:
+        arguments.trials, arguments.epochs, arguments.data = 3, 2, tiny_data(arguments.work)
+    kept = "check" if arguments.check else "quick" if arguments.quick else None
+    default = arguments.work / kept if kept else ROOT / "benchmarks" / "results" / "search"
+    arguments.results = (arguments.results or default).resolve()
+    return arguments
+
+
+def tiny_data(folder: Path) -> Path:
+    """Phantom images for --quick."""
+    from xlite.data.phantom.chest_dataset import phantom_folder, write_phantom
+
+    place = phantom_folder(folder, num_images=200, image_px=64, seed=0)
+    write_phantom(place, num_images=200, image_px=64, seed=0)
+    return place
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:NUM_CORES])
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.check:
+        import runpy
+
+        baseline = runpy.run_path(str(arguments.space))["BASELINE"]
+        text = CHECK_SPACE.format(file=arguments.space.name, baseline=baseline)
+        arguments.space, arguments.trials = arguments.work / "one_configuration.py", 1
+        arguments.space.write_text(text)
+    if not arguments.tell:
+        for turn, seed in enumerate(arguments.seeds):
+            measure(arguments, seed, turn)
+    runs = {}
+    for seed in arguments.seeds:
+        named = {name: read_run(arguments.results, name, seed) for name in TITLES}
+        runs[seed] = {name: run for name, run in named.items() if run is not None}
+    runs = {seed: named for seed, named in runs.items() if named}
+    if not runs:
+        sys.exit(f"{arguments.results}: nothing measured for these seeds")
+    tables = [tell_check(arguments, runs)] if arguments.check else [tell(runs)]
+    print("\n\n".join([*tables, *([tell_profile(runs)] if arguments.profile else [])]))
+    draw(runs, arguments.results / "curves.png")
+    print(f"\nCurves: {arguments.results / 'curves.png'}")
+
+
+if __name__ == "__main__":
+    main()

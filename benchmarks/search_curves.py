@@ -1,0 +1,223 @@
+"""What benchmarks/search.py makes of its runs: curves, times to the reference, ratios, profile, picture."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+REFERENCE_SHARE = 0.98
+"""The reference AUC of a seed is this share of the best validation AUC that any of its runs found; chosen before any
+was made. Close enough to the best to want, far enough from it that one lucky epoch does not decide."""
+OTHER_SHARES = (0.96, 0.97, 0.99, 1.0)
+"""Shown beside it, to see how much hangs on the choice."""
+OURS = "ours"
+TITLES = {
+    OURS: "X-Lite",
+    "a": "(a) full runs one by one",
+    "b": "(b) Optuna + median pruner",
+    "c": "(c) Ray Tune: OptunaSearch + ASHA",
+}
+GOALS = {"a": 6.0, "b": 4.0, "c": 3.0}
+"""How many times faster than each peer the project wants to be."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search.
+
+    Attributes:
+        name: a key of TITLES.
+        seconds: from the start of its process to the end of it, or to the time limit.
+        ended: whether it ended by itself, all its trials run.
+        points: (seconds since the start, trial, epoch, validation macro AUC) of every epoch, in order of time.
+        seconds_by_kind: what its epochs spent their time on, all trials together.
+        notes: what else its log said of time.
+        load: of the machine, just before the start.
+    """
+
+    name: str
+    seed: int
+    seconds: float
+    ended: bool
+    points: list[tuple[float, str, int, float]]
+    seconds_by_kind: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    load: float = 0.0
+
+    @property
+    def curve(self) -> list[tuple[float, float]]:
+        """(seconds, best AUC so far) wherever it improved."""
+        out: list[tuple[float, float]] = []
+        for seconds, _, _, value in self.points:
+            if not out or value > out[-1][1]:
+                out.append((seconds, value))
+        return out
+
+    @property
+    def best(self) -> float:
+        """The best AUC of the run; 0.0 where no epoch ended."""
+        return self.curve[-1][1] if self.points else 0.0
+
+    def write(self, folder: Path) -> None:
+        """Keep as `<name>-seed<seed>.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**asdict(self), "curve": self.curve})
+        (folder / f"{self.name}-seed{self.seed}.json").write_text(text.replace("], [", "],\n[") + "\n")
+
+
+def read_run(folder: Path, name: str, seed: int) -> Run | None:
+    """What `Run.write` kept, or None."""
+    file = folder / f"{name}-seed{seed}.json"
+    if not file.exists():
+        return None
+    values = json.loads(file.read_text())
+    values.pop("curve")
+    return Run(**{**values, "points": [tuple(point) for point in values["points"]]})
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds, or a ratio of them; with `is_bound` it is at least this. A ratio of 0: ours never got there."""
+
+    value: float
+    is_bound: bool = False
+
+    def __str__(self) -> str:
+        if self.value == 0:
+            return "-"
+        return f"{'> ' if self.is_bound else ''}{self.value:.3g}"
+
+
+def reference_auc(runs: Iterable[Run]) -> float:
+    """What all of a seed's runs are to reach; see REFERENCE_SHARE."""
+    return REFERENCE_SHARE * max(run.best for run in runs)
+
+
+def time_to_reach(run: Run, reference: float) -> Time:
+    """When the best so far first was at least `reference`; a bound, the whole run, if it never was."""
+    for seconds, best in run.curve:
+        if best >= reference:
+            return Time(seconds)
+    return Time(run.seconds, is_bound=True)
+
+
+def ratio(peer: Time, ours: Time) -> Time:
+    """How many times as long the peer took; 0 where ours did not get there, so that the peer counts as faster."""
+    return Time(0.0) if ours.is_bound else Time(peer.value / ours.value, peer.is_bound)
+
+
+def median(times: Sequence[Time]) -> Time:
+    """Of bounds taken at their value; itself a bound if one at or below it is."""
+    value = statistics.median(time.value for time in times)
+    return Time(value, any(time.is_bound and time.value <= value for time in times))
+
+
+def speed_up(runs: Mapping[int, Mapping[str, Run]], name: str, share: float | None = REFERENCE_SHARE) -> Time:
+    """Median over the seeds of how many times as long as ours a search took to reach `share` of the seed's best AUC.
+
+    `share` None: to its end. Only seeds that have both count; there is one at least.
+    """
+    ratios = []
+    for named in runs.values():
+        if name in named and OURS in named:
+            aim = None if share is None else share * max(run.best for run in named.values())
+            peer, ours = (whole(run) if aim is None else time_to_reach(run, aim) for run in (named[name], named[OURS]))
+            ratios.append(ratio(peer, ours))
+    return median(ratios)
+
+
+def whole(run: Run) -> Time:
+    """How long all of it took."""
+    return Time(run.seconds, not run.ended)
+
+
+def points_of_reports(file: Path, started: float) -> tuple[list[tuple[float, str, int, float]], dict[str, float]]:
+    """A peer's points and seconds by kind, from the lines it wrote; `started` is the time of day of its start."""
+    points, kinds = [], dict[str, float]()
+    for line in file.read_text().splitlines() if file.exists() else ():
+        report = json.loads(line)
+        points.append((report["time"] - started, str(report["trial"]), report["epoch"], report["value"]))
+        for kind, seconds in report["seconds"].items():
+            kinds[kind] = kinds.get(kind, 0.0) + seconds
+    return sorted(points), kinds
+
+
+def points_of_study(folder: Path, started: float) -> tuple[list[tuple[float, str, int, float]], dict[str, float]]:
+    """The same of a study of ours: TensorBoard events carry the time of day, trial.json the seconds by kind."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    points, kinds = [], dict[str, float]()
+    for trial in sorted((folder / "trials").iterdir()):
+        events = EventAccumulator(str(trial), size_guidance={"scalars": 0}).Reload()
+        if "val/auc_macro" in events.Tags()["scalars"]:
+            for event in events.Scalars("val/auc_macro"):
+                points.append((event.wall_time - started, trial.name, event.step, event.value))
+        record = json.loads((trial / "trial.json").read_text()) if (trial / "trial.json").exists() else {}
+        for kind, seconds in record.get("seconds_by_kind", {}).items():
+            kinds[kind] = kinds.get(kind, 0.0) + seconds
+    return sorted(points), kinds
+
+
+def tell(runs: Mapping[int, Mapping[str, Run]]) -> str:
+    """Every run, medians over the seeds, ratios to ours with their goals, and with other shares as the reference."""
+    lines = [f"{'':<34}  seed  reference  reached, s  whole, s    best  trials  epochs"]
+    for seed, named in runs.items():
+        aim = reference_auc(named.values())
+        for name, run in named.items():
+            reached, trials = time_to_reach(run, aim), len({point[1] for point in run.points})
+            lines.append(
+                f"{TITLES[name]:<34}{seed:>6}{aim:>11.4f}{reached!s:>12}{whole(run)!s:>10}{run.best:>8.4f}"
+                f"{trials:>8}{len(run.points):>8}"
+            )
+    peers = [name for name in GOALS if any(name in named and OURS in named for named in runs.values())]
+    shares = (None, *OTHER_SHARES)
+    lines += ["", f"{'median of the seeds, x ours':<34}{'reached':>10}{'whole':>10}"]
+    lines[-1] += "".join(f"{f'at {share:g}':>10}" for share in OTHER_SHARES)
+    for name in peers:
+        cells = [speed_up(runs, name), *(speed_up(runs, name, share) for share in shares)]
+        lines.append(f"{TITLES[name]:<34}" + "".join(f"{cell!s:>10}" for cell in cells))
+    lines.append("")
+    for name in peers:
+        found = speed_up(runs, name)
+        verdict = "reached" if found.value >= GOALS[name] else "missed"
+        what = f"ratio time to the reference AUC, {TITLES[name]} over ours"
+        lines.append(f"{what}: {found} (goal: at least {GOALS[name]:g}, {verdict})")
+    return "\n".join(lines)
+
+
+def tell_profile(runs: Mapping[int, Mapping[str, Run]]) -> str:
+    """Where the time goes: seconds of an epoch by kind, seconds before the first epoch ended, what logs say of it."""
+    kinds = ("data", "teacher", "step", "evaluation", "checkpoint")
+    lines = [f"{'seconds of an epoch, mean':<34}" + "".join(f"{kind:>11}" for kind in (*kinds, "all", "first ends"))]
+    notes = []
+    for name, title in TITLES.items():
+        mine = [named[name] for named in runs.values() if name in named and named[name].points]
+        if not mine:
+            continue
+        epochs = sum(len(run.points) for run in mine)
+        spent = [sum(run.seconds_by_kind.get(kind, 0.0) for run in mine) / epochs for kind in kinds]
+        first = statistics.median(run.points[0][0] for run in mine)
+        lines.append(f"{title:<34}" + "".join(f"{seconds:>11.3f}" for seconds in (*spent, sum(spent), first)))
+        notes += [f"{title}, seed {run.seed}: {note}" for run in mine for note in run.notes]
+    return "\n".join([*lines, *notes])
+
+
+def draw(runs: Mapping[int, Mapping[str, Run]], file: Path) -> None:
+    """All curves, a panel a seed; dotted lines are the references, a cross ends a run that was cut off."""
+    from matplotlib.figure import Figure
+
+    colours: dict[str, Any] = dict(zip(TITLES, ("tab:blue", "tab:red", "tab:orange", "tab:green"), strict=True))
+    figure = Figure(figsize=(5 * len(runs), 4), layout="constrained")
+    for axes, (seed, named) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
+        for name, run in named.items():
+            if run.points:
+                seconds, best = zip(*run.curve, (run.seconds, run.best), strict=True)
+                axes.step(seconds, best, where="post", color=colours[name], label=TITLES[name])
+                axes.plot(run.seconds, run.best, "|" if run.ended else "x", color=colours[name])
+        axes.axhline(reference_auc(named.values()), color="grey", linestyle=":")
+        axes.set(title=f"seed {seed}", xscale="log", xlabel="seconds since start", ylabel="best validation AUC so far")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(loc="lower right", fontsize="small")
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,37 @@
+"""A clock that is set forwards or back decides nothing: limits count by a clock that nobody sets."""
+
+import ast
+import time
+from pathlib import Path
+
+import xlite
+from xlite.files import wait_for_room
+from xlite.tune.execute import Deadline
+
+WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
+
+
+def test_nothing_asks_for_the_time_of_day():
+    asked = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted(Path(xlite.__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in WALL_CLOCK
+    ]
+    assert not asked
+
+
+def test_a_time_budget_is_not_spent_by_a_jump_of_the_clock(monkeypatch):
+    deadline = Deadline(3600)
+    spent = Deadline(0)
+    for jump_s in (-1e9, 1e9):
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda now=now, jump_s=jump_s: now + jump_s)
+        assert not deadline.stop_all() and spent.stop_all()
+
+
+def test_waiting_for_room_does_not_end_with_a_jump_of_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    wait_for_room(tmp_path, 1, patience_s=0)

@@ -1,0 +1,22 @@
+"""The short form of `rounds.py`: a study killed in three of its parts ends as if it had never been interrupted."""
+
+import pytest
+from harness import Place, make_home
+from rounds import PHASES, SEARCH_VICTIMS, Kill, plan, play, reference_run
+
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
+KILLS = (Kill("teacher", "driver", 0.5), Kill("search", "worker", 0.2), Kill("search", "machine", 0.6))
+
+
+def test_a_study_killed_three_times_leaves_what_an_uninterrupted_one_leaves(tmp_path):
+    home = make_home(tmp_path)
+    reference, seconds = reference_run(home)
+    outcome = play(Place(home, "killed"), reference, seconds, KILLS, 0)
+    assert outcome.good, outcome
+    assert "machine in search" in outcome.killed and len(outcome.killed) == 3
+
+
+def test_every_part_and_every_victim_has_its_turn():
+    met = {(kill.phase, kill.victim) for number in range(11) for kill in plan(number, seed=0, num_kills=1)}
+    assert met == {(phase, "driver") for phase in PHASES} | {("search", victim) for victim in SEARCH_VICTIMS}
+    assert plan(3, seed=0, num_kills=3) == plan(3, seed=0, num_kills=3) != plan(3, seed=1, num_kills=3)

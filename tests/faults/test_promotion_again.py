@@ -1,0 +1,54 @@
+"""A promotion that was cut off after it was recorded: given again, it is not trained, counted or recorded twice."""
+
+import pytest
+
+from xlite.config import RunConfig
+from xlite.files import read_json
+from xlite.ledger import Ledger, sqlite_url
+from xlite.promote import Member, promote, promotion_config
+from xlite.tasks import TASKS
+
+VALUES = {"train.epochs": 2, "optim.learning_rate": 3e-3, "data.image_size": 32}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:
+        ledger.enqueue({"distill.alpha": 0.0})
+        ledger.ask(lambda trial: {})
+        ledger.report(0, 1, 0.6)
+        ledger.finish(0, "complete", value=0.6, record={})
+        yield ledger
+
+
+def give(dataset, ledger, folder, *, epochs=2):
+    told = []
+    config = promotion_config(RunConfig().override(VALUES, source="test"), ledger.best(), epochs=epochs)
+    promote(
+        config, TASKS["chestxray14"], [Member("model", dataset, None)], ledger, winner=ledger.best(), folder=folder,
+        on_epoch=lambda number, kept: told.append(kept.epoch),
+    )  # fmt: skip
+    return told, {file.name: file.read_bytes() for file in sorted(folder.glob("*.*")) if "events" not in file.name}
+
+
+def test_the_same_promotion_again_leaves_everything_as_it_was(tiny_dataset, ledger, tmp_path):
+    trained, left = give(tiny_dataset, ledger, tmp_path / "promoted")
+    again, left_again = give(tiny_dataset, ledger, tmp_path / "promoted")
+    assert trained == [1, 2] and again == [] and left_again == left
+    assert len(ledger.finals()) == 1
+    assert read_json(tmp_path / "promoted" / "metrics.json")["test"]["reads_of_test_in_this_study"] == 1
+
+
+def test_a_damaged_model_is_trained_again_and_comes_out_the_same(tiny_dataset, ledger, tmp_path):
+    _, left = give(tiny_dataset, ledger, tmp_path / "promoted")
+    file = tmp_path / "promoted" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    trained, left_again = give(tiny_dataset, ledger, tmp_path / "promoted")
+    assert trained == [1, 2] and left_again == left and len(ledger.finals()) == 1
+
+
+def test_another_promotion_is_another_reading_of_test(tiny_dataset, ledger, tmp_path):
+    give(tiny_dataset, ledger, tmp_path / "promoted")
+    trained, _ = give(tiny_dataset, ledger, tmp_path / "promoted", epochs=1)
+    assert trained == [1] and len(ledger.finals()) == 2
+    assert read_json(tmp_path / "promoted" / "metrics.json")["test"]["reads_of_test_in_this_study"] == 2

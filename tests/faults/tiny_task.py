@@ -1,0 +1,87 @@
+"""NIH's layout as a task of one's own: slow enough to be killed in every part, with trials that fail on demand."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from xlite.data.decode import ImagePreprocess
+from xlite.data.views import augment
+from xlite.tasks.chestxray14 import CHESTXRAY14
+from xlite.tasks.objectives import MultilabelObjective, multilabel_objective
+from xlite.tasks.task import Budget
+
+SLOW_IMAGE_S, SLOW_VIEW_S = 0.03, 0.01
+RAISES, DIVERGES, HANGS, DIES, DIES_ONCE = 11.0, 12.0, 13.0, 14.0, 15.0
+"""Temperatures, which mean nothing without distillation: a trial that has one meets this fault in its second epoch."""
+PLACE = "XLITE_FAULTS_PLACE"
+"""Folder, in the environment, where a trial that dies once leaves word that it has."""
+
+
+@dataclass(frozen=True)
+class SlowImage(ImagePreprocess):
+    """A reader that takes its time, so that a kill meets the pixel cache half-built."""
+
+    def read(self, item):
+        time.sleep(SLOW_IMAGE_S)
+        return super().read(item)
+
+
+def slow_augment(pixels, rows, views, *, preset, seed):
+    """Takes its time too: teacher training and bank building call it, trials read the bank."""
+    time.sleep(SLOW_VIEW_S * len(rows))
+    return augment(pixels, rows, views, preset=preset, seed=seed)
+
+
+class FaultyObjective(MultilabelObjective):
+    """Fails in the second epoch as the temperature says; 48 images, two in three of them trained on, are two steps."""
+
+    def __init__(self, objective, fault):
+        self.__dict__.update(objective.__dict__)
+        self.fault, self.num_steps = fault, 0
+
+    def __call__(self, logits, targets, teacher_logits):
+        self.num_steps += 1
+        if self.num_steps == 3 and self.fault == RAISES:
+            raise ValueError("this trial raises on purpose")
+        if self.num_steps == 3 and self.fault == HANGS:
+            time.sleep(3600)
+        if self.num_steps == 3 and self.fault == DIES:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.num_steps == 5 and self.fault == DIES_ONCE and not (word := Path(os.environ[PLACE]) / "died").exists():
+            word.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        parts = super().__call__(logits, targets, teacher_logits)
+        if self.num_steps == 3 and self.fault == DIVERGES:
+            parts["loss"] = parts["loss"] * torch.tensor(float("inf"))
+        return parts
+
+
+def faulty_objective(config, targets):
+    return FaultyObjective(multilabel_objective(config, targets), config.distill.temperature)
+
+
+BUDGET = Budget(teacher_epochs=3, num_trials=4, max_epochs=5, promote_epochs=3)
+DEFAULTS = replace(
+    CHESTXRAY14.defaults["cpu"],
+    budget=BUDGET,
+    config={"data.image_size": 32, "data.augmentation": "light", "optim.batch_size": 16},
+    teacher={"model.backbone": "mobilenetv3_small_050", "optim.learning_rate": 3e-3, "train.threads": 1},
+)
+TASK = replace(
+    CHESTXRAY14,
+    name="tiny",
+    preprocess=lambda data, reading: SlowImage(data.image_size),
+    augment=slow_augment,
+    defaults={"cpu": DEFAULTS, "cuda": DEFAULTS},
+    write_phantom=None,
+)
+FAULTY = replace(
+    TASK,
+    name="faulty",
+    augment=augment,
+    target_family=replace(CHESTXRAY14.family, make_objective=faulty_objective),
+)

@@ -1,0 +1,143 @@
+"""The side-by-side of searches: reading of curves, times and ratios on curves made by hand; the peers train alike."""
+
+import ast
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from xlite.config import OptimConfig, RunConfig, TrainConfig
+from xlite.train.schedule import learning_rate
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+PEERS = [BENCHMARKS / "peers" / f"{name}.py" for name in ("runs_one_by_one", "plain_optuna", "ray_tune")]
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("search_curves")
+
+
+def run_of(curves, name, curve, *, seconds=100.0, ended=True, seed=1):
+    """A run whose single trial had these AUCs at these seconds."""
+    return curves.Run(name, seed, seconds, ended, [(s, "0", i, v) for i, (s, v) in enumerate(curve.items(), start=1)])
+
+
+def test_a_curve_is_the_best_so_far_where_it_improves(curves):
+    run = run_of(curves, "a", {10.0: 0.6, 20.0: 0.55, 30.0: 0.7, 40.0: 0.7, 50.0: 0.69})
+    assert run.curve == [(10.0, 0.6), (30.0, 0.7)]
+    assert run.best == 0.7
+
+
+def test_reached_at_the_first_epoch_at_or_above_the_reference_else_bounded_by_the_whole_run(curves):
+    run = run_of(curves, "a", {10.0: 0.6, 20.0: 0.7, 30.0: 0.8}, seconds=35.0)
+    assert curves.time_to_reach(run, 0.7) == curves.Time(20.0)
+    assert curves.time_to_reach(run, 0.701) == curves.Time(30.0)
+    assert str(curves.time_to_reach(run, 0.81)) == "> 35"
+
+
+def test_the_reference_is_a_share_of_the_best_that_any_run_of_the_seed_found(curves):
+    runs = [run_of(curves, "ours", {10.0: 0.75}), run_of(curves, "c", {10.0: 0.5, 90.0: 0.8})]
+    assert curves.reference_auc(runs) == pytest.approx(curves.REFERENCE_SHARE * 0.8)
+
+
+def test_a_run_that_was_cut_off_counts_as_at_least_its_limit(curves):
+    Time = curves.Time
+    assert curves.ratio(Time(800.0, True), Time(100.0)) == Time(8.0, True)
+    assert curves.ratio(Time(300.0), Time(100.0)) == Time(3.0)
+    assert str(curves.ratio(Time(300.0), Time(100.0, True))) == "-"  # ours never got there: nothing is slower than it
+
+
+def test_a_median_is_a_bound_unless_every_bound_lies_above_it(curves):
+    Time = curves.Time
+    assert curves.median([Time(2.0), Time(3.0), Time(8.0, True)]) == Time(3.0)
+    assert curves.median([Time(2.0), Time(8.0, True), Time(8.0, True)]) == Time(8.0, True)
+    assert curves.median([Time(2.0, True), Time(3.0), Time(4.0)]) == Time(3.0, True)
+
+
+def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves):
+    runs = {
+        1: {"ours": run_of(curves, "ours", {10.0: 0.8}), "b": run_of(curves, "b", {50.0: 0.8})},
+        2: {"ours": run_of(curves, "ours", {20.0: 0.8}), "b": run_of(curves, "b", {60.0: 0.8})},
+        3: {
+            "ours": run_of(curves, "ours", {20.0: 0.8}, seconds=50.0),
+            "b": run_of(curves, "b", {5.0: 0.6}, ended=False),
+        },
+        4: {"b": run_of(curves, "b", {1.0: 0.8})},
+    }
+    assert curves.speed_up(runs, "b") == curves.Time(5.0, True)  # of 5, 3 and at least 100 / 20; seed 4 lacks ours
+    assert curves.speed_up(runs, "b", 0.74) == curves.Time(3.0)  # of 5, 3 and 5 / 20
+    assert curves.speed_up(runs, "b", None) == curves.Time(1.0)  # of 1, 1 and at least 100 / 50
+    assert "(b) Optuna + median pruner over ours: > 5 (goal: at least 4, reached)" in curves.tell(runs)
+
+
+def test_points_of_a_peer_are_seconds_since_its_start_in_order_of_time(curves, tmp_path):
+    lines = [
+        {"time": 1030.0, "trial": 1, "epoch": 1, "value": 0.6, "seconds": {"step": 2.0}},
+        {"time": 1012.5, "trial": 0, "epoch": 1, "value": 0.5, "seconds": {"step": 3.0, "teacher": 1.0}},
+    ]
+    file = tmp_path / "reports.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    points, kinds = curves.points_of_reports(file, 1000.0)
+    assert points == [(12.5, "0", 1, 0.5), (30.0, "1", 1, 0.6)]
+    assert kinds == {"step": 5.0, "teacher": 1.0}
+
+
+def test_points_of_our_study_come_from_its_events(curves, tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = tmp_path / "trials" / "00003"
+    with SummaryWriter(str(folder)) as writer:
+        for epoch, value in enumerate((0.25, 0.75), start=1):
+            writer.add_scalar("val/auc_macro", value, epoch, walltime=2000.0 + epoch)
+    (folder / "trial.json").write_text(json.dumps({"seconds_by_kind": {"step": 4.0}}))
+    points, kinds = curves.points_of_study(tmp_path, 1990.0)
+    assert points == [(11.0, "00003", 1, 0.25), (12.0, "00003", 2, 0.75)]
+    assert kinds == {"step": 4.0}
+
+
+def test_a_run_comes_back_as_it_was_written(curves, tmp_path):
+    run = run_of(curves, "b", {10.0: 0.6, 20.0: 0.7}, ended=False, seed=3)
+    run.write(tmp_path)
+    assert curves.read_run(tmp_path, "b", 3) == run
+    assert curves.read_run(tmp_path, "b", 4) is None
+
+
+def test_the_peers_share_data_set_augmentation_loop_and_validation_to_the_letter():
+    shared = (
+        "PngImages",
+        "augmentation",
+        "seed_worker",
+        "loader",
+        "configuration",
+        "train",
+        "optimisation",
+        "validate",
+    )
+    texts = []
+    for file in PEERS:
+        named = {node.name: node for node in ast.parse(file.read_text()).body if hasattr(node, "name")}
+        texts.append([ast.unparse(named[name]) for name in shared])
+    assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_the_peers_learning_rate_is_ours_at_every_step(monkeypatch, schedule):
+    monkeypatch.syspath_prepend(BENCHMARKS / "peers")
+    peer = importlib.import_module("runs_one_by_one")
+    optim = OptimConfig(schedule=schedule, plateau_patience=1, learning_rate=0.01)
+    config = RunConfig(optim=optim, train=TrainConfig(epochs=6))
+    optimizer, per_step, per_epoch = peer.optimisation(torch.nn.Linear(2, 2), config, 4)
+    values = [0.5, 0.6, 0.60001, 0.55, 0.58, 0.7]  # a better one, however little, is better
+    for epoch in range(6):
+        for step in range(4):
+            ours = learning_rate(optim, epoch=epoch, step=step, steps_per_epoch=4, num_epochs=6, history=values[:epoch])
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(ours, rel=1e-6), (epoch, step)
+            optimizer.step()
+            if per_step is not None:
+                per_step.step()
+        if per_epoch is not None:
+            per_epoch.step(values[epoch])
