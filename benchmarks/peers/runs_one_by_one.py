@@ -182,7 +182,7 @@ def parse_arguments(*, workers: int) -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments = parse_arguments(workers=1)
+    arguments = parse_arguments(workers=2)
     torch.set_num_threads(2)
     space = runpy.run_path(str(arguments.space))
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=arguments.seed))
