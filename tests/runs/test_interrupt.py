@@ -11,7 +11,8 @@ import psutil
 import pytest
 from conftest import REPO, run_runner
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
+# tests/faults/test_surroundings.py has Ctrl-C in the default run; this one adds the baselines and what is left running.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 SPACE = """
 BASELINE = {"distill.alpha": 0.0, "optim.learning_rate": 1e-3}
 def space(trial):
