@@ -12,6 +12,7 @@ from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.files import read_json, replacing, write_json
 from xlite.models.build import build_model
+from xlite.models.tensor_file import write_tensors
 
 FORMAT = 1
 _MOST = {"in_channels": 64, "image_size": 16_384}
@@ -33,11 +34,10 @@ def save_artifact(folder: Path, stem: str, model_state: Mapping[str, Tensor], de
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
     assert not wrong, f"description lacks {wrong}"
     folder.mkdir(parents=True, exist_ok=True)
-    # Serialised here and written by Python, so that a full disk is an OSError with the file's name.
-    weights = safetensors.torch.save({key: value.detach().cpu().contiguous() for key, value in model_state.items()})
     with replacing(folder / f"{stem}.safetensors") as temporary:
-        temporary.write_bytes(weights)
-    digest = hashlib.sha256(weights).hexdigest()
+        write_tensors(temporary, model_state)
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / f"{stem}.json", {"format": FORMAT, **description, "weights_sha256": digest})
 
 

@@ -1,22 +1,21 @@
 """Where a run stands, in one file: tensors and JSON in safetensors, written whole, checked when read."""
 
 import json
-import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xlite.files import replacing
+from xlite.models.tensor_file import write_tensors
 from xlite.train.loop import Progress
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, identity: Mapping[str
     Args:
         identity: JSON; what the run is a function of. Another run's checkpoint is never taken up.
     """
-    tensors, places = _packed(checkpoint.progress.tensors)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.progress.tensors.items()}
     head = {
         "format": FORMAT,
         "identity": dict(identity),
         "history": list(checkpoint.progress.history),
         "about": dict(checkpoint.about),
-        "places": places,
         "crc32": _digest(tensors),
     }
-    data = safetensors.torch.save(tensors, metadata={"run": json.dumps(head)})
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        write_tensors(temporary, tensors, {"run": json.dumps(head)})
 
 
 def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint | None:
@@ -64,28 +61,7 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint | 
         return None
     if head["crc32"] != _digest(tensors):
         return None
-    return Checkpoint(Progress(tuple(head["history"]), _unpacked(tensors, head["places"])), head["about"])
-
-
-def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[list[Any]]]:
-    """One flat tensor for each type, and each tensor's [name, type, shape] in order: hundreds would take long."""
-    flat: dict[str, list[Tensor]] = {}
-    places: list[list[Any]] = []
-    for name, value in tensors.items():
-        kind = str(value.dtype).removeprefix("torch.")
-        flat.setdefault(kind, []).append(value.detach().cpu().reshape(-1))
-        places.append([name, kind, list(value.shape)])
-    return {kind: torch.cat(values) for kind, values in flat.items()}, places
-
-
-def _unpacked(flat: Mapping[str, Tensor], places: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    used = dict.fromkeys(flat, 0)
-    for name, kind, shape in places:
-        number = math.prod(shape)
-        tensors[name] = flat[kind][used[kind] : used[kind] + number].reshape(shape)
-        used[kind] += number
-    return tensors
+    return Checkpoint(Progress(tuple(head["history"]), tensors), head["about"])
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> int:

@@ -1,0 +1,54 @@
+"""Tensors come back as they went in, whatever their layout; what cannot be written is an OSError with a name."""
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from xlite.models.tensor_file import write_tensors
+
+
+def test_every_layout_and_type_comes_back_the_same(tmp_path: Path) -> None:
+    tensors = {
+        "number": torch.tensor(3, dtype=torch.int64),
+        "empty": torch.zeros(0, 4),
+        "channels last": torch.randn(2, 3, 5, 5).to(memory_format=torch.channels_last),
+        "every second": torch.arange(10.0)[::2],
+        "half": torch.randn(7).bfloat16(),
+        "flags": torch.tensor([True, False]),
+        "trained": torch.ones(3, requires_grad=True),
+    }
+    write_tensors(tmp_path / "a.safetensors", tensors, {"about": "{}"})
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        assert file.metadata() == {"about": "{}"}
+        read = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+    assert read.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert read[name].dtype == value.dtype and torch.equal(read[name], value.detach()), name
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        write_tensors(tmp_path / "none" / "a.safetensors", {"a": torch.ones(1)})
+    assert caught.value.errno == errno.ENOENT and caught.value.filename == str(tmp_path / "none" / "a.safetensors")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk of 1 MB")
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True).returncode
+    ):
+        pytest.skip("a disk of 1 MB cannot be mounted here")
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_tensors(tmp_path / "a.safetensors", {"a": torch.ones(2**20)})
+        assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "a.safetensors")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
