@@ -5,7 +5,7 @@
 
 Configurations drawn at random from the task's own space are all trained to their end, by `runners/tune_kd.py` (the
 study stays in --work, and is continued). Then nothing more is trained. First: the rank correlation (Spearman) of a
-trial's best so far after an early epoch with its best of all, and whether the best configuration is in that epoch's best
+trial's best so far after an early epoch with its best of all, and whether the best configuration is in that epoch's top
 third. Second: the same trials in --orders random orders, two at a time, stopped by the project's ASHA with different
 first rungs: the best of the trials that ran to their end, once so many epochs were spent.
 """
@@ -116,7 +116,7 @@ def tell_searches(curves: np.ndarray, arguments: argparse.Namespace) -> None:
         spent = np.mean([whole_length(curves, rung, order) for order in orders])
         print(f"{rung if rung < max_epochs else 'none stopped':<14}{shown}{spent:>16.0f}")
     print(
-        f"best of all {curves[:, -1].max():.4f}; means of {arguments.orders} orders, of the best trial run to its end"
+        f"best of all {curves[:, -1].max():.4f}; means of {arguments.orders} orders, of the best run to its end"
     )
 
 
