@@ -115,9 +115,7 @@ def tell_searches(curves: np.ndarray, arguments: argparse.Namespace) -> None:
         shown = "".join(f"{np.nanmean(v):>10.4f} ±{1.96 * np.nanstd(v) / len(v) ** 0.5:.3f}" for v in values)
         spent = np.mean([whole_length(curves, rung, order) for order in orders])
         print(f"{rung if rung < max_epochs else 'none stopped':<14}{shown}{spent:>16.0f}")
-    print(
-        f"best of all {curves[:, -1].max():.4f}; means of {arguments.orders} orders, of the best run to its end"
-    )
+    print(f"best of all {curves[:, -1].max():.4f}; means of {arguments.orders} orders, of the best run to its end")
 
 
 def whole_length(curves: np.ndarray, rung: int, order: np.ndarray) -> int:

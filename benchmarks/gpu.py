@@ -13,7 +13,6 @@ minutes for the search, half a minute for an epoch of ConvNeXt-Tiny. Without a G
 """
 
 import csv
-import gc
 import os
 import statistics
 import subprocess
@@ -44,7 +43,7 @@ from common import (
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.data.phantom.chest_dataset import write_phantom
-from xlite.device import Device
+from xlite.device import Device, release_memory
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.feed import Feed
 from xlite.train.loop import EpochReport, fit
@@ -157,9 +156,9 @@ def throughput(sizes: Sizes, device: Device, rounds: int, folder: Path, report: 
                 drawn = chest_data(folder, config, num_images=sizes.num_drawn)
                 dataset = enlarged(drawn, sizes.num_trained, folder / "throughput")
             speeds = resident_speeds(config, dataset, device, rounds)
-            give_memory_back(device)
+            release_memory()
             speeds |= trial_speeds(config, dataset, device, rounds)
-            give_memory_back(device)
+            release_memory()
             ratios = {name: paired_ratio(taken, speeds["floor"]) for name, taken in speeds.items()}
             row = {"part": "throughput", "what": f"{backbone}, batch {batch_size}", "unit": "images/s"}
             for name, taken in speeds.items():
@@ -187,7 +186,7 @@ def epochs(sizes: Sizes, device: Device, folder: Path, report: Report) -> None:
                 drawn = chest_data(folder, config, num_images=sizes.num_drawn)
                 dataset = enlarged(drawn, sizes.num_epoch, folder / "epochs")
             *_, last = fit(config, TASK, dataset, device=device)
-            give_memory_back(device)
+            release_memory()
             seconds = last.seconds["data"] + last.seconds["step"]
             waited = last.seconds["data"] / seconds
             what = f"{sizes.largest}, batch {batch_size}, {len(dataset.part('train')):,} images"
@@ -240,13 +239,6 @@ def run(runner: str, options: list[Any], device: Device) -> None:
     hidden = {} if device.on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(REPO / "runners" / runner), *map(str, options)]
     subprocess.run(command, check=True, env={**os.environ, **hidden})
-
-
-def give_memory_back(device: Device) -> None:
-    """What the last way held."""
-    gc.collect()
-    if device.on_gpu:
-        torch.cuda.empty_cache()
 
 
 def not_measured(parts: list[str], report: Report) -> None:

@@ -9,7 +9,6 @@ the allocator holds and what is in use in all. The last line compares the last t
 """
 
 import argparse
-import gc
 import os
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
-from xlite.device import choose_device
+from xlite.device import choose_device, release_memory
 from xlite.tasks import find_task
 from xlite.train.keep import keep
 
@@ -108,9 +107,7 @@ def main() -> None:
         dataset = make_dataset(folder, arguments.images, arguments.image_size)
         for number in range(arguments.trials):
             run_trial(number, dataset, folder / f"{number:05d}", arguments)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release_memory()
             rows.append(measure())
             if number == 0:
                 print("trial  " + "  ".join(f"{key:>12}" for key in rows[0]))

@@ -1,5 +1,7 @@
 """Where a run computes and in what arithmetic."""
 
+import ctypes
+import gc
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -94,3 +96,16 @@ def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device
         raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
     use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
     return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None, channels_last=on_gpu)
+
+
+def release_memory() -> None:
+    """Give back what is not used any more: cycles of objects, the C heap's free pages, the GPU allocator's cache.
+
+    The heap keeps freed pages where smaller blocks between them are still in use; after many trials of different sizes
+    that is some percent of a process. Where the C library is not glibc, its own ways must do.
+    """
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,11 +1,11 @@
 """A GPU's memory and one process's part of it."""
 
-import gc
 from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 
+from xlite.device import release_memory
 from xlite.errors import InputError
 
 RESERVE_BYTES = 256 * 2**20
@@ -28,8 +28,7 @@ class DeviceMemory:
 
 def device_memory() -> DeviceMemory:
     """The GPU with the least free memory, once this process has given back what it only caches."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    release_memory()
     free, total = min(torch.cuda.mem_get_info(place) for place in range(torch.cuda.device_count()))
     return DeviceMemory(total, max(0, free - RESERVE_BYTES))
 

@@ -2,7 +2,6 @@
 
 import errno
 import faulthandler
-import gc
 import json
 import os
 import time
@@ -13,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.data.folder_lock import locked
 from xlite.data.sources import TargetKind
-from xlite.device import choose_device
+from xlite.device import choose_device, release_memory
 from xlite.distill.bank import Bank
 from xlite.files import wait_for_room, write_json, write_text
 from xlite.tasks import find_task
@@ -216,9 +214,7 @@ class DistillationTrial(tune.Trainable):
         """Let go of the trial's model, files and lock."""
         self.kept = None
         self.held.close()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
 
     def cleanup(self) -> None:
         """Ray ends this worker."""
