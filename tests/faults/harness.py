@@ -16,7 +16,7 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
-NUM_TRIALS, NUM_IMAGES = 4, 48
+NUM_TRIALS, NUM_IMAGES = 6, 48
 LIMIT_S = float(os.environ.get("XLITE_FAULTS_LIMIT_S", 400))
 """A command that has not ended by then hangs; on a busy machine set it higher."""
 MARK = "XLITE_FAULTS_MARK"

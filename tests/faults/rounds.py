@@ -26,8 +26,6 @@ from harness import LIMIT_S, NUM_TRIALS, PHASES, VICTIMS, Place, Run, finish, ma
 
 SEARCH_VICTIMS = ("driver", "worker", "raylet", "gcs", "machine")
 START = ("start", "driver")
-SEARCH_EPOCHS = 16
-"""Of a study's trials together, some of them stopped at the first rung; kills are spread over so many."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,22 @@ class Outcome:
         return not (self.lost or self.mismatches or self.left_over or self.most_redone > 1)
 
 
-def reference_run(home: Path) -> tuple[Place, dict[str, float]]:
-    """The uninterrupted study, one trial at a time, and the seconds each of its parts took."""
+@dataclass(frozen=True)
+class Reference:
+    """The uninterrupted study, one trial at a time.
+
+    Attributes:
+        seconds: that each of its parts took.
+        num_epochs: of its trials together; kills of a search are spread over so many.
+    """
+
+    place: Place
+    seconds: dict[str, float]
+    num_epochs: int
+
+
+def reference_run(home: Path) -> Reference:
+    """Run it."""
     place, seconds = Place(home, "reference"), Counter[str]()
     run = Run(place)
     try:
@@ -84,7 +96,7 @@ def reference_run(home: Path) -> tuple[Place, dict[str, float]]:
         assert not run.left_over()
     finally:
         run.end()
-    return place, dict(seconds)
+    return Reference(place, dict(seconds), place.num_epochs())
 
 
 def plan(number: int, *, seed: int, num_kills: int) -> list[Kill]:
@@ -102,14 +114,14 @@ def plan(number: int, *, seed: int, num_kills: int) -> list[Kill]:
     return sorted(kills, key=lambda kill: (PHASES.index(kill.phase), kill.share))
 
 
-def play(place: Place, reference: Place, seconds: dict[str, float], kills: Sequence[Kill], number: int) -> Outcome:
+def play(place: Place, reference: Reference, kills: Sequence[Kill], number: int) -> Outcome:
     """One round; nothing of it is left running, and its files are removed unless something is wrong."""
     started = time.monotonic()
     out = Outcome(number, place.concurrent)
     runs: list[Run] = []
     try:
         for kill in kills:
-            _strike(place, kill, seconds, runs, out)
+            _strike(place, kill, reference, runs, out)
         while runs and runs[-1].process.poll() is None and runs[-1].wait() is None:
             out.mismatches.append(f"{place.name}: it hangs:\n{runs[-1].output()[-2000:]}")
             runs[-1].end()
@@ -118,7 +130,7 @@ def play(place: Place, reference: Place, seconds: dict[str, float], kills: Seque
             out.mismatches += [f"{place.name}: {trouble}"] if trouble else []
         out.left_over = [title for run in runs for title in run.left_over()]
         if not out.mismatches:
-            _judge(place, reference, out)
+            _judge(place, reference.place, out)
     except Exception:
         out.mismatches.append(f"{place.name}: {traceback.format_exc()}")
     finally:
@@ -130,7 +142,7 @@ def play(place: Place, reference: Place, seconds: dict[str, float], kills: Seque
     return out
 
 
-def _strike(place: Place, kill: Kill, seconds: dict[str, float], runs: list[Run], out: Outcome) -> None:
+def _strike(place: Place, kill: Kill, reference: Reference, runs: list[Run], out: Outcome) -> None:
     """Bring the study to the instant and kill; a driver that survives (its worker was killed) goes on by itself."""
     if not runs or runs[-1].process.poll() is not None:
         if runs and runs[-1].process.returncode == 0:
@@ -139,11 +151,11 @@ def _strike(place: Place, kill: Kill, seconds: dict[str, float], runs: list[Run]
         runs.append(Run(place))
     run = runs[-1]
     reached = run.wait_until(lambda: PHASES.index(place.phase()) >= PHASES.index(kill.phase) or kill.phase == "start")
-    delay_s = kill.share * seconds.get(kill.phase, 0.0)
+    delay_s = kill.share * reference.seconds.get(kill.phase, 0.0)
     if reached and kill.phase == "search":
-        num_epochs, share = divmod(kill.share * SEARCH_EPOCHS, 1)
+        num_epochs, share = divmod(kill.share * reference.num_epochs, 1)
         reached = run.wait_until(lambda: place.num_epochs() >= num_epochs)
-        delay_s = share * seconds["search"] / SEARCH_EPOCHS
+        delay_s = share * reference.seconds["search"] / reference.num_epochs
     if reached and kill.victim in ("worker", "raylet", "gcs"):
         reached = run.wait_until(lambda: run.find(kill.victim), every_s=0.1)
     reached = reached and not run.wait_until(lambda: False, delay_s)
@@ -167,12 +179,13 @@ def _judge(place: Place, reference: Place, out: Outcome) -> None:
 def run_rounds(home: Path, numbers: Sequence[int], *, seed: int, num_kills: int = 3) -> list[Outcome]:
     """Rounds, every third of them with two trials at a time."""
     make_home(home)
-    reference, seconds = reference_run(home)
-    print("undisturbed: " + ", ".join(f"{phase} {seconds.get(phase, 0.0):.1f} s" for phase in PHASES), flush=True)
+    reference = reference_run(home)
+    seconds = ", ".join(f"{phase} {reference.seconds.get(phase, 0.0):.1f} s" for phase in PHASES)
+    print(f"undisturbed: {seconds}; {NUM_TRIALS} trials, {reference.num_epochs} epochs", flush=True)
     outcomes = []
     for number in numbers:
         place = Place(home, f"round{number:03d}", concurrent=2 if number % 3 == 2 else 1)
-        outcome = play(place, reference, seconds, plan(number, seed=seed, num_kills=num_kills), number)
+        outcome = play(place, reference, plan(number, seed=seed, num_kills=num_kills), number)
         outcomes.append(outcome)
         print(
             f"round {number}: {outcome.concurrent} at a time; {', '.join(outcome.killed) or 'no kill'}; "

@@ -64,7 +64,7 @@ def faulty_objective(config, targets):
     return FaultyObjective(multilabel_objective(config, targets), config.distill.temperature)
 
 
-BUDGET = Budget(teacher_epochs=3, num_trials=4, max_epochs=5, promote_epochs=3)
+BUDGET = Budget(teacher_epochs=3, num_trials=6, max_epochs=5, promote_epochs=3)
 DEFAULTS = replace(
     CHESTXRAY14.defaults["cpu"],
     budget=BUDGET,

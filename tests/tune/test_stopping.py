@@ -35,8 +35,10 @@ def flat(value, epochs=9):
 
 
 def test_rungs_start_after_the_warm_up_and_grow_by_three():
-    assert rungs(15, first_rung(15, 0)) == [3, 9]
+    assert rungs(15, first_rung(15, 0)) == [1, 3, 9]
+    assert rungs(15, first_rung(15, 1)) == [2, 6]
     assert first_rung(15, 5) == 6
+    assert first_rung(120, 0) == 3
     assert first_rung(1, 0) == 1 and rungs(1, 1) == []
 
 
