@@ -10,8 +10,8 @@ KILLS = (Kill("teacher", "driver", 0.5), Kill("search", "worker", 0.2), Kill("se
 
 def test_a_study_killed_three_times_leaves_what_an_uninterrupted_one_leaves(tmp_path):
     home = make_home(tmp_path)
-    reference, seconds = reference_run(home)
-    outcome = play(Place(home, "killed"), reference, seconds, KILLS, 0)
+    reference = reference_run(home)
+    outcome = play(Place(home, "killed"), reference, KILLS, 0)
     assert outcome.good, outcome
     assert "machine in search" in outcome.killed and len(outcome.killed) == 3
 
