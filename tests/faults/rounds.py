@@ -176,17 +176,25 @@ def _judge(place: Place, reference: Place, out: Outcome) -> None:
     out.mismatches += differences(place, reference) if place.concurrent == 1 else invariants(place)
 
 
-def run_rounds(home: Path, numbers: Sequence[int], *, seed: int, num_kills: int = 3) -> list[Outcome]:
-    """Rounds, every third of them with two trials at a time."""
+def run_rounds(
+    home: Path, numbers: Sequence[int], *, seed: int, num_kills: int = 3, kept: Path | None = None
+) -> list[Outcome]:
+    """Rounds, every third of them with two trials at a time.
+
+    Args:
+        kept: a file of the outcomes, written after each round; rounds that are in it are not played again.
+    """
+    outcomes = [Outcome(**values) for values in json.loads(kept.read_text())] if kept and kept.exists() else []
     make_home(home)
     reference = reference_run(home)
     seconds = ", ".join(f"{phase} {reference.seconds.get(phase, 0.0):.1f} s" for phase in PHASES)
     print(f"undisturbed: {seconds}; {NUM_TRIALS} trials, {reference.num_epochs} epochs", flush=True)
-    outcomes = []
-    for number in numbers:
+    for number in sorted(set(numbers) - {outcome.number for outcome in outcomes}):
         place = Place(home, f"round{number:03d}", concurrent=2 if number % 3 == 2 else 1)
         outcome = play(place, reference, plan(number, seed=seed, num_kills=num_kills), number)
         outcomes.append(outcome)
+        if kept:
+            kept.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
         print(
             f"round {number}: {outcome.concurrent} at a time; {', '.join(outcome.killed) or 'no kill'}; "
             f"missed {outcome.missed}, lost {outcome.lost}, redone {outcome.redone}, "
@@ -228,15 +236,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=3, metavar="N", help="in each round")
     parser.add_argument("--home", type=Path, metavar="DIR", help="a new folder to work in (default: a temporary one)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the outcomes, to keep")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the outcomes; what is in it already stands")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it leaves nothing running
     home = arguments.home.resolve() if arguments.home else Path(tempfile.mkdtemp(prefix="xlite-faults-"))
     numbers = range(arguments.first, arguments.first + arguments.rounds)
-    outcomes = run_rounds(home, numbers, seed=arguments.seed, num_kills=arguments.kills)
+    outcomes = run_rounds(home, numbers, seed=arguments.seed, num_kills=arguments.kills, kept=arguments.json)
     print(table(outcomes))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
     good = all(outcome.good for outcome in outcomes)
     if good:
         shutil.rmtree(home)
