@@ -27,19 +27,19 @@ from replay_search import Ours, RandomFull, Searcher, Table, Tune, epochs_to_rea
 from xlite import cli
 
 NUM_RESAMPLED = 2000
-MakeSearcher = Callable[[Table, int, int], Searcher]
+MakeSearcher = Callable[[Table, int, argparse.Namespace], Searcher]
 SEARCHERS: dict[str, MakeSearcher] = {
-    "random, full runs": lambda table, seed, trials: RandomFull(table, seed),
+    "random, full runs": lambda table, seed, study: RandomFull(table, seed),
     # ASHAScheduler and OptunaSearch with no settings of their own, as in Ray's optuna_example.py and "Getting started"
-    "Tune, defaults": lambda table, seed, trials: Tune(table, seed),
+    "Tune, defaults": lambda table, seed, study: Tune(table, seed),
     # grace_period=1, reduction_factor=2, as in Ray's cifar10_pytorch.py
-    "Tune, its CIFAR-10 example": lambda table, seed, trials: Tune(table, seed, grace_period=1, reduction_factor=2),
-    "the same, our first trial": lambda table, seed, trials: Tune(
+    "Tune, its CIFAR-10 example": lambda table, seed, study: Tune(table, seed, grace_period=1, reduction_factor=2),
+    "the same, our first trial": lambda table, seed, study: Tune(
         table, seed, first=[table.middle], grace_period=1, reduction_factor=2
     ),
-    "ours": lambda table, seed, trials: Ours(table, seed, num_trials=trials),
+    "ours": lambda table, seed, study: Ours(table, seed, num_trials=study.trials, num_images=study.images),
 }
-"""By name: makes a searcher of a table from a seed and the trials that the study is to have."""
+"""By name: makes a searcher of a table from a seed and the options of the study."""
 
 
 def median(values: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def epochs_of(make: MakeSearcher, table: Table, target: float, seeds: range, opt
     epochs = []
     for seed in seeds:
         np.random.seed(seed)  # noqa: NPY002  Ray's scheduler draws its (only) bracket from the global generator
-        searcher = make(table, seed, options.trials)
+        searcher = make(table, seed, options)
         epochs.append(epochs_to_reach(target, table, searcher, num_parallel=options.parallel))
     return np.array(epochs)
 
@@ -78,6 +78,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="S to S+N-1 instead")
     parser.add_argument("--parallel", type=cli.positive_int, default=1, metavar="N", help="trials at once (1)")
     parser.add_argument("--trials", type=cli.positive_int, default=32, metavar="N", help="of our study's budget (32)")
+    parser.add_argument(
+        "--images", type=cli.positive_int, default=40_000, metavar="N", help="in an epoch of it (40000)"
+    )
     parser.add_argument("--measure", choices=["accuracy", "error"], default="accuracy")
     return parser
 

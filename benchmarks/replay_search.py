@@ -110,11 +110,11 @@ class Ours:
     Best-so-far is what both are told; a stopped trial is PRUNED with its curve, one that ran to its end COMPLETE.
     """
 
-    def __init__(self, table: Table, seed: int, *, num_trials: int) -> None:
+    def __init__(self, table: Table, seed: int, *, num_trials: int, num_images: int) -> None:
         self.table = table
         first = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: table.middle})
         self.sampling = Sampling([first], seed=seed, num_startup=max(5, num_trials // 4))  # as run_study does
-        self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0))
+        self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0, num_images))
         self.best: dict[str, float] = {}
         self.epoch: dict[str, int] = {}
 

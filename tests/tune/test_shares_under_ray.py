@@ -10,7 +10,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from xlite.tune.execute import start_ray
+from xlite.tune.cluster import start_ray
 from xlite.tune.memory_policy import Attempt, after_out_of_memory
 from xlite.tune.resources import Shares, trial_request
 

@@ -35,11 +35,16 @@ def flat(value, epochs=9):
 
 
 def test_rungs_start_after_the_warm_up_and_grow_by_three():
-    assert rungs(15, first_rung(15, 0)) == [1, 3, 9]
-    assert rungs(15, first_rung(15, 1)) == [2, 6]
-    assert first_rung(15, 5) == 6
-    assert first_rung(120, 0) == 3
-    assert first_rung(1, 0) == 1 and rungs(1, 1) == []
+    assert rungs(15, first_rung(15, 0, 50_000)) == [1, 3, 9]
+    assert rungs(15, first_rung(15, 1, 50_000)) == [2, 6]
+    assert first_rung(15, 5, 50_000) == 6
+    assert first_rung(120, 0, 50_000) == 3
+    assert first_rung(1, 0, 50_000) == 1 and rungs(1, 1) == []
+
+
+def test_the_first_rung_waits_for_2000_images_but_not_for_more_than_a_fifth_of_the_budget():
+    assert [first_rung(30, 0, num) for num in (15_697, 2_000, 1_999, 1_095, 698, 48)] == [1, 1, 2, 2, 3, 6]
+    assert first_rung(10, 0, 48) == 3
 
 
 def test_a_trial_cut_off_at_a_rung_is_decided_as_if_it_had_not_been():
@@ -115,4 +120,4 @@ def test_replay_leaves_the_global_random_state_alone():
 
 @pytest.mark.parametrize("max_epochs", [1, 2, 5, 15, 50])
 def test_the_first_rung_is_within_the_budget(max_epochs):
-    assert 1 <= first_rung(max_epochs, 3) <= max_epochs
+    assert 1 <= first_rung(max_epochs, 3, 100) <= max_epochs

@@ -1,23 +1,20 @@
-"""Ray: started on this machine or joined, given the trials, ended again."""
+"""Ray is given the trials of a study."""
 
-import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials write their own events
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial's last result has no metric
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
-import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from xlite.console import Console
+from xlite.tune.cluster import ray_running
 from xlite.tune.gpu_memory import device_memory
 from xlite.tune.memory_policy import MAX_SHARED_FAULTS
 from xlite.tune.mps import mps_daemon
@@ -25,9 +22,6 @@ from xlite.tune.options import StudyOptions
 from xlite.tune.resources import Shares, trial_request
 from xlite.tune.search import LedgerSearch
 from xlite.tune.trainable import DistillationTrial, Job
-
-OBJECT_STORE_BYTES = 512 * 2**20
-"""Workers get arrays of labels through it, never pixels."""
 
 MAX_DEATHS = 2
 """A trial whose worker process died (killed, out of memory) goes on in another one so many times."""
@@ -64,14 +58,8 @@ def run_trials(
             job = replace(job, sharing=replace(job.sharing, memory=device_memory(), environment=mps.environment))
             if not mps.runs:
                 console.say(f"Trials on one GPU take turns, since MPS cannot be used: {mps.reason}")
-        started_here = not ray.is_initialized()
-        if started_here:
-            start_ray(shares, options.address)
-        try:
+        with ray_running(shares, options.address):
             _tune(job, search, scheduler, shares=shares, options=options, num_trials=num_trials)
-        finally:
-            if started_here:
-                ray.shutdown()
 
 
 def _tune(
@@ -103,19 +91,3 @@ def _tune(
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def start_ray(shares: Shares, address: str | None, *, temp_dir: Path | None = None) -> None:
-    """Join a cluster, or start Ray on this machine with nothing listening beyond it."""
-    quiet: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:
-        ray.init(address=address, **quiet)
-        return
-    ray.init(
-        num_cpus=shares.num_cpus,
-        num_gpus=shares.num_gpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(temp_dir) if temp_dir else None,
-        **quiet,
-    )

@@ -1,5 +1,6 @@
 """ASHA: its rungs, and how a continued study gets them back from the ledger."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
@@ -9,20 +10,24 @@ from ray.tune.schedulers import ASHAScheduler
 from xlite.ledger import TrialRecord
 
 REDUCTION_FACTOR = 3
+INFORMATIVE_IMAGES = 2000
+"""Trained on so many, trials stand in nearly the order in which they will end."""
 EPOCH_KEY, VALUE_KEY = "epoch", "value"
 """Keys of a trial's results: epochs done, and the best validation metric so far."""
 
 
-def first_rung(max_epochs: int, held_back_epochs: int) -> int:
-    """Epochs before any trial can be stopped: a fortieth of the budget, and one at full strength.
+def first_rung(max_epochs: int, held_back_epochs: int, num_images: int) -> int:
+    """Epochs before any trial can be stopped: a fortieth of the budget, or 2,000 images; one at least at full strength.
 
-    One epoch orders trials poorly, yet stopping by it finds good ones sooner than waiting does, as what it saves pays
-    for more trials: benchmarks/early_epochs.py on medical images, benchmarks/replay.py on published curves.
+    Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not
+    (benchmarks/early_epochs.py), and to stop by it loses the best trials. A fifth of the budget, or three, is the most.
 
     Args:
         held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
+        num_images: of the training part, one epoch.
     """
-    return min(max_epochs, max(round(max_epochs / 40), held_back_epochs + 1))
+    informed = max(round(max_epochs / 40), math.ceil(INFORMATIVE_IMAGES / num_images))
+    return min(max_epochs, max(held_back_epochs + 1, min(informed, max(3, round(max_epochs / 5)))))
 
 
 def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
