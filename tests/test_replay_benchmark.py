@@ -72,7 +72,10 @@ def test_a_searcher_that_stopped_the_good_one_never_gets_there(replay):
 def test_early_stopping_finds_the_peak_of_a_smooth_table_in_fewer_epochs_than_random(replay, name):
     table = table_of(replay, 0.9 - np.abs(np.linspace(-1, 1, 61) - 0.3) / 2)
     target = 0.99 * table.curves.max()
-    make = {"Ours": lambda seed: replay.Ours(table, seed, num_trials=32, num_images=40_000), "Tune": lambda seed: replay.Tune(table, seed)}
+    make = {
+        "Ours": lambda seed: replay.Ours(table, seed, num_trials=32, num_images=40_000),
+        "Tune": lambda seed: replay.Tune(table, seed),
+    }
     searched = [replay.epochs_to_reach(target, table, make[name](seed)) for seed in range(5)]
     random = [replay.epochs_to_reach(target, table, replay.RandomFull(table, seed)) for seed in range(5)]
     assert np.median(searched) < np.median(random)
