@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from xlite.leaderboard import leaderboard_of, write_leaderboard
@@ -72,7 +73,6 @@ def ledger_part(url: str, num_trials: int, epochs: int) -> float:
 
 def driver_part(url: str, num_trials: int, epochs: int) -> float:
     """Run a search of trials that train nothing, Ray's start left out; returns seconds a trial."""
-    import ray
     from ray import tune
     from rich.console import Console as RichConsole
 
@@ -80,6 +80,7 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
     from xlite.console import Console
     from xlite.models.cost import Cost
     from xlite.tune import execute
+    from xlite.tune.cluster import ray_running
     from xlite.tune.options import StudyOptions
     from xlite.tune.resources import Shares
     from xlite.tune.search import LedgerSearch, Limits, remember_stops
@@ -120,18 +121,18 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             ledger, propose, num_trials=num_trials, limits=Limits(), stopped_by_scheduler=stopped, observer=view,
             cost_of=lambda overrides: (ModelConfig(), Cost(1_000_000, 4.0, 2.0)),
         )  # fmt: skip
-        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0)), stopped)
+        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0, 10_000)), stopped)
         trained, execute.DistillationTrial = execute.DistillationTrial, NoTraining  # type: ignore[misc, assignment]
-        execute.start_ray(shares, None)
         try:
-            began = time.perf_counter()
-            execute.run_trials(
-                None, search, scheduler, shares=shares, options=options, num_trials=num_trials  # type: ignore[arg-type]
-            )  # fmt: skip
-            return (time.perf_counter() - began) / num_trials
+            with ray_running(shares, None):
+                began = time.perf_counter()
+                job = SimpleNamespace(sharing=None)
+                execute.run_trials(
+                    job, search, scheduler, shares=shares, options=options, console=view.console  # type: ignore[arg-type]
+                )  # fmt: skip
+                return (time.perf_counter() - began) / num_trials
         finally:
             execute.DistillationTrial = trained  # type: ignore[misc]
-            ray.shutdown()
 
 
 def continue_part(url: str, num_trials: int, epochs: int) -> float:
@@ -142,7 +143,7 @@ def continue_part(url: str, num_trials: int, epochs: int) -> float:
         ledger.queue([])
         ledger.unfinished()
         ended = [row for row in ledger.rows() if row.state in ("complete", "pruned")]
-        replay(make_asha(epochs, first_rung(epochs, 0)), ended)
+        replay(make_asha(epochs, first_rung(epochs, 0, 10_000)), ended)
         ledger.ask(propose)
         return time.perf_counter() - began
 

@@ -28,13 +28,16 @@ class Console:
         self.rich.print("\n".join(map(visible, text.split("\n"))), markup=False)
 
     @contextmanager
-    def progress(self, what: str, unit: str = "") -> Iterator[ProgressCallback]:
-        """A bar for work that reports (done, total); nothing is printed if it never reports."""
+    def progress(self, what: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:
+        """A bar for work that reports (done, total); nothing is printed if it never reports.
+
+        `total`: shown before the first report, where that takes long.
+        """
         started = time.monotonic()
         last = (0, 0)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.rich, transient=True, disable=not self.rich.is_terminal) as bar:
-            task = bar.add_task(what, total=None)
+            task = bar.add_task(what, total=total)
 
             def update(done: int, total: int) -> None:
                 nonlocal last

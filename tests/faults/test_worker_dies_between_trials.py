@@ -1,8 +1,9 @@
-"""Ray gives up a trial whose reused worker dies between two trials; here it stays open and is run after all."""
+"""Ray gives up a trial whose reused worker dies between two trials; here it comes again."""
 
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.search import Searcher
 
 from xlite.ledger import Ledger, sqlite_url
 from xlite.tune.search import LedgerSearch, Limits
@@ -26,16 +27,24 @@ def bridge(tmp_path):
         )
 
 
-@pytest.mark.parametrize(("in_an_epoch", "state"), [(False, "running"), (True, "failed")])
-def test_a_worker_that_died_before_a_trials_first_epoch_does_not_end_it(bridge, tmp_path, in_an_epoch, state):
+def test_a_trial_whose_worker_died_in_an_epoch_has_failed(bridge, tmp_path):
     bridge.suggest("a")
-    folder = trial_folder(tmp_path, 0)
-    folder.mkdir(parents=True)
-    if in_an_epoch:
-        (folder / TRACES).touch()
+    trial_folder(tmp_path, 0).mkdir(parents=True)
+    (trial_folder(tmp_path, 0) / TRACES).touch()
     bridge.on_trial_complete("a", None, error=True)
-    assert bridge.ledger.rows()[0].state == state
-    assert bridge.never_begun == ([] if in_an_epoch else [0]) and not bridge.running
+    assert bridge.ledger.rows()[0].state == "failed" and bridge.suggest("b") == Searcher.FINISHED
+
+
+def test_a_trial_whose_worker_died_before_its_first_epoch_comes_next_and_is_given_up_the_third_time(bridge):
+    asked = bridge.suggest("a")
+    assert bridge.suggest("none is left, but that one may come again") is None
+    for name in ("a", "b"):
+        bridge.on_trial_complete(name, None, error=True)
+        assert bridge.ledger.rows()[0].state == "running"
+        assert bridge.suggest(chr(ord(name) + 1)) == asked
+    bridge.on_trial_complete("c", None, error=True)
+    assert [row.state for row in bridge.ledger.rows()] == ["failed"]
+    assert bridge.suggest("d") == Searcher.FINISHED
 
 
 def test_what_a_killed_process_left_says_nothing_of_the_next_one(tmp_path):

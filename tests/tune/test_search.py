@@ -116,7 +116,7 @@ def test_students_above_a_limit_are_left_out_before_they_run_and_do_not_count(le
     bridge = search(ledger, num_trials=6, limits=Limits(max_params=2_000_000))
     for name in "abcdef":
         assert bridge.suggest(name)["overrides"] == {"model.backbone": "small"}
-    assert bridge.suggest("g") == Searcher.FINISHED
+    assert bridge.suggest("g") is None  # one of those that run may come again
     left_out = [row for row in ledger.rows() if row.record.get("left_out")]
     assert left_out and all("9.00M parameters > --max-params 2M" in row.record["reason"] for row in left_out)
 

@@ -22,16 +22,21 @@ def ray_running(shares: Shares, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    before = set(psutil.Process().children(recursive=True))
+    before, started = _below(), set[psutil.Process]()
     try:
         start_ray(shares, address)
+        started = _below()  # of a raylet that has died, nothing below it would be found in the end
         yield
     finally:
-        started = set(psutil.Process().children(recursive=True)) - before
+        started |= _below()
         ray.shutdown()
-        _, left = psutil.wait_procs(started, timeout=LEAVE_S)
+        _, left = psutil.wait_procs(started - before, timeout=LEAVE_S)
         for process in left:
             process.kill()
+
+
+def _below() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
 
 
 def start_ray(shares: Shares, address: str | None) -> None:

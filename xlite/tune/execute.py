@@ -48,10 +48,9 @@ def run_trials(
     *,
     shares: Shares,
     options: StudyOptions,
-    num_trials: int,
     console: Console,
 ) -> None:
-    """Run up to `num_trials` trials; returns when they ended, the time budget did, or Ctrl-C was pressed."""
+    """Run the trials that `search` gives out; returns when they ended, the time budget did, or Ctrl-C was pressed."""
     mine = mps_daemon(options.folder / "mps", num_gpus=0 if options.address else shares.num_gpus)
     with mine as mps:
         if job.sharing is not None:
@@ -59,12 +58,10 @@ def run_trials(
             if not mps.runs:
                 console.say(f"Trials on one GPU take turns, since MPS cannot be used: {mps.reason}")
         with ray_running(shares, options.address):
-            _tune(job, search, scheduler, shares=shares, options=options, num_trials=num_trials)
+            _tune(job, search, scheduler, shares=shares, options=options)
 
 
-def _tune(
-    job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions, num_trials: int
-) -> None:
+def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions) -> None:
     scratch = options.folder / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     try:
@@ -76,7 +73,7 @@ def _tune(
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=scheduler,
-                num_samples=-1 if shares.gpus_per_trial else num_trials,  # one may come again with more memory
+                num_samples=-1,  # the search says when it has ended: a trial may come again
                 max_concurrent_trials=shares.max_concurrent,
                 reuse_actors=True,
             ),

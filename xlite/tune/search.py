@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,10 @@ MAX_LEFT_OUT = 200
 
 SAME_FAILURES = 5
 """So many failures in a row for one reason (or a quarter of the trials, if that is more) end a search."""
+
+
+MAX_UNBEGUN = 2
+"""A trial whose worker died before its first epoch comes again so many times."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class LedgerSearch(Searcher):
         on_given_up: told the Ray trial id of a trial that comes again under another one.
         on_finished: told the number of a trial whose end is in the ledger.
         has_begun: whether a trial whose worker died had been in an epoch. Ray gives up a trial at once when a reused
-            worker dies between two trials; such a one stays open in the ledger, in `never_begun`.
+            worker dies between two trials; such a one comes again, before any other.
         batch_size_of, share_of: the batch size and share of a GPU (0 on CPU) of an overrides dict's trial.
     """
 
@@ -116,13 +121,12 @@ class LedgerSearch(Searcher):
         self.costs: dict[str, Cost] = {}
         self.failure: InputError | None = None
         self.has_begun = has_begun
-        self.never_begun: list[int] = []
+        self.unbegun: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration within the limits; Ray calls this when a worker is free."""
         if self.remaining <= 0 or self.failure is not None:
-            may_come_again = any(self.attempts[number].share for number in self.running.values())
-            return None if may_come_again else Searcher.FINISHED
+            return None if self.running else Searcher.FINISHED  # one of these may come again
         taken_up = self.take_up(trial_id) or self.ask()
         if taken_up is None:
             return Searcher.FINISHED
@@ -183,10 +187,10 @@ class LedgerSearch(Searcher):
             return
         result = result or {}
         self.on_trial_result(trial_id, result)
-        if result.get(OUT_OF_MEMORY_KEY) and self.come_again(trial_id):
-            return
-        if error and FAILURE_KEY not in result and not self.has_begun(self.running[trial_id]):
-            self.never_begun.append(self.running.pop(trial_id))
+        if (result.get(OUT_OF_MEMORY_KEY) and self.more_memory(trial_id)) or (
+            error and FAILURE_KEY not in result and self.was_never_begun(trial_id)
+        ):
+            self.come_again(trial_id)
             return
         outcome = self.outcome(trial_id, result, error)
         if CUT_OFF_KEY in result and self.failure is None:
@@ -208,18 +212,26 @@ class LedgerSearch(Searcher):
         if self.failure is None and self.alike.add(reason):
             self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
-    def come_again(self, trial_id: str) -> bool:
-        """Queue a trial that ran out of GPU memory for another attempt, from its last epoch; False if none is left."""
+    def more_memory(self, trial_id: str) -> bool:
+        """Whether a trial that ran out of GPU memory has another attempt, which is then its next one."""
+        attempt = after_out_of_memory(self.attempts[self.running[trial_id]])
+        if attempt is not None:
+            self.attempts[self.running[trial_id]] = attempt
+        return attempt is not None
+
+    def was_never_begun(self, trial_id: str) -> bool:
+        """Whether a trial's worker died before its first epoch, and not for the third time."""
         number = self.running[trial_id]
-        attempt = after_out_of_memory(self.attempts[number])
-        if attempt is None:
-            return False
-        self.attempts[number] = attempt
+        self.unbegun[number] += not self.has_begun(number)
+        return not self.has_begun(number) and self.unbegun[number] <= MAX_UNBEGUN
+
+    def come_again(self, trial_id: str) -> None:
+        """Give a trial out again, before any other, from its last epoch."""
+        number = self.running.pop(trial_id)
+        del self.costs[trial_id]
         self.unfinished.insert(0, next(row for row in self.ledger.rows() if row.number == number))
         self.remaining += 1
-        del self.running[trial_id], self.costs[trial_id]
         self.on_given_up(trial_id)
-        return True
 
     def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Any:
         """ "complete", "pruned" or "failed"; None for a trial that the end of the search cut off."""

@@ -76,7 +76,8 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
     files = options.teacher_files
     if not files:
         config = teacher_config(study.task, study.base, device.place.type, epochs=options.teacher_epochs)
-        with console.progress(f"Training the teacher {config.model.backbone}", "epochs") as progress:
+        what = f"Training the teacher {config.model.backbone}"
+        with console.progress(what, "epochs", total=config.train.epochs) as progress:
 
             def on_epoch(report: KeptEpoch) -> None:
                 progress(report.epoch, config.train.epochs)

@@ -18,7 +18,7 @@ from xlite.ledger import Ledger, TrialRecord, stored_url
 from xlite.tasks.prepare import Prepared
 from xlite.train.keep import checkpoint_file
 from xlite.train.record import finite
-from xlite.tune.execute import MAX_DEATHS, run_trials
+from xlite.tune.execute import run_trials
 from xlite.tune.identity import check_comparable, check_same, plain, write_study
 from xlite.tune.probe import Footprint
 from xlite.tune.resources import Shares
@@ -174,16 +174,12 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
     )
-    num_interrupted, never_begun = _search(plan, ledger, job, console)
-    for _ in range(MAX_DEATHS):
-        if num_interrupted or not never_begun or options.time_budget_s is not None:
-            break
-        num_interrupted, never_begun = _search(plan, ledger, job, console)
-    return StudyResult(ledger, teacher, ledger.best(), num_interrupted + never_begun)
+    num_interrupted = _search(plan, ledger, job, console)
+    return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
 
 
-def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> tuple[int, int]:
-    """Run the trials that are still wanted; returns how many were cut off, and how many died before they began."""
+def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
+    """Run the trials that are still wanted; returns how many were cut off."""
     study = plan.study
     ledger.queue(plan.space.first)  # what is missing of it: an earlier process may have been killed meanwhile
     unfinished = ledger.unfinished()
@@ -230,20 +226,12 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> tupl
     )
     if num_wanted > 0:
         with view:
-            run_trials(
-                job,
-                search,
-                scheduler,
-                shares=plan.shares,
-                options=study.options,
-                num_trials=num_wanted,
-                console=console,
-            )
+            run_trials(job, search, scheduler, shares=plan.shares, options=study.options, console=console)
     update_leaderboard(ledger, study)
     console.say(where_time_went(ledger.rows()))
     if search.failure is not None:
         raise search.failure
-    return len(search.running), len(search.never_begun)
+    return len(search.running)
 
 
 def _view(plan: StudyPlan, ledger: Ledger, num_ended: int, console: Console) -> SearchView:
