@@ -6,8 +6,9 @@
 Configurations drawn at random from the task's own space are all trained to their end, by `runners/tune_kd.py` (the
 study stays in --work, and is continued). Then nothing more is trained. First: the rank correlation (Spearman) of a
 trial's best so far after an early epoch with its best of all, and whether the best configuration is in that epoch's top
-third. Second: the same trials in --orders random orders, two at a time, stopped by the project's ASHA with different
-first rungs: the best of the trials that ran to their end, once so many epochs were spent.
+third. Second: searches of these trials in --orders random orders, two at a time, stopped by the project's ASHA with
+different first rungs: the best of the trials that ran to their end, once so many epochs were spent; and the same for
+short searches, each of --short trials drawn from them.
 """
 
 import argparse
@@ -63,12 +64,12 @@ def train(arguments: argparse.Namespace) -> np.ndarray:
     return np.array([[curve.get(epoch, max(curve.values())) for epoch in epochs] for curve in curves])
 
 
-def search(curves: np.ndarray, first_rung: int, order: np.ndarray) -> np.ndarray:
-    """(N * E,) value of the best trial that has ended, by epochs spent; NaN before the first has."""
-    num, max_epochs = curves.shape
+def search(curves: np.ndarray, first_rung: int, order: np.ndarray) -> tuple[np.ndarray, int]:
+    """(len(order) * E,) value of the best trial that has ended, by epochs spent, NaN before one has; epochs in all."""
+    max_epochs = curves.shape[1]
     asha = make_asha(max_epochs, first_rung)
     waiting, running = list(order), dict[int, int]()
-    best, spent, out = np.nan, 0, np.full(num * max_epochs, np.nan)
+    best, spent, out = np.nan, 0, np.full(len(order) * max_epochs, np.nan)
     while waiting or running:
         while waiting and len(running) < NUM_PARALLEL:
             running[row := waiting.pop(0)] = 0
@@ -84,7 +85,7 @@ def search(curves: np.ndarray, first_rung: int, order: np.ndarray) -> np.ndarray
                 del running[row]
             out[spent - 1] = best
     out[spent:] = best
-    return out
+    return out, spent
 
 
 def tell_correlations(curves: np.ndarray) -> None:
@@ -101,34 +102,23 @@ def tell_correlations(curves: np.ndarray) -> None:
         print(f"{epoch:<14}{spearmanr(early, final).statistic:>30.2f}{inside:>30}{f'{rank} of {len(final)}':>30}")
 
 
-def tell_searches(curves: np.ndarray, arguments: argparse.Namespace) -> None:
-    """The best found by epochs spent, for each first rung; `curves.shape[1]`: no stopping."""
-    num, max_epochs = curves.shape
+def tell_searches(curves: np.ndarray, num_searched: int, arguments: argparse.Namespace) -> None:
+    """The best found by epochs spent, for each first rung; the last row stops none."""
+    max_epochs = curves.shape[1]
     generator = np.random.default_rng(arguments.seed)
-    orders = [generator.permutation(num) for _ in range(arguments.orders)]
-    budgets = [share * num * max_epochs // 100 for share in (15, 25, 40, 60, 100)]
-    columns = [*(f"{budget} epochs" for budget in budgets), "epochs in all"]
-    print(f"\n{'first rung':<14}" + "".join(f"{name:>16}" for name in columns))
+    orders = [generator.permutation(len(curves))[:num_searched] for _ in range(arguments.orders)]
+    budgets = [share * num_searched * max_epochs // 100 for share in (25, 40, 60, 100)]
+    print(
+        f"\n{num_searched} trials, {arguments.orders} orders: mean (± 95%) of the best run to its end, by epochs spent"
+    )
+    print(f"{'first rung':<14}" + "".join(f"{f'{budget} epochs':>16}" for budget in budgets) + f"{'epochs in all':>16}")
     for rung in [*(r for r in (1, 2, 3, 5) if r < max_epochs), max_epochs]:
-        found = np.array([search(curves, rung, order) for order in orders])
-        values = [found[:, budget - 1] for budget in budgets]
+        found, spent = zip(*(search(curves, rung, order) for order in orders), strict=True)
+        values = [np.array(found)[:, budget - 1] for budget in budgets]
         shown = "".join(f"{np.nanmean(v):>10.4f} ±{1.96 * np.nanstd(v) / len(v) ** 0.5:.3f}" for v in values)
-        spent = np.mean([whole_length(curves, rung, order) for order in orders])
-        print(f"{rung if rung < max_epochs else 'none stopped':<14}{shown}{spent:>16.0f}")
-    print(f"best of all {curves[:, -1].max():.4f}; means of {arguments.orders} orders, of the best run to its end")
-
-
-def whole_length(curves: np.ndarray, rung: int, order: np.ndarray) -> int:
-    """Epochs of a search that runs all trials, one at a time."""
-    asha, spent = make_asha(curves.shape[1], rung), 0
-    for row in order:
-        asha.on_trial_add(None, SimpleNamespace(trial_id=str(row)))
-        for epoch, value in enumerate(curves[row], start=1):
-            spent += 1
-            result = {EPOCH_KEY: epoch, VALUE_KEY: value}
-            if asha.on_trial_result(None, SimpleNamespace(trial_id=str(row)), result) == TrialScheduler.STOP:
-                break
-    return spent
+        print(f"{rung if rung < max_epochs else 'none stopped':<14}{shown}{np.mean(spent):>16.0f}")
+    best = np.mean([curves[order, -1].max() for order in orders])
+    print(f"the best there is, on average: {best:.4f}")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -136,7 +126,8 @@ def main(arguments: argparse.Namespace) -> None:
     curves = train(arguments)
     print(f"{len(curves)} configurations of {arguments.space.name}, {curves.shape[1]} epochs, seed {arguments.seed}")
     tell_correlations(curves)
-    tell_searches(curves, arguments)
+    for num_searched in (len(curves), min(arguments.short, len(curves))):
+        tell_searches(curves, num_searched, arguments)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -148,6 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=cli.positive_int, default=32, metavar="N")
     parser.add_argument("--max-epochs", type=cli.positive_int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--short", type=cli.positive_int, default=12, metavar="N", help="trials of a short search")
     parser.add_argument("--orders", type=cli.positive_int, default=300, metavar="N")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "early_epochs", help="studies; kept")
     return parser

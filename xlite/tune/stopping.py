@@ -19,8 +19,9 @@ EPOCH_KEY, VALUE_KEY = "epoch", "value"
 def first_rung(max_epochs: int, held_back_epochs: int, num_images: int) -> int:
     """Epochs before any trial can be stopped: a fortieth of the budget, or 2,000 images; one at least at full strength.
 
-    Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not
-    (benchmarks/early_epochs.py), and to stop by it loses the best trials. A fifth of the budget, or three, is the most.
+    Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not, and
+    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). A fifth of the budget, or three, is the
+    most.
 
     Args:
         held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
