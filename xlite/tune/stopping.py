@@ -20,8 +20,7 @@ def first_rung(max_epochs: int, held_back_epochs: int, num_images: int) -> int:
     """Epochs before any trial can be stopped: a fortieth of the budget, or 2,000 images; one at least at full strength.
 
     Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not, and
-    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). A fifth of the budget, or three, is the
-    most.
+    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). At most a fifth of the budget, or 3.
 
     Args:
         held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
