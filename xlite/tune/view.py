@@ -132,7 +132,7 @@ def where_time_went(rows: Sequence[TrialRecord]) -> str:
             totals[kind] = totals.get(kind, 0.0) + seconds
     whole = sum(totals.values())
     if not whole:
-        return "The trials have not recorded any time"
+        return "No trial has ended yet"
     shares = ", ".join(f"{kind} {seconds / whole:.1%}" for kind, seconds in sorted(totals.items(), key=lambda i: -i[1]))
     device = sum(row.record.get("device_seconds") or 0.0 for row in rows)
     what = "GPU" if any(row.record.get("device", "cpu") != "cpu" for row in rows) else "core"
