@@ -158,8 +158,8 @@ class Run:
 
     def kill(self, victim: str) -> bool:
         """SIGKILL; "machine" is the driver and everything it started, at once. False where there is none."""
-        found = self.find(victim)
-        if found is None or self.process.poll() is not None:
+        found = self.find(victim) if self.process.poll() is None else None
+        if found is None:
             return False
         while victim == "machine" and (family := self.family()):
             for process in family:

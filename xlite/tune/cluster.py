@@ -2,8 +2,9 @@
 
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
@@ -12,15 +13,17 @@ import psutil
 import ray
 
 from xlite.cli import EXIT_INPUT
+from xlite.tune import after_ray
+from xlite.tune.after_ray import is_alive
 from xlite.tune.resources import Shares
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Workers get arrays of labels through it, never pixels."""
 CORE = ("gcs_server", "raylet")
 """Ray's own processes, without which nothing goes on."""
-WATCH_S, LEAVE_S = 1.0, 5.0
-"""How often these are looked at, and how long Ray's processes may take to end."""
-
+WATCH_S = 1.0
+"""How often these are looked at."""
+Tell = Callable[[Iterable[psutil.Process]], None]
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -29,23 +32,21 @@ def ray_running(shares: Shares, address: str | None) -> Iterator[None]:
     """Ray within: a running one if there is one, else that at `address`, else one that is started and ended here.
 
     When a process of the one started here dies, this process ends too, with one line and exit code 2: Ray would let it
-    wait for a minute, end it without a word to Python, and leave agents behind for a minute more.
+    wait for a minute and end it without a word to Python. What then is left of Ray, `after_ray` ends.
     """
     if ray.is_initialized():
         yield
         return
-    before, started, over = _below(), set[psutil.Process](), Event()
-    try:
-        start_ray(shares, address)
-        started = _below() - before  # of a raylet that has died, nothing below it would be found in the end
-        Thread(target=_end_with_ray, args=(started, before, over), daemon=True).start()
-        yield
-    finally:
-        over.set()
-        started |= _below() - before
-        ray.shutdown()
-        _, left = psutil.wait_procs(started, timeout=LEAVE_S)
-        _kill(left)
+    over = Event()
+    with _undertaker() as tell:
+        before = _below()
+        try:
+            start_ray(shares, address)
+            Thread(target=_end_with_ray, args=(before, tell, over), daemon=True).start()
+            yield
+        finally:
+            over.set()
+            ray.shutdown()
 
 
 def start_ray(shares: Shares, address: str | None) -> None:
@@ -63,34 +64,53 @@ def start_ray(shares: Shares, address: str | None) -> None:
     )
 
 
-def _end_with_ray(started: set[psutil.Process], before: set[psutil.Process], over: Event) -> None:
-    core = {process: process.name() for process in started if _is_alive(process) and process.name() in CORE}
-    while not over.wait(WATCH_S):
-        dead = [name for process, name in core.items() if not _is_alive(process)]
+@contextmanager
+def _undertaker() -> Iterator[Tell]:
+    """A process that hears of Ray's processes, and ends them after this block or this process has ended."""
+    with subprocess.Popen(
+        [sys.executable, "-I", after_ray.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        pipe = process.stdin
+        assert pipe is not None
+
+        def tell(rays: Iterable[psutil.Process]) -> None:
+            for each in rays:
+                with suppress(psutil.NoSuchProcess):
+                    pipe.write(f"{each.pid} {each.create_time()!r}\n")
+            pipe.flush()
+
+        yield tell
+
+
+def _end_with_ray(before: set[psutil.Process], tell: Tell, over: Event) -> None:
+    known = before
+    core: dict[psutil.Process, str] = {}
+    while not over.is_set():
+        new = {process: _name(process) for process in _below() - known}
+        known |= set(new)
+        core |= {process: name for process, name in new.items() if name in CORE}
+        tell(new)
+        dead = [name for process, name in core.items() if not is_alive(process)]
         if dead and not over.is_set():
-            _kill((started | _below()) - before)
             if sys.stderr.isatty():
                 print(SHOW_CURSOR, file=sys.stderr)  # the live table hid it
-            print(
-                f"error: Ray's {dead[0]} has died (killed, or out of memory); run the same command again",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"error: Ray's {dead[0]} has died (killed, or out of memory); run the same command again"
+            print(line, file=sys.stderr, flush=True)
             os._exit(EXIT_INPUT)  # the main thread waits in Ray; all that matters is on the disk already
+        over.wait(WATCH_S)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _below() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _kill(processes: Iterable[psutil.Process]) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()

@@ -1,0 +1,39 @@
+"""Nothing of Ray outlives the driver for long, whichever of them is killed; and the driver says what was."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
+DRIVER = """
+import os, sys, time
+import psutil
+from xlite.tune.cluster import ray_running
+from xlite.tune.resources import Shares
+
+with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
+    time.sleep(3)
+    below = psutil.Process().children(recursive=True)
+    print(*(process.pid for process in below), flush=True)
+    victim = sys.argv[1]
+    next((process for process in below if process.name() == victim), psutil.Process()).kill()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("victim", ["gcs_server", "raylet", "driver"])
+def test_a_killed_process_takes_all_of_ray_with_it(victim):
+    started = time.monotonic()
+    driver = subprocess.run([sys.executable, "-c", DRIVER, victim], capture_output=True, text=True, timeout=120)
+    others = [psutil.Process(int(pid)) for pid in driver.stdout.split() if psutil.pid_exists(int(pid))]
+    if victim == "driver":
+        assert driver.returncode == -9
+    else:
+        line = f"error: Ray's {victim} has died (killed, or out of memory); run the same command again"
+        assert driver.returncode == 2 and driver.stderr.splitlines()[-1] == line
+    assert len(driver.stdout.split()) > 4
+    _, left = psutil.wait_procs(others, timeout=12)
+    assert left == [], f"after {time.monotonic() - started:.0f} s"

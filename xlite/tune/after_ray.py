@@ -1,0 +1,50 @@
+"""A process of its own that outlives the driver: it ends what is left of Ray, however the driver ended.
+
+It is run as a file, `python -I after_ray.py`, and imports nothing of the project. On its input come lines of process
+number and time of creation; the input ends with the driver.
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+import psutil
+
+LEAVE_S = 5.0
+"""How long Ray's processes may take to end by themselves; where their raylet was killed, its agents would take 60 s."""
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it is there, under this number, and not ended and unasked after."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def find(lines: Iterable[str]) -> list[psutil.Process]:
+    """The processes that the lines name and that are there."""
+    found = []
+    for line in lines:
+        pid, created = line.split()
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid))
+            if process.create_time() == float(created):  # numbers are used again
+                found.append(process)
+    return found
+
+
+def main() -> None:
+    """Wait for the driver's end, then see to Ray's."""
+    processes = find(list(sys.stdin))
+    until = time.monotonic() + LEAVE_S
+    while (left := [process for process in processes if is_alive(process)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+if __name__ == "__main__":
+    main()
