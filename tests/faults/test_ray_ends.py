@@ -38,3 +38,23 @@ def test_a_killed_process_takes_all_of_ray_with_it(victim):
     assert len(told) > 4
     _, left = psutil.wait_procs(others, timeout=12)
     assert left == [], f"after {time.monotonic() - started:.0f} s"
+
+
+LISTENER_KILLED = """
+import time
+import psutil
+import ray
+from xlite.tune.cluster import ray_running
+from xlite.tune.resources import Shares
+
+with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
+    below = psutil.Process().children()
+    next(process for process in below if process.cmdline()[-1].endswith("after_ray.py")).kill()
+    print(ray.get(ray.remote(lambda: 7).remote()))
+    time.sleep(2)
+"""
+
+
+def test_a_study_does_not_mind_when_the_process_that_would_outlive_it_is_killed():
+    driver = subprocess.run([sys.executable, "-c", LISTENER_KILLED], capture_output=True, text=True, timeout=120)
+    assert driver.returncode == 0 and driver.stdout == "7\n" and "Traceback" not in driver.stderr

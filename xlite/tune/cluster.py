@@ -72,7 +72,7 @@ def _undertaker() -> Iterator[Tell]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
+        bufsize=0,
         start_new_session=True,
     ) as process:
         pipe = process.stdin
@@ -80,9 +80,8 @@ def _undertaker() -> Iterator[Tell]:
 
         def tell(rays: Iterable[psutil.Process]) -> None:
             for each in rays:
-                with suppress(psutil.NoSuchProcess):
-                    pipe.write(f"{each.pid} {each.create_time()!r}\n")
-            pipe.flush()
+                with suppress(psutil.NoSuchProcess, BrokenPipeError):  # it has ended; somebody killed the listener
+                    pipe.write(f"{each.pid} {each.create_time()!r}\n".encode())
 
         yield tell
 
