@@ -4,7 +4,7 @@ import csv
 import shutil
 
 import pytest
-from harness import Place, Run, make_home
+from harness import NUM_TRIALS, Place, Run, make_home
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 REBUILT = {
@@ -53,7 +53,7 @@ def test_what_can_be_made_again_comes_back_to_the_bit(finished):
     for pattern in REBUILT.values():
         cut(find(finished, pattern))
     code, output = run(finished)
-    assert code == 0 and "4 trials are there, 0 to go" in output, output
+    assert code == 0 and f"{NUM_TRIALS} trials are there, 0 to go" in output, output
     assert rows(finished) == told
     for what, pattern in REBUILT.items():
         if what != "leaderboard":
