@@ -42,8 +42,8 @@ def test_rungs_start_after_the_warm_up_and_grow_by_three():
     assert first_rung(1, 0, 50_000) == 1 and rungs(1, 1) == []
 
 
-def test_the_first_rung_waits_for_2000_images_but_not_for_more_than_a_fifth_of_the_budget():
-    assert [first_rung(30, 0, num) for num in (15_697, 2_000, 1_999, 1_095, 698, 48)] == [1, 1, 2, 2, 3, 6]
+def test_the_first_rung_waits_for_3500_images_but_not_for_more_than_a_fifth_of_the_budget():
+    assert [first_rung(30, 0, num) for num in (15_697, 3_500, 3_499, 1_097, 698, 48)] == [1, 1, 2, 4, 6, 6]
     assert first_rung(10, 0, 48) == 3
 
 
