@@ -13,8 +13,9 @@ from xlite.device import choose_device
 from xlite.models.artifact import load_model, state_copy
 from xlite.models.build import call
 from xlite.tasks import TASKS
+from xlite.train.checkpoint import checkpoint_files
 from xlite.train.inference import predict_logits
-from xlite.train.keep import checkpoint_file, keep
+from xlite.train.keep import keep
 from xlite.train.loop import _Run
 from xlite.train.step import new_model
 from xlite.tune.setup import base_config, teacher_config
@@ -133,7 +134,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, dataset
     assert [kept.report is None for kept in again] == [True, False]
     last, expected = again[-1].report, whole[-1].report
     assert (last.train, last.val_loss, last.value) == (expected.train, expected.val_loss, expected.value)
-    ours, theirs = (read_tensors(checkpoint_file(tmp_path / place, "student")) for place in ("cut", "whole"))
+    ours, theirs = (read_tensors(checkpoint_files(tmp_path / place, "student")[1]) for place in ("cut", "whole"))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 

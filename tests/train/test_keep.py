@@ -14,8 +14,9 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.models.artifact import load_artifact
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.checkpoint import load_checkpoint
-from xlite.train.keep import checkpoint_file, keep
+from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files
+from xlite.train.keep import keep
+from xlite.train.loop import Progress
 
 CPU = choose_device("fp32", kind="cpu")
 VALUES = {
@@ -110,24 +111,92 @@ def test_a_best_model_lost_between_two_writes_comes_back(tiny_dataset, tmp_path)
     assert told == description and all(torch.equal(mended[key], state[key]) for key in state)
 
 
+DAMAGES = ["flipped bit", "other value", "truncated", "empty", "text"]
+
+
 def damage(path, how):
     data = bytearray(path.read_bytes())
     if how == "flipped bit":
         data[-1000] ^= 4
-    path.write_bytes({"flipped bit": data, "truncated": data[:-100], "empty": b"", "text": b"{}"}[how])
+    other = data.replace(b'best_value\\": 0', b'best_value\\": 1')
+    assert other != data
+    path.write_bytes(
+        {"flipped bit": data, "other value": other, "truncated": data[:-100], "empty": b"", "text": b"{}"}[how]
+    )
 
 
-@pytest.mark.parametrize("how", ["flipped bit", "truncated", "empty", "text"])
+@pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_checkpoint_is_not_taken_up(tiny_dataset, tmp_path, how):
     first = train(tiny_dataset, tmp_path, epochs=1)
-    damage(checkpoint_file(tmp_path, "student"), how)
+    damage(checkpoint_files(tmp_path, "student")[0], how)
     again = train(tiny_dataset, tmp_path, epochs=1)
     assert again[0].report is not None and losses(again) == losses(first)
     assert [step for step, _ in events(tmp_path)["val/auc_macro"]] == [1]  # the first process's epoch is gone
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("after", [2, 3])
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken_up(tiny_dataset, whole, tmp_path, after, how):
+    train(tiny_dataset, tmp_path, epochs=after)
+    damage(checkpoint_files(tmp_path, "student")[(after - 1) % 2], how)
+    again = train(tiny_dataset, tmp_path)
+    assert [kept.epoch for kept in again] == list(range(after - 1, 5)) and again[0].report is None
+    assert losses(again) == losses(whole[1])[after - 1 :]
+    (ours, told), (theirs, expected) = weights(tmp_path), weights(whole[0])
+    assert told == expected and all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert [step for step, _ in events(tmp_path)["val/auc_macro"]] == [1, 2, 3, 4]
+
+
+def checkpoint(epoch, size=1000):
+    tensors = {"model.a": torch.full((size,), float(epoch)), "model.b": torch.tensor(epoch)}
+    return Checkpoint(Progress(tuple(range(epoch)), tensors), {"epoch": epoch})
+
+
+def test_a_write_cut_off_at_any_byte_leaves_the_epoch_before_or_the_new_one(tmp_path):
+    def saved():
+        return Checkpoints(tmp_path, "s", identity={"a": 1})
+
+    one = saved()
+    one.save(checkpoint(1))
+    one.save(checkpoint(2))
+    first = checkpoint_files(tmp_path, "s")[0]
+    old = first.read_bytes()
+    one.save(checkpoint(3, size=1100))  # longer than what it is written over
+    new = first.read_bytes()
+    for end in (0, 1, 8, 9, 100, 300, len(old), len(new) - 1, len(new)):
+        first.write_bytes(new[:end] + old[end:])
+        found = saved().load()
+        assert found.about["epoch"] == (3 if end == len(new) else 2), end
+        assert found.progress.tensors["model.a"].unique().item() == found.about["epoch"]
+    first.write_bytes(new[:100])
+    after = saved()
+    after.load()
+    after.save(checkpoint(3))  # over the damaged one
+    assert saved().load().about["epoch"] == 3
+    assert Checkpoints(tmp_path, "s", identity={"a": 2}).load() is None
+
+
+def test_what_was_loaded_does_not_change_when_its_file_is_written_over(tmp_path):
+    one = Checkpoints(tmp_path, "s", identity={})
+    one.save(checkpoint(1))
+    found = Checkpoints(tmp_path, "s", identity={})
+    tensors = found.load().progress.tensors
+    found.save(checkpoint(2))
+    found.save(checkpoint(3))
+    assert tensors["model.a"].unique().item() == 1
+
+
+def test_a_link_in_place_of_a_checkpoint_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for file in checkpoint_files(tmp_path, "s"):
+        file.symlink_to("mine")
+    with pytest.raises(OSError):
+        Checkpoints(tmp_path, "s", identity={}).save(checkpoint(1))
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_there_is_no_checkpoint_of_nothing(tmp_path):
-    assert load_checkpoint(tmp_path / "none.safetensors", identity={}) is None
+    assert Checkpoints(tmp_path / "none", "s", identity={}).load() is None
 
 
 CODE = f"""

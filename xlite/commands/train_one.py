@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import choose_device, device_kind
     from xlite.metrics import collapse_note
     from xlite.tasks import find_task
-    from xlite.train.keep import checkpoint_file, keep
+    from xlite.train.checkpoint import remove_checkpoints
+    from xlite.train.keep import keep
     from xlite.train.step import TrainingFailed
     from xlite.tune.resources import available_cpus
     from xlite.tune.setup import base_config, load_study_teacher, teacher_bank
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
                     f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}"
                     f"{mark}  {sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
                 )
-            checkpoint_file(folder, "student").unlink(missing_ok=True)
+            remove_checkpoints(folder, "student")
     except BlockingIOError:
         raise InputError(f"--out {shown(folder)}: another process trains there") from None
     except TrainingFailed as failure:

@@ -1,4 +1,4 @@
-"""Where a run stands, in one file: tensors and JSON in safetensors, written whole, checked when read."""
+"""Where a run stands, on disk: tensors and JSON in safetensors, in two files written in turn, checked when read."""
 
 import json
 import zlib
@@ -11,11 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from xlite.files import replacing
-from xlite.models.tensor_file import write_tensors
+from xlite.files import overwrite
+from xlite.models.tensor_file import tensor_bytes
 from xlite.train.loop import Progress
 
-FORMAT = 3
+FORMAT = 4
+_DAMAGE = (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -31,43 +32,78 @@ class Checkpoint:
     about: Mapping[str, Any]
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, *, identity: Mapping[str, Any]) -> None:
-    """Replace the file at `path` in one step.
+def checkpoint_files(folder: Path, stem: str) -> tuple[Path, Path]:
+    """The two files of a run; while one is written over, the other is whole."""
+    return folder / f"{stem}.checkpoint-a.safetensors", folder / f"{stem}.checkpoint-b.safetensors"
+
+
+def remove_checkpoints(folder: Path, stem: str) -> None:
+    """For whoever has taken up the run's result."""
+    for file in checkpoint_files(folder, stem):
+        file.unlink(missing_ok=True)
+
+
+class Checkpoints:
+    """The last two checkpoints of a run.
 
     Args:
         identity: JSON; what the run is a function of. Another run's checkpoint is never taken up.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.progress.tensors.items()}
-    head = {
-        "format": FORMAT,
-        "identity": dict(identity),
-        "history": list(checkpoint.progress.history),
-        "about": dict(checkpoint.about),
-        "crc32": _digest(tensors),
-    }
-    with replacing(path) as temporary:
-        write_tensors(temporary, tensors, {"run": json.dumps(head)})
+
+    def __init__(self, folder: Path, stem: str, *, identity: Mapping[str, Any]) -> None:
+        self.next, self.last = checkpoint_files(folder, stem)
+        self.identity = json.loads(json.dumps(dict(identity)))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """On disk when this returns, in place of the one before the last.
+
+        Raises:
+            OSError: it cannot be written; the last one stands.
+        """
+        tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.progress.tensors.items()}
+        head = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "history": list(checkpoint.progress.history),
+            "about": dict(checkpoint.about),
+        }
+        text = json.dumps(head)
+        overwrite(self.next, tensor_bytes(tensors, {"run": text, "crc32": str(_digest(text, tensors))}))
+        self.next, self.last = self.last, self.next
+
+    def load(self) -> Checkpoint | None:
+        """The one furthest on that is whole and of this run, None where there is none; `save` leaves it alone."""
+        found = [(_read(file, self.identity), file) for file in (self.next, self.last)]
+        there = [(checkpoint, file) for checkpoint, file in found if checkpoint is not None]
+        if not there:
+            return None
+        checkpoint, file = max(there, key=lambda pair: len(pair[0].progress.history))
+        if file == self.next:
+            self.next, self.last = self.last, self.next
+        return checkpoint
 
 
-def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint at `path`; None where there is none, it is damaged, or it is of another run."""
+def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
+    """What stands in one file; None where there is none, it is damaged, or it is of another run."""
     try:
         with safe_open(path, framework="pt") as file:
-            head = json.loads(file.metadata()["run"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError):
+            metadata = file.metadata()
+            head = json.loads(metadata["run"])
+            # copies: what it gives are views of the file, which will be written over
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  it is no dict
+        if metadata["crc32"] != str(_digest(metadata["run"], tensors)):
+            return None
+        if head["format"] != FORMAT or head["identity"] != identity:
+            return None
+        return Checkpoint(Progress(tuple(head["history"]), tensors), head["about"])
+    except _DAMAGE:
         return None
-    if head.get("format") != FORMAT or head["identity"] != json.loads(json.dumps(dict(identity))):
-        return None
-    if head["crc32"] != _digest(tensors):
-        return None
-    return Checkpoint(Progress(tuple(head["history"]), tensors), head["about"])
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 over names and values; it finds damage, it does not resist forgery. 3 GB/s here, SHA-256 1 GB/s."""
-    digest = 0
-    for name in sorted(tensors):
-        digest = zlib.crc32(name.encode(), digest)
-        digest = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, digest)
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 over all that is told; it finds damage, it does not resist forgery. 3 GB/s here, SHA-256 1 GB/s."""
+    digest = zlib.crc32(text.encode())
+    for name, value in sorted(tensors.items()):
+        digest = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), digest)
+        digest = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, digest)
     return digest

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -43,8 +44,9 @@ class EventWriter:
             "speed/images_per_s": report.images_per_s,
             self.best_tag: report.best_value,
         }
-        for tag, value in scalars.items():
-            self.writer.add_scalar(tag, value, report.epoch)
+        # one event for all of them: `add_scalar` makes an event of each, and takes five times as long
+        values = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
+        self.writer.file_writer.add_summary(Summary(value=values), report.epoch)
         self.writer.flush()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from xlite.distill.bank import Bank
 from xlite.files import wait_for_room
 from xlite.models.artifact import save_artifact
 from xlite.tasks.task import Task
-from xlite.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from xlite.train.checkpoint import Checkpoint, Checkpoints
 from xlite.train.events import EventWriter
 from xlite.train.loop import EpochReport, fit
 from xlite.train.record import RunRecord, describe_model
@@ -39,11 +39,6 @@ class KeptEpoch:
     stop: str
     summary: dict[str, Any]
     report: EpochReport | None
-
-
-def checkpoint_file(folder: Path, stem: str) -> Path:
-    """Where `keep` has its checkpoint; whoever has taken up the run's result may remove it."""
-    return folder / f"{stem}.checkpoint.safetensors"
 
 
 def keep(
@@ -74,8 +69,8 @@ def keep(
         As `fit`; OSError when the disk stays full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    identity = _identity(config, dataset, device, bank, num_views)
-    earlier = load_checkpoint(checkpoint_file(folder, stem), identity=identity)
+    checkpoints = Checkpoints(folder, stem, identity=_identity(config, dataset, device, bank, num_views))
+    earlier = checkpoints.load()
     record = RunRecord(
         config, metric=task.metric, device_name=device.name, earlier=earlier.about["summary"] if earlier else None
     )
@@ -83,7 +78,7 @@ def keep(
     if hyper_parameters is not None:
         done = len(earlier.progress.history) if earlier else 0
         events = EventWriter(events_folder or folder, hyper_parameters, metric=task.metric, purge_from=done + 1)
-    keeper = _Keeper(folder, stem, identity, events, config, task, dataset, dict(about or {}))
+    keeper = _Keeper(folder, stem, checkpoints, events, config, task, dataset, dict(about or {}))
     try:
         if earlier is not None:
             keeper.mend(earlier)
@@ -109,7 +104,7 @@ class _Keeper:
 
     folder: Path
     stem: str
-    identity: Mapping[str, Any]
+    checkpoints: Checkpoints
     events: EventWriter | None
     config: RunConfig
     task: Task
@@ -136,7 +131,7 @@ class _Keeper:
             "summary": summary,
             "description": description,
         }
-        save_checkpoint(checkpoint_file(self.folder, self.stem), Checkpoint(progress, told), identity=self.identity)
+        self.checkpoints.save(Checkpoint(progress, told))
         if report.best_state is not None and description is not None:
             save_artifact(self.folder, self.stem, report.best_state, description)
         return told

@@ -13,7 +13,8 @@ from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.models.artifact import load_artifact, save_artifact
 from xlite.tasks.task import Task
-from xlite.train.keep import KeptEpoch, checkpoint_file, keep
+from xlite.train.checkpoint import remove_checkpoints
+from xlite.train.keep import KeptEpoch, keep
 
 _TRAINING = "training"  # stem of what is not a teacher yet
 
@@ -56,11 +57,9 @@ def train_teacher(
                 on_epoch(kept)
         state, description = load_artifact(folder / f"{_TRAINING}.safetensors")
         save_artifact(folder, "teacher", state, {**description, "trained_as": identity})
-        for file in (
-            checkpoint_file(folder, _TRAINING),
-            *(folder / f"{_TRAINING}{e}" for e in (".safetensors", ".json")),
-        ):
-            file.unlink(missing_ok=True)
+        remove_checkpoints(folder, _TRAINING)
+        for ending in (".safetensors", ".json"):
+            (folder / f"{_TRAINING}{ending}").unlink(missing_ok=True)
     return TrainedTeacher(folder / "teacher.safetensors", description["value"], description["epoch"], was_there=False)
 
 

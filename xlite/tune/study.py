@@ -16,7 +16,7 @@ from xlite.errors import InputError
 from xlite.leaderboard import leaderboard_of, write_leaderboard
 from xlite.ledger import Ledger, TrialRecord, stored_url
 from xlite.tasks.prepare import Prepared
-from xlite.train.keep import checkpoint_file
+from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.record import finite
 from xlite.tune.execute import run_trials
 from xlite.tune.identity import check_comparable, check_same, plain, write_study
@@ -205,7 +205,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
             replay_unfinished(asha, trial_id, row.curve)
 
     def on_finished(number: int) -> None:
-        checkpoint_file(trial_folder(study.options.folder, number), STUDENT).unlink(missing_ok=True)
+        remove_checkpoints(trial_folder(study.options.folder, number), STUDENT)
 
     view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(

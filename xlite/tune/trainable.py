@@ -179,7 +179,9 @@ class DistillationTrial(tune.Trainable):
     def take(self, kept: KeptEpoch) -> dict[str, Any]:
         """Tell the driver of an epoch."""
         self.summary = self.with_times(kept.summary)
+        started = time.perf_counter()
         write_json(self.folder / "trial.json", {"number": self.number, "stop": kept.stop, **self.summary})
+        self.reporting_s += time.perf_counter() - started
         if kept.report is not None:
             time.sleep(self.job.pause_s)
         self.told_at = time.perf_counter()
