@@ -186,6 +186,17 @@ def test_what_was_loaded_does_not_change_when_its_file_is_written_over(tmp_path)
     assert tensors["model.a"].unique().item() == 1
 
 
+def test_what_was_taken_up_stands_until_the_next_is_on_disk(tmp_path):
+    for epoch in (1, 2, 3, 4):
+        one = Checkpoints(tmp_path, "s", identity={})
+        before = one.load()
+        stands = checkpoint_files(tmp_path, "s")[epoch % 2]
+        kept = stands.read_bytes() if before else b""
+        one.save(checkpoint(epoch, size=1000 // epoch))  # ever shorter
+        assert (stands.read_bytes() if before else b"") == kept
+        assert Checkpoints(tmp_path, "s", identity={}).load().about["epoch"] == epoch
+
+
 def test_a_link_in_place_of_a_checkpoint_is_not_followed(tmp_path):
     (tmp_path / "mine").write_text("mine")
     for file in checkpoint_files(tmp_path, "s"):
