@@ -39,19 +39,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def overwrite(path: Path, data: bytes) -> None:
-    """Write `data` over what stands at `path`, synced; whoever is cut off here leaves a mixture of both.
-
-    A file that is replaced frees its blocks, and on a disk that is told of each (mount option discard) that takes
-    longer than all the writing: 7 ms for 1.5 MB in a new file, 1 ms over the old one.
-    """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "wb") as file:
-        file.write(data)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def wait_for_room(folder: Path, num_bytes: int, *, patience_s: float = ROOM_PATIENCE_S) -> None:
     """Return once the disk of `folder` has room for `num_bytes`; a full disk may be freed before anything is lost.
 

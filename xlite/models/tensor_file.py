@@ -1,53 +1,63 @@
-"""Tensors and JSON in one safetensors file."""
+"""Writing safetensors files: the same bytes as the library's, without a copy of them, also over an older file."""
 
+import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, TensorSpec, serialize, serialize_file
+import torch
 from torch import Tensor
 
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_NAMES = {
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""In the order in which the library writes them, so that each tensor is aligned."""
+_ORDER = list(_NAMES)
+_ALIGNMENT = 8
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a new file at `path`, whole or not at all.
+    """Write a file, synced, over whatever stands at `path`; who is cut off here leaves a mixture of both.
 
-    `safetensors.torch.save_file` compares all tensors with each other first, and takes four times as long for a
-    thousand small ones: here it is known that none share memory.
+    A file that is replaced instead frees its blocks, and a disk that is told of each (mount option discard) takes
+    longer for that than for all the writing: 7 ms for 1.5 MB in a new file, 1 ms over the old one. The library can
+    only make new files, or bytes, and takes 90 ms to make 50 MB of them. Format: "Format" in the README of safetensors.
 
     Raises:
-        OSError: the disk is full, or the place cannot be written; nothing is left there.
+        OSError: the disk is full, or the place cannot be written, or is a link.
     """
-    held = _held(tensors)
-    try:
-        serialize_file(_specs(held), path, metadata=dict(metadata or {}))
-    except SafetensorError as error:
-        found = _OS_ERROR.search(str(error))
-        if found is None:
-            raise
-        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
-
-
-def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """What `write_tensors` would write."""
-    held = _held(tensors)
-    return serialize(_specs(held), metadata=dict(metadata or {}))
-
-
-def _held(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same values, each in one piece of host memory; to be kept while their specs are used."""
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-
-def _specs(held: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(
-            dtype=str(value.dtype).removeprefix("torch."),
-            shape=value.shape,
-            data_ptr=value.data_ptr(),
-            data_len=value.nbytes,
-        )
-        for name, value in held.items()
+    held = {
+        name: value.detach().cpu().contiguous()
+        for name, value in sorted(tensors.items(), key=lambda item: (_ORDER.index(item[1].dtype), item[0]))
     }
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "wb") as file:
+            file.write(_head(held, metadata or {}))
+            for value in held.values():
+                file.write(value.reshape(-1).view(torch.uint8).numpy().data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+
+
+def _head(held: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Length of the JSON as 8 bytes, then the JSON: where each tensor lies behind it."""
+    entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, value in held.items():
+        begin, end = end, end + value.nbytes
+        entries[name] = {"dtype": _NAMES[value.dtype], "shape": list(value.shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text

@@ -11,8 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from xlite.files import overwrite
-from xlite.models.tensor_file import tensor_bytes
+from xlite.models.tensor_file import write_tensors
 from xlite.train.loop import Progress
 
 FORMAT = 4
@@ -68,7 +67,7 @@ class Checkpoints:
             "about": dict(checkpoint.about),
         }
         text = json.dumps(head)
-        overwrite(self.next, tensor_bytes(tensors, {"run": text, "crc32": str(_digest(text, tensors))}))
+        write_tensors(self.next, tensors, {"run": text, "crc32": str(_digest(text, tensors))})
         self.next, self.last = self.last, self.next
 
     def load(self) -> Checkpoint | None:
