@@ -20,12 +20,10 @@ class Device:
     Attributes:
         place: the torch device that tensors live on.
         autocast_dtype: torch.bfloat16 or None (float32 throughout).
-        channels_last: whether 4-d tensors are laid out NHWC.
     """
 
     place: torch.device
     autocast_dtype: torch.dtype | None
-    channels_last: bool
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context for the forward pass."""
@@ -39,9 +37,12 @@ class Device:
         return self.place.type == "cuda"
 
     def move(self, module: nn.Module) -> nn.Module:
-        """The module on this device in this memory layout."""
-        module = module.to(self.place)
-        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+        """The module on this device, its kernels channels last (NHWC): faster on both kinds of device.
+
+        On a CPU a training step at 224 px takes half as long for MobileNetV3, whose depthwise gradients are slow else,
+        and as long for ResNet (benchmarks/layout.py).
+        """
+        return module.to(self.place).to(memory_format=torch.channels_last)
 
     def put(self, array: np.ndarray) -> Tensor:
         """The array on this device; on a GPU through pinned memory, so that the copy waits for no step."""
@@ -95,7 +96,7 @@ def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device
     if precision == "bf16" and not has_bf16:
         raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
     use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
-    return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None, channels_last=on_gpu)
+    return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None)
 
 
 def release_memory() -> None:

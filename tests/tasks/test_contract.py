@@ -110,6 +110,7 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     report = kept.report
     assert np.isfinite(report.train["loss"]) and 0 <= report.value <= 1
     loaded, description = load_model(tmp_path / "student.safetensors")
+    loaded = CPU.move(loaded)
     state = new_model(config, task, dataset, CPU)
     state.load_state_dict(report.best_state)
     val = dataset.part("val")

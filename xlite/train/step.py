@@ -11,6 +11,7 @@ from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.models.build import build_model, call, check_input
+from xlite.models.depthwise import quicken
 from xlite.tasks.family import Objective
 from xlite.tasks.task import Task
 from xlite.train.feed import Batch
@@ -39,6 +40,7 @@ class Learner:
     def __init__(self, config: RunConfig, task: Task, dataset: Dataset, device: Device) -> None:
         self.config, self.device = config, device
         self.model = new_model(config, task, dataset, device)
+        quicken(self.model)
         self.objective: Objective = task.family.make_objective(config, dataset.targets[dataset.part("train")])
         rate = config.optim.learning_rate
         self.optimizer = torch.optim.AdamW(
@@ -133,12 +135,15 @@ class Learner:
         """
         prefix = "model."
         self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             section, _, rest = key.partition(".")
             if section == "optimizer":
                 number, _, name = rest.partition(".")
-                state.setdefault(int(number), {})[name] = value
+                like = parameters[int(number)]  # the fused step takes moments to lie in memory as their parameter does
+                laid_out = value if value.ndim == 0 else torch.empty_like(like, device="cpu").copy_(value)
+                state.setdefault(int(number), {})[name] = laid_out
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
