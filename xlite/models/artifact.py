@@ -12,7 +12,7 @@ from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.files import read_json, replacing, write_json
 from xlite.models.build import build_model
-from xlite.models.tensor_file import write_tensors
+from xlite.models.tensor_file import parts_of, write_tensors
 
 FORMAT = 1
 _MOST = {"in_channels": 64, "image_size": 16_384}
@@ -35,7 +35,7 @@ def save_artifact(folder: Path, stem: str, model_state: Mapping[str, Tensor], de
     assert not wrong, f"description lacks {wrong}"
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{stem}.safetensors") as temporary:
-        write_tensors(temporary, model_state)
+        write_tensors(temporary, parts_of(model_state))
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / f"{stem}.json", {"format": FORMAT, **description, "weights_sha256": digest})

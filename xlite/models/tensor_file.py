@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,29 +22,53 @@ _NAMES = {
     torch.bool: "BOOL",
 }
 """In the order in which the library writes them, so that each tensor is aligned."""
-_ORDER = list(_NAMES)
+_ORDER = {dtype: number for number, dtype in enumerate(_NAMES)}
 _ALIGNMENT = 8
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+@dataclass(frozen=True)
+class Part:
+    """A tensor as a file has it.
+
+    Attributes:
+        dtype: as the format names it.
+        data: its bytes, in one piece.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+def parts_of(tensors: Mapping[str, Tensor]) -> list[Part]:
+    """The tensors in the order in which they are written; nothing is copied that lies in order in host memory."""
+    out = []
+    for name, value in sorted(tensors.items(), key=lambda item: (_ORDER[item[1].dtype], item[0])):
+        held = value.detach().cpu().contiguous()
+        data = held.reshape(-1).view(torch.uint8).numpy().data
+        out.append(Part(name, _NAMES[value.dtype], tuple(value.shape), data))
+    return out
+
+
+def write_tensors(path: Path, parts: Sequence[Part], metadata: Mapping[str, str] | None = None) -> None:
     """Write a file, synced, over whatever stands at `path`; who is cut off here leaves a mixture of both.
 
     A file that is replaced instead frees its blocks, and a disk that is told of each (mount option discard) takes
     longer for that than for all the writing: 7 ms for 1.5 MB in a new file, 1 ms over the old one. The library can
     only make new files, or bytes, and takes 90 ms to make 50 MB of them. Format: "Format" in the README of safetensors.
 
+    Args:
+        parts: from `parts_of`.
+
     Raises:
         OSError: the disk is full, or the place cannot be written, or is a link.
     """
-    held = {
-        name: value.detach().cpu().contiguous()
-        for name, value in sorted(tensors.items(), key=lambda item: (_ORDER.index(item[1].dtype), item[0]))
-    }
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "wb") as file:
-            file.write(_head(held, metadata or {}))
-            for value in held.values():
-                file.write(value.reshape(-1).view(torch.uint8).numpy().data)
+            file.write(_head(parts, metadata or {}))
+            for part in parts:
+                file.write(part.data)
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
@@ -51,13 +76,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
-def _head(held: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def _head(parts: Sequence[Part], metadata: Mapping[str, str]) -> bytes:
     """Length of the JSON as 8 bytes, then the JSON: where each tensor lies behind it."""
     entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
-    for name, value in held.items():
-        begin, end = end, end + value.nbytes
-        entries[name] = {"dtype": _NAMES[value.dtype], "shape": list(value.shape), "data_offsets": [begin, end]}
+    for part in parts:
+        begin, end = end, end + part.data.nbytes
+        entries[part.name] = {"dtype": part.dtype, "shape": part.shape, "data_offsets": (begin, end)}
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text

@@ -2,16 +2,14 @@
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from xlite.models.tensor_file import write_tensors
+from xlite.models.tensor_file import Part, parts_of, write_tensors
 from xlite.train.loop import Progress
 
 FORMAT = 4
@@ -59,7 +57,7 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; the last one stands.
         """
-        tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.progress.tensors.items()}
+        parts = parts_of(checkpoint.progress.tensors)
         head = {
             "format": FORMAT,
             "identity": self.identity,
@@ -67,7 +65,7 @@ class Checkpoints:
             "about": dict(checkpoint.about),
         }
         text = json.dumps(head)
-        write_tensors(self.next, tensors, {"run": text, "crc32": str(_digest(text, tensors))})
+        write_tensors(self.next, parts, {"run": text, "crc32": str(_digest(text, parts))})
         self.next, self.last = self.last, self.next
 
     def load(self) -> Checkpoint | None:
@@ -90,7 +88,7 @@ def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
             head = json.loads(metadata["run"])
             # copies: what it gives are views of the file, which will be written over
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  it is no dict
-        if metadata["crc32"] != str(_digest(metadata["run"], tensors)):
+        if metadata["crc32"] != str(_digest(metadata["run"], parts_of(tensors))):
             return None
         if head["format"] != FORMAT or head["identity"] != identity:
             return None
@@ -99,10 +97,10 @@ def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
         return None
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> int:
+def _digest(text: str, parts: Sequence[Part]) -> int:
     """CRC-32 over all that is told; it finds damage, it does not resist forgery. 3 GB/s here, SHA-256 1 GB/s."""
     digest = zlib.crc32(text.encode())
-    for name, value in sorted(tensors.items()):
-        digest = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), digest)
-        digest = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, digest)
+    for part in parts:
+        digest = zlib.crc32(f"{part.name} {part.dtype} {part.shape}".encode(), digest)
+        digest = zlib.crc32(part.data, digest)
     return digest
