@@ -1,18 +1,18 @@
 """Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
 
-    python benchmarks/search.py --seeds 1 2 3          # everything; keep the two cores quiet
-    python benchmarks/search.py --only b --seeds 2     # one search again; limits come from ours, which must be there
+    python benchmarks/search.py --seeds 1 2 3          # everything, half an hour a seed; keep the two cores quiet
+    python benchmarks/search.py --only b --seeds 2     # one search again
     python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
 
 Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `benchmarks/peers/`. All get the same
-images, split, teacher file, space, seed, epochs and number of trials, and two CPU cores without a GPU. Everybody's
-first trial is the same configuration, drawn at random from the space: the space's BASELINE comes within 3% of the best
-that anybody finds (--check), so with it the time to the reference would be that of one trial (--first baseline).
-Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache) and
-training the teacher. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a seed follow
-each other, ours first, the peers in an order that changes from seed to seed. A peer is ended at a multiple of our whole
-time (--time-limit) and then counts as at least that.
+images, split, teacher file, space, seed and epochs, two CPU cores without a GPU, the same time (--budget), and more
+trials to run than they come to in it: the best so far at each second is what is compared. Everybody's first trial is
+the same configuration, drawn at random from the space: the space's BASELINE comes within 3% of the best that anybody
+finds (--check), so with it the time to the reference would be that of one trial (--first baseline). Outside the clock,
+for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache) and training the
+teacher. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a seed follow each other,
+ours first, the peers in an order that changes from seed to seed.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from search_curves import (  # noqa: E402
     GOALS,
     OURS,
     TITLES,
+    Point,
     Run,
     draw,
     points_of_reports,
@@ -43,16 +44,9 @@ from search_curves import (  # noqa: E402
 )
 
 SCRIPTS = {"a": "runs_one_by_one.py", "b": "plain_optuna.py", "c": "ray_tune.py"}
-LIMITS = {"a": 8.0, "b": 6.0, "c": 5.0}
+BUDGET_S = 480.0
 NUM_CORES = 2
 PATIENCE_S = 20.0  # for a process that was asked to end
-FIRST_SPACE = '''"""{file}, begun with one of its configurations at random."""
-
-import runpy
-
-space = runpy.run_path({file!r})["space"]
-BASELINE = {first!r}
-'''
 CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""
 
 BASELINE = {baseline!r}
@@ -110,10 +104,11 @@ def space_of(arguments: argparse.Namespace, seed: int) -> Path:
 
     import optuna
 
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1000 + seed)).ask()
     first = runpy.run_path(str(arguments.space))["space"](trial)
     file = arguments.work / f"{arguments.space.stem}_from_{seed}.py"
-    file.write_text(FIRST_SPACE.format(file=str(arguments.space), first=first))
+    file.write_text(f"{arguments.space.read_text()}\n\nBASELINE = {first!r}\n")  # Tune pickles a function of a module
     return file
 
 
@@ -139,13 +134,14 @@ def run_ours(arguments: argparse.Namespace, folder: Path, seed: int) -> Run:
     command += ["--trials", str(arguments.trials), "--max-epochs", str(arguments.epochs), "--subset", "1.0"]
     command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), *data_option(arguments)]
     log = folder / "ours.log"
-    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, limit_s=None)
+    limit_s = arguments.budget
+    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, limit_s=limit_s)
     points, kinds = points_of_study(results / OURS, started)
     notes = [line for line in log.read_text().splitlines() if line.startswith(("Asking", "Timing"))]
-    return Run(OURS, seed, seconds, ended, points, kinds, notes, load)
+    return Run(OURS, seed, seconds, ended, within(points, limit_s), kinds, notes, load)
 
 
-def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str, limit_s: float | None) -> Run:
+def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str) -> Run:
     """One of `peers/`."""
     place = folder / f"peer-{name}"
     shutil.rmtree(place, ignore_errors=True)
@@ -155,11 +151,15 @@ def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str, 
     command += ["--teacher", str(folder / "teacher" / "teacher.safetensors")]
     command += ["--space", str(space_of(arguments, seed))]
     command += ["--trials", str(arguments.trials), "--epochs", str(arguments.epochs), "--reports", str(reports)]
+    limit_s = arguments.budget
     load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, place / "log.txt", limit_s=limit_s)
     points, kinds = points_of_reports(reports, started)
-    if limit_s is not None:
-        points = [point for point in points if point[0] <= limit_s]
-    return Run(name, seed, seconds, ended, points, kinds, [], load)
+    return Run(name, seed, seconds, ended, within(points, limit_s), kinds, [], load)
+
+
+def within(points: list[Point], limit_s: float | None) -> list[Point]:
+    """What was told in time."""
+    return points if limit_s is None else [point for point in points if point[0] <= limit_s]
 
 
 def run_process(command: list[str], log: Path, *, limit_s: float | None) -> tuple[float, float, bool]:
@@ -208,13 +208,7 @@ def measure(arguments: argparse.Namespace, seed: int, turn: int) -> None:
     peers = [name for name in GOALS if name in arguments.only]
     peers = peers[turn % max(1, len(peers)) :] + peers[: turn % max(1, len(peers))]
     for name in [OURS] * (OURS in arguments.only) + peers:
-        limit_s = None
-        if name != OURS and not arguments.check:
-            ours = read_run(arguments.results, OURS, seed)
-            if ours is None:
-                sys.exit(f"--only {name}: its limit is a multiple of our time on seed {seed}; run ours first")
-            limit_s = arguments.time_limit[name] * ours.seconds
-        run = run_ours(arguments, folder, seed) if name == OURS else run_peer(arguments, folder, seed, name, limit_s)
+        run = run_ours(arguments, folder, seed) if name == OURS else run_peer(arguments, folder, seed, name)
         run.write(arguments.results)
         whole = f"{run.seconds:.0f} s" if run.ended else f"ended after {run.seconds:.0f} s"
         print(f"seed {seed}: {TITLES[name]}: {whole}, best {run.best:.4f}", flush=True)
@@ -240,9 +234,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder in NIH's layout (default: phantom images)")
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "kd_cpu.py")
     parser.add_argument("--first", choices=("random", "baseline"), default="random", help="everybody's first trial")
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--time-limit", nargs="+", default=[], metavar="P=X", help=f"times ours (default: {LIMITS})")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET_S, metavar="S", help="seconds of each search (default: %(default)g)"
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "search_benchmark", help="data and logs; kept")
     parser.add_argument("--results", type=Path, help="curves (default: benchmarks/results/search)")
     parser.add_argument(
@@ -252,7 +248,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tell", action="store_true", help="run nothing")
     parser.add_argument("--profile", action="store_true", help="say where the time went")
     arguments = parser.parse_args()
-    arguments.time_limit = LIMITS | {p: float(x) for p, x in (text.split("=") for text in arguments.time_limit)}
     arguments.work, arguments.space = arguments.work.resolve(), arguments.space.resolve()
     arguments.data = arguments.data.resolve() if arguments.data else None
     if arguments.quick:
@@ -278,6 +273,7 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:NUM_CORES])
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.check:
+        arguments.budget = None
         import runpy
 
         baseline = runpy.run_path(str(arguments.space))["BASELINE"]

@@ -21,6 +21,8 @@ TITLES = {
 }
 GOALS = {"a": 6.0, "b": 4.0, "c": 3.0}
 """How many times faster than each peer the project wants to be."""
+Point = tuple[float, str, int, float]
+"""Seconds since the start, trial, epoch, validation macro AUC."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Run:
 
     Attributes:
         name: a key of TITLES.
-        seconds: from the start of its process to the end of it, or to the time limit.
+        seconds: from the start of its process to the end of it, or the budget.
         ended: whether it ended by itself, all its trials run.
-        points: (seconds since the start, trial, epoch, validation macro AUC) of every epoch, in order of time.
+        points: every epoch, in order of time.
         seconds_by_kind: what its epochs spent their time on, all trials together.
         notes: what else its log said of time.
         load: of the machine, just before the start.
@@ -41,7 +43,7 @@ class Run:
     seed: int
     seconds: float
     ended: bool
-    points: list[tuple[float, str, int, float]]
+    points: list[Point]
     seconds_by_kind: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     load: float = 0.0
@@ -133,7 +135,7 @@ def whole(run: Run) -> Time:
     return Time(run.seconds, not run.ended)
 
 
-def points_of_reports(file: Path, started: float) -> tuple[list[tuple[float, str, int, float]], dict[str, float]]:
+def points_of_reports(file: Path, started: float) -> tuple[list[Point], dict[str, float]]:
     """A peer's points and seconds by kind, from the lines it wrote; `started` is the time of day of its start."""
     points, kinds = [], dict[str, float]()
     for line in file.read_text().splitlines() if file.exists() else ():
@@ -144,7 +146,7 @@ def points_of_reports(file: Path, started: float) -> tuple[list[tuple[float, str
     return sorted(points), kinds
 
 
-def points_of_study(folder: Path, started: float) -> tuple[list[tuple[float, str, int, float]], dict[str, float]]:
+def points_of_study(folder: Path, started: float) -> tuple[list[Point], dict[str, float]]:
     """The same of a study of ours: TensorBoard events carry the time of day, trial.json the seconds by kind."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
