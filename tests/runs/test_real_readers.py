@@ -58,6 +58,7 @@ def test_one_configuration_is_trained_without_ray(phantom, tmp_path):
     assert "epoch   2" in done.stdout and (tmp_path / "one" / "student.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_real_images_end_as_a_promoted_student_with_all_labels(nih_mini, tmp_path):
     out = job(tmp_path, nih_mini, "--subset", "0.3")
     assert "Searching on" in out and "Hernia" in out

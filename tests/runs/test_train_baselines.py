@@ -38,6 +38,7 @@ def test_baselines_join_the_leaderboard_of_their_study_and_are_not_run_twice(tin
     assert {row["epochs"] for row in baselines} == {"2"} and {row["status"] for row in baselines} == {"completed"}
 
 
+@pytest.mark.slow
 def test_baselines_measured_on_something_else_do_not_join(tiny_nih, tmp_path):
     (tmp_path / "grid.py").write_text(GRID)
     places = ["--data", tiny_nih, "--results", tmp_path / "r", "--cache-dir", tmp_path / "c", "--study", "s"]
