@@ -40,6 +40,7 @@ def phantom(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # the same road as tests/runs/test_tune_kd.py, with a phantom folder given
 def test_a_few_phantom_images_end_as_a_promoted_student(phantom, tmp_path):
     out = job(tmp_path, phantom)
     assert "Promoted student: auc_macro" in out and "Teacher mobilenetv3_small_100: validation auc_macro 0." in out

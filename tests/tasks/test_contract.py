@@ -53,6 +53,13 @@ CASES = [
     ("lumbar", {"model.head": "coral", "loss.name": "coral"}),
     ("lumbar", {"loss.class_gamma": 1.5}),
 ]  # fmt: skip
+ONE_OF_EACH = [
+    pytest.param(
+        *case, marks=[pytest.mark.slow] * (case[0] in ("classes", "colour") and "mhsa" not in case[1].values())
+    )
+    for case in CASES
+]
+"""Cases that differ from others in labels and channels alone are left to the slow run where a case takes seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +127,9 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     assert description["target_kind"] == SHAPES[name].kind
 
 
-@pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    ("name", "model"), ONE_OF_EACH, ids=lambda value: str(value) if isinstance(value, str) else None
+)
 def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, datasets, tmp_path):
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     config = config.override({"train.epochs": 2}, source="test")
@@ -139,7 +148,9 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, dataset
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-@pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    ("name", "model"), ONE_OF_EACH, ids=lambda value: str(value) if isinstance(value, str) else None
+)
 def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model, datasets):
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     module = new_model(config, task, dataset, CPU).eval()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -85,6 +86,14 @@ def test_a_run_taken_up_goes_on_as_if_it_had_never_stopped(tiny_dataset, whole, 
     assert {key: summary[key] for key in same} == {key: expected_summary[key] for key in same}
 
 
+def test_events_of_a_run_taken_up_are_read_last_whatever_their_second(tiny_dataset, whole, tmp_path):
+    train(tiny_dataset, tmp_path, epochs=2)
+    (first,) = tmp_path.glob("events.out.tfevents.*")
+    first.rename(tmp_path / f"events.out.tfevents.{int(time.time()) + 1}.~")  # sorts behind all of the next second too
+    train(tiny_dataset, tmp_path)
+    assert [step for step, _ in events(tmp_path)["val/auc_macro"]] == [1, 2, 3, 4]
+
+
 def test_a_finished_run_is_told_again_and_not_trained_again(tiny_dataset, whole):
     folder, uninterrupted = whole
     (last,) = train(tiny_dataset, folder)
@@ -135,7 +144,7 @@ def test_a_damaged_checkpoint_is_not_taken_up(tiny_dataset, tmp_path, how):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("after", [2, 3])
+@pytest.mark.parametrize("after", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken_up(tiny_dataset, whole, tmp_path, after, how):
     train(tiny_dataset, tmp_path, epochs=after)
     damage(checkpoint_files(tmp_path, "student")[(after - 1) % 2], how)

@@ -1,5 +1,6 @@
 """TensorBoard events of one run, written where `tensorboard --logdir` sees them within seconds."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from xlite.train.loop import EpochReport
+
+PATIENCE_S = 2.0
+"""For a file name that sorts behind those of earlier processes."""
 
 
 class EventWriter:
@@ -24,7 +28,7 @@ class EventWriter:
     def __init__(
         self, folder: Path, hyper_parameters: Mapping[str, Any], *, metric: str, purge_from: int | None = None
     ) -> None:
-        self.writer = SummaryWriter(str(folder), purge_step=purge_from)
+        self.writer = _newest_writer(folder, purge_from)
         self.best_tag = f"best/{metric}"
         shown = {key: value for key, value in hyper_parameters.items() if value is not None}
         experiment, start, self.end = hparams(shown, {self.best_tag: 0.0})
@@ -53,3 +57,21 @@ class EventWriter:
         """Mark the run as ended and close the file."""
         self.writer.file_writer.add_summary(self.end)
         self.writer.close()
+
+
+def _newest_writer(folder: Path, purge_from: int | None) -> SummaryWriter:
+    """A writer whose file TensorBoard reads last.
+
+    It reads a run's files in the order of their names: second, host, process, number. Of two files of one second the
+    earlier can come last (10 sorts before 9), and its epochs would put an end to the later ones.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        earlier = set(folder.glob("events.out.tfevents.*"))
+        writer = SummaryWriter(str(folder), purge_step=purge_from)
+        (mine,) = set(folder.glob("events.out.tfevents.*")) - earlier
+        if all(file.name < mine.name for file in earlier) or time.monotonic() > until:
+            return writer
+        writer.close()
+        mine.unlink()
+        time.sleep(0.2)
