@@ -60,6 +60,7 @@ BARS = Task(
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_a_toy_task_from_raw_files_to_a_promoted_student(tmp_path):
     (tmp_path / "toy_task.py").write_text(MODULE)
