@@ -9,9 +9,10 @@ Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `
 images, split, teacher file, space, seed and epochs, two CPU cores without a GPU, the same time (--budget), and more
 trials to run than they come to in it: the best so far at each second is what is compared. Everybody's first trial is
 the same configuration, drawn at random from the space: the space's BASELINE is a good student already, so with it the
-time to the reference can be that of one trial (--first baseline). Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache) and training the
-teacher. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a seed follow each other,
-ours first, the peers in an order that changes from seed to seed.
+time to the reference can be that of one trial (--first baseline). Outside the clock, for everybody: preprocessing the
+images (the peers' PNG files are written from our pixel cache) and training the teacher. Inside ours: all else, its
+survey of the space and the teacher bank too. The runs of a seed follow each other, ours first, the peers in an order
+that changes from seed to seed.
 """
 
 import argparse

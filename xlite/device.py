@@ -39,8 +39,8 @@ class Device:
     def move(self, module: nn.Module) -> nn.Module:
         """The module on this device, its kernels channels last (NHWC): faster on both kinds of device.
 
-        On a CPU a training step at 224 px is 1.5 to 1.8 times as fast for MobileNetV3, whose depthwise gradients are slow
-        else; for ResNet it makes no difference (benchmarks/layout.py).
+        On a CPU a training step at 224 px is 1.5 to 1.8 times as fast for MobileNetV3, whose depthwise gradients are
+        slow else; for ResNet it makes no difference (benchmarks/layout.py).
         """
         return module.to(self.place).to(memory_format=torch.channels_last)
 
