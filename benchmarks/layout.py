@@ -15,7 +15,7 @@ import torch
 
 from xlite.config import ModelConfig
 from xlite.models.build import build_model
-from xlite.models.depthwise import quicken
+from xlite.models.small_maps import quicken
 
 BACKBONES = ("mobilenetv3_small_050", "lcnet_050", "mobilenetv3_large_100", "efficientnet_b0", "resnet10t")
 FORMS = ("contiguous", "channels last", "quickened")

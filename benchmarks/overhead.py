@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from xlite.leaderboard import leaderboard_of, write_leaderboard
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, sqlite_url, startup_trials
 from xlite.tune.space import load_space
 from xlite.tune.stopping import first_rung, make_asha, replay
 
@@ -29,8 +29,8 @@ RECORD = {"metrics": {"auc_macro": 0.7}, "epochs": 15, "seconds": 12.5, "notes":
 
 
 def open_ledger(url: str, num_trials: int) -> Ledger:
-    """With as many random trials as a search of this budget begins with."""
-    return Ledger.open(url, "overhead", create=True, num_startup=max(5, num_trials // 4))
+    """With as many trials before the sampler models as a search of this budget has."""
+    return Ledger.open(url, "overhead", create=True, num_startup=startup_trials(num_trials))
 
 
 def value_of(number: int) -> float:

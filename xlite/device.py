@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from xlite.errors import InputError
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's `mallopt`: free bytes at the heap's end, and bytes of a block, from which they go back to the system."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -97,6 +100,19 @@ def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device
         raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
     use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
     return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next one; `release_memory` gives it back.
+
+    glibc hands larger blocks back to the system at once and asks for them again, page fault by page fault: thousands a
+    step. Another C library's own ways must do.
+    """
+    if tune := getattr(ctypes.CDLL(None), "mallopt", None):
+        for largest in (2**30, 2**25):  # 32 MiB is the most that an older glibc takes
+            if tune(M_MMAP_THRESHOLD, largest):
+                break
+        tune(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_memory() -> None:

@@ -90,6 +90,8 @@ def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger) -> None:
     study = optuna.create_study(direction="maximize")
     for number in range(10):
         proposal = run_one(ledger)
+        if number < 5:  # these are spread evenly: tests/ledger/test_spread.py
+            study.enqueue_trial(proposal.overrides)
         trial = study.ask()
         seed = int(np.random.SeedSequence([3, number]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=seed)

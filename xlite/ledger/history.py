@@ -2,10 +2,13 @@
 
 from bisect import insort
 from collections.abc import Container, Mapping
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
+
+from xlite.ledger.spread import spread
 
 NUM_BEST, NUM_LATEST = 50, 250
 """Ended trials that TPE is shown of more than these together: the best and the latest.
@@ -69,15 +72,24 @@ class History(optuna.storages.InMemoryStorage):
 class Tpe(optuna.samplers.TPESampler):
     """Optuna's TPE; it is told the common space, instead of going through all trials for each new one."""
 
-    def __init__(self, history: History, *, num_startup: int, seed: int) -> None:
+    def __init__(self, history: History, *, num_startup: int, seed: int, study_seed: int) -> None:
         num_shown_at_most = NUM_BEST + NUM_LATEST
-        random = history.num_ended < num_startup
-        super().__init__(n_startup_trials=max(num_startup, num_shown_at_most * 2) if random else 0, seed=seed)
-        self._history = history
+        self._begins = history.num_ended < num_startup
+        super().__init__(n_startup_trials=max(num_startup, num_shown_at_most * 2) if self._begins else 0, seed=seed)
+        self._history, self._num_startup, self._study_seed = history, num_startup, study_seed
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """As Optuna's `IntersectionSearchSpace`, without parameters of one value."""
         return {name: there for name, there in self._history.common_space().items() if not there.single()}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Before there is anything to model: its part of the range."""
+        if not self._begins:
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        place = {"trial": trial.number, "num_trials": self._num_startup, "seed": self._study_seed}
+        return spread(param_name, param_distribution, **place)
 
 
 def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:

@@ -14,6 +14,13 @@ from xlite.ledger.history import History, Tpe
 from xlite.ledger.records import FIXED
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
+MOST_STARTUP = 10
+"""Trials before the sampler models, at most; Optuna's own number."""
+
+
+def startup_trials(num_trials: int) -> int:
+    """Trials before the sampler models, in a study of `num_trials`: a quarter serves small ones."""
+    return min(MOST_STARTUP, max(5, num_trials // 4))
 
 
 class Sampling:
@@ -46,7 +53,7 @@ class Sampling:
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
         self._storage.choose_shown()
         self._storage.note_started(self.trial(trial.number))
-        self._study.sampler = Tpe(self._storage, num_startup=self._num_startup, seed=seed)
+        self._study.sampler = Tpe(self._storage, num_startup=self._num_startup, seed=seed, study_seed=self._seed)
         return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
     def report(self, number: int, epoch: int, value: float) -> None:

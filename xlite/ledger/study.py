@@ -84,7 +84,7 @@ class Ledger:
         """Open the study `name`; with `create`, make it if it is not there and store `metadata` (JSON) with it.
 
         `phase`: "baseline" opens its baselines, a sister study, instead of its search.
-        `num_startup`: random trials before the sampler models; a quarter of the budget serves small budgets.
+        `num_startup`: trials spread evenly before the sampler models; see `startup_trials`.
         `patience_s`: how long any call waits for the database (120, or XLITE_PATIENCE_S); `on_wait` hears a line when
         one begins to, else stderr does.
 

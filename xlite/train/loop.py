@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
-from xlite.device import Device
+from xlite.device import Device, keep_freed_memory
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
 from xlite.metrics import Evaluation
@@ -97,6 +97,7 @@ def fit(
             f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
         )
     torch.set_num_threads(config.train.threads)
+    keep_freed_memory()
     run = _Run(config, task, dataset, device, bank, num_views)
     history: list[float] = []
     if start is not None:

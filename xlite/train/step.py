@@ -11,7 +11,7 @@ from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.models.build import build_model, call, check_input
-from xlite.models.depthwise import quicken
+from xlite.models.small_maps import quicken
 from xlite.tasks.family import Objective
 from xlite.tasks.task import Task
 from xlite.train.feed import Batch
