@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ray.tune.schedulers import ASHAScheduler
 
-from xlite.ledger import TrialRecord
+if TYPE_CHECKING:  # a worker needs no database
+    from xlite.ledger import TrialRecord
 
 REDUCTION_FACTOR = 3
 INFORMATIVE_IMAGES = 3500
@@ -61,7 +63,7 @@ def make_asha(max_epochs: int, grace_epochs: int) -> ASHAScheduler:
     )
 
 
-def replay(scheduler: ASHAScheduler, trials: Sequence[TrialRecord]) -> None:
+def replay(scheduler: ASHAScheduler, trials: Sequence["TrialRecord"]) -> None:
     """Fill the rungs with the curves of trials that ended before; Ray keeps no scheduler state of its own."""
     for record in sorted(trials, key=lambda trial: trial.number):
         _replay(scheduler, f"ledger-{record.number}", record.curve)
