@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,47 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a file that is written again and again: what it replaces stays as `spares_of(path)[0]`.
+
+    The next time that one is given out to be written over. A file that is replaced for good frees its blocks, and on a
+    disk that is told of each (mount option discard) that takes longer than the writing.
+    """
+    spare, kept = spares_of(path)
+    kept.unlink(missing_ok=True)  # of a process that was killed below
+    if spare.exists() and spare.stat().st_nlink > 1:  # somebody linked the file that this was, as a backup
+        spare.unlink()
+    try:
+        yield spare
+        _sync(spare)
+    except BaseException:
+        spare.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # there is none yet, or this file system has no links
+        os.link(path, kept)
+    spare.replace(path)
+    if kept.exists():
+        kept.replace(spare)
+
+
+def spares_of(path: Path) -> tuple[Path, Path]:
+    """What `taking_turns` leaves beside `path`, and what a process killed in it may leave."""
+    return path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.kept")
 
 
 def wait_for_room(folder: Path, num_bytes: int, *, patience_s: float = ROOM_PATIENCE_S) -> None:

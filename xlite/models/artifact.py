@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.files import read_json, replacing, write_json
+from xlite.files import read_json, replacing, spares_of, taking_turns, write_json
 from xlite.models.build import build_model
 from xlite.models.tensor_file import parts_of, write_tensors
 
@@ -24,21 +24,36 @@ def state_copy(module: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in module.state_dict().items()}
 
 
-def save_artifact(folder: Path, stem: str, model_state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+def save_artifact(
+    folder: Path,
+    stem: str,
+    model_state: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    *,
+    repeatedly: bool = False,
+) -> None:
     """Write weights, then description, each atomically; what a crash leaves between them is refused at load.
 
     Args:
+        repeatedly: quicker where there are weights already; leaves files for the next time, see `remove_spares`.
         description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump), `in_channels` and
             `image_size`; `format` and `weights_sha256` are added.
     """
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
     assert not wrong, f"description lacks {wrong}"
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / f"{stem}.safetensors") as temporary:
+    replace = taking_turns if repeatedly else replacing
+    with replace(folder / f"{stem}.safetensors") as temporary:
         write_tensors(temporary, parts_of(model_state))
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / f"{stem}.json", {"format": FORMAT, **description, "weights_sha256": digest})
+
+
+def remove_spares(folder: Path, stem: str) -> None:
+    """For whoever has saved repeatedly, and will no more."""
+    for file in spares_of(folder / f"{stem}.safetensors"):
+        file.unlink(missing_ok=True)
 
 
 def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

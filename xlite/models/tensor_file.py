@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +27,7 @@ _ORDER = {dtype: number for number, dtype in enumerate(_NAMES)}
 _ALIGNMENT = 8
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A tensor as a file has it.
 
     Attributes:
@@ -43,12 +43,18 @@ class Part:
 
 def parts_of(tensors: Mapping[str, Tensor]) -> list[Part]:
     """The tensors in the order in which they are written; nothing is copied that lies in order in host memory."""
-    out = []
-    for name, value in sorted(tensors.items(), key=lambda item: (_ORDER[item[1].dtype], item[0])):
-        held = value.detach().cpu().contiguous()
-        data = held.reshape(-1).view(torch.uint8).numpy().data
-        out.append(Part(name, _NAMES[value.dtype], tuple(value.shape), data))
-    return out
+    ordered = sorted((_ORDER[value.dtype], name) for name, value in tensors.items())
+    return [_part(name, tensors[name]) for _, name in ordered]
+
+
+def _part(name: str, value: Tensor) -> Part:
+    held = value
+    if held.requires_grad or not held.is_cpu or not held.is_contiguous():
+        held = held.detach().cpu().contiguous()
+    if held.dtype == torch.bfloat16:  # NumPy has no such type
+        held = held.view(torch.int16)
+    array = held.numpy()
+    return Part(name, _NAMES[value.dtype], array.shape, array.reshape(-1).view(np.uint8).data)
 
 
 def write_tensors(path: Path, parts: Sequence[Part], metadata: Mapping[str, str] | None = None) -> None:

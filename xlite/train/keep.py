@@ -133,7 +133,7 @@ class _Keeper:
         }
         self.checkpoints.save(Checkpoint(progress, told))
         if report.best_state is not None and description is not None:
-            save_artifact(self.folder, self.stem, report.best_state, description)
+            save_artifact(self.folder, self.stem, report.best_state, description, repeatedly=True)
         return told
 
     def mend(self, checkpoint: Checkpoint) -> None:
@@ -146,7 +146,7 @@ class _Keeper:
             for name, value in checkpoint.progress.tensors.items()
             if name.startswith(prefix)
         }
-        save_artifact(self.folder, self.stem, state, checkpoint.about["description"])
+        save_artifact(self.folder, self.stem, state, checkpoint.about["description"], repeatedly=True)
 
 
 def _kept(about: Mapping[str, Any], report: EpochReport | None) -> KeptEpoch:

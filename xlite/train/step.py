@@ -18,6 +18,7 @@ from xlite.train.feed import Batch
 
 CHECK_EVERY = 50
 """Steps between looks at whether losses were finite, on a GPU: each look waits for the device."""
+_COUNTS = "steps"
 _WARM_UP_STEPS = 3  # before a capture, as torch's notes on CUDA graphs have it
 
 
@@ -123,27 +124,43 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """The model's and the optimiser's state as they are, not copied: they change with the next step."""
         out = {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
+        for number, state in self.optimizer_states():
             out |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         return out
 
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """The same for a file: the hundred step counts of the parameters in one tensor, by number."""
+        tensors = self.tensors()
+        counts = [tensors.pop(f"optimizer.{number}.step") for number, _ in self.optimizer_states()]
+        return {**tensors, _COUNTS: torch.stack(counts)} if counts else tensors
+
+    def optimizer_states(self) -> list[tuple[int, dict[str, Tensor]]]:
+        """By number, as in the optimiser's `state_dict`: its state of every parameter that was ever trained."""
+        states = self.optimizer.state
+        return [(number, states[p]) for number, p in enumerate(self.optimized()) if p in states]
+
+    def optimized(self) -> list[Tensor]:
+        """All parameters, in the optimiser's order."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` gave.
+        """Take up what `kept_tensors` gave.
 
         Raises:
             RuntimeError, KeyError: they belong to another model.
         """
         prefix = "model."
         self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = self.optimized()
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             section, _, rest = key.partition(".")
             if section == "optimizer":
                 number, _, name = rest.partition(".")
                 like = parameters[int(number)]  # the fused step takes moments to lie in memory as their parameter does
-                laid_out = value if value.ndim == 0 else torch.empty_like(like, device="cpu").copy_(value)
-                state.setdefault(int(number), {})[name] = laid_out
+                state.setdefault(int(number), {})[name] = torch.empty_like(like, device="cpu").copy_(value)
+        for at, count in zip(sorted(state), tensors.get(_COUNTS, ()), strict=True):
+            state[at]["step"] = count.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
