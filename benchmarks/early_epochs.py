@@ -8,13 +8,14 @@ study stays in --work, and is continued). Then nothing more is trained. First: t
 trial's best so far after an early epoch with its best of all, and whether the best configuration is in that epoch's top
 third. Second: searches of these trials in --orders random orders, two at a time, stopped by the project's ASHA with
 different first rungs: the best of the trials that ran to their end, once so many epochs were spent; and the same for
-short searches, each of --short trials drawn from them.
+short searches, each of --short trials drawn from them. Third: the epochs until one is near the best of all.
 """
 
 import argparse
 import pprint
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,8 @@ from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, make_asha
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "whole_curves"
 NUM_PARALLEL = 2
+NEAR = 0.98
+"""Share of the best, as the reference of search.py."""
 
 
 def draw_configurations(file: Path, num: int, seed: int) -> list[dict[str, object]]:
@@ -64,28 +67,40 @@ def train(arguments: argparse.Namespace) -> np.ndarray:
     return np.array([[curve.get(epoch, max(curve.values())) for epoch in epochs] for curve in curves])
 
 
-def search(curves: np.ndarray, first_rung: int, order: np.ndarray) -> tuple[np.ndarray, int]:
-    """(len(order) * E,) value of the best trial that has ended, by epochs spent, NaN before one has; epochs in all."""
+def replayed(curves: np.ndarray, first_rung: int, order: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(row, epoch) of every epoch that a search of these rows trains, as time goes by."""
     max_epochs = curves.shape[1]
     asha = make_asha(max_epochs, first_rung)
     waiting, running = list(order), dict[int, int]()
-    best, spent, out = np.nan, 0, np.full(len(order) * max_epochs, np.nan)
     while waiting or running:
         while waiting and len(running) < NUM_PARALLEL:
             running[row := waiting.pop(0)] = 0
             asha.on_trial_add(None, SimpleNamespace(trial_id=str(row)))
         for row in list(running):
             running[row] += 1
-            spent += 1
+            yield row, running[row]
             result = {EPOCH_KEY: running[row], VALUE_KEY: curves[row, running[row] - 1]}
             stopped = asha.on_trial_result(None, SimpleNamespace(trial_id=str(row)), result) == TrialScheduler.STOP
-            if running[row] == max_epochs:
-                best = np.fmax(best, curves[row, -1])
             if stopped or running[row] == max_epochs:
                 del running[row]
-            out[spent - 1] = best
+
+
+def search(curves: np.ndarray, first_rung: int, order: np.ndarray) -> tuple[np.ndarray, int]:
+    """(len(order) * E,) value of the best trial that has ended, by epochs spent, NaN before one has; epochs in all."""
+    best, spent, out = np.nan, 0, np.full(len(order) * curves.shape[1], np.nan)
+    for row, epoch in replayed(curves, first_rung, order):
+        if epoch == curves.shape[1]:
+            best = np.fmax(best, curves[row, -1])
+        out[spent] = best
+        spent += 1
     out[spent:] = best
     return out, spent
+
+
+def epochs_until(target: float, curves: np.ndarray, first_rung: int, order: np.ndarray) -> float:
+    """Epochs spent when a trial first shows `target`; inf where none does."""
+    reached = (curves[row, epoch - 1] >= target for row, epoch in replayed(curves, first_rung, order))
+    return next((spent for spent, there in enumerate(reached, start=1) if there), np.inf)
 
 
 def tell_correlations(curves: np.ndarray) -> None:
@@ -121,6 +136,20 @@ def tell_searches(curves: np.ndarray, num_searched: int, arguments: argparse.Nam
     print(f"the best there is, on average: {best:.4f}")
 
 
+def tell_epochs(curves: np.ndarray, arguments: argparse.Namespace) -> None:
+    """How long a search of all of them takes to be near the best, for each first rung."""
+    max_epochs, target = curves.shape[1], NEAR * curves.max()
+    generator = np.random.default_rng(arguments.seed)
+    orders = [generator.permutation(len(curves)) for _ in range(arguments.orders)]
+    num_near = int((curves[:, -1] >= target).sum())
+    print(f"\nepochs until a trial shows {NEAR:g} x the best; {num_near} of {len(curves)} do, {len(orders)} orders")
+    print(f"{'first rung':<14}{'first quarter':>16}{'median':>16}{'last quarter':>16}")
+    for rung in [*(r for r in (1, 2, 3, 5) if r < max_epochs), max_epochs]:
+        epochs = [epochs_until(target, curves, rung, order) for order in orders]
+        cells = np.quantile(epochs, [0.25, 0.5, 0.75], method="inverted_cdf")
+        print(f"{rung if rung < max_epochs else 'none stopped':<14}" + "".join(f"{cell:>16.0f}" for cell in cells))
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Train, then tell."""
     curves = train(arguments)
@@ -128,6 +157,7 @@ def main(arguments: argparse.Namespace) -> None:
     tell_correlations(curves)
     for num_searched in (len(curves), min(arguments.short, len(curves))):
         tell_searches(curves, num_searched, arguments)
+    tell_epochs(curves, arguments)
 
 
 def make_parser() -> argparse.ArgumentParser:
