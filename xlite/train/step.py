@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -123,10 +124,15 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """The model's and the optimiser's state as they are, not copied: they change with the next step."""
-        out = {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
+        out = dict(self.model_tensors)
         for number, state in self.optimizer_states():
             out |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         return out
+
+    @cached_property
+    def model_tensors(self) -> dict[str, Tensor]:
+        """The model's state; training, `restore` and graphs change it in place, so looking it up once is enough."""
+        return {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
 
     def kept_tensors(self) -> dict[str, Tensor]:
         """The same for a file: the hundred step counts of the parameters in one tensor, by number."""
