@@ -88,8 +88,11 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
             device=CPU,
         )
         members.append(Member(f"model_{number}", fold, bank))
+    (tmp_path / "promoted").mkdir()
+    (tmp_path / "promoted" / "model_1.safetensors").write_bytes(b"of an earlier promotion")
     done = promote(config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted")
 
+    assert not list((tmp_path / "promoted").glob(".model*"))  # nothing hidden is left of what took turns with it
     models = [load_model(tmp_path / "promoted" / f"model_{number}.safetensors")[0] for number in (1, 2)]
     test = tiny_dataset.parts["test"]
     logits = np.mean([predict_logits(model, tiny_dataset, test, device=CPU) for model in models], axis=0)

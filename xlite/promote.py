@@ -22,7 +22,7 @@ from xlite.errors import InputError
 from xlite.files import read_json, write_json
 from xlite.ledger import Ledger, TrialRecord
 from xlite.metrics import Evaluation, bootstrap_interval
-from xlite.models.artifact import load_artifact, load_model, save_artifact
+from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
 from xlite.models.cost import count_cost, measure_latency
 from xlite.tasks.family import Family
 from xlite.tasks.task import Task
@@ -235,6 +235,8 @@ def _together(parts: Sequence[_Judged], family: Family, dataset: Dataset) -> _Ju
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
     """Remove the models of an earlier promotion, which metrics.json no longer speaks of, and all checkpoints."""
     for path in folder.glob(f"{STEM}*"):
+        if path.suffix == ".safetensors":
+            remove_spares(folder, path.stem)
         if path.suffix in (".safetensors", ".json") and path.stem not in kept:
             path.unlink()
 

@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
+from xlite.files import spares_of
 from xlite.models.artifact import load_artifact
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files
+from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files, remove_checkpoints
 from xlite.train.keep import keep
 from xlite.train.loop import Progress
 
@@ -92,6 +93,15 @@ def test_events_of_a_run_taken_up_are_read_last_whatever_their_second(tiny_datas
     first.rename(tmp_path / f"events.out.tfevents.{int(time.time()) + 1}.~")  # sorts behind all of the next second too
     train(tiny_dataset, tmp_path)
     assert [step for step, _ in events(tmp_path)["val/auc_macro"]] == [1, 2, 3, 4]
+
+
+def test_nothing_that_was_kept_for_the_next_epoch_outlives_the_checkpoints(tiny_dataset, tmp_path):
+    for attempt in range(2):  # the second one finds a best model already, so that two files take turns
+        train(tiny_dataset, tmp_path, config=CONFIG.override({"train.seed": attempt}, source="test"), epochs=1)
+    assert spares_of(tmp_path / "student.safetensors")[0].exists()
+    remove_checkpoints(tmp_path, "student")
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("events")}
+    assert left == {"student.safetensors", "student.json"}
 
 
 def test_a_finished_run_is_told_again_and_not_trained_again(tiny_dataset, whole):

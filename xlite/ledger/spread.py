@@ -1,6 +1,6 @@
 """The first trials, spread evenly: Latin hypercube sampling (McKay, Beckman and Conover, Technometrics 21, 1979).
 
-Of `num_trials` random draws a half, a third, a quarter of a range often gets none; here each n-th of it gets one.
+Of n random draws none falls into a given n-th of a range in more than a third of all cases; here one always does.
 """
 
 import math
