@@ -1,6 +1,6 @@
 """Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
 
-    python benchmarks/search.py --seeds 1 2 3          # everything, 22 minutes a seed; keep the two cores quiet
+    python benchmarks/search.py --seeds 1 2 3          # everything, 38 minutes a seed; keep the two cores quiet
     python benchmarks/search.py --only b --seeds 2     # one search again
     python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
@@ -10,8 +10,8 @@ images, split, teacher file, space, seed and epochs, two CPU cores without a GPU
 come to: the best so far at each second is what is compared. The peers, slower, are watched for longer (--budget); who
 has not reached the reference by then counts with that time, as a bound. Everybody's first trial is the same
 configuration, drawn at random from the space: the space's BASELINE is a good student already, so with it the time to
-the reference can be that of one trial (--first baseline). Outside the clock, for everybody: preprocessing the images
-(the peers' PNG files are written from our pixel cache) and training the teacher. Inside ours: all else, its survey of
+the reference can be that of one trial (--first baseline). The teacher is a ResNet-18, as in
+kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache) and training the teacher. Inside ours: all else, its survey of
 the space and the teacher bank too. The runs of a seed follow each other, ours first, the peers in an order that
 changes from seed to seed.
 """
@@ -45,7 +45,7 @@ from search_curves import (  # noqa: E402
 )
 
 SCRIPTS = {"a": "runs_one_by_one.py", "b": "plain_optuna.py", "c": "ray_tune.py"}
-BUDGET_S = {OURS: 200.0, "a": 480.0, "b": 320.0, "c": 240.0}
+BUDGET_S = {OURS: 240.0, "a": 900.0, "b": 600.0, "c": 450.0}
 """Seconds each search is watched for."""
 NUM_CORES = 2
 PATIENCE_S = 20.0  # for a process that was asked to end
@@ -71,7 +71,8 @@ def prepare(arguments: argparse.Namespace, seed: int) -> Path:
     from xlite.tasks.prepare import prepare as prepare_data
     from xlite.tune.setup import base_config
 
-    folder = arguments.work / f"{arguments.data.name if arguments.data else 'phantom'}-seed{seed}"
+    name = arguments.data.name if arguments.data else "phantom"
+    folder = arguments.work / f"{name}-{arguments.teacher}-{arguments.epochs}-seed{seed}"
     if (folder / "base.json").exists():
         return folder
     task = find_task("chestxray14")
@@ -91,6 +92,7 @@ def prepare(arguments: argparse.Namespace, seed: int) -> Path:
         cv2.imwrite(str(images / names[at]), pixels[dataset.rows[at]])
     np.savez(folder / "table.npz", name=names, part=part, targets=dataset.targets, labels=np.array(dataset.labels))
     teacher = [sys.executable, str(ROOT / "runners" / "train_teacher.py"), "--seed", str(seed)]
+    teacher += ["--backbone", arguments.teacher]
     teacher += ["--cache-dir", str(folder / "cache"), "--out", str(folder / "teacher"), *data_option(arguments)]
     teacher += ["--epochs", "2"] if arguments.quick else []
     subprocess.run(teacher, check=True, env=environment())
@@ -244,9 +246,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder in NIH's layout (default: phantom images)")
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "kd_cpu.py")
+    parser.add_argument("--teacher", default="resnet18", metavar="BACKBONE")
     parser.add_argument("--first", choices=("random", "baseline"), default="random", help="everybody's first trial")
     parser.add_argument("--trials", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument(
         "--budget", type=budget, nargs="+", default=[], metavar="NAME=S", help=f"seconds of a search ({told})"
     )

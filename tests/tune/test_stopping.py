@@ -42,9 +42,10 @@ def test_rungs_start_after_the_warm_up_and_grow_by_three():
     assert first_rung(1, 0, 50_000) == 1 and rungs(1, 1) == []
 
 
-def test_the_first_rung_waits_for_3500_images_but_not_for_more_than_a_fifth_of_the_budget():
-    assert [first_rung(30, 0, num) for num in (15_697, 3_500, 3_499, 1_097, 698, 48)] == [1, 1, 2, 4, 6, 6]
-    assert first_rung(10, 0, 48) == 3
+def test_the_first_rung_waits_for_3500_images_but_not_for_more_than_half_the_budget():
+    assert [first_rung(30, 0, num) for num in (15_697, 3_500, 3_499, 1_097, 698, 48)] == [1, 1, 2, 4, 6, 15]
+    assert [first_rung(10, 0, num) for num in (698, 1_200, 48)] == [5, 3, 5]
+    assert [first_rung(budget, 0, 48) for budget in (1, 2, 4, 6, 7, 9)] == [1, 2, 3, 3, 3, 4]
 
 
 def test_a_trial_cut_off_at_a_rung_is_decided_as_if_it_had_not_been():

@@ -22,14 +22,14 @@ def first_rung(max_epochs: int, held_back_epochs: int, num_images: int) -> int:
     """Epochs before any trial can be stopped: a fortieth of the budget, or 3,500 images; one at least at full strength.
 
     Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not, and
-    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). At most a fifth of the budget, or 3.
+    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). At most half the budget, or 3.
 
     Args:
         held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
         num_images: of the training part, one epoch.
     """
     informed = max(round(max_epochs / 40), math.ceil(INFORMATIVE_IMAGES / num_images))
-    return min(max_epochs, max(held_back_epochs + 1, min(informed, max(3, round(max_epochs / 5)))))
+    return min(max_epochs, max(held_back_epochs + 1, min(informed, max(3, max_epochs // 2))))
 
 
 def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
