@@ -11,9 +11,9 @@ come to: the best so far at each second is what is compared. The peers, slower, 
 has not reached the reference by then counts with that time, as a bound. Everybody's first trial is the same
 configuration, drawn at random from the space: the space's BASELINE is a good student already, so with it the time to
 the reference can be that of one trial (--first baseline). The teacher is a ResNet-18, as in
-kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache) and training the teacher. Inside ours: all else, its survey of
-the space and the teacher bank too. The runs of a seed follow each other, ours first, the peers in an order that
-changes from seed to seed.
+kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel
+cache) and training the teacher. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a
+seed follow each other, ours first, the peers in an order that changes from seed to seed.
 """
 
 import argparse
