@@ -1,19 +1,19 @@
 """Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
 
-    python benchmarks/search.py --seeds 1 2 3          # everything, 37 minutes a seed; keep the two cores quiet
+    python benchmarks/search.py --seeds 1 2 3          # everything, up to 50 minutes a seed; keep the two cores quiet
     python benchmarks/search.py --only b --seeds 2     # one search again
     python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
 
 Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `benchmarks/peers/`. All get the same
 images, split, teacher file, space, seed and epochs, two CPU cores without a GPU, and more trials to run than they
-come to: the best so far at each second is what is compared. The peers, slower, are watched for longer (--budget); who
-has not reached the reference by then counts with that time, as a bound. Everybody's first trial is the same
-configuration, drawn at random from the space: the space's BASELINE is a good student already, so with it the time to
-the reference can be that of one trial (--first baseline). The teacher is a ResNet-18, as in
-kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel
-cache) and training the teacher. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a
-seed follow each other, ours first, the peers in an order that changes from seed to seed.
+come to: the best so far at each second is what is compared. A peer is watched until ours is faster by a tenth more
+than the goal (or for --budget); who has not reached the reference by then counts with that time, as a bound.
+Everybody's first trial is the same configuration, drawn at random from the space: the space's BASELINE is a good
+student already, so with it the time to the reference can be that of one trial (--first baseline). The teacher is a
+ResNet-18, as in kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are
+written from our pixel cache) and training the teacher. Inside ours: all else, its survey of the space and the teacher
+bank too. The runs of a seed follow each other, ours first, the peers in an order that changes from seed to seed.
 """
 
 import argparse
@@ -40,13 +40,17 @@ from search_curves import (  # noqa: E402
     points_of_reports,
     points_of_study,
     read_run,
+    reference_auc,
     tell,
     tell_profile,
+    time_to_reach,
 )
 
 SCRIPTS = {"a": "runs_one_by_one.py", "b": "plain_optuna.py", "c": "ray_tune.py"}
-BUDGET_S = {OURS: 200.0, "a": 900.0, "b": 600.0, "c": 450.0}
-"""Seconds each search is watched for."""
+OURS_S = 200.0
+"""Seconds ours is watched for."""
+MARGIN = 1.1
+"""A peer is watched for its goal times as long as ours took to be near its own best, and a tenth."""
 NUM_CORES = 2
 PATIENCE_S = 20.0  # for a process that was asked to end
 CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""
@@ -138,7 +142,7 @@ def run_ours(arguments: argparse.Namespace, folder: Path, seed: int) -> Run:
     command += ["--trials", str(arguments.trials), "--max-epochs", str(arguments.epochs), "--subset", "1.0"]
     command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), *data_option(arguments)]
     log = folder / "ours.log"
-    limit_s = arguments.budget[OURS]
+    limit_s = arguments.budget.get(OURS, OURS_S)
     load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, limit_s=limit_s)
     points, kinds = points_of_study(results / OURS, started)
     notes = [line for line in log.read_text().splitlines() if line.startswith(("Asking", "Timing"))]
@@ -155,10 +159,26 @@ def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str) 
     command += ["--teacher", str(folder / "teacher" / "teacher.safetensors")]
     command += ["--space", str(space_of(arguments, seed))]
     command += ["--trials", str(arguments.trials), "--epochs", str(arguments.epochs), "--reports", str(reports)]
-    limit_s = arguments.budget[name]
+    limit_s = peer_limit_s(arguments, seed, name)
     load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, place / "log.txt", limit_s=limit_s)
     points, kinds = points_of_reports(reports, started)
     return Run(name, seed, seconds, ended, within(points, limit_s), kinds, [], load)
+
+
+def peer_limit_s(arguments: argparse.Namespace, seed: int, name: str) -> float | None:
+    """How long a peer is watched; None to its end.
+
+    Raises:
+        SystemExit: that depends on ours, which was not run.
+    """
+    if name in arguments.budget:
+        return arguments.budget[name]
+    ours = read_run(arguments.results, OURS, seed)
+    if ours is None or not ours.points:
+        sys.exit(
+            f"seed {seed}: how long ({name}) is watched depends on ours; run that first, or give --budget {name}=S"
+        )
+    return MARGIN * GOALS[name] * time_to_reach(ours, reference_auc([ours])).value
 
 
 def within(points: list[Point], limit_s: float | None) -> list[Point]:
@@ -240,7 +260,6 @@ def budget(text: str) -> tuple[str, float]:
 
 def parse_arguments() -> argparse.Namespace:
     """Options, with what --quick and --check change."""
-    told = ", ".join(f"{name}={seconds:g}" for name, seconds in BUDGET_S.items())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=TITLES, default=list(TITLES), help="run these (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -250,9 +269,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--first", choices=("random", "baseline"), default="random", help="everybody's first trial")
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument(
-        "--budget", type=budget, nargs="+", default=[], metavar="NAME=S", help=f"seconds of a search ({told})"
-    )
+    parser.add_argument("--budget", type=budget, nargs="+", default=[], metavar="NAME=S", help="seconds of a search")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "search_benchmark", help="data and logs; kept")
     parser.add_argument("--results", type=Path, help="curves (default: benchmarks/results/search)")
     parser.add_argument(
@@ -262,7 +279,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tell", action="store_true", help="run nothing")
     parser.add_argument("--profile", action="store_true", help="say where the time went")
     arguments = parser.parse_args()
-    arguments.budget = {**BUDGET_S, **dict(arguments.budget)}
+    arguments.budget = dict(arguments.budget)
     arguments.work, arguments.space = arguments.work.resolve(), arguments.space.resolve()
     arguments.data = arguments.data.resolve() if arguments.data else None
     if arguments.quick:
