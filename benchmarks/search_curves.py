@@ -1,6 +1,7 @@
 """What benchmarks/search.py makes of its runs: curves, times to the reference, ratios, profile, picture."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,8 @@ REFERENCE_SHARE = 0.98
 was made. Close enough to the best to want, far enough from it that one lucky epoch does not decide."""
 OTHER_SHARES = (0.96, 0.97, 0.99, 1.0)
 """Shown beside it, to see how much hangs on the choice."""
+NUM_EPOCHS = 50
+"""How soon so many were trained, of whatever trials, is told too: less hangs on luck there."""
 OURS = "ours"
 TITLES = {
     OURS: "X-Lite",
@@ -62,6 +65,11 @@ class Run:
         """The best AUC of the run; 0.0 where no epoch ended."""
         return self.curve[-1][1] if self.points else 0.0
 
+    @property
+    def rate(self) -> float:
+        """Epochs a second once the first has ended, all trials together; NaN of fewer than two epochs."""
+        return (len(self.points) - 1) / (self.points[-1][0] - self.points[0][0]) if len(self.points) > 1 else math.nan
+
     def write(self, folder: Path) -> None:
         """Keep as `<name>-seed<seed>.json`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +113,13 @@ def time_to_reach(run: Run, reference: float) -> Time:
     return Time(run.seconds, is_bound=True)
 
 
+def time_to_train(run: Run) -> Time:
+    """When NUM_EPOCHS of its trials' epochs had ended; a bound, the whole run, if they never had."""
+    if len(run.points) < NUM_EPOCHS:
+        return Time(run.seconds, is_bound=True)
+    return Time(run.points[NUM_EPOCHS - 1][0])
+
+
 def ratio(peer: Time, ours: Time) -> Time:
     """How many times as long the peer took; 0 where ours did not get there, so that the peer counts as faster."""
     return Time(0.0) if ours.is_bound else Time(peer.value / ours.value, peer.is_bound)
@@ -119,13 +134,14 @@ def median(times: Sequence[Time]) -> Time:
 def speed_up(runs: Mapping[int, Mapping[str, Run]], name: str, share: float | None = REFERENCE_SHARE) -> Time:
     """Median over the seeds of how many times as long as ours a search took to reach `share` of the seed's best AUC.
 
-    `share` None: to its end. Only seeds that have both count; there is one at least.
+    `share` None: to train NUM_EPOCHS. Only seeds that have both count; there is one at least.
     """
     ratios = []
     for named in runs.values():
         if name in named and OURS in named:
             aim = None if share is None else share * max(run.best for run in named.values())
-            peer, ours = (whole(run) if aim is None else time_to_reach(run, aim) for run in (named[name], named[OURS]))
+            both = (named[name], named[OURS])
+            peer, ours = (time_to_train(run) if aim is None else time_to_reach(run, aim) for run in both)
             ratios.append(ratio(peer, ours))
     return median(ratios)
 
@@ -164,22 +180,22 @@ def points_of_study(folder: Path, started: float) -> tuple[list[Point], dict[str
 
 def tell(runs: Mapping[int, Mapping[str, Run]]) -> str:
     """Every run, medians over the seeds, ratios to ours with their goals, and with other shares as the reference."""
-    lines = [f"{'':<34}  seed  reference  reached, s  whole, s    best  trials  epochs"]
+    lines = [f"{'':<34}  seed  reference  reached, s  {NUM_EPOCHS} epochs  whole, s    best  trials  epochs"]
     for seed, named in runs.items():
         aim = reference_auc(named.values())
         for name, run in named.items():
             reached, trials = time_to_reach(run, aim), len({point[1] for point in run.points})
             lines.append(
-                f"{TITLES[name]:<34}{seed:>6}{aim:>11.4f}{reached!s:>12}{whole(run)!s:>10}{run.best:>8.4f}"
-                f"{trials:>8}{len(run.points):>8}"
+                f"{TITLES[name]:<34}{seed:>6}{aim:>11.4f}{reached!s:>12}{time_to_train(run)!s:>11}{whole(run)!s:>10}"
+                f"{run.best:>8.4f}{trials:>8}{len(run.points):>8}"
             )
     peers = [name for name in GOALS if any(name in named and OURS in named for named in runs.values())]
-    shares = (None, *OTHER_SHARES)
-    lines += ["", f"{'median of the seeds, x ours':<34}{'reached':>10}{'whole':>10}"]
+    lines += ["", f"{'median of the seeds, x ours':<34}{'reached':>10}{f'{NUM_EPOCHS} epochs':>11}"]
     lines[-1] += "".join(f"{f'at {share:g}':>10}" for share in OTHER_SHARES)
     for name in peers:
-        cells = [speed_up(runs, name), *(speed_up(runs, name, share) for share in shares)]
-        lines.append(f"{TITLES[name]:<34}" + "".join(f"{cell!s:>10}" for cell in cells))
+        cells = [speed_up(runs, name), speed_up(runs, name, None)]
+        lines.append(f"{TITLES[name]:<34}{cells[0]!s:>10}{cells[1]!s:>11}")
+        lines[-1] += "".join(f"{speed_up(runs, name, share)!s:>10}" for share in OTHER_SHARES)
     lines.append("")
     for name in peers:
         found = speed_up(runs, name)
@@ -190,9 +206,12 @@ def tell(runs: Mapping[int, Mapping[str, Run]]) -> str:
 
 
 def tell_profile(runs: Mapping[int, Mapping[str, Run]]) -> str:
-    """Where the time goes: seconds of an epoch by kind, seconds before the first epoch ended, what logs say of it."""
+    """Where the time goes: seconds of an epoch by kind, end of the first, how many a second follow, what logs say."""
     kinds = ("data", "teacher", "step", "evaluation", "checkpoint")
-    lines = [f"{'seconds of an epoch, mean':<34}" + "".join(f"{kind:>11}" for kind in (*kinds, "all", "first ends"))]
+    lines = [
+        f"{'seconds of an epoch, mean':<34}"
+        + "".join(f"{kind:>11}" for kind in (*kinds, "all", "first ends", "a second"))
+    ]
     notes = []
     for name, title in TITLES.items():
         mine = [named[name] for named in runs.values() if name in named and named[name].points]
@@ -201,7 +220,8 @@ def tell_profile(runs: Mapping[int, Mapping[str, Run]]) -> str:
         epochs = sum(len(run.points) for run in mine)
         spent = [sum(run.seconds_by_kind.get(kind, 0.0) for run in mine) / epochs for kind in kinds]
         first = statistics.median(run.points[0][0] for run in mine)
-        lines.append(f"{title:<34}" + "".join(f"{seconds:>11.3f}" for seconds in (*spent, sum(spent), first)))
+        rate = statistics.median(run.rate for run in mine)
+        lines.append(f"{title:<34}" + "".join(f"{seconds:>11.3f}" for seconds in (*spent, sum(spent), first, rate)))
         notes += [f"{title}, seed {run.seed}: {note}" for run in mine for note in run.notes]
     return "\n".join([*lines, *notes])
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_median_is_a_bound_unless_every_bound_lies_above_it(curves):
     assert curves.median([Time(2.0, True), Time(3.0), Time(4.0)]) == Time(3.0, True)
 
 
-def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves):
+def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves, monkeypatch):
     runs = {
         1: {"ours": run_of(curves, "ours", {10.0: 0.8}), "b": run_of(curves, "b", {50.0: 0.8})},
         2: {"ours": run_of(curves, "ours", {20.0: 0.8}), "b": run_of(curves, "b", {60.0: 0.8})},
@@ -70,7 +71,9 @@ def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves):
     }
     assert curves.speed_up(runs, "b") == curves.Time(5.0, True)  # of 5, 3 and at least 100 / 20; seed 4 lacks ours
     assert curves.speed_up(runs, "b", 0.74) == curves.Time(3.0)  # of 5, 3 and 5 / 20
-    assert curves.speed_up(runs, "b", None) == curves.Time(1.0)  # of 1, 1 and at least 100 / 50
+    assert curves.speed_up(runs, "b", None) == curves.Time(0.0)  # nobody trained so many
+    monkeypatch.setattr(curves, "NUM_EPOCHS", 1)
+    assert curves.speed_up(runs, "b", None) == curves.Time(3.0)  # of 5, 3 and 5 / 20
     assert "(b) Optuna + median pruner over ours: > 5 (goal: at least 4, reached)" in curves.tell(runs)
 
 
@@ -97,6 +100,13 @@ def test_points_of_our_study_come_from_its_events(curves, tmp_path):
     points, kinds = curves.points_of_study(tmp_path, 1990.0)
     assert points == [(11.0, "00003", 1, 0.25), (12.0, "00003", 2, 0.75)]
     assert kinds == {"step": 4.0}
+
+
+def test_the_profile_tells_the_first_epoch_and_how_many_follow_in_a_second(curves):
+    run = run_of(curves, "a", {10.0: 0.5, 12.0: 0.6, 14.0: 0.7})
+    assert run.rate == 0.5
+    assert math.isnan(run_of(curves, "a", {10.0: 0.5}).rate)
+    assert curves.tell_profile({1: {"a": run}}).splitlines()[1].split()[-2:] == ["10.000", "0.500"]
 
 
 def test_a_run_comes_back_as_it_was_written(curves, tmp_path):
