@@ -107,9 +107,9 @@ def test_ours_starts_in_the_middle_and_tells_stopped_trials_from_ended_ones(repl
     searcher.end(trial)
     assert stop
     trial, _ = searcher.start()
-    stopped = [searcher.report(trial, epoch, 0.1) for epoch in range(1, 4)]
+    stopped = [searcher.report(trial, epoch, 0.1) for epoch in range(1, 6)]
     searcher.end(trial)
-    assert stopped == [False, False, True]
+    assert stopped == [False, False, False, False, True]
     assert told == {0: (TrialState.COMPLETE, 0.49), 1: (TrialState.PRUNED, 0.1)}  # the best epoch, not the last
 
 
