@@ -240,7 +240,7 @@ def test_a_place_that_holds_no_table_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("Data_Entry_2017.csv.gz", gzip.compress(HEADER.encode())[:-9], "damaged gzip file"),
+        ("Data_Entry_2017.csv.gz", gzip.compress(HEADER.encode(), mtime=0)[:-9], "damaged gzip file"),
         ("Data_Entry_2017.csv.gz", b"plain", "damaged gzip file"),
         ("Data_Entry_2017.csv", b"\xff\xfe\x00", "not UTF-8 text"),
         ("Data_Entry_2017.csv", f'{HEADER}\na.png,"Mass'.encode(), "not a CSV table"),
