@@ -50,13 +50,17 @@ def draw_configurations(file: Path, num: int, seed: int) -> list[dict[str, objec
     return [{key: configuration.get(key, default[key]) for key in keys} for configuration in all_drawn]
 
 
+def write_configurations(file: Path, drawn: list[dict[str, object]]) -> None:
+    """A space of just these, which a study trains to their end."""
+    file.write_text(f'"""Drawn at random."""\n\nCONFIGURATIONS = {pprint.pformat(drawn)}\n')
+
+
 def train(arguments: argparse.Namespace) -> np.ndarray:
     """(N, E) best so far of every trial after every epoch; one that ended early keeps its best."""
     place = arguments.work / (arguments.data.name if arguments.data else "phantom")
     place.mkdir(parents=True, exist_ok=True)
     space = place / "configurations.py"
-    drawn = draw_configurations(arguments.space, arguments.trials, arguments.seed)
-    space.write_text(f'"""Drawn from {arguments.space.name}."""\n\nCONFIGURATIONS = {pprint.pformat(drawn)}\n')
+    write_configurations(space, draw_configurations(arguments.space, arguments.trials, arguments.seed))
     command = [sys.executable, str(ROOT / "runners" / "tune_kd.py"), "--study", STUDY, "--results", str(place)]
     command += ["--space", str(space), "--max-epochs", str(arguments.max_epochs), "--no-promote"]
     command += ["--seed", str(arguments.seed), *(["--data", str(arguments.data)] if arguments.data else [])]

@@ -6,14 +6,14 @@
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
 
 Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `benchmarks/peers/`. All get the same
-images, split, teacher file, space, seed and epochs, two CPU cores without a GPU, and more trials to run than they
-come to: the best so far at each second is what is compared. A peer is watched until ours is faster by a tenth more
-than the goal (or for --budget); who has not reached the reference by then counts with that time, as a bound.
-Everybody's first trial is the same configuration, drawn at random from the space: the space's BASELINE is a good
-student already, so with it the time to the reference can be that of one trial (--first baseline). The teacher is a
-ResNet-18, as in kd_cost.py. Outside the clock, for everybody: preprocessing the images (the peers' PNG files are
-written from our pixel cache) and training the teacher. Inside ours: all else, its survey of the space and the teacher
-bank too. The runs of a seed follow each other, ours first, the peers in an order that changes from seed to seed.
+images, split, teacher file, space (its BASELINE is everybody's first trial), seed and epochs, two CPU cores without a
+GPU, and more trials to run than they come to. The reference AUC of a seed is fixed before any search: the best of 16
+configurations drawn at random from the space and trained to their end (--random-runs), so about what (a) needs as many
+trials for. A search is ended once it is there; a peer also when ours was faster by a tenth more than the goal, and it
+counts with that time then, as a bound. Outside the clock, for everybody: preprocessing the images (the peers' PNG files
+are written from our pixel cache), the random runs, and training the teacher, a ResNet-18 as in kd_cost.py. Inside ours:
+all else, its survey of the space and the teacher bank too. The runs of a seed follow each other, ours first, the peers
+in an order that changes from seed to seed.
 """
 
 import argparse
@@ -24,7 +24,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from search_curves import (  # noqa: E402
     GOALS,
     OURS,
+    RANDOM,
     TITLES,
     Point,
     Run,
@@ -47,11 +50,14 @@ from search_curves import (  # noqa: E402
 )
 
 SCRIPTS = {"a": "runs_one_by_one.py", "b": "plain_optuna.py", "c": "ray_tune.py"}
-OURS_S = 200.0
-"""Seconds ours is watched for."""
+OURS_S = 600.0
+"""Seconds ours is watched for at most."""
 MARGIN = 1.1
-"""A peer is watched for its goal times as long as ours took to be near its own best, and a tenth."""
+"""A peer is watched for its goal times as long as ours took, and a tenth."""
 NUM_CORES = 2
+POLL_S = 2.0
+RANDOM_SEED = 1000
+"""Added to a seed for its random runs: no search draws the same ones."""
 PATIENCE_S = 20.0  # for a process that was asked to end
 CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""
 
@@ -104,22 +110,6 @@ def prepare(arguments: argparse.Namespace, seed: int) -> Path:
     return folder
 
 
-def space_of(arguments: argparse.Namespace, seed: int) -> Path:
-    """The space with a first trial of the seed's own."""
-    if arguments.check or arguments.first == "baseline":
-        return arguments.space
-    import runpy
-
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1000 + seed)).ask()
-    first = runpy.run_path(str(arguments.space))["space"](trial)
-    file = arguments.work / f"{arguments.space.stem}_from_{seed}.py"
-    file.write_text(f"{arguments.space.read_text()}\n\nBASELINE = {first!r}\n")  # Tune pickles a function of a module
-    return file
-
-
 def data_option(arguments: argparse.Namespace) -> list[str]:
     """--data for our runners."""
     return [] if arguments.data is None else ["--data", str(arguments.data)]
@@ -131,42 +121,58 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in left_out} | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def run_ours(arguments: argparse.Namespace, folder: Path, seed: int) -> Run:
+def our_command(arguments: argparse.Namespace, folder: Path, seed: int, cache: Path) -> list[str]:
+    """What our search and the random runs have in common."""
+    command = [str(ROOT / "runners" / "tune_kd.py"), "--no-promote", "--seed", str(seed), *data_option(arguments)]
+    command += ["--cache-dir", str(cache), "--max-epochs", str(arguments.epochs), "--subset", "1.0"]
+    return [*command, "--teacher", str(folder / "teacher" / "teacher.safetensors")]
+
+
+def run_random(arguments: argparse.Namespace, folder: Path, seed: int) -> Run:
+    """Configurations drawn at random, all trained to their end; in a cache of their own, our search starts afresh."""
+    from early_epochs import draw_configurations, write_configurations
+
+    space, results = folder / "random_configurations.py", folder / "random"
+    shutil.rmtree(results, ignore_errors=True)
+    write_configurations(space, draw_configurations(arguments.space, 1 + arguments.random_runs, RANDOM_SEED + seed)[1:])
+    command = [*our_command(arguments, folder, seed, results / "cache"), "--study", RANDOM, "--results", str(results)]
+    load, study = os.getloadavg()[0], results / RANDOM
+    started, seconds, ended = run_process([*command, "--space", str(space)], folder / "random.log")
+    return Run(RANDOM, seed, seconds, ended, *points_of_study(study, started), [], load)
+
+
+def run_ours(arguments: argparse.Namespace, folder: Path, seed: int, aim: float) -> Run:
     """The whole command, with nothing there but what everybody has."""
-    results = folder / "results"
+    results, log = folder / "results", folder / "ours.log"
     for stale in (results, folder / "cache" / "banks"):
         shutil.rmtree(stale, ignore_errors=True)
-    command = [str(ROOT / "runners" / "tune_kd.py"), "--no-promote", "--study", OURS, "--results", str(results)]
-    command += ["--cache-dir", str(folder / "cache"), "--seed", str(seed)]
-    command += ["--space", str(space_of(arguments, seed))]
-    command += ["--trials", str(arguments.trials), "--max-epochs", str(arguments.epochs), "--subset", "1.0"]
-    command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), *data_option(arguments)]
-    log = folder / "ours.log"
-    limit_s = arguments.budget.get(OURS, OURS_S)
-    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, limit_s=limit_s)
+    command = [*our_command(arguments, folder, seed, folder / "cache"), "--study", OURS, "--results", str(results)]
+    command += ["--space", str(arguments.space), "--trials", str(arguments.trials)]
+    watch = Watch(lambda started: points_of_study(results / OURS, started)[0], aim, arguments.budget.get(OURS, OURS_S))
+    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, log, watch)
     points, kinds = points_of_study(results / OURS, started)
     notes = [line for line in log.read_text().splitlines() if line.startswith(("Asking", "Timing"))]
-    return Run(OURS, seed, seconds, ended, within(points, limit_s), kinds, notes, load)
+    return Run(OURS, seed, seconds, ended, within(points, seconds), kinds, notes, load)
 
 
-def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str) -> Run:
+def run_peer(arguments: argparse.Namespace, folder: Path, seed: int, name: str, aim: float) -> Run:
     """One of `peers/`."""
     place = folder / f"peer-{name}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     reports = place / "reports.jsonl"
     command = [str(ROOT / "benchmarks" / "peers" / SCRIPTS[name]), "--data", str(folder), "--seed", str(seed)]
-    command += ["--teacher", str(folder / "teacher" / "teacher.safetensors")]
-    command += ["--space", str(space_of(arguments, seed))]
+    command += ["--teacher", str(folder / "teacher" / "teacher.safetensors"), "--space", str(arguments.space)]
     command += ["--trials", str(arguments.trials), "--epochs", str(arguments.epochs), "--reports", str(reports)]
-    limit_s = peer_limit_s(arguments, seed, name)
-    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, place / "log.txt", limit_s=limit_s)
+    limit_s = peer_limit_s(arguments, seed, name, aim)
+    watch = Watch(lambda started: points_of_reports(reports, started)[0], aim, limit_s)
+    load, (started, seconds, ended) = os.getloadavg()[0], run_process(command, place / "log.txt", watch)
     points, kinds = points_of_reports(reports, started)
-    return Run(name, seed, seconds, ended, within(points, limit_s), kinds, [], load)
+    return Run(name, seed, seconds, ended, within(points, seconds), kinds, [], load)
 
 
-def peer_limit_s(arguments: argparse.Namespace, seed: int, name: str) -> float | None:
-    """How long a peer is watched; None to its end.
+def peer_limit_s(arguments: argparse.Namespace, seed: int, name: str, aim: float) -> float | None:
+    """How long a peer is watched at most: ours' time where that did not get there; None to its end.
 
     Raises:
         SystemExit: that depends on ours, which was not run.
@@ -174,19 +180,38 @@ def peer_limit_s(arguments: argparse.Namespace, seed: int, name: str) -> float |
     if name in arguments.budget:
         return arguments.budget[name]
     ours = read_run(arguments.results, OURS, seed)
-    if ours is None or not ours.points:
+    if ours is None:
         sys.exit(
             f"seed {seed}: how long ({name}) is watched depends on ours; run that first, or give --budget {name}=S"
         )
-    return MARGIN * GOALS[name] * time_to_reach(ours, reference_auc([ours])).value
+    time = time_to_reach(ours, aim)
+    return time.value if time.is_bound else MARGIN * GOALS[name] * time.value
 
 
-def within(points: list[Point], limit_s: float | None) -> list[Point]:
+def within(points: list[Point], limit_s: float) -> list[Point]:
     """What was told in time."""
-    return points if limit_s is None else [point for point in points if point[0] <= limit_s]
+    return [point for point in points if point[0] <= limit_s]
 
 
-def run_process(command: list[str], log: Path, *, limit_s: float | None) -> tuple[float, float, bool]:
+@dataclass(frozen=True)
+class Watch:
+    """When a run is ended: at `aim`, or after `limit_s` seconds.
+
+    Attributes:
+        points: those of the run so far, given the time of day of its start.
+    """
+
+    points: Callable[[float], list[Point]]
+    aim: float
+    limit_s: float | None
+
+    def is_over(self, started: float) -> bool:
+        """Whether that is now."""
+        late = self.limit_s is not None and time.time() - started >= self.limit_s
+        return late or any(value >= self.aim for *_, value in self.points(started))
+
+
+def run_process(command: list[str], log: Path, watch: Watch | None = None) -> tuple[float, float, bool]:
     """Run a script, its output in `log`; (time of day of the start, seconds, whether it ended by itself).
 
     Raises:
@@ -202,17 +227,19 @@ def run_process(command: list[str], log: Path, *, limit_s: float | None) -> tupl
             start_new_session=True,
         )
         try:
-            code = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            assert limit_s is not None
-            end(process)
-            return started, limit_s, False
+            while process.poll() is None:
+                if watch is not None and watch.is_over(started):
+                    seconds = time.perf_counter() - clock
+                    end(process)
+                    return started, seconds, False
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_S)
         except BaseException:
             end(process)
             raise
     seconds = time.perf_counter() - clock
-    if code:
-        sys.exit(f"{command[0]} ended with {code}; see {log}")
+    if process.returncode:
+        sys.exit(f"{command[0]} ended with {process.returncode}; see {log}")
     return started, seconds, True
 
 
@@ -227,12 +254,18 @@ def end(process: subprocess.Popen) -> None:
 
 
 def measure(arguments: argparse.Namespace, seed: int, turn: int) -> None:
-    """All runs of one seed, kept as they end."""
+    """All runs of one seed, kept as they end; random runs kept before are not made again."""
     folder = prepare(arguments, seed)
+    if arguments.random_runs and read_run(arguments.results, RANDOM, seed) is None:
+        run_random(arguments, folder, seed).write(arguments.results)
+    random = read_run(arguments.results, RANDOM, seed)
+    aim = reference_auc({} if random is None else {RANDOM: random})
+    print(f"seed {seed}: reference {aim:.4f}", flush=True)
     peers = [name for name in GOALS if name in arguments.only]
     peers = peers[turn % max(1, len(peers)) :] + peers[: turn % max(1, len(peers))]
     for name in [OURS] * (OURS in arguments.only) + peers:
-        run = run_ours(arguments, folder, seed) if name == OURS else run_peer(arguments, folder, seed, name)
+        how = (arguments, folder, seed)
+        run = run_ours(*how, aim) if name == OURS else run_peer(*how, name, aim)
         run.write(arguments.results)
         whole = f"{run.seconds:.0f} s" if run.ended else f"ended after {run.seconds:.0f} s"
         print(f"seed {seed}: {TITLES[name]}: {whole}, best {run.best:.4f}", flush=True)
@@ -266,7 +299,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder in NIH's layout (default: phantom images)")
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "kd_cpu.py")
     parser.add_argument("--teacher", default="resnet18", metavar="BACKBONE")
-    parser.add_argument("--first", choices=("random", "baseline"), default="random", help="everybody's first trial")
+    parser.add_argument("--random-runs", type=int, default=16, metavar="N", help="of which the best is the reference")
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--budget", type=budget, nargs="+", default=[], metavar="NAME=S", help="seconds of a search")
@@ -284,6 +317,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.data = arguments.data.resolve() if arguments.data else None
     if arguments.quick:
         arguments.trials, arguments.epochs, arguments.data = 3, 2, tiny_data(arguments.work)
+        arguments.random_runs = 3
     kept = "check" if arguments.check else "quick" if arguments.quick else None
     default = arguments.work / kept if kept else ROOT / "benchmarks" / "results" / "search"
     arguments.results = (arguments.results or default).resolve()
@@ -305,7 +339,7 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:NUM_CORES])
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.check:
-        arguments.budget = dict.fromkeys(TITLES)
+        arguments.budget, arguments.random_runs = dict.fromkeys(TITLES), 0
         import runpy
 
         baseline = runpy.run_path(str(arguments.space))["BASELINE"]
@@ -317,7 +351,7 @@ def main() -> None:
             measure(arguments, seed, turn)
     runs = {}
     for seed in arguments.seeds:
-        named = {name: read_run(arguments.results, name, seed) for name in TITLES}
+        named = {name: read_run(arguments.results, name, seed) for name in (RANDOM, *TITLES)}
         runs[seed] = {name: run for name, run in named.items() if run is not None}
     runs = {seed: named for seed, named in runs.items() if named}
     if not runs:

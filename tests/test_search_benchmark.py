@@ -1,5 +1,6 @@
 """The side-by-side of searches: reading of curves, times and ratios on curves made by hand; the peers train alike."""
 
+import argparse
 import ast
 import importlib
 import json
@@ -40,9 +41,10 @@ def test_reached_at_the_first_epoch_at_or_above_the_reference_else_bounded_by_th
     assert str(curves.time_to_reach(run, 0.81)) == "> 35"
 
 
-def test_the_reference_is_a_share_of_the_best_that_any_run_of_the_seed_found(curves):
-    runs = [run_of(curves, "ours", {10.0: 0.75}), run_of(curves, "c", {10.0: 0.5, 90.0: 0.8})]
-    assert curves.reference_auc(runs) == pytest.approx(curves.REFERENCE_SHARE * 0.8)
+def test_the_reference_is_the_best_of_the_random_runs_whatever_the_searches_found(curves):
+    named = {"random": run_of(curves, "random", {10.0: 0.7, 20.0: 0.65}), "c": run_of(curves, "c", {10.0: 0.8})}
+    assert curves.reference_auc(named) == 0.7
+    assert curves.reference_auc({"c": named["c"]}) == math.inf
 
 
 def test_a_run_that_was_cut_off_counts_as_at_least_its_limit(curves):
@@ -59,21 +61,17 @@ def test_a_median_is_a_bound_unless_every_bound_lies_above_it(curves):
     assert curves.median([Time(2.0, True), Time(3.0), Time(4.0)]) == Time(3.0, True)
 
 
-def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves, monkeypatch):
+def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves):
+    random = run_of(curves, "random", {10.0: 0.8})
+    ours = run_of(curves, "ours", {20.0: 0.8}, seconds=50.0)
     runs = {
-        1: {"ours": run_of(curves, "ours", {10.0: 0.8}), "b": run_of(curves, "b", {50.0: 0.8})},
-        2: {"ours": run_of(curves, "ours", {20.0: 0.8}), "b": run_of(curves, "b", {60.0: 0.8})},
-        3: {
-            "ours": run_of(curves, "ours", {20.0: 0.8}, seconds=50.0),
-            "b": run_of(curves, "b", {5.0: 0.6}, ended=False),
-        },
-        4: {"b": run_of(curves, "b", {1.0: 0.8})},
+        1: {"random": random, "ours": run_of(curves, "ours", {10.0: 0.8}), "b": run_of(curves, "b", {50.0: 0.8})},
+        2: {"random": random, "ours": ours, "b": run_of(curves, "b", {60.0: 0.8})},
+        3: {"random": random, "ours": ours, "b": run_of(curves, "b", {5.0: 0.6}, ended=False)},
+        4: {"random": random, "b": run_of(curves, "b", {1.0: 0.8})},
     }
     assert curves.speed_up(runs, "b") == curves.Time(5.0, True)  # of 5, 3 and at least 100 / 20; seed 4 lacks ours
     assert curves.speed_up(runs, "b", 0.74) == curves.Time(3.0)  # of 5, 3 and 5 / 20
-    assert curves.speed_up(runs, "b", None) == curves.Time(0.0)  # nobody trained so many
-    monkeypatch.setattr(curves, "NUM_EPOCHS", 1)
-    assert curves.speed_up(runs, "b", None) == curves.Time(3.0)  # of 5, 3 and 5 / 20
     assert "(b) Optuna + median pruner over ours: > 5 (goal: at least 4, reached)" in curves.tell(runs)
 
 
@@ -151,3 +149,49 @@ def test_the_peers_learning_rate_is_ours_at_every_step(monkeypatch, schedule):
                 per_step.step()
         if per_epoch is not None:
             per_epoch.step(values[epoch])
+
+
+@pytest.fixture
+def search(curves):
+    return importlib.import_module("search")
+
+
+def test_a_search_is_ended_once_it_is_there(search, tmp_path):
+    """A real process, that would run for a minute."""
+    script, told = tmp_path / "script.py", tmp_path / "told"
+    script.write_text(f"import pathlib, time\npathlib.Path({str(told)!r}).write_text('0.7')\ntime.sleep(60)")
+
+    def points(started):
+        return [(1.0, "0", 1, float(told.read_text() or 0))] if told.exists() else []
+
+    _, seconds, ended = search.run_process([str(script)], tmp_path / "log", search.Watch(points, 0.7, 50.0))
+    assert not ended
+    assert seconds < 30
+
+
+def test_a_search_that_does_not_get_there_is_ended_at_its_limit(search, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import time\ntime.sleep(60)")
+    watch = search.Watch(lambda started: [(1.0, "0", 1, 0.6)], 0.7, 1.0)
+    _, seconds, ended = search.run_process([str(script)], tmp_path / "log", watch)
+    assert not ended
+    assert 1.0 <= seconds < 30
+
+
+@pytest.mark.parametrize(("reached", "limit_s"), [(0.8, 1.1 * 4 * 20.0), (0.7, 50.0)], ids=["there", "not there"])
+def test_a_peer_is_watched_for_its_goal_and_a_tenth(search, curves, tmp_path, reached, limit_s):
+    run_of(curves, "ours", {20.0: reached}, seconds=50.0, ended=False).write(tmp_path)
+    arguments = argparse.Namespace(budget={"c": 7.0}, results=tmp_path)
+    assert search.peer_limit_s(arguments, 1, "b", 0.8) == pytest.approx(limit_s)
+    assert search.peer_limit_s(arguments, 1, "c", 0.8) == 7.0
+    with pytest.raises(SystemExit, match="run that first"):
+        search.peer_limit_s(arguments, 2, "b", 0.8)
+
+
+def test_random_configurations_are_not_the_searches_own(search, tmp_path):
+    early = importlib.import_module("early_epochs")
+    space = BENCHMARKS.parent / "search_spaces" / "kd_cpu.py"
+    first, *drawn = early.draw_configurations(space, 17, search.RANDOM_SEED + 1)
+    assert first["optim.learning_rate"] == 3e-3
+    assert len({configuration["optim.learning_rate"] for configuration in drawn}) == 16
+    assert drawn[0] not in early.draw_configurations(space, 17, 1)
