@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -195,3 +196,52 @@ def test_random_configurations_are_not_the_searches_own(search, tmp_path):
     assert first["optim.learning_rate"] == 3e-3
     assert len({configuration["optim.learning_rate"] for configuration in drawn}) == 16
     assert drawn[0] not in early.draw_configurations(space, 17, 1)
+
+
+@pytest.fixture
+def search_orders(curves):
+    return importlib.import_module("search_orders")
+
+
+def test_full_runs_are_read_a_row_a_trial(search_orders, curves):
+    points = [(1.0, "0", 1, 0.5), (2.0, "1", 1, 0.4), (3.0, "0", 2, 0.6), (4.0, "1", 2, 0.7)]
+    assert search_orders.curves_of(curves.Run("random", 1, 5.0, True, points)).tolist() == [[0.5, 0.6], [0.4, 0.7]]
+
+
+def test_epochs_are_counted_until_the_reference_shows(search_orders):
+    table = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    none_stopped = search_orders.FullRuns()
+    assert search_orders.epochs_until(0.7, table, np.array([0, 1]), none_stopped, 1) == 4 + 3
+    assert search_orders.epochs_until(0.7, table, np.array([0, 1]), none_stopped, 2) == 3 + 3
+    assert search_orders.epochs_until(0.9, table, np.array([0, 1]), none_stopped, 2) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [
+        ("a", 11 * 20 + 20),
+        ("b", 5 * 20 + 6 * 1 + 20),  # five full runs, then a bad one is pruned at its first epoch
+        ("c", 20 + 10 * 1 + 20),  # epoch 1 is a rung
+    ],
+)
+def test_the_peers_stop_what_is_worse_than_what_came_before(search_orders, name, epochs):
+    """Eleven trials, each worse than the one before at every epoch, then the best there is; one at a time."""
+    rising = np.linspace(0.0, 0.05, 20)
+    table = np.stack([0.8 - 0.01 * row + rising for row in range(11)] + [0.9 + rising])
+    rule = search_orders.RULES[name][1](20)
+    assert search_orders.epochs_until(table.max(), table, np.arange(12), rule, 1) == epochs
+
+
+def test_ours_goes_by_the_best_so_far_at_the_projects_first_rung(search_orders):
+    table = np.full((3, 20), 0.5)
+    table[1, 0], table[1, 1:] = 0.9, 0.1  # its first epoch stays its best
+    rule = search_orders.ours(20)
+    assert not any(rule.report(0, epoch, 0.5) for epoch in range(1, 20))
+    assert not any(rule.report(1, epoch, table[1, epoch - 1]) for epoch in range(1, 20))
+    stops = [rule.report(2, epoch, 0.4) for epoch in range(1, 9)]
+    assert stops.index(True) == 1  # 701 images an epoch, 128 trials
+
+
+def test_the_first_epoch_ends_when_it_was_measured_to_and_the_rest_follow_at_the_rate(search_orders, curves):
+    run = run_of(curves, "a", {10.0: 0.5, 12.0: 0.6, 14.0: 0.7})
+    assert search_orders.seconds_of(np.array([1, 2, 5]), run).tolist() == [10.0, 12.0, 18.0]
