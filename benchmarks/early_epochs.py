@@ -8,8 +8,7 @@ study stays in --work, and is continued). Then nothing more is trained. First: t
 trial's best so far after an early epoch with its best of all, and whether the best configuration is in that epoch's top
 third. Second: searches of these trials in --orders random orders, two at a time, stopped by the project's ASHA with
 different first rungs: the best of the trials that ran to their end, once so many epochs were spent; and the same for
-short searches, each of --short trials drawn from them. Third: what a first rung loses in searches of 12 to 128 trials,
-drawn from them with replacement. Fourth: the epochs until one is near the best of all.
+short searches, each of --short trials drawn from them. Third: the epochs until one is near the best of all.
 """
 
 import argparse
@@ -36,11 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = "whole_curves"
 NUM_PARALLEL = 2
 NEAR = 0.98
-"""Share of the best that is near it."""
-SIZES = (12, 32, 64, 128)
-"""Trials of redrawn searches."""
-SMOOTHING = 0.3
-"""How far a redrawn curve is moved, as a share of the spread of the trials' ends."""
+"""Share of the best, as the reference of search.py."""
 
 
 def draw_configurations(file: Path, num: int, seed: int) -> list[dict[str, object]]:
@@ -145,31 +140,6 @@ def tell_searches(curves: np.ndarray, num_searched: int, arguments: argparse.Nam
     print(f"the best there is, on average: {best:.4f}")
 
 
-def redrawn(curves: np.ndarray, num_trials: int, generator: np.random.Generator) -> np.ndarray:
-    """(num_trials, E) curves drawn with replacement, each moved as a whole by a little, so that no two are the same."""
-    moved = generator.normal(0, SMOOTHING * curves[:, -1].std(), size=num_trials)
-    return curves[generator.integers(len(curves), size=num_trials)] + moved[:, None]
-
-
-def tell_sizes(curves: np.ndarray, arguments: argparse.Namespace) -> None:
-    """What each first rung loses of the best there is, and the epochs it takes, in searches of several sizes."""
-    max_epochs = curves.shape[1]
-    tried = [r for r in (1, 2, 3, 5) if r < max_epochs]
-    print(f"\nlost of the best there is, mean of {arguments.orders} redrawn searches, and epochs they take")
-    print(f"{'trials':<14}" + "".join(f"{f'first rung {rung}':>20}" for rung in tried))
-    for num_trials in SIZES:
-        cells = []
-        for rung in tried:
-            generator, lost, epochs = np.random.default_rng(arguments.seed), [], []
-            for _ in range(arguments.orders):
-                drawn = redrawn(curves, num_trials, generator)
-                found, spent = search(drawn, rung, np.arange(num_trials))
-                lost.append(drawn.max() - found[-1])
-                epochs.append(spent)
-            cells.append(f"{np.mean(lost):.4f} in {np.mean(epochs):.0f}")
-        print(f"{num_trials:<14}" + "".join(f"{cell:>20}" for cell in cells))
-
-
 def tell_epochs(curves: np.ndarray, arguments: argparse.Namespace) -> None:
     """How long a search of all of them takes to be near the best, for each first rung."""
     max_epochs, target = curves.shape[1], NEAR * curves.max()
@@ -191,7 +161,6 @@ def main(arguments: argparse.Namespace) -> None:
     tell_correlations(curves)
     for num_searched in (len(curves), min(arguments.short, len(curves))):
         tell_searches(curves, num_searched, arguments)
-    tell_sizes(curves, arguments)
     tell_epochs(curves, arguments)
 
 

@@ -121,7 +121,7 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             ledger, propose, num_trials=num_trials, limits=Limits(), stopped_by_scheduler=stopped, observer=view,
             cost_of=lambda overrides: (ModelConfig(), Cost(1_000_000, 4.0, 2.0)),
         )  # fmt: skip
-        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0, 10_000, num_trials)), stopped)
+        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0, 10_000)), stopped)
         trained, execute.DistillationTrial = execute.DistillationTrial, NoTraining  # type: ignore[misc, assignment]
         try:
             with ray_running(shares, None):
@@ -143,7 +143,7 @@ def continue_part(url: str, num_trials: int, epochs: int) -> float:
         ledger.queue([])
         ledger.unfinished()
         ended = [row for row in ledger.rows() if row.state in ("complete", "pruned")]
-        replay(make_asha(epochs, first_rung(epochs, 0, 10_000, num_trials)), ended)
+        replay(make_asha(epochs, first_rung(epochs, 0, 10_000)), ended)
         ledger.ask(propose)
         return time.perf_counter() - began
 

@@ -114,7 +114,7 @@ class Ours:
         self.table = table
         first = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: table.middle})
         self.sampling = Sampling([first], seed=seed, num_startup=startup_trials(num_trials))  # as run_study does
-        self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0, num_images, num_trials))
+        self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0, num_images))
         self.best: dict[str, float] = {}
         self.epoch: dict[str, int] = {}
 

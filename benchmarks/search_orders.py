@@ -30,8 +30,8 @@ from search_curves import GOALS, OURS, RANDOM, TITLES, Run, read_run  # noqa: E4
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
 
 MAX_TRIALS = 300
-NUM_TRAIN, NUM_TRIALS = 701, 128
-"""Training images of the phantom searches, and the trials they were given to run."""
+NUM_TRAIN = 701
+"""Training images of the phantom searches."""
 
 
 class Rule(Protocol):
@@ -101,7 +101,7 @@ class Asha:
 
 def ours(max_epochs: int) -> Asha:
     """As `run_study` makes it."""
-    scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, NUM_TRAIN, NUM_TRIALS))
+    scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, NUM_TRAIN))
     return Asha(scheduler, epoch_key=EPOCH_KEY, value_key=VALUE_KEY, best_so_far=True)
 
 

@@ -97,7 +97,7 @@ def test_the_table_of_medians_is_printed_with_random_as_its_measure(replay, tmp_
 
 def test_ours_starts_in_the_middle_and_tells_stopped_trials_from_ended_ones(replay, monkeypatch):
     table = table_of(replay, np.linspace(0.1, 0.9, 41))
-    searcher = replay.Ours(table, 0, num_trials=16, num_images=700)
+    searcher = replay.Ours(table, 0, num_trials=32, num_images=700)
     told = {}
     monkeypatch.setattr(searcher.sampling, "finish", lambda number, state, value: told.update({number: (state, value)}))
     trial, point = searcher.start()

@@ -239,7 +239,7 @@ def test_ours_goes_by_the_best_so_far_at_the_projects_first_rung(search_orders):
     assert not any(rule.report(0, epoch, 0.5) for epoch in range(1, 20))
     assert not any(rule.report(1, epoch, table[1, epoch - 1]) for epoch in range(1, 20))
     stops = [rule.report(2, epoch, 0.4) for epoch in range(1, 9)]
-    assert stops.index(True) == 1  # 701 images an epoch, 128 trials
+    assert stops.index(True) == 4  # 3,500 images, 701 an epoch
 
 
 def test_the_first_epoch_ends_when_it_was_measured_to_and_the_rest_follow_at_the_rate(search_orders, curves):

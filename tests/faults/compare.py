@@ -74,7 +74,7 @@ def invariants(place: Place) -> list[str]:
     out = [f"{row.number} is {row.state}" for row in rows if row.state not in ("complete", "pruned")]
     if [row.number for row in rows] != list(range(NUM_TRIALS)):
         out.append(f"numbers {[row.number for row in rows]}")
-    out += asha_doubts(rows, rungs(5, first_rung(5, 0, NUM_IMAGES, NUM_TRIALS)))
+    out += asha_doubts(rows, rungs(5, first_rung(5, 0, NUM_IMAGES)))
     with (place.study / "leaderboard.csv").open() as file:
         listed = sorted(int(row["trial"]) for row in csv.DictReader(file) if row["phase"] == "search")
     if listed != list(range(NUM_TRIALS)):

@@ -14,27 +14,21 @@ if TYPE_CHECKING:  # a worker needs no database
 REDUCTION_FACTOR = 3
 INFORMATIVE_IMAGES = 3500
 """Trained on so many, trials stand nearly in the order in which they will end (Spearman 0.85 and more)."""
-SHORT_SEARCH = 16
-"""Trials of a search that waits for all of these; a longer one loses less with a trial that was stopped too soon."""
 EPOCH_KEY, VALUE_KEY = "epoch", "value"
 """Keys of a trial's results: epochs done, and the best validation metric so far."""
 
 
-def first_rung(max_epochs: int, held_back_epochs: int, num_images: int, num_trials: int) -> int:
+def first_rung(max_epochs: int, held_back_epochs: int, num_images: int) -> int:
     """Epochs before any trial can be stopped: a fortieth of the budget, or 3,500 images; one at least at full strength.
 
     Where an epoch has tens of thousands of images the first one tells enough; where it has a thousand it does not, and
-    a search of a dozen trials loses its best by it. One of more than SHORT_SEARCH trials has others that are nearly as
-    good and goes by fewer images, as the root of their number (benchmarks/early_epochs.py). At most half the budget,
-    or 3.
+    a search of a dozen trials loses its best by it (benchmarks/early_epochs.py). At most half the budget, or 3.
 
     Args:
         held_back_epochs: of warm-up, or with a frozen backbone: they say little about what a trial will become.
         num_images: of the training part, one epoch.
-        num_trials: of the whole search.
     """
-    images = INFORMATIVE_IMAGES * min(1.0, math.sqrt(SHORT_SEARCH / num_trials))
-    informed = max(round(max_epochs / 40), math.ceil(images / num_images))
+    informed = max(round(max_epochs / 40), math.ceil(INFORMATIVE_IMAGES / num_images))
     return min(max_epochs, max(held_back_epochs + 1, min(informed, max(3, max_epochs // 2))))
 
 

@@ -92,8 +92,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     with console.progress("Timing the space's students", "models") as progress:
         costs = survey(models, base, dataset, device=device, limits=limits, progress=progress)
     held_back = max(base.optim.warmup_epochs, base.optim.freeze_epochs)
+    grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
     num_trials = len(space.first) if space.is_grid else options.num_trials
-    grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")), num_trials)
     return StudyPlan(study, space, costs, limits, shares, num_trials, grace, footprints)
 
 
