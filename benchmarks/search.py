@@ -1,6 +1,6 @@
 """Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
 
-    python benchmarks/search.py --seeds 1 2 3          # everything, up to an hour a seed; keep the two cores quiet
+    python benchmarks/search.py --seeds 1 2 3          # everything, an hour or two a seed; keep the two cores quiet
     python benchmarks/search.py --only b --seeds 2     # one search again
     python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
