@@ -83,6 +83,7 @@ def test_a_trial_whose_worker_was_killed_once_goes_on_with_the_same_curve(mixed)
     assert all(torch.equal(mended[key], whole[key]) for key in whole)
 
 
+@pytest.mark.slow  # tests/tune/test_search.py has the count itself
 def test_five_failures_in_a_row_for_one_reason_end_the_study_with_that_reason(home):
     place = study(home, "alike", "[RAISES] * 8", concurrent=1)
     code, output, left_over = run(place)

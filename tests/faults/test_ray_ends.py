@@ -24,7 +24,7 @@ with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial
 """
 
 
-@pytest.mark.parametrize("victim", ["gcs_server", "raylet", "driver"])
+@pytest.mark.parametrize("victim", [pytest.param("gcs_server", marks=pytest.mark.slow), "raylet", "driver"])
 def test_a_killed_process_takes_all_of_ray_with_it(victim):
     started = time.monotonic()
     driver = subprocess.run([sys.executable, "-c", DRIVER, victim], capture_output=True, text=True, timeout=120)

@@ -63,6 +63,7 @@ def test_a_second_driver_is_turned_away_and_the_first_goes_on(home, start):
     assert [row.number for row in rows] == [0, 1] and rows[0].state == "running"
 
 
+@pytest.mark.slow  # tests/ledger/test_patience.py has the wait itself
 def test_a_locked_database_is_waited_for(home, start):
     run = start(grid(home, "locked"))
     until_epochs(run, 1)
