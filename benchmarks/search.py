@@ -185,8 +185,8 @@ def peer_limit_s(arguments: argparse.Namespace, seed: int, name: str, aim: float
         sys.exit(
             f"seed {seed}: how long ({name}) is watched depends on ours; run that first, or give --budget {name}=S"
         )
-    time = time_to_reach(ours, aim)
-    return time.value if time.is_bound else MARGIN * GOALS[name] * time.value
+    took = time_to_reach(ours, aim)
+    return took.value if took.is_bound else MARGIN * GOALS[name] * took.value
 
 
 def within(points: list[Point], limit_s: float) -> list[Point]:
