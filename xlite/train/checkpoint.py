@@ -13,7 +13,7 @@ from xlite.models.artifact import remove_spares
 from xlite.models.tensor_file import Part, parts_of, write_tensors
 from xlite.train.loop import Progress
 
-FORMAT = 5
+FORMAT = 6
 _DAMAGE = (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError)
 
 

@@ -121,7 +121,7 @@ def fit(
             best_value=history[best - 1],
             best_epoch=best,
             best_state=state_copy(run.learner.model) if best == epoch + 1 else None,
-            progress=lambda: Progress(tuple(history), run.learner.kept_tensors()),
+            progress=lambda: Progress(tuple(history), run.learner.tensors()),
             seconds=seconds,
             images_per_s=trained.num_images / (seconds["data"] + seconds["step"]),
             stop=stop,

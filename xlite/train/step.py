@@ -16,10 +16,10 @@ from xlite.models.small_maps import quicken
 from xlite.tasks.family import Objective
 from xlite.tasks.task import Task
 from xlite.train.feed import Batch
+from xlite.train.flat import FlatParameters, clip_gradients
 
 CHECK_EVERY = 50
 """Steps between looks at whether losses were finite, on a GPU: each look waits for the device."""
-_COUNTS = "steps"
 _WARM_UP_STEPS = 3  # before a capture, as torch's notes on CUDA graphs have it
 
 
@@ -45,8 +45,10 @@ class Learner:
         quicken(self.model)
         self.objective: Objective = task.family.make_objective(config, dataset.targets[dataset.part("train")])
         rate = config.optim.learning_rate
+        grouped = _parameter_groups(self.model, config.optim.weight_decay)
+        self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.optim.weight_decay),
+            [{"params": [g.value], "weight_decay": d} for g, (_, d) in zip(self.groups, grouped, strict=True)],
             lr=torch.tensor(rate, device=device.place) if device.on_gpu else rate,  # a number would freeze in a graph
             fused=True,
             capturable=device.on_gpu,
@@ -72,14 +74,15 @@ class Learner:
 
     def step(self, batch: Batch) -> Stepped:
         """One optimiser step, all of it on the device; a loss or gradient that is not finite changes nothing."""
-        self.optimizer.zero_grad(set_to_none=True)
         if self.config.train.micro_batches == 1:
             logits = self.forward(batch)
             values, loss = self.evaluate(logits, batch)
             loss.backward()
         else:
             values, logits = self.backward_in_parts(batch)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        for group in self.groups:
+            group.take_gradients()
+        norm = clip_gradients(self.groups, self.config.optim.clip_norm)
         finite = torch.isfinite(values[0]) & torch.isfinite(norm)
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # the fused step is left out then
         self.optimizer.step()
@@ -125,7 +128,8 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """The model's and the optimiser's state as they are, not copied: they change with the next step."""
         out = dict(self.model_tensors)
-        for number, state in self.optimizer_states():
+        for number, group in enumerate(self.groups):
+            state = self.optimizer.state.get(group.value, {})  # none as long as the group was never trained
             out |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         return out
 
@@ -134,39 +138,20 @@ class Learner:
         """The model's state; training, `restore` and graphs change it in place, so looking it up once is enough."""
         return {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
 
-    def kept_tensors(self) -> dict[str, Tensor]:
-        """The same for a file: the hundred step counts of the parameters in one tensor, by number."""
-        tensors = self.tensors()
-        counts = [tensors.pop(f"optimizer.{number}.step") for number, _ in self.optimizer_states()]
-        return {**tensors, _COUNTS: torch.stack(counts)} if counts else tensors
-
-    def optimizer_states(self) -> list[tuple[int, dict[str, Tensor]]]:
-        """By number, as in the optimiser's `state_dict`: its state of every parameter that was ever trained."""
-        states = self.optimizer.state
-        return [(number, states[p]) for number, p in enumerate(self.optimized()) if p in states]
-
-    def optimized(self) -> list[Tensor]:
-        """All parameters, in the optimiser's order."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `kept_tensors` gave.
+        """Take up what `tensors` gave.
 
         Raises:
             RuntimeError, KeyError: they belong to another model.
         """
         prefix = "model."
         self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        parameters = self.optimized()
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             section, _, rest = key.partition(".")
             if section == "optimizer":
                 number, _, name = rest.partition(".")
-                like = parameters[int(number)]  # the fused step takes moments to lie in memory as their parameter does
-                state.setdefault(int(number), {})[name] = torch.empty_like(like, device="cpu").copy_(value)
-        for at, count in zip(sorted(state), tensors.get(_COUNTS, ()), strict=True):
-            state[at]["step"] = count.clone()
+                state.setdefault(int(number), {})[name] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -246,8 +231,13 @@ def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -
     return device.move(model)
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices and kernels only: biases and norms would be pulled to zero for nothing."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters that are trained alike, with their weight decay.
+
+    Matrices and kernels decay; biases and norms would be pulled to zero for nothing. The backbone, which can be frozen,
+    is apart from the rest.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    return [(parameters, weight_decay if decays else 0.0) for (_, decays), parameters in groups.items()]
