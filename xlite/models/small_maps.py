@@ -7,9 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-MOST_POSITIONS = 16
-"""Of a depthwise convolution's input map, h * w. The cost of `_SmallMap` grows with their square: on maps of 8 x 8
-oneDNN's gradient is the faster one."""
 MOST_ROWS = 2048
 """Positions of a batch, b * h * w, up to which a pointwise convolution is quicker as one product of two matrices."""
 
@@ -17,8 +14,9 @@ MOST_ROWS = 2048
 def quicken(model: nn.Module) -> None:
     """Let convolutions of small maps be matrix products in training on a CPU; the model's state does not change.
 
-    Depthwise ones get other gradients (on 32 maps of 144 x 4 x 4 with a 5 x 5 kernel 1 ms instead of 5 to 6), pointwise
-    ones (1 x 1) become linear layers of the channels. Both say what PyTorch's say, up to rounding. What a step saves:
+    Depthwise ones whose kernel is larger than the map get other gradients: oneDNN's are slow there, most of all without
+    AVX-512, and quicker than these where the kernel fits into the map. Pointwise ones (1 x 1) become linear layers of
+    the channels. Both say what PyTorch's say, up to rounding. What a step saves:
     benchmarks/layout.py.
     """
     for module in model.modules():
@@ -62,7 +60,7 @@ class _DepthwiseConv2d(nn.Conv2d):
     """As its base, with another way to its gradients."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        small = input.shape[-2] * input.shape[-1] <= MOST_POSITIONS
+        small = max(input.shape[-2:]) < self.kernel_size[0]
         if not (small and _trains_on_cpu(self, input)):
             return super()._conv_forward(input, weight, bias)
         out: Tensor = _SmallMap.apply(input, weight, self.stride[0], self.padding[0])
