@@ -295,7 +295,9 @@ def budget(text: str) -> tuple[str, float]:
 def parse_arguments() -> argparse.Namespace:
     """Options, with what --quick and --check change."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=TITLES, default=list(TITLES), help="run these (default: all)")
+    parser.add_argument(
+        "--only", nargs="*", choices=TITLES, default=list(TITLES), help="run these (default: all; none: random runs)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder in NIH's layout (default: phantom images)")
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "kd_cpu.py")
