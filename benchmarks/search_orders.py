@@ -3,7 +3,7 @@
     python benchmarks/search.py --seeds 1 2 3    # measures
     python benchmarks/search_orders.py --seeds 1 2 3
     python benchmarks/search.py --seeds 1 2 3 --only --random-runs 64 --results TABLES    # or on more full runs
-    python benchmarks/search_orders.py --seeds 1 2 3 --tables TABLES
+    python benchmarks/search_orders.py --seeds 1 2 3 --tables TABLES [--sweep]
 
 In one search of a seed the time to the reference hangs on which configurations come first. Here each of the four draws
 its configurations from the seed's random full runs, at random and with replacement, the same ones in the same order
@@ -33,6 +33,7 @@ from search_curves import GOALS, OURS, RANDOM, TITLES, Run, read_run  # noqa: E4
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
 
 MAX_TRIALS = 300
+SWEPT_RUNGS, SWEPT_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10), (2, 3, 4)
 ONE_OF = 16
 """As search.py has it, whose reference is the best of 16."""
 NUM_TRAIN = 701
@@ -108,6 +109,17 @@ def ours(max_epochs: int) -> Asha:
     """As `run_study` makes it."""
     scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, NUM_TRAIN))
     return Asha(scheduler, epoch_key=EPOCH_KEY, value_key=VALUE_KEY, best_so_far=True)
+
+
+def with_rungs(first: int, factor: int) -> Callable[[int], Asha]:
+    """Ours, but for the first rung and the factor."""
+
+    def make(max_epochs: int) -> Asha:
+        how = {"max_t": max_epochs, "grace_period": first, "reduction_factor": factor}
+        scheduler = ASHAScheduler(time_attr=EPOCH_KEY, metric=VALUE_KEY, mode="max", **how)
+        return Asha(scheduler, epoch_key=EPOCH_KEY, value_key=VALUE_KEY, best_so_far=True)
+
+    return make
 
 
 def tunes(max_epochs: int) -> Asha:
@@ -191,6 +203,20 @@ def replay(named: dict[str, Run], orders: int, seed: int) -> tuple[dict[str, np.
     return epochs, seconds
 
 
+def tell_sweep(run: Run, orders: int, seed: int) -> None:
+    """Median epochs until the reference by first rung and factor, two trials at once."""
+    curves = curves_of(run)
+    drawn = np.random.default_rng(seed).integers(len(curves), size=(orders, MAX_TRIALS))
+    print(f"seed {seed}, median epochs  factor" + "".join(f"{factor:>8}" for factor in SWEPT_FACTORS))
+    for first in SWEPT_RUNGS:
+        print(f"  first rung {first:<17}", end="")
+        for factor in SWEPT_FACTORS:
+            make, target = with_rungs(first, factor), reference(curves)
+            epochs = [epochs_until(target, curves, rows, make(curves.shape[1]), 2) for rows in drawn]
+            print(f"{np.quantile(epochs, 0.5, method='inverted_cdf'):>8.0f}", end="", flush=True)
+        print()
+
+
 def tell(seed: str, epochs: dict[str, np.ndarray], seconds: dict[str, np.ndarray]) -> None:
     """Medians and quartiles, and the ratio of the medians to ours."""
     for name, title in TITLES.items():
@@ -207,14 +233,21 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=300, metavar="N", help="of each seed")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "search", help="the searches")
     parser.add_argument("--tables", type=Path, help="the random full runs (default: those in --results)")
+    parser.add_argument("--sweep", action="store_true", help="ASHA's first rung and factor instead, in epochs")
     arguments = parser.parse_args()
+    tables = arguments.tables or arguments.results
+    if arguments.sweep:
+        for seed in arguments.seeds:
+            run = read_run(tables, RANDOM, seed)
+            if run is None:
+                sys.exit(f"seed {seed}: no random full runs in {tables}")
+            tell_sweep(run, arguments.orders, seed)
+        return
     all_epochs: dict[str, list[np.ndarray]] = {name: [] for name in TITLES}
     all_seconds: dict[str, list[np.ndarray]] = {name: [] for name in TITLES}
     print(f"{'until the reference, median':<34}  seed   epochs   seconds       quartiles  x ours  goal")
     for seed in arguments.seeds:
-        epochs, seconds = replay(
-            measured(arguments.results, arguments.tables or arguments.results, seed), arguments.orders, seed
-        )
+        epochs, seconds = replay(measured(arguments.results, tables, seed), arguments.orders, seed)
         tell(str(seed), epochs, seconds)
         for name in TITLES:
             all_epochs[name].append(epochs[name])

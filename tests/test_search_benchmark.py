@@ -245,3 +245,32 @@ def test_ours_goes_by_the_best_so_far_at_the_projects_first_rung(search_orders):
 def test_the_first_epoch_ends_when_it_was_measured_to_and_the_rest_follow_at_the_rate(search_orders, curves):
     run = run_of(curves, "a", {10.0: 0.5, 12.0: 0.6, 14.0: 0.7})
     assert search_orders.seconds_of(np.array([1, 2, 5]), run).tolist() == [10.0, 12.0, 18.0]
+
+
+@pytest.mark.parametrize(("runs", "rank"), [(1, 1), (16, 1), (31, 1), (32, 2), (64, 4)])
+def test_the_reference_is_what_one_run_in_16_reaches(search_orders, runs, rank):
+    bests = np.random.default_rng(0).permutation(runs) / runs
+    curves = np.stack([bests - 0.5, bests, bests - 0.1], axis=1)  # the best epoch counts, not the last
+    assert search_orders.reference(curves) == sorted(bests)[-rank]
+
+
+def test_full_runs_may_lie_in_a_folder_of_their_own(search_orders, curves, tmp_path):
+    for name in curves.TITLES:
+        run_of(curves, name, {10.0: 0.5, 12.0: 0.6}).write(tmp_path / "searches")
+    for where, value in (("searches", 0.6), ("tables", 0.8)):
+        run_of(curves, curves.RANDOM, {1.0: value}).write(tmp_path / where)
+    found = search_orders.measured(tmp_path / "searches", tmp_path / "tables", 1)
+    assert found[curves.RANDOM].best == 0.8 and found[curves.OURS].best == 0.6
+    with pytest.raises(SystemExit, match="seed 1: random not measured"):
+        search_orders.measured(tmp_path / "searches", tmp_path / "nowhere", 1)
+
+
+def test_first_rungs_and_factors_are_swept_on_full_runs(search_orders, curves, monkeypatch, capsys):
+    points = [(1.0, str(row), epoch, 0.5 + 0.01 * row) for row in range(4) for epoch in (1, 2, 3)]
+    monkeypatch.setattr(search_orders, "SWEPT_RUNGS", (1, 3))
+    search_orders.tell_sweep(curves.Run("random", 1, 5.0, True, points), orders=20, seed=1)
+    told = capsys.readouterr().out.splitlines()
+    assert "2       3       4" in told[0] and [line.split()[:3] for line in told[1:]] == [
+        ["first", "rung", n] for n in "13"
+    ]
+    assert all(float(cell) >= 1 for line in told[1:] for cell in line.split()[3:])
