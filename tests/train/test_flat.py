@@ -107,7 +107,8 @@ def test_steps_are_those_of_adamw_with_a_state_for_each_parameter(tiny_dataset, 
         torch.testing.assert_close(got, norms[-1])
     assert min(norms) > 0.5  # clipped, each time
     for ours, theirs, before in zip(learner.model.parameters(), plain, start, strict=True):
-        torch.testing.assert_close(ours - before, theirs - before, rtol=1e-4, atol=1e-7)
+        # four steps, each rounded at up to 2: 1.2e-7 each; a step is 1e-3, decay without right 1e-4 of a weight
+        torch.testing.assert_close(ours - before, theirs - before, rtol=1e-4, atol=1e-6)
 
 
 def test_a_frozen_backbone_neither_decays_nor_gets_moments(tiny_dataset, batches):
