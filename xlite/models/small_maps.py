@@ -16,8 +16,7 @@ def quicken(model: nn.Module) -> None:
 
     Depthwise ones whose kernel is larger than the map get other gradients: oneDNN's are slow there, most of all without
     AVX-512, and quicker than these where the kernel fits into the map. Pointwise ones (1 x 1) become linear layers of
-    the channels. Both say what PyTorch's say, up to rounding. What a step saves:
-    benchmarks/layout.py.
+    the channels. Both say what PyTorch's say, up to rounding. What a step saves: benchmarks/layout.py.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d:
