@@ -30,7 +30,8 @@ from xlite.errors import InputError
 from xlite.files import read_json, write_json
 from xlite.tune.space import architecture
 
-FORMAT = 1
+FORMAT = 2
+"""A footprint remembered under another one is measured anew: with 2 a step holds its gradients in one tensor too."""
 LIMIT_S = 300.0
 """A probe that has not answered by then is given up."""
 _MOST_VAL = 256  # a validation batch; a part with more examples costs no more memory
