@@ -1,9 +1,7 @@
 """Whole searches without their luck: the seconds search.py measured, laid on its random full runs in many orders.
 
     python benchmarks/search.py --seeds 1 2 3    # measures
-    python benchmarks/search_orders.py --seeds 1 2 3
-    python benchmarks/search.py --seeds 1 2 3 --only --random-runs 64 --results TABLES    # or on more full runs
-    python benchmarks/search_orders.py --seeds 1 2 3 --tables TABLES [--sweep]
+    python benchmarks/search_orders.py --seeds 1 2 3 [--sweep]
 
 In one search of a seed the time to the reference hangs on which configurations come first. Here each of the four draws
 its configurations from the seed's random full runs, at random and with replacement, the same ones in the same order

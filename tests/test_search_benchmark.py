@@ -42,10 +42,21 @@ def test_reached_at_the_first_epoch_at_or_above_the_reference_else_bounded_by_th
     assert str(curves.time_to_reach(run, 0.81)) == "> 35"
 
 
-def test_the_reference_is_the_best_of_the_random_runs_whatever_the_searches_found(curves):
+def test_the_reference_is_the_best_of_few_random_runs_whatever_the_searches_found(curves):
     named = {"random": run_of(curves, "random", {10.0: 0.7, 20.0: 0.65}), "c": run_of(curves, "c", {10.0: 0.8})}
     assert curves.reference_auc(named) == 0.7
     assert curves.reference_auc({"c": named["c"]}) == math.inf
+
+
+@pytest.mark.parametrize(("runs", "rank"), [(5, 1), (32, 1), (63, 1), (64, 2), (320, 10)])
+def test_the_reference_is_what_one_random_run_in_32_reaches(curves, runs, rank):
+    bests = np.random.default_rng(0).permutation(runs) / runs
+    points = [
+        (float(epoch), str(trial), epoch, best - 0.1 * (epoch == 1))
+        for trial, best in enumerate(bests)
+        for epoch in (1, 2)
+    ]
+    assert curves.reference_auc({"random": curves.Run("random", 1, 5.0, True, points)}) == sorted(bests)[-rank]
 
 
 def test_a_run_that_was_cut_off_counts_as_at_least_its_limit(curves):
