@@ -99,8 +99,8 @@ class Time:
         return f"{'> ' if self.is_bound else ''}{self.value:.3g}"
 
 
-def reference_auc(named: Mapping[str, Run]) -> float:
-    """What all of a seed's searches are to reach: of 64 random runs the second best, of few the best.
+def reference_auc(named: Mapping[str, Run], one_of: int = ONE_OF) -> float:
+    """What all of a seed's searches are to reach, as one random run in `one_of` does; of so many or fewer, the best.
 
     Infinite where the random runs are not there.
     """
@@ -109,7 +109,7 @@ def reference_auc(named: Mapping[str, Run]) -> float:
     bests: dict[str, float] = {}
     for _, trial, _, value in named[RANDOM].points:
         bests[trial] = max(value, bests.get(trial, value))
-    return sorted(bests.values())[-max(1, len(bests) // ONE_OF)]
+    return sorted(bests.values())[-max(1, len(bests) // one_of)]
 
 
 def time_to_reach(run: Run, reference: float) -> Time:

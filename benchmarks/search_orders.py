@@ -1,13 +1,15 @@
 """Whole searches without their luck: the seconds search.py measured, laid on its random full runs in many orders.
 
     python benchmarks/search.py --seeds 1 2 3    # measures
-    python benchmarks/search_orders.py --seeds 1 2 3 [--sweep]
+    python benchmarks/search_orders.py --seeds 1 2 3
+    python benchmarks/search_orders.py --seeds 1 2 3 --one-of 16    # an easier reference
+    python benchmarks/search_orders.py --seeds 1 2 3 --sweep        # ASHA's first rung and factor
 
 In one search of a seed the time to the reference hangs on which configurations come first. Here each of the four draws
 its configurations from the seed's random full runs, at random and with replacement, the same ones in the same order
-for all; stops them by its own rule; and is done when a trial shows the reference, the AUC that one of 16 of those runs
-reaches. Epochs become seconds as they did in search.py: the first ends when it did there, the others follow at its
-rate.
+for all; stops them by its own rule; and is done when a trial shows the reference. inf: it never does in most orders,
+since the same runs are stopped each time they come. Epochs become seconds as they did in search.py: the first ends when
+it did there, the others follow at its rate.
 Left out: what a sampler learns (all draw at random), the BASELINE, and that some students' epochs take longer.
 """
 
@@ -26,14 +28,12 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from search_curves import GOALS, OURS, RANDOM, TITLES, Run, read_run  # noqa: E402
+from search_curves import GOALS, ONE_OF, OURS, RANDOM, TITLES, Run, read_run, reference_auc  # noqa: E402
 
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
 
 MAX_TRIALS = 300
 SWEPT_RUNGS, SWEPT_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10), (2, 3, 4)
-ONE_OF = 16
-"""As search.py has it, whose reference is the best of 16."""
 NUM_TRAIN = 701
 """Training images of the phantom searches."""
 
@@ -169,28 +169,25 @@ def seconds_of(epochs: np.ndarray, run: Run) -> np.ndarray:
     return run.points[0][0] + (epochs - 1) / run.rate
 
 
-def reference(curves: np.ndarray) -> float:
-    """The AUC that one run of ONE_OF reaches; of so many or fewer, the best."""
-    return float(np.sort(curves.max(axis=1))[-max(1, len(curves) // ONE_OF)])
-
-
-def measured(folder: Path, tables: Path, seed: int) -> dict[str, Run]:
-    """What search.py kept of a seed, its random full runs in `tables`.
+def measured(folder: Path, seed: int) -> dict[str, Run]:
+    """What search.py kept of a seed.
 
     Raises:
         SystemExit: a run is missing.
     """
-    named = {RANDOM: read_run(tables, RANDOM, seed), **{name: read_run(folder, name, seed) for name in TITLES}}
+    named = {name: read_run(folder, name, seed) for name in (RANDOM, *TITLES)}
     missing = [name for name, run in named.items() if run is None]
     if missing:
         sys.exit(f"seed {seed}: {', '.join(missing)} not measured; run search.py --seeds {seed}")
     return {name: run for name, run in named.items() if run is not None}
 
 
-def replay(named: dict[str, Run], orders: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def replay(
+    named: dict[str, Run], orders: int, one_of: int, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(orders,) epochs and seconds of each search until it shows the reference."""
     curves = curves_of(named[RANDOM])
-    target = reference(curves)
+    target = reference_auc(named, one_of)
     generator = np.random.default_rng(seed)
     drawn = generator.integers(len(curves), size=(orders, MAX_TRIALS))
     epochs, seconds = {}, {}
@@ -201,7 +198,7 @@ def replay(named: dict[str, Run], orders: int, seed: int) -> tuple[dict[str, np.
     return epochs, seconds
 
 
-def tell_sweep(run: Run, orders: int, seed: int) -> None:
+def tell_sweep(run: Run, orders: int, one_of: int, seed: int) -> None:
     """Median epochs until the reference by first rung and factor, two trials at once."""
     curves = curves_of(run)
     drawn = np.random.default_rng(seed).integers(len(curves), size=(orders, MAX_TRIALS))
@@ -209,7 +206,7 @@ def tell_sweep(run: Run, orders: int, seed: int) -> None:
     for first in SWEPT_RUNGS:
         print(f"  first rung {first:<17}", end="")
         for factor in SWEPT_FACTORS:
-            make, target = with_rungs(first, factor), reference(curves)
+            make, target = with_rungs(first, factor), reference_auc({RANDOM: run}, one_of)
             epochs = [epochs_until(target, curves, rows, make(curves.shape[1]), 2) for rows in drawn]
             print(f"{np.quantile(epochs, 0.5, method='inverted_cdf'):>8.0f}", end="", flush=True)
         print()
@@ -230,22 +227,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--orders", type=int, default=300, metavar="N", help="of each seed")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "search", help="the searches")
-    parser.add_argument("--tables", type=Path, help="the random full runs (default: those in --results)")
+    parser.add_argument(
+        "--one-of", type=int, default=ONE_OF, metavar="N", help="random full runs reaches the reference"
+    )
     parser.add_argument("--sweep", action="store_true", help="ASHA's first rung and factor instead, in epochs")
     arguments = parser.parse_args()
-    tables = arguments.tables or arguments.results
     if arguments.sweep:
         for seed in arguments.seeds:
-            run = read_run(tables, RANDOM, seed)
+            run = read_run(arguments.results, RANDOM, seed)
             if run is None:
-                sys.exit(f"seed {seed}: no random full runs in {tables}")
-            tell_sweep(run, arguments.orders, seed)
+                sys.exit(f"seed {seed}: no random full runs in {arguments.results}")
+            tell_sweep(run, arguments.orders, arguments.one_of, seed)
         return
     all_epochs: dict[str, list[np.ndarray]] = {name: [] for name in TITLES}
     all_seconds: dict[str, list[np.ndarray]] = {name: [] for name in TITLES}
     print(f"{'until the reference, median':<34}  seed   epochs   seconds       quartiles  x ours  goal")
     for seed in arguments.seeds:
-        epochs, seconds = replay(measured(arguments.results, tables, seed), arguments.orders, seed)
+        epochs, seconds = replay(measured(arguments.results, seed), arguments.orders, arguments.one_of, seed)
         tell(str(seed), epochs, seconds)
         for name in TITLES:
             all_epochs[name].append(epochs[name])

@@ -258,28 +258,29 @@ def test_the_first_epoch_ends_when_it_was_measured_to_and_the_rest_follow_at_the
     assert search_orders.seconds_of(np.array([1, 2, 5]), run).tolist() == [10.0, 12.0, 18.0]
 
 
-@pytest.mark.parametrize(("runs", "rank"), [(1, 1), (16, 1), (31, 1), (32, 2), (64, 4)])
-def test_the_reference_is_what_one_run_in_16_reaches(search_orders, runs, rank):
-    bests = np.random.default_rng(0).permutation(runs) / runs
-    curves = np.stack([bests - 0.5, bests, bests - 0.1], axis=1)  # the best epoch counts, not the last
-    assert search_orders.reference(curves) == sorted(bests)[-rank]
-
-
-def test_full_runs_may_lie_in_a_folder_of_their_own(search_orders, curves, tmp_path):
+def test_all_runs_of_a_seed_must_have_been_measured(search_orders, curves, tmp_path):
     for name in curves.TITLES:
-        run_of(curves, name, {10.0: 0.5, 12.0: 0.6}).write(tmp_path / "searches")
-    for where, value in (("searches", 0.6), ("tables", 0.8)):
-        run_of(curves, curves.RANDOM, {1.0: value}).write(tmp_path / where)
-    found = search_orders.measured(tmp_path / "searches", tmp_path / "tables", 1)
-    assert found[curves.RANDOM].best == 0.8 and found[curves.OURS].best == 0.6
+        run_of(curves, name, {10.0: 0.5, 12.0: 0.6}).write(tmp_path)
     with pytest.raises(SystemExit, match="seed 1: random not measured"):
-        search_orders.measured(tmp_path / "searches", tmp_path / "nowhere", 1)
+        search_orders.measured(tmp_path, 1)
+    run_of(curves, curves.RANDOM, {1.0: 0.8}).write(tmp_path)
+    found = search_orders.measured(tmp_path, 1)
+    assert found[curves.RANDOM].best == 0.8 and found[curves.OURS].best == 0.6
+
+
+def test_each_search_ends_at_the_reference_that_was_asked_for(search_orders, curves):
+    points = [(float(epoch), str(row), epoch, 0.5 + 0.01 * row) for row in range(4) for epoch in (1, 2)]
+    named = {curves.RANDOM: curves.Run(curves.RANDOM, 1, 5.0, True, points)}
+    named |= {name: run_of(curves, name, {10.0: 0.5, 12.0: 0.6}) for name in curves.TITLES}
+    epochs, seconds = search_orders.replay(named, 50, 1, 1)  # any run reaches that: at the first epoch of the first
+    assert set(epochs["a"]) == {1} and set(seconds["a"]) == {10.0}
+    assert np.median(search_orders.replay(named, 50, 4, 1)[0]["a"]) > 2
 
 
 def test_first_rungs_and_factors_are_swept_on_full_runs(search_orders, curves, monkeypatch, capsys):
     points = [(1.0, str(row), epoch, 0.5 + 0.01 * row) for row in range(4) for epoch in (1, 2, 3)]
     monkeypatch.setattr(search_orders, "SWEPT_RUNGS", (1, 3))
-    search_orders.tell_sweep(curves.Run("random", 1, 5.0, True, points), orders=20, seed=1)
+    search_orders.tell_sweep(curves.Run("random", 1, 5.0, True, points), orders=20, one_of=4, seed=1)
     told = capsys.readouterr().out.splitlines()
     assert "2       3       4" in told[0] and [line.split()[:3] for line in told[1:]] == [
         ["first", "rung", n] for n in "13"
