@@ -1,6 +1,7 @@
-"""Does a sampler that is shown the best and the latest trials of a long study find as good ones as one shown all?
+"""What do samplers find: TPE shown all trials or the best and the latest, and a Gaussian process first?
 
 python benchmarks/sampler_history.py --trials 1000 --seeds 5
+python benchmarks/sampler_history.py --trials 30 --seeds 20
 
 Made-up noisy functions of ten parameters, as many as a search space has; regret is the distance of the best trial's
 value without noise from the optimum, which is 0.
@@ -16,8 +17,8 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from xlite.ledger import history
-from xlite.ledger.sampling import Sampling
+from xlite.ledger import history, samplers
+from xlite.ledger.sampling import Sampling, startup_trials
 
 KINDS = ("a", "b", "c", "d")
 
@@ -44,7 +45,7 @@ def valley(chosen: Mapping[str, Any]) -> float:
 def regret(score: Callable[[Mapping[str, Any]], float], num_trials: int, seed: int) -> float:
     """Of a search told `score` with noise."""
     noise = np.random.default_rng(seed)
-    sampling = Sampling([], seed=seed, num_startup=20)
+    sampling = Sampling([], seed=seed, num_startup=startup_trials(num_trials))
     told: list[tuple[float, float]] = []
     for _ in range(num_trials):
         trial, _ = sampling.start()
@@ -60,19 +61,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    shown = {"all": arguments.trials, f"{history.NUM_BEST} best, {history.NUM_LATEST} latest": history.NUM_LATEST}
+    some, modelled = history.NUM_LATEST, samplers.MOST_MODELLED
+    shown = {
+        "TPE, all": (0, arguments.trials),
+        f"TPE, {history.NUM_BEST} best, {some} latest": (0, some),
+        f"Gaussian process to {modelled}": (modelled, some),
+    }
     print(f"regret after {arguments.trials} trials, mean of {arguments.seeds} seeds (standard error), CPU s a search")
     for score in (bowl, valley):
         found: dict[str, list[float]] = {name: [] for name in shown}
-        for name, num_latest in shown.items():
-            history.NUM_LATEST = num_latest
+        for name, (samplers.MOST_MODELLED, history.NUM_LATEST) in shown.items():
             started = time.process_time()
             for seed in range(arguments.seeds):
                 found[name].append(regret(score, arguments.trials, seed))
             seconds = (time.process_time() - started) / arguments.seeds
             error = statistics.stdev(found[name]) / len(found[name]) ** 0.5 if arguments.seeds > 1 else float("nan")
             print(
-                f"{score.__name__:<8} {name:<24} {statistics.mean(found[name]):.4f} ({error:.4f}) {seconds:6.1f}",
+                f"{score.__name__:<8} {name:<26} {statistics.mean(found[name]):.4f} ({error:.4f}) {seconds:6.1f}",
                 flush=True,
             )
 

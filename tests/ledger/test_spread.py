@@ -62,7 +62,7 @@ def test_parameters_seeds_and_deals_have_orders_of_their_own():
     assert order() == orders[0]
 
 
-def test_a_study_begins_so_and_then_leaves_it_to_tpe(tmp_path):
+def test_a_study_begins_so_and_is_then_modelled(tmp_path):
     with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True, seed=3, num_startup=8) as ledger:
         first = [run_one(ledger).overrides for _ in range(8)]
         later = run_one(ledger).overrides

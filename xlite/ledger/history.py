@@ -1,14 +1,13 @@
 """The trials of a study in memory, and what a sampler is shown of them: a long study asks as quickly as a short one."""
 
 from bisect import insort
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from copy import copy
+from statistics import fmean
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
-
-from xlite.ledger.spread import spread
 
 NUM_BEST, NUM_LATEST = 50, 250
 """Ended trials that TPE is shown of more than these together: the best and the latest.
@@ -29,8 +28,10 @@ class History(optuna.storages.InMemoryStorage):
         self._ranked: list[tuple[bool, float, float, int]] = []
         self._latest: list[int] = []
         self._running: set[int] = set()
+        self._failed: list[int] = []
         self._common: dict[str, BaseDistribution] | None = None
         self._shown: list[int] | None = None
+        self._estimated: dict[int, FrozenTrial] | None = None
 
     def note_started(self, trial: FrozenTrial) -> None:
         """A trial runs."""
@@ -39,6 +40,8 @@ class History(optuna.storages.InMemoryStorage):
     def note_ended(self, trial: FrozenTrial) -> None:
         """A trial ended, or is met for the first time."""
         self._running.discard(trial._trial_id)
+        if trial.state == TrialState.FAIL:
+            self._failed.append(trial._trial_id)
         if trial.state not in ENDED:
             return
         self.num_ended += 1
@@ -47,8 +50,22 @@ class History(optuna.storages.InMemoryStorage):
         there = trial.distributions if self._common is None else self._common
         self._common = {name: there[name] for name in there if trial.distributions.get(name) == there[name]}
 
+    def show_all_as_complete(self) -> None:
+        """Show, for the next trial, whatever ended as complete, to a sampler that knows no other trials.
+
+        A stopped one with the value that it would have come to: its own, and what complete ones still gained after that
+        epoch, on average. A failed one, or one above a limit, with the lowest of all, so that its like is left alone.
+        """
+        ended = [self.get_trial(trial_id) for trial_id in self._latest]
+        curves = [trial.intermediate_values for trial in ended if trial.state == TrialState.COMPLETE]
+        self._estimated = {trial._trial_id: _as_complete(trial, _value(trial, curves)) for trial in ended}
+        worst = min((trial.value or 0.0 for trial in self._estimated.values()), default=0.0)
+        failed = [self.get_trial(trial_id) for trial_id in self._failed[-len(ended) :]]
+        self._estimated |= {trial._trial_id: _as_complete(trial, worst) for trial in failed}
+
     def choose_shown(self) -> None:
         """Decide, for the next trial, what is shown: a function of the trials there are, however they came there."""
+        self._estimated = None
         if self.num_ended <= NUM_BEST + NUM_LATEST:
             self._shown = None
             return
@@ -63,33 +80,14 @@ class History(optuna.storages.InMemoryStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Those shown; all that wait, to whoever asks for them."""
-        if self._shown is None or states == (TrialState.WAITING,):
+        if states == (TrialState.WAITING,) or (self._shown is None and self._estimated is None):
             return super().get_all_trials(study_id, deepcopy, states)
-        trials = [self.get_trial(trial_id) for trial_id in self._shown]
+        if self._estimated is not None:
+            running = {trial_id: self.get_trial(trial_id) for trial_id in self._running}
+            trials = [trial for _, trial in sorted((self._estimated | running).items())]
+        else:
+            trials = [self.get_trial(trial_id) for trial_id in self._shown or ()]
         return [trial for trial in trials if states is None or trial.state in states]
-
-
-class Tpe(optuna.samplers.TPESampler):
-    """Optuna's TPE; it is told the common space, instead of going through all trials for each new one."""
-
-    def __init__(self, history: History, *, num_startup: int, seed: int, study_seed: int) -> None:
-        num_shown_at_most = NUM_BEST + NUM_LATEST
-        self._begins = history.num_ended < num_startup
-        super().__init__(n_startup_trials=max(num_startup, num_shown_at_most * 2) if self._begins else 0, seed=seed)
-        self._history, self._num_startup, self._study_seed = history, num_startup, study_seed
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As Optuna's `IntersectionSearchSpace`, without parameters of one value."""
-        return {name: there for name, there in self._history.common_space().items() if not there.single()}
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Before there is anything to model: its part of the range."""
-        if not self._begins:
-            return super().sample_independent(study, trial, param_name, param_distribution)
-        place = {"trial": trial.number, "num_trials": self._num_startup, "seed": self._study_seed}
-        return spread(param_name, param_distribution, **place)
 
 
 def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:
@@ -99,3 +97,19 @@ def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:
         return False, -trial.value, 0.0, trial._trial_id
     step, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
     return True, -step, -value, trial._trial_id
+
+
+def _as_complete(trial: FrozenTrial, value: float) -> FrozenTrial:
+    out = copy(trial)
+    out.state, out.values = TrialState.COMPLETE, [value]
+    return out
+
+
+def _value(trial: FrozenTrial, complete: Sequence[Mapping[int, float]]) -> float:
+    """A complete trial's own; else what `complete` curves, best so far by epoch, let expect of it."""
+    epoch, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    value = value if trial.value is None else trial.value
+    if trial.state == TrialState.COMPLETE:
+        return value
+    gains = [max(curve.values()) - curve[epoch] for curve in complete if epoch in curve]
+    return value + (fmean(gains) if gains else 0.0)

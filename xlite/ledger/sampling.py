@@ -1,4 +1,4 @@
-"""What to try next: a study in memory, and Optuna's TPE made anew for each trial."""
+"""What to try next: a study in memory, and a sampler of Optuna's made anew for each trial."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
-from xlite.ledger.history import History, Tpe
+from xlite.ledger.history import History
 from xlite.ledger.records import FIXED
+from xlite.ledger.samplers import make_sampler
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
 MOST_STARTUP = 10
@@ -26,9 +27,9 @@ def startup_trials(num_trials: int) -> int:
 class Sampling:
     """A copy in memory of a study's trials; it is asked and told what the database is told.
 
-    The sampler is multivariate TPE, for which running trials count as poor, so that parallel trials spread. Optuna
-    stores no sampler state, so each trial gets a sampler of its own, seeded from (seed, trial number): with one trial
-    at a time a continued study asks what an uninterrupted one would.
+    The sampler takes running trials into account, so that parallel trials spread. Optuna stores no sampler state, so
+    each trial gets a sampler of its own, seeded from (seed, trial number): with one trial at a time a continued study
+    asks what an uninterrupted one would.
     """
 
     def __init__(self, trials: Sequence[FrozenTrial], *, seed: int, num_startup: int) -> None:
@@ -51,9 +52,9 @@ class Sampling:
         trial = self._study.ask()
         self.num_trials = max(self.num_trials, trial.number + 1)
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
-        self._storage.choose_shown()
+        how = {"num_startup": self._num_startup, "seed": seed, "study_seed": self._seed}
+        self._study.sampler = make_sampler(self._storage, **how)
         self._storage.note_started(self.trial(trial.number))
-        self._study.sampler = Tpe(self._storage, num_startup=self._num_startup, seed=seed, study_seed=self._seed)
         return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
     def report(self, number: int, epoch: int, value: float) -> None:

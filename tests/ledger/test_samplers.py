@@ -1,0 +1,123 @@
+"""What chooses the next trial: which sampler when, and what the Gaussian process is told of trials that did not end."""
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from xlite.ledger import samplers
+from xlite.ledger.sampling import Sampling
+
+COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    """Two floats, a choice, and a parameter that only one branch has."""
+    chosen = {name: trial.suggest_float(name, 0.0, 1.0) for name in "xy"}
+    chosen["kind"] = trial.suggest_categorical("kind", ["a", "b"])
+    if chosen["kind"] == "b":
+        chosen["z"] = trial.suggest_float("z", 2.0, 3.0)
+    return chosen
+
+
+def score(chosen: dict[str, Any]) -> float:
+    """Best, 1.0, at x 0.7, y 0.2 and kind b."""
+    return 1 - (chosen["x"] - 0.7) ** 2 - (chosen["y"] - 0.2) ** 2 - 0.1 * (chosen["kind"] == "a")
+
+
+def run(sampling: Sampling, state: TrialState = COMPLETE, curve: tuple[float, ...] = ()) -> dict[str, Any]:
+    """A trial from its start to its end; with `curve` its best so far after every epoch."""
+    trial, _ = sampling.start()
+    chosen = space(trial)
+    for epoch, value in enumerate(curve, start=1):
+        sampling.report(trial.number, epoch, value)
+    value = max(curve, default=score(chosen))
+    sampling.finish(trial.number, state, None if state == FAIL else value)
+    return chosen
+
+
+def shown(sampling: Sampling) -> list[FrozenTrial]:
+    """What a Gaussian process would be told next."""
+    sampling._storage.show_all_as_complete()
+    return sampling._study.get_trials(deepcopy=False)
+
+
+def test_a_study_begins_spread_out_then_is_modelled_then_left_to_tpe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "MOST_MODELLED", 7)
+    sampling, used = Sampling([], seed=0, num_startup=4), []
+    for number in range(12):
+        run(sampling, FAIL if number == 2 else PRUNED if number == 3 else COMPLETE)
+        used.append(type(sampling._study.sampler))
+    expected = [samplers.Spread] * 5 + [samplers.GaussianProcess] * 4 + [samplers.Tpe] * 3
+    assert used == expected  # the failed one counts for nothing
+
+
+def test_a_stopped_trial_counts_with_what_complete_ones_still_gained() -> None:
+    sampling = Sampling([], seed=0, num_startup=100)
+    run(sampling, COMPLETE, (0.5, 0.6, 0.8))
+    run(sampling, COMPLETE, (0.4, 0.7, 0.7))
+    run(sampling, PRUNED, (0.3,))  # they gained 0.3 each after the first epoch
+    run(sampling, PRUNED, (0.3, 0.6))  # 0.2 and 0.0 after the second
+    run(sampling, PRUNED, (0.1, 0.1, 0.2, 0.2))  # nobody came that far
+    told = shown(sampling)
+    assert [trial.value for trial in told] == pytest.approx([0.8, 0.7, 0.6, 0.7, 0.2])
+    assert {trial.state for trial in told} == {COMPLETE}
+    states = [sampling.trial(number).state for number in range(5)]
+    assert states == [COMPLETE, COMPLETE, PRUNED, PRUNED, PRUNED]  # told so, not changed
+
+
+def test_failed_trials_count_as_the_worst_and_running_ones_as_running() -> None:
+    sampling = Sampling([], seed=0, num_startup=100)
+    run(sampling, COMPLETE, (0.5,))
+    run(sampling, FAIL)
+    run(sampling, PRUNED, (0.2,))
+    space(sampling.start()[0])
+    told = shown(sampling)
+    assert [trial.number for trial in told] == [0, 1, 2, 3]
+    assert [trial.value for trial in told] == [0.5, 0.2, 0.2, None]
+    assert told[3].state == TrialState.RUNNING and told[3].params.keys() >= {"x", "y", "kind"}
+
+
+def test_few_trials_come_near_the_best_of_a_smooth_function() -> None:
+    """Random draws of as many come nearer than 0.02 in about half of all searches."""
+    found = []
+    for seed in range(4):
+        sampling = Sampling([], seed=seed, num_startup=5)
+        found.append(max(score(run(sampling)) for _ in range(25)))
+    assert min(found) > 0.999
+
+
+def test_where_everything_fails_is_left_alone() -> None:
+    """As where students are above a size limit: the model would find the unknown half the most promising."""
+    sampling = Sampling([], seed=1, num_startup=4)
+    kinds = []
+    for _ in range(24):
+        trial, _ = sampling.start()
+        chosen = space(trial)
+        kinds.append(chosen["kind"])
+        fails = chosen["kind"] == "b"
+        sampling.finish(trial.number, FAIL if fails else COMPLETE, None if fails else score(chosen))
+    assert kinds[-12:].count("b") <= 3
+
+
+def test_trials_at_once_differ() -> None:
+    sampling = Sampling([], seed=0, num_startup=5)
+    for _ in range(8):
+        run(sampling)
+    first, second = (space(sampling.start()[0]) for _ in range(2))
+    assert np.hypot(first["x"] - second["x"], first["y"] - second["y"]) > 0.01 or first["kind"] != second["kind"]
+
+
+def test_a_space_without_common_parameters_is_searched_too() -> None:
+    def branches(trial: optuna.Trial) -> dict[str, Any]:
+        name = "even" if trial.number % 2 == 0 else "odd"
+        return {name: trial.suggest_float(name, 0.0, 1.0)}
+
+    sampling = Sampling([], seed=0, num_startup=3)
+    for _ in range(8):
+        trial, _ = sampling.start()
+        (value,) = branches(trial).values()
+        assert 0 <= value <= 1
+        sampling.finish(trial.number, COMPLETE, value)
