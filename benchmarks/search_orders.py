@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=300, metavar="N", help="of each seed")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "search", help="the searches")
     parser.add_argument(
-        "--one-of", type=int, default=ONE_OF, metavar="N", help="random full runs reaches the reference"
+        "--one-of", type=int, default=ONE_OF, metavar="N", help="the reference: what one random full run of N reaches"
     )
     parser.add_argument("--sweep", action="store_true", help="ASHA's first rung and factor instead, in epochs")
     arguments = parser.parse_args()
