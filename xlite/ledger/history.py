@@ -41,7 +41,7 @@ class History(optuna.storages.InMemoryStorage):
         """A trial ended, or is met for the first time."""
         self._running.discard(trial._trial_id)
         if trial.state == TrialState.FAIL:
-            self._failed.append(trial._trial_id)
+            insort(self._failed, trial._trial_id)
         if trial.state not in ENDED:
             return
         self.num_ended += 1
