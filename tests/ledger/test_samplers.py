@@ -80,6 +80,16 @@ def test_failed_trials_count_as_the_worst_and_running_ones_as_running() -> None:
     assert told[3].state == TrialState.RUNNING and told[3].params.keys() >= {"x", "y", "kind"}
 
 
+def test_of_failed_trials_few_are_shown_and_only_whole_ones() -> None:
+    sampling = Sampling([], seed=0, num_startup=100)
+    for state in (COMPLETE, COMPLETE, FAIL, FAIL, FAIL):
+        run(sampling, state, (0.5,))
+    trial, _ = sampling.start()
+    trial.suggest_float("x", 0.0, 1.0)  # and then the space raised
+    sampling.finish(trial.number, FAIL, None)
+    assert [trial.number for trial in shown(sampling)] == [0, 1, 3, 4]
+
+
 def test_few_trials_come_near_the_best_of_a_smooth_function() -> None:
     """Random draws of as many come nearer than 0.02 in about half of all searches."""
     found = []

@@ -54,14 +54,15 @@ class History(optuna.storages.InMemoryStorage):
         """Show, for the next trial, whatever ended as complete, to a sampler that knows no other trials.
 
         A stopped one with the value that it would have come to: its own, and what complete ones still gained after that
-        epoch, on average. A failed one, or one above a limit, with the lowest of all, so that its like is left alone.
+        epoch, on average. A failed one, or one above a limit, with the lowest of all, so that its like is left alone;
+        of these no more than of the others, and none that failed while it was being asked for.
         """
         ended = [self.get_trial(trial_id) for trial_id in self._latest]
         curves = [trial.intermediate_values for trial in ended if trial.state == TrialState.COMPLETE]
         self._estimated = {trial._trial_id: _as_complete(trial, _value(trial, curves)) for trial in ended}
         worst = min((trial.value or 0.0 for trial in self._estimated.values()), default=0.0)
-        failed = [self.get_trial(trial_id) for trial_id in self._failed[-len(ended) :]]
-        self._estimated |= {trial._trial_id: _as_complete(trial, worst) for trial in failed}
+        failed = [trial for trial in map(self.get_trial, self._failed) if self._has_all_common(trial)]
+        self._estimated |= {trial._trial_id: _as_complete(trial, worst) for trial in failed[-len(ended) :]}
 
     def choose_shown(self) -> None:
         """Decide, for the next trial, what is shown: a function of the trials there are, however they came there."""
@@ -75,6 +76,9 @@ class History(optuna.storages.InMemoryStorage):
     def common_space(self) -> Mapping[str, BaseDistribution]:
         """The parameters that every ended trial has, by name: what TPE models jointly."""
         return dict(sorted((self._common or {}).items()))
+
+    def _has_all_common(self, trial: FrozenTrial) -> bool:
+        return all(trial.distributions.get(name) == there for name, there in (self._common or {}).items())
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
