@@ -81,7 +81,7 @@ def test_failed_trials_count_as_the_worst_and_running_ones_as_running() -> None:
 
 
 def test_of_failed_trials_few_are_shown_and_only_whole_ones() -> None:
-    sampling = Sampling([], seed=0, num_startup=100)
+    sampling = Sampling([], seed=1, num_startup=100)
     for state in (COMPLETE, COMPLETE, FAIL, FAIL, FAIL):
         run(sampling, state, (0.5,))
     trial, _ = sampling.start()
