@@ -19,7 +19,7 @@ from studies import BATCH, GAMMA, LOSS, RATE, run_one, score, space
 
 from xlite.errors import InputError
 from xlite.files import write_json
-from xlite.ledger import Ledger, TrialRecord, best_of, sqlite_url, study_storage
+from xlite.ledger import Ledger, TrialRecord, best_of, samplers, sqlite_url, study_storage
 
 
 @pytest.fixture
@@ -86,7 +86,28 @@ def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
     assert row.started is not None and row.finished is not None
 
 
-def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger) -> None:
+def gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's, with TPE for what only some trials have."""
+    rest = optuna.samplers.TPESampler(n_startup_trials=0, seed=seed)
+    return optuna.samplers.GPSampler(
+        n_startup_trials=1, seed=seed, independent_sampler=rest, warn_independent_sampling=False
+    )
+
+
+def tpe(seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's."""
+    return optuna.samplers.TPESampler(n_startup_trials=5, seed=seed)
+
+
+@pytest.mark.parametrize(("most_modelled", "make_sampler"), [(50, gaussian_process), (0, tpe)])
+def test_it_asks_what_optuna_s_sampler_would(
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    most_modelled: int,
+    make_sampler: Callable[[int], optuna.samplers.BaseSampler],
+) -> None:
+    """A Gaussian process is told the pruned ones as complete: after their last epoch the others gained nothing."""
+    monkeypatch.setattr(samplers, "MOST_MODELLED", most_modelled)
     study = optuna.create_study(direction="maximize")
     for number in range(10):
         proposal = run_one(ledger)
@@ -94,11 +115,11 @@ def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger) -> None:
             study.enqueue_trial(proposal.overrides)
         trial = study.ask()
         seed = int(np.random.SeedSequence([3, number]).generate_state(1)[0])
-        study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=seed)
+        study.sampler = make_sampler(seed)
         assert proposal.overrides == space(trial)
         value = score(proposal.overrides)
         trial.report(value, 2)
-        if number % 3 == 1:
+        if number % 3 == 1 and not most_modelled:
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, value)
