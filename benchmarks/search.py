@@ -9,12 +9,11 @@ Ours is `runners/tune_kd.py --no-promote`; (a), (b) and (c) are the scripts in `
 images, split, teacher file, space (its BASELINE is everybody's first trial), seed and epochs, two CPU cores without a
 GPU, and more trials to run than they come to. The reference AUC of a seed is fixed before any search: what one in 32 of
 64 configurations reaches that were drawn at random from the space and trained to their end (--random-runs), so about
-what (a) needs as many trials for; the BASELINE alone gets near what one in 16 reaches. A search is ended once it is
-there; a peer also when ours was faster by a tenth more than the goal, and it counts with that time then, as a bound.
-Outside the clock, for everybody: preprocessing the images (the peers' PNG files are written from our pixel cache), the
-random runs, and training the teacher, a ResNet-18 as in kd_cost.py. Inside ours: all else, its survey of the space and
-the teacher bank too. The runs of a seed follow each other, ours first, the peers in an order that changes from seed to
-seed.
+what (a) needs as many trials for. A search is ended once it is there; a peer also when ours was faster by a tenth more
+than the goal, and it counts with that time then, as a bound. Outside the clock, for everybody: preprocessing the images
+(the peers' PNG files are written from our pixel cache), the random runs, and training the teacher, a ResNet-18 as in
+kd_cost.py. Inside ours: all else, its survey of the space and the teacher bank too. The runs of a seed follow each
+other, ours first, the peers in an order that changes from seed to seed.
 """
 
 import argparse
