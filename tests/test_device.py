@@ -1,6 +1,7 @@
 """The C library's heap: kept while a run lasts, given back when it ends."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -20,7 +21,8 @@ resident = lambda: psutil.Process().memory_info().rss / 2**20
 blocks()
 plain = faults()
 keep_freed_memory()
-faults()
+for _ in range(10):  # until the heap has room for eight blocks wherever smaller ones lie between: two or three times
+    faults()
 kept, held = faults(), resident()
 release_memory()
 print(json.dumps([plain, kept, held - resident()]))
@@ -29,7 +31,8 @@ print(json.dumps([plain, kept, held - resident()]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
 def test_freed_memory_is_kept_for_the_next_step_and_released_between_trials():
-    told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+    fixed = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}  # glibc's default, which it would raise by itself else
+    told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=fixed).stdout
     plain, kept, released_mib = json.loads(told)
-    assert kept <= 1100 < plain  # at most one new block (1,024 pages): where the others lay may not fit together
+    assert kept <= plain / 100  # one new block at most, where each of 160 was new
     assert released_mib > 24
