@@ -12,7 +12,7 @@ OTHER_SHARES = (0.97, 0.98, 0.99)
 """Shares of the reference, shown beside it, to see how much hangs on the choice."""
 RANDOM = "random"
 """The full runs that give a seed's reference; no search."""
-ONE_OF = 32
+ONE_OF = 16
 """The reference is the AUC that one of so many random full runs reaches: (a) needs about as many trials for it."""
 OURS = "ours"
 TITLES = {
@@ -131,7 +131,7 @@ def median(times: Sequence[Time]) -> Time:
     return Time(value, any(time.is_bound and time.value <= value for time in times))
 
 
-def speed_up(runs: Mapping[int, Mapping[str, Run]], name: str, share: float = 1.0) -> Time:
+def speed_up(runs: Mapping[int, Mapping[str, Run]], name: str, share: float = 1.0, one_of: int = ONE_OF) -> Time:
     """Median over the seeds of how many times as long as ours a search took to reach `share` of the reference AUC.
 
     Only seeds that have both count; there is one at least.
@@ -139,7 +139,7 @@ def speed_up(runs: Mapping[int, Mapping[str, Run]], name: str, share: float = 1.
     ratios = []
     for named in runs.values():
         if name in named and OURS in named:
-            aim = share * reference_auc(named)
+            aim = share * reference_auc(named, one_of)
             ratios.append(ratio(time_to_reach(named[name], aim), time_to_reach(named[OURS], aim)))
     return median(ratios)
 
@@ -176,11 +176,11 @@ def points_of_study(folder: Path, started: float) -> tuple[list[Point], dict[str
     return sorted(points), kinds
 
 
-def tell(runs: Mapping[int, Mapping[str, Run]]) -> str:
+def tell(runs: Mapping[int, Mapping[str, Run]], one_of: int = ONE_OF) -> str:
     """Every run, medians over the seeds, ratios to ours with their goals, and with other shares as the reference."""
     lines = [f"{'':<34}  seed  reference  reached, s  whole, s    best  trials  epochs"]
     for seed, named in runs.items():
-        aim = reference_auc(named)
+        aim = reference_auc(named, one_of)
         for name, run in named.items():
             reached = "" if name == RANDOM else str(time_to_reach(run, aim))
             trials = len({point[1] for point in run.points})
@@ -192,11 +192,11 @@ def tell(runs: Mapping[int, Mapping[str, Run]]) -> str:
     lines += ["", f"{'median of the seeds, x ours':<34}{'reached':>10}"]
     lines[-1] += "".join(f"{f'at {share:g}':>10}" for share in OTHER_SHARES)
     for name in peers:
-        cells = [speed_up(runs, name, share) for share in (1.0, *OTHER_SHARES)]
+        cells = [speed_up(runs, name, share, one_of) for share in (1.0, *OTHER_SHARES)]
         lines.append(f"{TITLES[name]:<34}" + "".join(f"{cell!s:>10}" for cell in cells))
     lines.append("")
     for name in peers:
-        found = speed_up(runs, name)
+        found = speed_up(runs, name, one_of=one_of)
         verdict = "reached" if found.value >= GOALS[name] else "missed"
         what = f"ratio time to the reference AUC, {TITLES[name]} over ours"
         lines.append(f"{what}: {found} (goal: at least {GOALS[name]:g}, {verdict})")
@@ -224,7 +224,7 @@ def tell_profile(runs: Mapping[int, Mapping[str, Run]]) -> str:
     return "\n".join([*lines, *notes])
 
 
-def draw(runs: Mapping[int, Mapping[str, Run]], file: Path) -> None:
+def draw(runs: Mapping[int, Mapping[str, Run]], file: Path, one_of: int = ONE_OF) -> None:
     """All curves, a panel a seed; dotted lines are the references, a cross ends a run that was cut off."""
     from matplotlib.figure import Figure
 
@@ -237,7 +237,7 @@ def draw(runs: Mapping[int, Mapping[str, Run]], file: Path) -> None:
                 axes.step(seconds, best, where="post", color=colours[name], label=TITLES[name])
                 axes.plot(run.seconds, run.best, "|" if run.ended else "x", color=colours[name])
         if RANDOM in named:
-            axes.axhline(reference_auc(named), color="grey", linestyle=":")
+            axes.axhline(reference_auc(named, one_of), color="grey", linestyle=":")
         axes.set(title=f"seed {seed}", xscale="log", xlabel="seconds since start", ylabel="best validation AUC so far")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(loc="lower right", fontsize="small")

@@ -2,7 +2,7 @@
 
     python benchmarks/search.py --seeds 1 2 3    # measures
     python benchmarks/search_orders.py --seeds 1 2 3
-    python benchmarks/search_orders.py --seeds 1 2 3 --one-of 16    # an easier reference
+    python benchmarks/search_orders.py --seeds 1 2 3 --one-of 8    # an easier reference
     python benchmarks/search_orders.py --seeds 1 2 3 --sweep        # ASHA's first rung and factor
 
 In one search of a seed the time to the reference hangs on which configurations come first. Here each of the four draws
@@ -34,8 +34,8 @@ from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # n
 
 MAX_TRIALS = 300
 SWEPT_RUNGS, SWEPT_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10), (2, 3, 4)
-NUM_TRAIN = 701
-"""Training images of the phantom searches."""
+NUM_TRAIN = 2518
+"""Training images of the phantom searches, a few more or less with the seed."""
 
 
 class Rule(Protocol):
@@ -103,9 +103,9 @@ class Asha:
         self.scheduler.on_trial_remove(None, SimpleNamespace(trial_id=str(trial)))
 
 
-def ours(max_epochs: int) -> Asha:
-    """As `run_study` makes it."""
-    scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, NUM_TRAIN))
+def ours(max_epochs: int, num_train: int) -> Asha:
+    """As `run_study` makes it for so many images of training."""
+    scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, num_train))
     return Asha(scheduler, epoch_key=EPOCH_KEY, value_key=VALUE_KEY, best_so_far=True)
 
 
@@ -126,13 +126,13 @@ def tunes(max_epochs: int) -> Asha:
     return Asha(scheduler, epoch_key="training_iteration", value_key="auc", best_so_far=False)
 
 
-RULES: dict[str, tuple[int, Callable[[int], Rule]]] = {
+RULES: dict[str, tuple[int, Callable[[int, int], Rule]]] = {
     OURS: (2, ours),
-    "a": (1, lambda max_epochs: FullRuns()),
-    "b": (2, lambda max_epochs: Median()),
-    "c": (2, tunes),
+    "a": (1, lambda max_epochs, num_train: FullRuns()),
+    "b": (2, lambda max_epochs, num_train: Median()),
+    "c": (2, lambda max_epochs, num_train: tunes(max_epochs)),
 }
-"""Trials at once, and what stops them."""
+"""Trials at once, and what stops them, given a run's epochs and the training images."""
 
 
 def curves_of(run: Run) -> np.ndarray:
@@ -183,7 +183,7 @@ def measured(folder: Path, seed: int) -> dict[str, Run]:
 
 
 def replay(
-    named: dict[str, Run], orders: int, one_of: int, seed: int
+    named: dict[str, Run], orders: int, one_of: int, seed: int, num_train: int = NUM_TRAIN
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(orders,) epochs and seconds of each search until it shows the reference."""
     curves = curves_of(named[RANDOM])
@@ -192,7 +192,10 @@ def replay(
     drawn = generator.integers(len(curves), size=(orders, MAX_TRIALS))
     epochs, seconds = {}, {}
     for name, (num_parallel, make_rule) in RULES.items():
-        found = [epochs_until(target, curves, rows, make_rule(curves.shape[1]), num_parallel) for rows in drawn]
+        rules = (make_rule(curves.shape[1], num_train) for _ in drawn)
+        found = [
+            epochs_until(target, curves, rows, rule, num_parallel) for rows, rule in zip(drawn, rules, strict=True)
+        ]
         epochs[name] = np.array(found)
         seconds[name] = seconds_of(epochs[name], named[name])
     return epochs, seconds
@@ -230,6 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--one-of", type=int, default=ONE_OF, metavar="N", help="the reference: what one random full run of N reaches"
     )
+    parser.add_argument("--train-images", type=int, default=NUM_TRAIN, metavar="N", help="of the searches")
     parser.add_argument("--sweep", action="store_true", help="ASHA's first rung and factor instead, in epochs")
     arguments = parser.parse_args()
     if arguments.sweep:
@@ -243,7 +247,8 @@ def main() -> None:
     all_seconds: dict[str, list[np.ndarray]] = {name: [] for name in TITLES}
     print(f"{'until the reference, median':<34}  seed   epochs   seconds       quartiles  x ours  goal")
     for seed in arguments.seeds:
-        epochs, seconds = replay(measured(arguments.results, seed), arguments.orders, arguments.one_of, seed)
+        named = measured(arguments.results, seed)
+        epochs, seconds = replay(named, arguments.orders, arguments.one_of, seed, arguments.train_images)
         tell(str(seed), epochs, seconds)
         for name in TITLES:
             all_epochs[name].append(epochs[name])
