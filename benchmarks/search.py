@@ -1,6 +1,6 @@
 """Whole searches side by side: seconds until each has found a student of the reference AUC, all curves kept.
 
-    python benchmarks/search.py --seeds 1 2 3          # everything, about an hour a seed; keep the two cores quiet
+    python benchmarks/search.py --seeds 1 2 3          # everything, an hour or two a seed; keep the two cores quiet
     python benchmarks/search.py --only b --seeds 2     # one search again
     python benchmarks/search.py --tell --profile       # tables and picture of what was measured before
     python benchmarks/search.py --check --seeds 1 2 3  # one configuration in all four: do they learn alike?
@@ -62,7 +62,7 @@ POLL_S = 10.0
 RANDOM_SEED = 1000
 """Added to a seed for its random runs: no search draws the same ones."""
 NUM_IMAGES, IMAGE_PX = 3600, 256
-"""Phantoms; enough to judge by: with a third of them 150 are validation, and an AUC moves by 0.01 to 0.03 by luck."""
+"""Phantoms; enough to judge by: of 1,000, 150 are validation, and an AUC moves by 0.01 to 0.03 by luck."""
 QUICK_IMAGES, QUICK_PX = 200, 64
 PATIENCE_S = 20.0  # for a process that was asked to end
 CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""

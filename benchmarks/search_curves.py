@@ -197,7 +197,8 @@ def tell(runs: Mapping[int, Mapping[str, Run]], one_of: int = ONE_OF) -> str:
     lines.append("")
     for name in peers:
         found = speed_up(runs, name, one_of=one_of)
-        verdict = "reached" if found.value >= GOALS[name] else "missed"
+        short = "not shown" if found.is_bound else "missed"  # the peer was not watched for long enough
+        verdict = "reached" if found.value >= GOALS[name] else short
         what = f"ratio time to the reference AUC, {TITLES[name]} over ours"
         lines.append(f"{what}: {found} (goal: at least {GOALS[name]:g}, {verdict})")
     return "\n".join(lines)

@@ -85,6 +85,9 @@ def test_a_speed_up_is_the_median_of_the_ratios_seed_by_seed(curves):
     assert curves.speed_up(runs, "b") == curves.Time(5.0, True)  # of 5, 3 and at least 100 / 20; seed 4 lacks ours
     assert curves.speed_up(runs, "b", 0.74) == curves.Time(3.0)  # of 5, 3 and 5 / 20
     assert "(b) Optuna + median pruner over ours: > 5 (goal: at least 4, reached)" in curves.tell(runs)
+    assert "over ours: 3 (goal: at least 4, missed)" in curves.tell({2: runs[2]})
+    watched_briefly = {**runs[2], "b": run_of(curves, "b", {5.0: 0.6}, seconds=30.0, ended=False)}
+    assert "over ours: > 1.5 (goal: at least 4, not shown)" in curves.tell({2: watched_briefly})
 
 
 def test_points_of_a_peer_are_seconds_since_its_start_in_order_of_time(curves, tmp_path):
