@@ -21,6 +21,13 @@ from xlite.errors import InputError
 from xlite.files import write_json
 from xlite.ledger import Ledger, TrialRecord, best_of, samplers, sqlite_url, study_storage
 
+EVERYTHING = {
+    RATE: FloatDistribution(1e-4, 1e-1, log=True),
+    BATCH: IntDistribution(16, 64, step=16),
+    LOSS: CategoricalDistribution(("bce", "focal")),
+    GAMMA: FloatDistribution(0.5, 4.0),
+}
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
@@ -58,12 +65,7 @@ def test_optuna_itself_reads_back_what_was_written(ledger: Ledger, url: str) -> 
     assert trials[0].intermediate_values == {1: 0.5, 2: 0.625}
     assert trials[0].params == {key: first.overrides[key] for key in (RATE, BATCH, LOSS, GAMMA)}
     assert trials[1].params == {k: v for k, v in second.overrides.items() if k != "data.sampler"}
-    assert trials[0].distributions == {
-        RATE: FloatDistribution(1e-4, 1e-1, log=True),
-        BATCH: IntDistribution(16, 64, step=16),
-        LOSS: CategoricalDistribution(("bce", "focal")),
-        GAMMA: FloatDistribution(0.5, 4.0),
-    }
+    assert trials[0].distributions == EVERYTHING
     now = datetime.now()
     for trial in trials:
         assert trial.datetime_start is not None and trial.datetime_complete is not None
@@ -86,40 +88,42 @@ def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
     assert row.started is not None and row.finished is not None
 
 
-def gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's, with TPE for what only some trials have."""
-    rest = optuna.samplers.TPESampler(n_startup_trials=0, seed=seed)
-    return optuna.samplers.GPSampler(
-        n_startup_trials=1, seed=seed, independent_sampler=rest, warn_independent_sampling=False
-    )
+def sampler_seed(number: int) -> int:
+    """Of a trial, in a study with seed 3."""
+    return int(np.random.SeedSequence([3, number]).generate_state(1)[0])
 
 
-def tpe(seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's."""
-    return optuna.samplers.TPESampler(n_startup_trials=5, seed=seed)
+def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
+    """Told pruned ones as complete (after the last epoch the others gained nothing), all with all parameters."""
+    tried: list[dict[str, Any]] = []
+    for number in range(12):
+        overrides = dict(run_one(ledger).overrides)
+        del overrides["data.sampler"]
+        if number >= 6 and number % 2 == 0:  # the others are spread: tests/ledger/test_spread.py
+            study = optuna.create_study(direction="maximize")
+            scores = [score(values) for values in tried]
+            lowest = 2 * np.median(scores) - max(scores)
+            for values, value in zip(tried, scores, strict=True):
+                trial = {"params": {GAMMA: 2.25} | values, "distributions": EVERYTHING, "value": max(value, lowest)}
+                study.add_trial(optuna.trial.create_trial(**trial))
+            study.sampler = optuna.samplers.GPSampler(n_startup_trials=1, seed=sampler_seed(number))
+            assert overrides == {key: value for key, value in space(study.ask()).items() if key != "data.sampler"}
+        tried.append(overrides)
 
 
-@pytest.mark.parametrize(("most_modelled", "make_sampler"), [(50, gaussian_process), (0, tpe)])
-def test_it_asks_what_optuna_s_sampler_would(
-    ledger: Ledger,
-    monkeypatch: pytest.MonkeyPatch,
-    most_modelled: int,
-    make_sampler: Callable[[int], optuna.samplers.BaseSampler],
-) -> None:
-    """A Gaussian process is told the pruned ones as complete: after their last epoch the others gained nothing."""
-    monkeypatch.setattr(samplers, "MOST_MODELLED", most_modelled)
+def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "MOST_MODELLED", 0)
     study = optuna.create_study(direction="maximize")
-    for number in range(10):
+    for number in range(12):
         proposal = run_one(ledger)
-        if number < 5:  # these are spread evenly: tests/ledger/test_spread.py
+        if number < 5 or number % 2:  # spread
             study.enqueue_trial(proposal.overrides)
         trial = study.ask()
-        seed = int(np.random.SeedSequence([3, number]).generate_state(1)[0])
-        study.sampler = make_sampler(seed)
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=sampler_seed(number))
         assert proposal.overrides == space(trial)
         value = score(proposal.overrides)
         trial.report(value, 2)
-        if number % 3 == 1 and not most_modelled:
+        if number % 3 == 1:
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, value)

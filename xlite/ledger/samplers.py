@@ -1,8 +1,11 @@
 """What chooses a study's next trial: an even spread first, then a Gaussian process, TPE once there are many.
 
-A Gaussian process makes more of few trials than TPE does (benchmarks/replay.py); its time grows with their cube.
+A Gaussian process makes more of few trials than TPE does (benchmarks/replay.py); its time grows with their cube. Every
+second trial stays a spread one, as SMAC and BOHB interleave random ones: a model that took one of its first impressions
+for a rule proposes nothing that could correct it, and a trial that promises little is stopped early, so costs little.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -15,13 +18,15 @@ from xlite.ledger.spread import spread
 
 MOST_MODELLED = 50
 """Ended trials of which a Gaussian process is made, at most."""
+EXPLORE_EVERY = 2
+"""Of so many trials, after the first ones, one is spread."""
 Space = dict[str, BaseDistribution]
 
 
-def make_sampler(history: History, *, num_startup: int, seed: int, study_seed: int) -> BaseSampler:
-    """For the next trial alone; `history` then shows what it goes by."""
+def make_sampler(history: History, number: int, *, num_startup: int, seed: int, study_seed: int) -> BaseSampler:
+    """For trial `number` alone; `history` then shows what it goes by."""
     history.choose_shown()
-    if history.num_ended < num_startup:
+    if history.num_ended < num_startup or number % EXPLORE_EVERY == EXPLORE_EVERY - 1:
         return Spread(num_startup, study_seed)
     if history.num_ended > MOST_MODELLED:
         return Tpe(history, seed)
@@ -29,13 +34,8 @@ def make_sampler(history: History, *, num_startup: int, seed: int, study_seed: i
     return GaussianProcess(history, seed)
 
 
-def common_space(history: History) -> Space:
-    """The parameters that every ended trial has, without those of one value: what is modelled jointly."""
-    return {name: there for name, there in history.common_space().items() if not there.single()}
-
-
 class Spread(BaseSampler):
-    """Before there is anything to model: each trial its part of every range."""
+    """Without a model: each trial its part of every range."""
 
     def __init__(self, num_trials: int, study_seed: int) -> None:
         self._num_trials, self._study_seed = num_trials, study_seed
@@ -57,7 +57,10 @@ class Spread(BaseSampler):
 
 
 class GaussianProcess(GPSampler):
-    """Optuna's, which takes running trials into account; parameters that only some trials have are left to TPE."""
+    """Optuna's, which takes running trials into account; TPE is left with parameters whose range changed, or new ones.
+
+    Of parameters that only some trials have TPE would make a model each, here of the best one or two trials.
+    """
 
     def __init__(self, history: History, seed: int) -> None:
         rest = TPESampler(n_startup_trials=0, seed=seed)
@@ -65,8 +68,8 @@ class GaussianProcess(GPSampler):
         self._history = history
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        """See `common_space`."""
-        return common_space(self._history)
+        """See `History.joint_space`."""
+        return _varied(self._history.joint_space())
 
 
 class Tpe(TPESampler):
@@ -77,5 +80,10 @@ class Tpe(TPESampler):
         self._history = history
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        """See `common_space`."""
-        return common_space(self._history)
+        """See `History.common_space`."""
+        return _varied(self._history.common_space())
+
+
+def _varied(space: Mapping[str, BaseDistribution]) -> Space:
+    """Without parameters of one value."""
+    return {name: there for name, there in space.items() if not there.single()}

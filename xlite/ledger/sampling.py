@@ -53,7 +53,7 @@ class Sampling:
         self.num_trials = max(self.num_trials, trial.number + 1)
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
         how = {"num_startup": self._num_startup, "seed": seed, "study_seed": self._seed}
-        self._study.sampler = make_sampler(self._storage, **how)
+        self._study.sampler = make_sampler(self._storage, trial.number, **how)
         self._storage.note_started(self.trial(trial.number))
         return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
