@@ -111,11 +111,15 @@ def test_a_parameter_whose_range_changes_is_left_out_of_the_model() -> None:
 
 
 def test_the_trial_that_is_asked_for_is_not_told_of() -> None:
-    sampling = Sampling([], seed=0, num_startup=2)
-    for _ in range(3):
-        run(sampling)
-    trial, _ = sampling.start()
-    assert trial.number not in [told.number for told in shown(sampling)]
+    """Nor where no parameter is common to all, so that it lacks none of them."""
+    sampling = Sampling([], seed=0, num_startup=9)
+    for name in "xy":
+        trial, _ = sampling.start()
+        sampling.finish(trial.number, COMPLETE, trial.suggest_float(name, 0.0, 1.0))
+    asked, _ = sampling.start()
+    assert [trial.number for trial in shown(sampling)] == [0, 1]
+    asked.suggest_float("x", 0.0, 1.0)
+    assert [trial.number for trial in shown(sampling)] == [0, 1, 2]
 
 
 def test_of_failed_trials_few_are_shown_and_only_whole_ones() -> None:
