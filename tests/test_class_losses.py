@@ -92,10 +92,14 @@ def test_cumulative_kd_softens_classes_first():
     assert cumulative_kd(student, teacher, temperature=temperature).item() == pytest.approx(expected.item())
 
 
-def test_padded_lines_neither_teach_nor_dilute():
+@pytest.mark.parametrize("kd", [softmax_kd, cumulative_kd])
+def test_padded_lines_neither_teach_nor_dilute(kd):
     student, teacher = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     student[:, 2], teacher[:, 2] = 0.0, 0.0  # what models give for lines that are not there
-    alone = softmax_kd(student[:, :2], teacher[:, :2], temperature=4.0)
-    assert softmax_kd(*real_parts(student, teacher), temperature=4.0).item() == pytest.approx(alone.item())
-    whole = torch.randn(5, 3), torch.zeros(5, 3)
-    assert real_parts(*whole) == whole  # examples without parts are all real
+    student.requires_grad_()
+    alone = kd(student[:, :2], teacher[:, :2], temperature=4.0)
+    padded = kd(student, teacher, temperature=4.0, real=real_parts(teacher))
+    assert padded.item() == pytest.approx(alone.item())
+    assert torch.allclose(*(torch.autograd.grad(loss, student)[0] for loss in (padded, alone)))
+    assert real_parts(torch.zeros(5, 3)) is None  # examples without parts are all real
+    assert kd(student, torch.zeros(2, 3, 4), temperature=4.0, real=torch.zeros(2, 3, dtype=torch.bool)).item() == 0

@@ -1,6 +1,6 @@
 """Supervised losses for one class of several: weighted cross-entropy and the ordinal loss; unknown rows are masked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -98,12 +98,15 @@ class ClassLoss:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """{"hard": the total, and the same by its own name}, scalars; shapes as in `cross_entropy`."""
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         if self.config.name == "coral":
-            value = coral(logits, targets, class_weights=weights)
+            value = coral(logits, targets, class_weights=self.class_weights)
         else:
-            value = cross_entropy(logits, targets, class_weights=weights, gamma=self.config.class_gamma)
+            value = cross_entropy(logits, targets, class_weights=self.class_weights, gamma=self.config.class_gamma)
         return {"hard": value, self.config.name: value}
+
+    def to(self, device: torch.device | str) -> "ClassLoss":
+        """The same loss with its weights on `device`."""
+        return self if self.class_weights is None else replace(self, class_weights=self.class_weights.to(device))
 
 
 def make_class_loss(config: LossConfig, targets: np.ndarray) -> ClassLoss:

@@ -137,6 +137,11 @@ class TrainConfig(Section):
     micro_batches: int = Field(1, ge=1, description="a batch is computed in so many parts, to need less memory")
     step: Literal["plain", "graph"] = Field("plain", description="graph: the step recorded as a CUDA graph, on a GPU")
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a GPU's steps are recorded; parts of a batch are not: they ask for the state of random numbers."""
+        return self.step == "graph" and self.micro_batches == 1
+
 
 class RunConfig(Section):
     """Everything one training run needs to know."""

@@ -18,13 +18,12 @@ def sigmoid_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
         teacher_logits: (N, L) float; no gradient flows to it.
         temperature: T > 0.
     """
-    student, teacher = _softened(student_logits, teacher_logits, temperature)
-    present = torch.sigmoid(teacher) * (F.logsigmoid(teacher) - F.logsigmoid(student))
-    absent = torch.sigmoid(-teacher) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
-    return (present + absent).mean()
+    return _binary_kl(*_softened(student_logits, teacher_logits, temperature)).mean()
 
 
-def softmax_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+def softmax_kd(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, real: Tensor | None = None
+) -> Tensor:
     """KL(softmax(t / T) || softmax(s / T)) over the last axis, mean over the rest (Hinton et al., arXiv 1503.02531).
 
     For one-of-n targets only: it is blind to a shift of all logits. Not multiplied by T^2: `combine` does that.
@@ -33,13 +32,16 @@ def softmax_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
         student_logits: (N, ..., K) float of any precision.
         teacher_logits: (N, ..., K) float; no gradient flows to it.
         temperature: T > 0.
+        real: (N, ...) bool, what the mean is over; None: everything. See `real_parts`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(dim=-1).mean()
+    return _mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), real)
 
 
-def cumulative_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+def cumulative_kd(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, real: Tensor | None = None
+) -> Tensor:
     """`sigmoid_kd` on P(Y > k), for grades in their order (a CORAL student); mean over rows and k.
 
     Both are softened as classes first, softmax(logits / T), and turned into P(Y > k) then: the teacher may have any
@@ -49,23 +51,20 @@ def cumulative_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature
         student_logits: (N, ..., K) class logits of any precision.
         teacher_logits: (N, ..., K); no gradient flows to it.
         temperature: T > 0.
+        real: (N, ...) bool, what the mean is over; None: everything. See `real_parts`.
     """
-    dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
-    student = cumulative_logits(student_logits.to(dtype) / temperature)
-    teacher = cumulative_logits(teacher_logits.detach().to(dtype) / temperature)
-    return sigmoid_kd(student, teacher, temperature=1.0)
+    student, teacher = _softened(student_logits, teacher_logits, temperature)
+    return _mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), real)
 
 
-def real_parts(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of examples with parts (B, H, K), the (M, K) parts that are there; (B, K) as it is.
+def real_parts(teacher_logits: Tensor) -> Tensor | None:
+    """Of examples with parts (B, H, K), which parts are there: (B, H) bool; None for examples without, (B, K).
 
     Models give exactly 0 for all classes of a part that pads an example (`models.lines`); averaged over, such parts
-    would make the soft loss smaller the more padding a batch has.
+    would make the soft loss smaller the more padding a batch has. A mask, since a GPU would have to be waited for to
+    know how many there are.
     """
-    if student_logits.ndim == 2:
-        return student_logits, teacher_logits
-    real = (teacher_logits != 0).any(dim=-1)
-    return student_logits[real], teacher_logits[real]
+    return None if teacher_logits.ndim == 2 else (teacher_logits != 0).any(dim=-1)
 
 
 def combine(
@@ -101,3 +100,15 @@ def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float
     """Both divided by the temperature, in float32 or, where the student is, float64; the teacher detached."""
     dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
     return student_logits.to(dtype) / temperature, teacher_logits.detach().to(dtype) / temperature
+
+
+def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(sigmoid(teacher) || sigmoid(student)) of each entry."""
+    present = torch.sigmoid(teacher) * (F.logsigmoid(teacher) - F.logsigmoid(student))
+    absent = torch.sigmoid(-teacher) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+    return present + absent
+
+
+def _mean(rows: Tensor, real: Tensor | None) -> Tensor:
+    """Over the real ones; 0 where there are none."""
+    return rows.mean() if real is None else torch.where(real, rows, 0).sum() / real.sum().clamp(min=1)

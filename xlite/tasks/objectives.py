@@ -49,11 +49,13 @@ class ClassObjective:
 
     def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """{"loss", "hard", its parts, and "soft" and "kd_focal" where used}; see `distill.losses.combine`."""
+        self.loss = self.loss.to(logits.device)
         hard = self.loss(logits, targets)
         soft = extra = None
         if self.distill.alpha > 0:
             assert teacher_logits is not None
-            soft = self.kd(*real_parts(logits, teacher_logits), temperature=self.distill.temperature)
+            real = real_parts(teacher_logits)
+            soft = self.kd(logits, teacher_logits, temperature=self.distill.temperature, real=real)
         if self.distill.focal_weight > 0:
             gamma = self.loss.config.class_gamma or _FOCAL_GAMMA
             extra = cross_entropy(logits, targets, gamma=gamma)
@@ -61,6 +63,7 @@ class ClassObjective:
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The supervised loss alone."""
+        self.loss = self.loss.to(logits.device)
         with torch.no_grad():
             return self.loss(logits, targets)["hard"]
 

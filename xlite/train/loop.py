@@ -172,7 +172,7 @@ class _Run:
                 loaded = time.perf_counter()
                 rate = self.rate(epoch, step, len(plan), history)
                 self.learner.set_rate(rate)
-                if self.config.train.step == "graph":
+                if self.config.train.is_recorded:
                     if frozen not in self.graphs:
                         self.graphs[frozen] = GraphStep(self.learner, batch)
                     stepped.append(self.graphs[frozen].step(batch))

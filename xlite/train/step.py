@@ -195,8 +195,15 @@ class GraphStep:
                 learner.step(self.batch)
         torch.cuda.current_stream(place).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.out = learner.step(self.batch)
+        try:
+            # of this thread's calls alone: the feed's thread goes on pinning memory, which would end a capture of all
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.out = learner.step(self.batch)
+        except RuntimeError as error:
+            if "captur" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise TrainingFailed(f"this step cannot be recorded ({reason}); use train.step=plain") from error
         for name, value in learner.tensors().items():  # in place: the graph holds these addresses
             value.copy_(before[name]) if name in before else value.zero_()
         torch.cuda.set_rng_state(random_state, place)
