@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from xlite.class_losses import class_weights, coral, cross_entropy, cumulative_logits, make_class_loss
-from xlite.config import LossConfig
+from xlite.config import LossConfig, RunConfig
 from xlite.distill.losses import cumulative_kd, real_parts, sigmoid_kd, softmax_kd
 from xlite.errors import InputError
+from xlite.tasks.objectives import class_objective
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [-2.0, 1.0, 3.0]], dtype=torch.float64)
 CLASSES = torch.tensor([0, 2, 1])
@@ -103,3 +104,14 @@ def test_padded_lines_neither_teach_nor_dilute(kd):
     assert torch.allclose(*(torch.autograd.grad(loss, student)[0] for loss in (padded, alone)))
     assert real_parts(torch.zeros(5, 3)) is None  # examples without parts are all real
     assert kd(student, torch.zeros(2, 3, 4), temperature=4.0, real=torch.zeros(2, 3, dtype=torch.bool)).item() == 0
+
+
+def test_the_training_loss_leaves_padded_lines_out():
+    config = RunConfig().override({"loss.name": "cross_entropy", "distill.alpha": 0.5}, source="test")
+    student, teacher, targets = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.eye(4)[:3].repeat(2, 1, 1)
+    student[:, 2], teacher[:, 2], targets[:, 2] = 0.0, 0.0, torch.nan
+    objective = class_objective(config, targets.numpy())
+    whole, there = objective(student, targets, teacher), objective(student[:, :2], targets[:, :2], teacher[:, :2])
+    assert {name: value.item() for name, value in whole.items()} == pytest.approx(
+        {name: value.item() for name, value in there.items()}
+    )

@@ -10,7 +10,7 @@ from xlite.models.artifact import load_artifact
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 HANG_LIMIT_S = 15
 CONFIGURATIONS = """
-from tiny_task import DIES, DIES_ONCE, DIVERGES, HANGS, RAISES
+from tiny_task import DIES, DIES_ONCE, DIVERGES, HANGS, LOSES_GPU, RAISES
 SAME = {{"distill.alpha": 0.0, "optim.learning_rate": 3e-3}}
 CONFIGURATIONS = [{{**SAME, "distill.temperature": fault}} for fault in {faults}]
 """
@@ -37,8 +37,8 @@ def run(place):
 
 @pytest.fixture(scope="module")
 def mixed(home):
-    """Seven trials, two at a time, each but the first and the last with a fault of its own."""
-    faults = "[1.0, RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, 1.5]"
+    """Eight trials, two at a time, each but the first and the last with a fault of its own."""
+    faults = "[1.0, RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU, 1.5]"
     place = study(home, "mixed", faults, "--hang-limit", f"{HANG_LIMIT_S}s", concurrent=2)
     code, output, left_over = run(place)
     assert code == 0 and not left_over, output
@@ -52,8 +52,9 @@ def mixed(home):
         (2, "the loss is inf at epoch 2, step 1", [1]),
         (3, f"no epoch within {HANG_LIMIT_S} s; where it hung stands in hung.txt", [1]),
         (4, "its worker process died (out of memory, or killed)", [1, 2, 3]),  # each of three workers got one further
+        (6, "RuntimeError: CUDA error: an illegal memory access was encountered", [1]),
     ],
-    ids=["raises", "diverges", "hangs", "dies"],
+    ids=["raises", "diverges", "hangs", "dies", "loses-gpu"],
 )
 def test_a_trial_that_fails_is_recorded_with_its_reason(mixed, number, reason, epochs):
     place, rows, output = mixed
@@ -71,8 +72,9 @@ def test_where_a_trial_hung_can_be_read(mixed):
 
 def test_the_others_run_to_their_end(mixed):
     _, rows, output = mixed
-    assert sorted(rows) == list(range(7)) and "[7/7]" in output
-    assert [number for number, row in rows.items() if row.state == "complete"] == [0, 5, 6]
+    assert sorted(rows) == list(range(8)) and "[8/8]" in output
+    # the last one would have failed in a process that had lost its GPU
+    assert [number for number, row in rows.items() if row.state == "complete"] == [0, 5, 7]
 
 
 def test_a_trial_whose_worker_was_killed_once_goes_on_with_the_same_curve(mixed):

@@ -13,12 +13,15 @@ from xlite.data.views import augment
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.tasks.objectives import MultilabelObjective, multilabel_objective
 from xlite.tasks.task import Budget
+from xlite.tune.gpu_sharing import Sharing
 
 SLOW_IMAGE_S, SLOW_VIEW_S = 0.03, 0.01
-RAISES, DIVERGES, HANGS, DIES, DIES_ONCE = 11.0, 12.0, 13.0, 14.0, 15.0
+RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU = 11.0, 12.0, 13.0, 14.0, 15.0, 16.0
 """Temperatures, which mean nothing without distillation: a trial that has one meets this fault in its second epoch."""
-PLACE = "XLITE_FAULTS_PLACE"
-"""Folder, in the environment, where a trial that dies once leaves word that it has."""
+SLOW, SLOW_STEP_S = 17.0, 0.4
+"""Another one: nothing happens but that its steps take this long."""
+PLACE, SHARED = "XLITE_FAULTS_PLACE", "XLITE_FAULTS_SHARED"
+"""In the environment: folder where trials leave word of what befell them; whether all processes share an MPS server."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,32 @@ def slow_augment(pixels, rows, views, *, preset, seed):
     """Takes its time too: teacher training and bank building call it, trials read the bank."""
     time.sleep(SLOW_VIEW_S * len(rows))
     return augment(pixels, rows, views, preset=preset, seed=seed)
+
+
+class Gpu:
+    """What a process has of a GPU that is made up: lost with its first fault, or that of any client of its server."""
+
+    is_lost, before = False, -1
+
+    @classmethod
+    def use(cls, *, fails):
+        """Raise as PyTorch does once the context is lost; the file has a byte for each fault."""
+        faults = Path(os.environ[PLACE]) / "faults"
+        faults.touch()
+        cls.before = faults.stat().st_size if cls.before < 0 else cls.before
+        if fails and not cls.is_lost:
+            with faults.open("a") as file:
+                file.write(".")
+        cls.is_lost |= fails or (SHARED in os.environ and faults.stat().st_size > cls.before)
+        if cls.is_lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nand much advice")
+
+
+class SharedGpu(Sharing):
+    """Shares of it."""
+
+    def enter(self, share):
+        """There is nothing to hold it to."""
 
 
 class FaultyObjective(MultilabelObjective):
@@ -54,6 +83,10 @@ class FaultyObjective(MultilabelObjective):
         if self.num_steps == 5 and self.fault == DIES_ONCE and not (word := Path(os.environ[PLACE]) / "died").exists():
             word.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if PLACE in os.environ:
+            Gpu.use(fails=self.num_steps == 3 and self.fault == LOSES_GPU)
+        if self.fault == SLOW:
+            time.sleep(SLOW_STEP_S)
         parts = super().__call__(logits, targets, teacher_logits)
         if self.num_steps == 3 and self.fault == DIVERGES:
             parts["loss"] = parts["loss"] * torch.tensor(float("inf"))

@@ -138,17 +138,37 @@ def test_what_the_feed_does_meanwhile_does_not_end_a_recording(tiny_dataset, rec
     assert recorder == {"capture_error_mode": "thread_local"}
 
 
-def test_a_step_that_cannot_be_recorded_fails_its_trial_with_the_way_out(tiny_dataset, recorder, monkeypatch):
-    learner, batch = learner_and_batch(tiny_dataset)
-    recorded = GraphStep(learner, batch)
+IN_CAPTURE = RuntimeError, "CUDA error: operation not permitted when stream is capturing\nMore."
+AFTER_IT = RuntimeError, "CUDA error: operation failed due to a previous error during capture\nMore."
+NO_MEMORY = torch.OutOfMemoryError, "CUDA out of memory."
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected", "words"),
+    [
+        ([AFTER_IT], TrainingFailed, r"recorded \(CUDA error: .* during capture\); use train\.step=plain$"),
+        ([IN_CAPTURE, AFTER_IT], TrainingFailed, r"recorded \(CUDA error: .* capturing\); use train\.step=plain$"),
+        ([NO_MEMORY], torch.OutOfMemoryError, "out of memory"),
+        ([NO_MEMORY, AFTER_IT], torch.OutOfMemoryError, "out of memory"),
+        ([(RuntimeError, "shapes differ")], RuntimeError, "shapes differ"),
+    ],
+)
+def test_what_ends_a_recording_is_told_for_what_it_is(tiny_dataset, recorder, monkeypatch, errors, expected, words):
+    """A trial that ran out of memory has another attempt; one that cannot be recorded fails, with the way out."""
+    recorded = GraphStep(*learner_and_batch(tiny_dataset))
 
     @contextmanager
     def graph(*args, **kwargs):
         yield
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nMore.")
+        (kind, text), *later = errors
+        try:
+            raise kind(text)
+        finally:
+            for kind, text in later:
+                raise kind(text)
 
     monkeypatch.setattr(step.torch.cuda, "graph", graph)
-    with pytest.raises(TrainingFailed, match=r"cannot be recorded \(CUDA error: .* capturing\); use train\.step=plain$"):
+    with pytest.raises(expected, match=words):
         recorded._record()
 
 

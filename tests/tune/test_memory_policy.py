@@ -7,8 +7,8 @@ import torch
 
 from xlite.tune.memory_policy import (
     Attempt,
-    after_gpu_fault,
     after_out_of_memory,
+    after_shared_faults,
     is_gpu_fault,
     is_out_of_memory,
 )
@@ -61,18 +61,12 @@ def test_a_share_a_person_chose_grows_to_the_next_class():
     assert after_out_of_memory(Attempt(batch_size=8, share=0.3)).share == 1 / 3
 
 
-def test_all_who_shared_a_gpu_that_failed_go_on_and_the_culprit_is_found_alone():
-    trial = Attempt(batch_size=8, share=1 / 4)
-    once = after_gpu_fault(trial, shared=True)
-    assert (once.share, once.faults) == (1 / 4, 1)
-    twice = after_gpu_fault(once, shared=True)
-    assert (twice.share, twice.faults) == (1.0, 2)
-    assert after_gpu_fault(twice, shared=True) is None
-    assert twice.notes[-1] == "the GPU failed under several trials; went on from the checkpoint, alone on the GPU"
-
-
-def test_without_mps_a_fault_is_the_trials_own():
-    assert after_gpu_fault(Attempt(batch_size=8, share=1 / 4), shared=False) is None
+def test_a_trial_whose_shared_gpu_failed_again_and_again_gets_it_alone():
+    alone = after_shared_faults(Attempt(batch_size=8, share=1 / 4, accumulation=2, grown=True), 2)
+    assert (alone.share, alone.accumulation, alone.grown) == (1.0, 2, True)
+    assert alone.notes == (
+        "the GPU failed 2 times under this trial and others; went on alone on it, from the checkpoint",
+    )
 
 
 def test_an_attempt_survives_json():

@@ -200,10 +200,11 @@ class GraphStep:
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.out = learner.step(self.batch)
         except RuntimeError as error:
-            if "captur" not in str(error):
-                raise
-            reason = str(error).splitlines()[0]
-            raise TrainingFailed(f"this step cannot be recorded ({reason}); use train.step=plain") from error
+            cause = error.__context__ or error  # the end of a capture that broke off raises, too
+            if "captur" not in str(error) or isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            reason = str(cause).splitlines()[0]
+            raise TrainingFailed(f"this step cannot be recorded ({reason}); use train.step=plain") from cause
         for name, value in learner.tensors().items():  # in place: the graph holds these addresses
             value.copy_(before[name]) if name in before else value.zero_()
         torch.cuda.set_rng_state(random_state, place)

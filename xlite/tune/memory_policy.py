@@ -25,7 +25,6 @@ class Attempt:
         share: of a GPU, above 0.
         accumulation: parts a batch is computed in, one after the other; 1 computes it at once.
         grown: whether the share was enlarged already.
-        faults: how often the GPU failed under the trial while others shared it.
         notes: what happened, for the trial's record.
     """
 
@@ -33,7 +32,6 @@ class Attempt:
     share: float
     accumulation: int = 1
     grown: bool = False
-    faults: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -73,24 +71,14 @@ def after_out_of_memory(attempt: Attempt) -> Attempt | None:
     return replace(after, notes=(*attempt.notes, note))
 
 
-def after_gpu_fault(attempt: Attempt, *, shared: bool) -> Attempt | None:
-    """The next attempt after a fault that ended all clients of one MPS server; it goes on from its checkpoint.
+def after_shared_faults(attempt: Attempt, num_faults: int) -> Attempt:
+    """The next attempt of a trial under which a GPU that others shared failed so many times: the GPU to itself.
 
-    No client is told whose fault it was. So each goes on, after `MAX_SHARED_FAULTS` with the GPU to itself; one that
-    faults there is the culprit.
-
-    Args:
-        shared: whether other processes were on the GPU; where MPS is not used, a fault stays in its process.
-
-    Returns:
-        None when the fault was the trial's own: it has failed.
+    A fault ends all clients of one MPS server, and no client is told whose it was. So each goes on from its checkpoint,
+    after `MAX_SHARED_FAULTS` alone; one that faults there is the culprit.
     """
-    if not shared or attempt.share >= 1:
-        return None
-    faults = attempt.faults + 1
-    alone = faults >= MAX_SHARED_FAULTS
-    note = "the GPU failed under several trials; went on from the checkpoint" + (", alone on the GPU" if alone else "")
-    return replace(attempt, faults=faults, share=1.0 if alone else attempt.share, notes=(*attempt.notes, note))
+    note = f"the GPU failed {num_faults} times under this trial and others; went on alone on it, from the checkpoint"
+    return replace(attempt, share=1.0, notes=(*attempt.notes, note))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,10 +15,18 @@ from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialRecord
 from xlite.models.cost import Cost
-from xlite.tune.memory_policy import Attempt, after_out_of_memory
+from xlite.tune.memory_policy import Attempt, after_out_of_memory, after_shared_faults
 from xlite.tune.space import Propose
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
-from xlite.tune.trainable import CUT_OFF_KEY, FAILURE_KEY, FINISHED_KEY, HELD_UP_KEY, OUT_OF_MEMORY_KEY, SUMMARY_KEY
+from xlite.tune.trainable import (
+    CUT_OFF_KEY,
+    FAILURE_KEY,
+    FINISHED_KEY,
+    GPU_FAULTS_KEY,
+    HELD_UP_KEY,
+    OUT_OF_MEMORY_KEY,
+    SUMMARY_KEY,
+)
 
 MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
@@ -187,9 +195,7 @@ class LedgerSearch(Searcher):
             return
         result = result or {}
         self.on_trial_result(trial_id, result)
-        if (result.get(OUT_OF_MEMORY_KEY) and self.more_memory(trial_id)) or (
-            error and FAILURE_KEY not in result and self.was_never_begun(trial_id)
-        ):
+        if self.has_another_attempt(trial_id, result, error):
             self.come_again(trial_id)
             return
         outcome = self.outcome(trial_id, result, error)
@@ -212,11 +218,18 @@ class LedgerSearch(Searcher):
         if self.failure is None and self.alike.add(reason):
             self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
-    def more_memory(self, trial_id: str) -> bool:
-        """Whether a trial that ran out of GPU memory has another attempt, which is then its next one."""
-        attempt = after_out_of_memory(self.attempts[self.running[trial_id]])
+    def has_another_attempt(self, trial_id: str, result: Mapping[str, Any], error: bool) -> bool:
+        """Whether a trial comes again: with more memory, with the GPU to itself, or in a worker that lives."""
+        number = self.running[trial_id]
+        attempt: Attempt | None = self.attempts[number]
+        if result.get(OUT_OF_MEMORY_KEY):
+            attempt = after_out_of_memory(self.attempts[number])
+        elif GPU_FAULTS_KEY in result:
+            attempt = after_shared_faults(self.attempts[number], result[GPU_FAULTS_KEY])
+        elif not (error and FAILURE_KEY not in result and self.was_never_begun(trial_id)):
+            return False
         if attempt is not None:
-            self.attempts[self.running[trial_id]] = attempt
+            self.attempts[number] = attempt
         return attempt is not None
 
     def was_never_begun(self, trial_id: str) -> bool:

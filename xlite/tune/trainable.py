@@ -26,19 +26,22 @@ from xlite.tasks import find_task
 from xlite.train.keep import KeptEpoch, keep
 from xlite.train.step import TrainingFailed
 from xlite.tune.gpu_sharing import Sharing
-from xlite.tune.memory_policy import Attempt, is_gpu_fault, is_out_of_memory
+from xlite.tune.memory_policy import MAX_SHARED_FAULTS, Attempt, is_gpu_fault, is_out_of_memory
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
 
 FINISHED_KEY, FAILURE_KEY, SUMMARY_KEY, OUT_OF_MEMORY_KEY = "finished", "failure", "summary", "out_of_memory"
 """Further keys of a trial's results: training ended by itself; why it failed; the record so far as JSON text; whether
 it may be tried again with more memory."""
-HELD_UP_KEY, CUT_OFF_KEY = "held_up", "cut_off"
-"""And: what a trial waits for; why it waits no longer and is left for the next time."""
+HELD_UP_KEY, CUT_OFF_KEY, GPU_FAULTS_KEY = "held_up", "cut_off", "gpu_faults"
+"""And: what a trial waits for; why it waits no longer and is left for the next time; how often a GPU that it shares has
+failed under it, when it is to have one alone."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
 TRACES = "hung.txt"
 """In a trial's folder while it is in an epoch; after a hang it says where."""
+GPU_FAULTS = "gpu_faults.txt"
+"""In a trial's folder: a line for each fault that took the GPU from its process, which then ended."""
 STUDENT = "student"
 """Stem of a trial's model files."""
 LOCK_PATIENCE_S = 120.0
@@ -79,10 +82,11 @@ def has_begun(study_folder: Path, number: int) -> bool:
 
 
 def forget_cut_off_epoch(study_folder: Path, number: int) -> None:
-    """Remove that file where a killed process left it; what a hang wrote stays."""
+    """Remove that file where a killed process left it, and faults of the GPU; what a hang wrote stays."""
     traces = trial_folder(study_folder, number) / TRACES
     if traces.exists() and not traces.stat().st_size:
         traces.unlink()
+    (trial_folder(study_folder, number) / GPU_FAULTS).unlink(missing_ok=True)
 
 
 class DistillationTrial(tune.Trainable):
@@ -131,9 +135,9 @@ class DistillationTrial(tune.Trainable):
             except OSError as failure:
                 return {CUT_OFF_KEY: f"{failure.filename}: {failure.strerror}", "done": True}
             self.disk_is_full = False
+        if verdict := self.verdict():
+            return verdict
         traces = self.folder / TRACES
-        if traces.exists() and traces.stat().st_size:
-            return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with traces.open("w") as file:
@@ -153,11 +157,34 @@ class DistillationTrial(tune.Trainable):
             if is_out_of_memory(failure):
                 reason = f"out of GPU memory at {self.attempt.share:g} of it: {str(failure).splitlines()[0]}"
                 return {**self.fail(reason), OUT_OF_MEMORY_KEY: True}
-            if is_gpu_fault(failure) and self.attempt.share < 1:
-                os._exit(1)  # its CUDA context is lost, perhaps by a neighbour's fault: it goes on in a new process
+            reason = f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}"
             with suppress(OSError):
                 write_text(self.folder / "error.txt", traceback.format_exc())
-            return self.fail(f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}")
+            if is_gpu_fault(failure):  # this process has lost its CUDA context: the next one has the verdict
+                with suppress(OSError), (self.folder / GPU_FAULTS).open("a") as file:
+                    print(reason, file=file)
+                os._exit(1)
+            return self.fail(reason)
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What follows where an earlier process hung or lost the GPU; None: the trial goes on.
+
+        A fault under MPS may be a neighbour's, so the trial goes on; where it is met again, alone. Else it is its own.
+        """
+        traces = self.folder / TRACES
+        if traces.exists() and traces.stat().st_size:
+            return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
+        faults = self.gpu_faults()
+        overlaps = self.job.sharing is not None and bool(self.job.sharing.environment) and self.attempt.share < 1
+        if faults and not overlaps:
+            return self.fail(faults[-1])
+        return {GPU_FAULTS_KEY: len(faults), "done": True} if len(faults) >= MAX_SHARED_FAULTS else None
+
+    def gpu_faults(self) -> list[str]:
+        """The faults that this attempt of the trial has met."""
+        with suppress(OSError):
+            return (self.folder / GPU_FAULTS).read_text().splitlines()
+        return []
 
     def epochs(self) -> Iterator[KeptEpoch]:
         """The trial's epochs, from where an earlier process left it."""
@@ -201,8 +228,10 @@ class DistillationTrial(tune.Trainable):
         kinds = {**summary["seconds_by_kind"], "reporting": round(self.reporting_s, 3)}
         seconds = round(sum(kinds.values()), 3)
         share = self.attempt.share or summary["config"]["train.threads"]
+        notes = ["a fault of the GPU ended its process; went on from the checkpoint" for _ in self.gpu_faults()]
         return {
             **summary,
+            "notes": [*summary.get("notes", []), *notes],
             "seconds": seconds,
             "seconds_by_kind": kinds,
             "device_seconds": round(seconds * share, 3),
