@@ -228,6 +228,7 @@ def tell_profile(runs: Mapping[int, Mapping[str, Run]]) -> str:
 def draw(runs: Mapping[int, Mapping[str, Run]], file: Path, one_of: int = ONE_OF) -> None:
     """All curves, a panel a seed; dotted lines are the references, a cross ends a run that was cut off."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     colours: dict[str, Any] = dict(zip(TITLES, ("tab:blue", "tab:red", "tab:orange", "tab:green"), strict=True))
     figure = Figure(figsize=(5 * len(runs), 4), layout="constrained")
@@ -240,6 +241,7 @@ def draw(runs: Mapping[int, Mapping[str, Run]], file: Path, one_of: int = ONE_OF
         if RANDOM in named:
             axes.axhline(reference_auc(named, one_of), color="grey", linestyle=":")
         axes.set(title=f"seed {seed}", xscale="log", xlabel="seconds since start", ylabel="best validation AUC so far")
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(loc="lower right", fontsize="small")
     figure.savefig(file, dpi=120)
