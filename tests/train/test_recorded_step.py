@@ -151,6 +151,7 @@ NO_MEMORY = torch.OutOfMemoryError, "CUDA out of memory."
         ([NO_MEMORY], torch.OutOfMemoryError, "out of memory"),
         ([NO_MEMORY, AFTER_IT], torch.OutOfMemoryError, "out of memory"),
         ([(RuntimeError, "shapes differ")], RuntimeError, "shapes differ"),
+        ([(KeyError, "inner"), (RuntimeError, "shapes differ")], RuntimeError, "shapes differ"),
     ],
 )
 def test_what_ends_a_recording_is_told_for_what_it_is(tiny_dataset, recorder, monkeypatch, errors, expected, words):

@@ -201,8 +201,10 @@ class GraphStep:
                 self.out = learner.step(self.batch)
         except RuntimeError as error:
             cause = error.__context__ or error  # the end of a capture that broke off raises, too
-            if "captur" not in str(error) or isinstance(cause, torch.OutOfMemoryError):
+            if isinstance(cause, torch.OutOfMemoryError):
                 raise cause from None
+            if "captur" not in str(error):
+                raise
             reason = str(cause).splitlines()[0]
             raise TrainingFailed(f"this step cannot be recorded ({reason}); use train.step=plain") from cause
         for name, value in learner.tensors().items():  # in place: the graph holds these addresses
