@@ -18,6 +18,7 @@ import torch
 
 from xlite.config import RunConfig
 from xlite.console import SilentConsole
+from xlite.cores import available_cpus
 from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
 from xlite.data.phantom.chest_dataset import write_phantom
@@ -28,7 +29,6 @@ from xlite.files import write_json
 from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.tasks.prepare import DataRequest, prepare
-from xlite.tune.resources import available_cpus
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = REPO / "benchmarks" / "results"

@@ -39,13 +39,13 @@ from common import (
 )
 
 from xlite.config import RunConfig
+from xlite.cores import available_cpus
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.loop import fit
 from xlite.tune.mps import mps_daemon
-from xlite.tune.resources import available_cpus
 
 CPU_STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
 GPU_STUDENTS = ("mobilenetv3_small_100",)

@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
     """The baselines asked for; their folder is `baselines/` in the study's."""
+    from xlite.cores import available_cpus
     from xlite.ledger import sqlite_url
     from xlite.tasks import find_task
     from xlite.tune.options import StudyOptions
-    from xlite.tune.resources import available_cpus
 
     defaults = find_task(arguments.task).defaults[kind]
     budget = defaults.demo_budget if arguments.data is None else defaults.budget

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
+    from xlite.cores import available_cpus
     from xlite.data.folder_lock import locked
     from xlite.device import choose_device, device_kind
     from xlite.metrics import collapse_note
@@ -45,7 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.checkpoint import remove_checkpoints
     from xlite.train.keep import keep
     from xlite.train.step import TrainingFailed
-    from xlite.tune.resources import available_cpus
     from xlite.tune.setup import base_config, load_study_teacher, teacher_bank
 
     console = Console()

@@ -25,12 +25,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
+    from xlite.cores import available_cpus
     from xlite.device import device_kind
     from xlite.tasks import find_task
     from xlite.train.keep import KeptEpoch
     from xlite.train.step import TrainingFailed
     from xlite.train.teacher import train_teacher
-    from xlite.tune.resources import available_cpus
     from xlite.tune.setup import base_config, teacher_config
 
     console = Console()

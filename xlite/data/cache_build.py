@@ -20,6 +20,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from xlite.cores import available_cpus
 from xlite.data.cache_pixels import allocate, npy_header, opened, pixels_whole, write_at
 from xlite.data.decode import UnreadableImage
 from xlite.data.preprocess import Preprocess
@@ -38,11 +39,6 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 def read_item(item: Item, preprocess: Preprocess) -> np.ndarray:
     """What `build` calls for a row unless told otherwise."""
     return preprocess.read(item)
-
-
-def num_cores() -> int:
-    """Cores this process may use: a job scheduler often grants fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_journal(path: Path) -> tuple[Tried, int]:
@@ -113,7 +109,7 @@ def build(
 
         take({}, {})
         filler = _Filler(pixels, shape, items, preprocess, read, threading.Event())
-        _fill_in_threads(filler, todo, num_threads or num_cores(), take)
+        _fill_in_threads(filler, todo, num_threads or available_cpus(), take)
         chunks.commit()
     return {row: reason for row, reason in tried.items() if reason is not None}, unread
 

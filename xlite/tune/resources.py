@@ -1,6 +1,5 @@
 """How many trials run at once and what each may use."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from xlite.cores import available_cpus
 from xlite.errors import InputError
 from xlite.tune.gpu_memory import DeviceMemory, gib, shown_share
 from xlite.tune.options import StudyOptions
@@ -54,11 +54,6 @@ class Shares:
             each = ", ".join(f"{shown_share(share)} for {count}" for share, count in sorted(classes.items()))
             return f"up to {trials} each; shares of a GPU by model and batch size: {each}"
         return f"{trials}{f', {self.gpus_per_trial:g} of a GPU' if self.gpus_per_trial else ''} each"
-
-
-def available_cpus() -> int:
-    """Cores this process may use (containers and batch systems often give fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plan_shares(

@@ -8,6 +8,7 @@ from typing import Any
 
 from xlite.config import RunConfig, flatten, within
 from xlite.console import Console
+from xlite.cores import available_cpus
 from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
 from xlite.device import Device, choose_device
@@ -17,7 +18,6 @@ from xlite.tasks.task import Task
 from xlite.train.keep import KeptEpoch
 from xlite.train.teacher import default_teacher
 from xlite.tune.options import StudyOptions
-from xlite.tune.resources import available_cpus
 
 
 @dataclass(frozen=True)

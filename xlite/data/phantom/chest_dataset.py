@@ -1,12 +1,12 @@
 """Writes a chest X-ray data set of phantoms in NIH ChestX-ray14's own layout, for whoever has no data at hand."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 
+from xlite.cores import available_cpus
 from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_records import Picture, draw_records
 from xlite.data.phantom.writing import write_once
@@ -73,7 +73,7 @@ def _write(
     def write_picture(picture: Picture) -> None:
         _write_png(images / picture.name, picture, parameters["image_px"], parameters["seed"])
 
-    pool = ThreadPoolExecutor(num_threads or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(num_threads or available_cpus())
     try:
         for done, _ in enumerate(pool.map(write_picture, pictures), start=1):
             if progress is not None:
