@@ -2,7 +2,8 @@
 
 import ctypes
 import gc
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +101,17 @@ def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device
         raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
     use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
     return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None)
+
+
+@contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """So many threads for one operation of PyTorch on the CPU, here and in threads that begin meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

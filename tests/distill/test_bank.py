@@ -4,9 +4,12 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import read_json
 
 from xlite.config import ModelConfig
@@ -14,6 +17,7 @@ from xlite.data.batches import ViewReader
 from xlite.data.views import augment
 from xlite.device import choose_device
 from xlite.distill import bank as bank_module
+from xlite.distill import bank_build
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
@@ -27,9 +31,11 @@ class Counting(Teacher):
     """A teacher that counts the images it is shown."""
 
     shown = 0
+    lock = threading.Lock()
 
     def logits(self, pixels, extras=None, *, device):
-        Counting.shown += len(pixels)
+        with Counting.lock:
+            Counting.shown += len(pixels)
         return super().logits(pixels, extras, device=device)
 
 
@@ -63,6 +69,48 @@ def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixe
     for view in range(3):
         live = teacher.logits(pixels[views == view], device=CPU)
         np.testing.assert_array_equal(logits[views == view], live.astype(np.float16))
+
+
+class Uneven(Counting):
+    """A teacher that answers some batches later than the next ones, or not at all."""
+
+    begun = 0
+
+    def logits(self, pixels, extras=None, *, device):
+        with Counting.lock:
+            number, Uneven.begun = Uneven.begun, Uneven.begun + 1
+        if number == self.descriptions[0].get("fails_at"):
+            raise RuntimeError("no answer")
+        time.sleep(0.05 * (number % 3 == 0))
+        return super().logits(pixels, extras, device=device)
+
+
+@pytest.mark.parametrize("num_cores", [1, 4])
+def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset, tmp_path, monkeypatch, num_cores):
+    monkeypatch.setattr(bank_build, "available_cpus", lambda: num_cores)
+    monkeypatch.setattr(Uneven, "begun", 0)
+    uneven = Uneven(teacher.models, (32,), ({},), "key")
+    threads, told = torch.get_num_threads(), []
+    bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
+    positions, views = all_views(bank)
+    pixels, logits = bank.read(positions, views)
+    np.testing.assert_array_equal(pixels, reader.read(positions, views))
+    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
+    assert Uneven.begun == len(told) == 21 and told == sorted(told)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Uneven, "begun", 0)
+    fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key")
+    before, num_torch = threading.active_count(), torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="no answer"):
+        build(fails, tiny_dataset, tmp_path, batch_size=3)
+    assert Uneven.begun < 21  # nobody goes on asking
+    assert threading.active_count() == before and torch.get_num_threads() == num_torch
+    bank, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
+    pixels, logits = bank.read(*all_views(bank))
+    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
 
 
 def test_a_read_follows_the_order_it_is_asked_in(teacher, tiny_dataset, tmp_path):

@@ -36,6 +36,8 @@ FORMAT = 2
 PIXEL_BUDGET_BYTES = 2 * 2**30
 """Up to this many bytes of augmented pixels are kept beside the logits, so that a trial augments nothing."""
 
+BATCH_SIZES = {"cpu": 64, "cuda": 256}
+"""Views the teacher is asked about at once: on a CPU what stays in a core's cache."""
 _NUM_SAMPLED_VIEWS = 16  # enough that other augmentation code, or other pixels, show
 
 
@@ -92,7 +94,7 @@ def open_or_build(
     folder: Path,
     device: Device,
     pixel_budget_bytes: int = PIXEL_BUDGET_BYTES,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> Bank:
     """The bank of this teacher over these views, computed unless a whole one lies in `folder` already.
@@ -105,6 +107,7 @@ def open_or_build(
         logits_shape: of one example: (L,), or (H, L).
         data_key: stands for the pixels and the training part, in order.
         folder: all banks live below it, one folder a key.
+        batch_size: views the teacher is asked about at once, of stacks slices; default `BATCH_SIZES`.
         progress: told (views done, views) while building or waiting.
 
     Raises:
@@ -116,7 +119,7 @@ def open_or_build(
     bank = _open(place, identity)
     if bank is not None:
         return bank
-    shape = reader.pixels.shape[1:]
+    shape, batch_size = reader.pixels.shape[1:], batch_size or BATCH_SIZES[device.place.type]
     if len(shape) == 4:
         batch_size = max(1, batch_size // shape[0])  # of stacks: the backbone sees each of their slices
     source = Source(teacher, reader, extras, device, num_views, batch_size)

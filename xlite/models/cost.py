@@ -3,8 +3,6 @@
 import json
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xlite.config import ModelConfig
+from xlite.device import torch_threads
 from xlite.models.build import call, make_model
 
 _NUM_WARMUP_RUNS = 5
@@ -81,7 +80,7 @@ def measure_latency(
     assert images is not None
     times_ms = []
     try:
-        with _threads(threads), torch.inference_mode():
+        with torch_threads(threads), torch.inference_mode():
             for _ in range(_NUM_WARMUP_RUNS + num_runs):
                 start_s = time.perf_counter()
                 call(model, images, extras)
@@ -109,16 +108,6 @@ class _NoInitialisation(TorchFunctionMode):
         if getattr(func, "__name__", "") in self._SKIPPED and args and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _safetensors_bytes(state: dict[str, Tensor]) -> int:
