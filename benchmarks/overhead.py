@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from xlite.leaderboard import leaderboard_of, write_leaderboard
-from xlite.ledger import Ledger, sqlite_url, startup_trials
+from xlite.ledger import Ledger, sqlite_url
 from xlite.tune.space import load_space
 from xlite.tune.stopping import first_rung, make_asha, replay
 
@@ -26,11 +26,6 @@ SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "kd_cpu.py"
 GOAL_S, GOAL_GROWTH, GOAL_CONTINUE_S = 0.25, 1.3, 10.0
 """Seconds of a trial; of a trial at 1,000 against 100; of continuing 1,000 trials beyond a fresh start."""
 RECORD = {"metrics": {"auc_macro": 0.7}, "epochs": 15, "seconds": 12.5, "notes": []}
-
-
-def open_ledger(url: str, num_trials: int) -> Ledger:
-    """With as many trials before the sampler models as a search of this budget has."""
-    return Ledger.open(url, "overhead", create=True, num_startup=startup_trials(num_trials))
 
 
 def value_of(number: int) -> float:
@@ -43,7 +38,7 @@ def ledger_part(url: str, num_trials: int, epochs: int) -> float:
     propose = load_space(SPACE, "multilabel").propose
     spent: dict[str, list[float]] = {"ask": [], "report": [], "finish": []}
     cpu_s = -time.process_time()
-    with open_ledger(url, num_trials) as ledger:
+    with Ledger.open(url, "overhead", create=True) as ledger:
         for number in range(num_trials):
             times = [time.perf_counter()]
             ledger.ask(propose)
@@ -107,7 +102,7 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
     propose = load_space(SPACE, "multilabel").propose
     stopped: set[str] = set()
     shares = Shares(num_cpus=2, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=2)
-    with tempfile.TemporaryDirectory() as folder, open_ledger(url, num_trials) as ledger:
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(url, "overhead", create=True) as ledger:
         options = StudyOptions(
             name="overhead", folder=Path(folder), storage=url, task="chestxray14", space=SPACE, num_trials=num_trials,
             max_epochs=epochs, promote_epochs=epochs, teacher_epochs=1, seed=0, cache_dir=Path(folder), settings={},
@@ -139,7 +134,7 @@ def continue_part(url: str, num_trials: int, epochs: int) -> float:
     """Seconds until the first ask of a study that has trials is answered."""
     propose = load_space(SPACE, "multilabel").propose
     began = time.perf_counter()
-    with open_ledger(url, num_trials) as ledger:
+    with Ledger.open(url, "overhead", create=True) as ledger:
         ledger.queue([])
         ledger.unfinished()
         ended = [row for row in ledger.rows() if row.state in ("complete", "pruned")]

@@ -37,7 +37,7 @@ SEARCHERS: dict[str, MakeSearcher] = {
     "the same, our first trial": lambda table, seed, study: Tune(
         table, seed, first=[table.middle], grace_period=1, reduction_factor=2
     ),
-    "ours": lambda table, seed, study: Ours(table, seed, num_trials=study.trials, num_images=study.images),
+    "ours": lambda table, seed, study: Ours(table, seed, num_images=study.images),
 }
 """By name: makes a searcher of a table from a seed and the options of the study."""
 
@@ -77,7 +77,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--random-seeds", type=cli.positive_int, default=2000, metavar="N", help="of random (2000)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="S to S+N-1 instead")
     parser.add_argument("--parallel", type=cli.positive_int, default=1, metavar="N", help="trials at once (1)")
-    parser.add_argument("--trials", type=cli.positive_int, default=32, metavar="N", help="of our study's budget (32)")
     parser.add_argument(
         "--images", type=cli.positive_int, default=40_000, metavar="N", help="in an epoch of it (40000)"
     )

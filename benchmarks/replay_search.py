@@ -14,7 +14,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from xlite.errors import InputError
 from xlite.ledger.records import FIXED
-from xlite.ledger.sampling import Sampling, startup_trials, suggestions
+from xlite.ledger.sampling import Sampling, suggestions
 from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha
 
 
@@ -105,15 +105,15 @@ class RandomFull:
 
 
 class Ours:
-    """The project's sampler and ASHA: the middle of the ranges first, as a space's BASELINE, then what TPE suggests.
+    """The project's sampler and ASHA: the middle of the ranges first, as a BASELINE, then what the sampler suggests.
 
     Best-so-far is what both are told; a stopped trial is PRUNED with its curve, one that ran to its end COMPLETE.
     """
 
-    def __init__(self, table: Table, seed: int, *, num_trials: int, num_images: int) -> None:
+    def __init__(self, table: Table, seed: int, *, num_images: int) -> None:
         self.table = table
         first = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: table.middle})
-        self.sampling = Sampling([first], seed=seed, num_startup=startup_trials(num_trials))  # as run_study does
+        self.sampling = Sampling([first], seed=seed)  # as run_study does
         self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0, num_images))
         self.best: dict[str, float] = {}
         self.epoch: dict[str, int] = {}

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import TrialState
 
 from xlite.ledger import history, samplers
-from xlite.ledger.sampling import Sampling, startup_trials
+from xlite.ledger.sampling import Sampling
 
 KINDS = ("a", "b", "c", "d")
 
@@ -45,7 +45,7 @@ def valley(chosen: Mapping[str, Any]) -> float:
 def regret(score: Callable[[Mapping[str, Any]], float], num_trials: int, seed: int) -> float:
     """Of a search told `score` with noise."""
     noise = np.random.default_rng(seed)
-    sampling = Sampling([], seed=seed, num_startup=startup_trials(num_trials))
+    sampling = Sampling([], seed=seed)
     told: list[tuple[float, float]] = []
     for _ in range(num_trials):
         trial, _ = sampling.start()

@@ -73,7 +73,7 @@ def test_early_stopping_finds_the_peak_of_a_smooth_table_in_fewer_epochs_than_ra
     table = table_of(replay, 0.9 - np.abs(np.linspace(-1, 1, 61) - 0.3) / 2)
     target = 0.99 * table.curves.max()
     make = {
-        "Ours": lambda seed: replay.Ours(table, seed, num_trials=32, num_images=40_000),
+        "Ours": lambda seed: replay.Ours(table, seed, num_images=40_000),
         "Tune": lambda seed: replay.Tune(table, seed),
     }
     searched = [replay.epochs_to_reach(target, table, make[name](seed)) for seed in range(5)]
@@ -97,7 +97,7 @@ def test_the_table_of_medians_is_printed_with_random_as_its_measure(replay, tmp_
 
 def test_ours_starts_in_the_middle_and_tells_stopped_trials_from_ended_ones(replay, monkeypatch):
     table = table_of(replay, np.linspace(0.1, 0.9, 41))
-    searcher = replay.Ours(table, 0, num_trials=32, num_images=700)
+    searcher = replay.Ours(table, 0, num_images=700)
     told = {}
     monkeypatch.setattr(searcher.sampling, "finish", lambda number, state, value: told.update({number: (state, value)}))
     trial, point = searcher.start()

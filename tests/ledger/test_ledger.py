@@ -99,7 +99,7 @@ def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
     for number in range(12):
         overrides = dict(run_one(ledger).overrides)
         del overrides["data.sampler"]
-        if number >= 6 and number % 2 == 0:  # the others are spread: tests/ledger/test_spread.py
+        if number >= 6 and number % 2 == 0:  # the others: tests/ledger/test_samplers.py
             study = optuna.create_study(direction="maximize")
             scores = [score(values) for values in tried]
             lowest = 2 * np.median(scores) - max(scores)
@@ -116,7 +116,7 @@ def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.Mon
     study = optuna.create_study(direction="maximize")
     for number in range(12):
         proposal = run_one(ledger)
-        if number < 5 or number % 2:  # spread
+        if number < 5 or number % 2:  # not asked of TPE
             study.enqueue_trial(proposal.overrides)
         trial = study.ask()
         study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=sampler_seed(number))

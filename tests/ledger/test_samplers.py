@@ -50,9 +50,80 @@ def test_a_study_begins_spread_out_then_is_modelled_then_left_to_tpe(monkeypatch
     for number in range(16):
         run(sampling, FAIL if number == 2 else PRUNED if number == 3 else COMPLETE)
         used.append(type(sampling._study.sampler))
-    spread, model, tpe = samplers.Spread, samplers.GaussianProcess, samplers.Tpe
-    # the failed one counts for nothing; every second one stays spread
-    assert used == [spread] * 6 + [model, spread, model, spread, model, spread, tpe, spread, tpe, spread]
+    near, model, tpe = samplers.Neighbour, samplers.GaussianProcess, samplers.Tpe
+    # the failed one counts for nothing; every second one asks no model
+    assert used == [samplers.Spread] * 5 + [near, model, near, model, near, model, near, tpe, near, tpe, near]
+
+
+X = optuna.distributions.FloatDistribution(0.0, 1.0)
+KIND = optuna.distributions.CategoricalDistribution(["a", "b"])
+SIZE = optuna.distributions.CategoricalDistribution([1, 2, 3])
+
+
+def choices_and_numbers(trial: optuna.Trial) -> dict[str, Any]:
+    """Two choices, a number, and one more number for kind b."""
+    chosen = {"x": trial.suggest_float("x", 0.0, 1.0), "kind": trial.suggest_categorical("kind", ["a", "b"])}
+    chosen["size"] = trial.suggest_categorical("size", [1, 2, 3])
+    return chosen | ({"z": trial.suggest_float("z", 2.0, 3.0)} if chosen["kind"] == "b" else {})
+
+
+def ended(x: float, kind: str, size: int, value: float | None, state: TrialState = COMPLETE) -> FrozenTrial:
+    """A trial of kind a or b (without its z) as a study that is continued brings it along."""
+    params, ranges = {"x": x, "kind": kind, "size": size}, {"x": X, "kind": KIND, "size": SIZE}
+    return optuna.trial.create_trial(state=state, params=params, distributions=ranges, value=value)
+
+
+def neighbours(sampling: Sampling, count: int) -> list[dict[str, Any]]:
+    """So many, none of which comes to anything."""
+    out = []
+    for seed in range(count):
+        trial, _ = sampling.start()
+        sampling._study.sampler = samplers.Neighbour(sampling._storage, seed)
+        out.append(choices_and_numbers(trial))
+        sampling.finish(trial.number, FAIL, None)
+    return out
+
+
+def test_a_neighbour_is_the_best_with_one_choice_made_otherwise_as_nobody_did() -> None:
+    tried = [ended(0.1, "a", 1, 0.9), ended(0.2, "b", 2, 0.5), ended(0.3, "a", 3, 0.4), ended(0.4, "b", 1, 0.1)]
+    (only,) = neighbours(Sampling(tried, seed=0, num_startup=1), 1)
+    assert only == {"x": 0.1, "kind": "a", "size": 2}  # of its others (b, 1) and (a, 3) were tried
+    found = neighbours(Sampling(tried[:1], seed=0, num_startup=1), 3)
+    assert {(one["kind"], one["size"]) for one in found} == {("b", 1), ("a", 2), ("a", 3)}
+    assert all(one["x"] == 0.1 and 2 <= one.get("z", 2) <= 3 for one in found)
+
+
+def test_the_best_may_have_been_stopped_but_not_failed() -> None:
+    tried = [ended(0.1, "a", 1, 0.7), ended(0.2, "b", 2, 0.8, PRUNED), ended(0.3, "a", 3, None, FAIL)]
+    found = neighbours(Sampling(tried, seed=0, num_startup=1), 3)
+    assert {(one["x"], one["kind"], one["size"]) for one in found} == {(0.2, "a", 2), (0.2, "b", 1), (0.2, "b", 3)}
+
+
+def test_where_all_choices_were_tried_parameters_of_the_three_best_are_drawn_anew() -> None:
+    best = [(0.1, "a", 1), (0.2, "a", 2), (0.3, "b", 1)]
+    others = [(0.4, "a", 3), (0.5, "b", 2), (0.6, "b", 3)]
+    tried = [ended(*one, 0.9 - one[0]) for one in best + others]
+    chosen = neighbours(Sampling(tried, seed=0, num_startup=1), 90)
+    found = [(one["x"], one["kind"], one["size"]) for one in chosen]
+    kept = [[sum(mine == its for mine, its in zip(one, parent, strict=True)) for parent in best] for one in found]
+    assert {int(np.argmax(row)) for row in kept if max(row) == 2} == {0, 1, 2}
+    assert all(max(row) < 3 for row in kept)  # nothing is asked for twice
+    assert np.mean([max(row) for row in kept]) > 1.5  # most parameters stay
+    assert len(set(found)) == 90
+
+
+def test_neighbours_repeat_nothing_until_a_space_is_used_up() -> None:
+    def three_choices(trial: optuna.Trial) -> tuple[Any, ...]:
+        return tuple(trial.suggest_categorical(name, [0, 1, 2]) for name in "abc")
+
+    sampling, asked = Sampling([], seed=0, num_startup=1), []
+    for number in range(40):
+        trial, _ = sampling.start()
+        if number:
+            sampling._study.sampler = samplers.Neighbour(sampling._storage, number)
+        asked.append(three_choices(trial))
+        sampling.finish(trial.number, COMPLETE, float(sum(asked[-1])))
+    assert len(set(asked[:20])) == 20 and len(set(asked)) >= 26  # the last corners are rarely drawn
 
 
 def test_a_stopped_trial_counts_with_what_complete_ones_still_gained() -> None:

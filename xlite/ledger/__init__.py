@@ -2,7 +2,7 @@
 
 from xlite.ledger.patience import shown_url, stored_url
 from xlite.ledger.records import Phase, TrialRecord, best_of, ranking_key
-from xlite.ledger.sampling import Space, startup_trials
+from xlite.ledger.sampling import Space
 from xlite.ledger.study import Ledger, Proposal, study_storage
 from xlite.ledger.tables import sqlite_url
 
@@ -16,7 +16,6 @@ __all__ = [
     "ranking_key",
     "shown_url",
     "sqlite_url",
-    "startup_trials",
     "stored_url",
     "study_storage",
 ]

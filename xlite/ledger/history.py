@@ -2,12 +2,13 @@
 
 from bisect import insort
 from collections.abc import Container, Mapping
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from xlite.ledger.told import as_complete, filled
+from xlite.ledger.told import as_complete, filled, reached
 
 NUM_BEST, NUM_LATEST = 50, 250
 """Ended trials that TPE is shown of more than these together: the best and the latest.
@@ -26,6 +27,7 @@ class History(optuna.storages.InMemoryStorage):
         super().__init__()
         self.num_ended = 0
         self._ranked: list[tuple[bool, float, float, int]] = []
+        self._by_value: list[tuple[float, int]] = []
         self._latest: list[int] = []
         self._running: set[int] = set()
         self._failed: list[int] = []
@@ -47,11 +49,22 @@ class History(optuna.storages.InMemoryStorage):
             return
         self.num_ended += 1
         insort(self._ranked, _rank(trial))
+        insort(self._by_value, (-reached(trial), trial._trial_id))
         insort(self._latest, trial._trial_id)
         there = trial.distributions if self._common is None else self._common
         self._common = {name: there[name] for name in there if trial.distributions.get(name) == there[name]}
         for name, found in trial.distributions.items():
             self._known[name] = found if self._known.get(name, found) == found else None
+
+    def best_ended(self, count: int) -> list[FrozenTrial]:
+        """Of those that ended the best, by what they came to, stopped ones too."""
+        return [self.get_trial(trial_id) for _, trial_id in self._by_value[:count]]
+
+    def has_tried(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial had all of these that it had at all: those it lacks hang on the others."""
+        trials = map(self.get_trial, [*self._latest, *self._failed, *self._running])
+        shared = ((trial.params, trial.params.keys() & params.keys()) for trial in trials)
+        return any(names and all(had[name] == params[name] for name in names) for had, names in shared)
 
     def show_all_as_complete(self) -> None:
         """Show, for the next trial, whatever ended or runs, as `told` tells it to a Gaussian process.

@@ -1,44 +1,51 @@
 """What chooses a study's next trial: an even spread first, then a Gaussian process, TPE once there are many.
 
 A Gaussian process makes more of few trials than TPE does (benchmarks/replay.py); its time grows with their cube. Every
-second trial stays a spread one, as SMAC and BOHB interleave random ones: a model that took one of its first impressions
-for a rule proposes nothing that could correct it, and a trial that promises little is stopped early, so costs little.
+second trial asks no model, as SMAC and BOHB interleave random ones: a model that took one of its first impressions for
+a rule proposes nothing that could correct it. It is a neighbour of the best, as in evolutionary search, and not a
+random one: of those most are stopped for one bad choice, and so say nothing about the others.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from xlite.ledger.history import History
-from xlite.ledger.spread import spread
+from xlite.ledger.spread import spread, value_at
 
 MOST_MODELLED = 50
 """Ended trials of which a Gaussian process is made, at most."""
 EXPLORE_EVERY = 2
-"""Of so many trials, after the first ones, one is spread."""
+"""Of so many trials, after the first ones, one asks no model."""
+NUM_PARENTS = 3
+"""Best trials that a neighbour is one of."""
+SHARE_CHANGED = 0.2
+"""Of a parent's parameters, on average."""
+MOST_DRAWS = 100
+"""Neighbours drawn at most to find one that nobody tried: a space of few choices may be used up."""
 Space = dict[str, BaseDistribution]
 
 
 def make_sampler(history: History, number: int, *, num_startup: int, seed: int, study_seed: int) -> BaseSampler:
     """For trial `number` alone; `history` then shows what it goes by."""
     history.choose_shown()
-    if history.num_ended < num_startup or number % EXPLORE_EVERY == EXPLORE_EVERY - 1:
+    if history.num_ended < max(1, num_startup):
         return Spread(num_startup, study_seed)
+    if number % EXPLORE_EVERY == EXPLORE_EVERY - 1:
+        return Neighbour(history, seed)
     if history.num_ended > MOST_MODELLED:
         return Tpe(history, seed)
     history.show_all_as_complete()
     return GaussianProcess(history, seed)
 
 
-class Spread(BaseSampler):
-    """Without a model: each trial its part of every range."""
-
-    def __init__(self, num_trials: int, study_seed: int) -> None:
-        self._num_trials, self._study_seed = num_trials, study_seed
+class Unmodelled(BaseSampler):
+    """Each parameter by itself."""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
         """Nothing is modelled."""
@@ -48,12 +55,68 @@ class Spread(BaseSampler):
         """Nothing is modelled."""
         return {}
 
+
+class Spread(Unmodelled):
+    """Each trial its part of every range."""
+
+    def __init__(self, num_trials: int, study_seed: int) -> None:
+        self._num_trials, self._study_seed = num_trials, study_seed
+
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """This trial's part of the range."""
         place = {"trial": trial.number, "num_trials": self._num_trials, "seed": self._study_seed}
         return spread(param_name, param_distribution, **place)
+
+
+class Neighbour(Unmodelled):
+    """The best trial with one choice made otherwise, a combination of choices that nobody tried.
+
+    Where all of these were tried, one of the best with some of its parameters drawn anew, and again nothing tried.
+    """
+
+    def __init__(self, history: History, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        parents = history.best_ended(NUM_PARENTS)
+        self._parent, self._params = parents[0], parents[0].params
+        if untried := [one for one in _other_choices(self._parent) if not history.has_tried(one)]:
+            self._params = self._params | untried[self._rng.integers(len(untried))]
+            return
+        for _ in range(MOST_DRAWS):
+            self._parent = parents[self._rng.integers(len(parents))]
+            self._params = self._parent.params | self._drawn_anew()
+            if not history.has_tried(self._params):
+                break
+
+    def _drawn_anew(self) -> dict[str, Any]:
+        there, params = _varied(self._parent.distributions), self._parent.params
+        names = [name for name in there if self._rng.random() < SHARE_CHANGED]
+        if there and not names:
+            names = [list(there)[self._rng.integers(len(there))]]
+        return {name: self._draw(there[name], but=params[name]) for name in names}
+
+    def _draw(self, distribution: BaseDistribution, *, but: Any = None) -> Any:
+        """Any value, each as likely, except `but`."""
+        while (value := value_at(distribution, self._rng.random())) == but:
+            pass
+        return value
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The parent's or the other one; any where the parent had none, or another range."""
+        if self._parent.distributions.get(param_name) == param_distribution:
+            return self._params[param_name]
+        return self._draw(param_distribution)
+
+
+def _other_choices(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """All its choices with one of them made otherwise, for every one and every other way; no numbers."""
+    choices = {name: there for name, there in trial.distributions.items() if isinstance(there, CategoricalDistribution)}
+    made = {name: trial.params[name] for name in choices}
+    others = [(name, value) for name in choices for value in choices[name].choices if value != made[name]]
+    return [made | {name: value} for name, value in others]
 
 
 class GaussianProcess(GPSampler):

@@ -15,13 +15,8 @@ from xlite.ledger.records import FIXED
 from xlite.ledger.samplers import make_sampler
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
-MOST_STARTUP = 10
-"""Trials before the sampler models, at most; Optuna's own number."""
-
-
-def startup_trials(num_trials: int) -> int:
-    """Trials before the sampler models, in a study of `num_trials`: a quarter serves small ones."""
-    return min(MOST_STARTUP, max(5, num_trials // 4))
+NUM_STARTUP = 5
+"""Ended trials before the sampler models; half of Optuna's number, since neighbours of the best go on exploring."""
 
 
 class Sampling:
@@ -32,7 +27,7 @@ class Sampling:
     asks what an uninterrupted one would.
     """
 
-    def __init__(self, trials: Sequence[FrozenTrial], *, seed: int, num_startup: int) -> None:
+    def __init__(self, trials: Sequence[FrozenTrial], *, seed: int, num_startup: int = NUM_STARTUP) -> None:
         """`trials`: all of the study, by number. Takes 0.1 ms each."""
         self._seed, self._num_startup = seed, num_startup
         self._storage = History()

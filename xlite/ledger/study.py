@@ -15,7 +15,7 @@ from xlite.files import read_json_object
 from xlite.ledger.claim import Claim
 from xlite.ledger.patience import Patience, shown_url
 from xlite.ledger.records import STATES, Phase, TrialRecord, best_of, row_of
-from xlite.ledger.sampling import Sampling, Space, suggestions
+from xlite.ledger.sampling import NUM_STARTUP, Sampling, Space, suggestions
 from xlite.ledger.tables import open_storage, sqlite_url
 from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiting_trial
 
@@ -76,7 +76,7 @@ class Ledger:
         create: bool,
         phase: Literal["search", "baseline"] = "search",
         seed: int = 0,
-        num_startup: int = 10,
+        num_startup: int = NUM_STARTUP,
         metadata: Mapping[str, Any] | None = None,
         patience_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
@@ -84,7 +84,7 @@ class Ledger:
         """Open the study `name`; with `create`, make it if it is not there and store `metadata` (JSON) with it.
 
         `phase`: "baseline" opens its baselines, a sister study, instead of its search.
-        `num_startup`: trials spread evenly before the sampler models; see `startup_trials`.
+        `num_startup`: ended trials, spread evenly, before the sampler models.
         `patience_s`: how long any call waits for the database (120, or XLITE_PATIENCE_S); `on_wait` hears a line when
         one begins to, else stderr does.
 

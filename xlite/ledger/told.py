@@ -33,10 +33,14 @@ def filled(trials: Iterable[FrozenTrial], space: JointSpace) -> list[FrozenTrial
     return [_filled(trial, space) for trial in trials]
 
 
+def reached(trial: FrozenTrial) -> float:
+    """The best of an ended trial, 0 if it told of none."""
+    return max(trial.intermediate_values.values(), default=0.0) if trial.value is None else trial.value
+
+
 def _expected(trial: FrozenTrial, complete: Sequence[Mapping[int, float]]) -> float:
     """A complete trial's own; else what `complete` curves, best so far by epoch, let expect of it."""
-    epoch, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
-    value = value if trial.value is None else trial.value
+    epoch, value = max(trial.intermediate_values, default=-1), reached(trial)
     if trial.state == TrialState.COMPLETE:
         return value
     gains = [max(curve.values()) - curve[epoch] for curve in complete if epoch in curve]

@@ -14,7 +14,7 @@ from xlite.data.folder_lock import locked
 from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.leaderboard import leaderboard_of, write_leaderboard
-from xlite.ledger import Ledger, TrialRecord, startup_trials, stored_url
+from xlite.ledger import Ledger, TrialRecord, stored_url
 from xlite.tasks.prepare import Prepared
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.record import finite
@@ -155,7 +155,6 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         create=True,
         phase=options.phase,
         seed=options.seed,
-        num_startup=startup_trials(plan.num_trials),
         metadata={**meaning, "config": flatten(study.base)},
         on_wait=console.say,
     )
