@@ -15,7 +15,7 @@ from conftest import read_json
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
 from xlite.data.views import augment
-from xlite.device import choose_device
+from xlite.device import choose_device, torch_threads
 from xlite.distill import bank as bank_module
 from xlite.distill import bank_build
 from xlite.distill.bank import Bank, open_or_build
@@ -90,24 +90,27 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
     monkeypatch.setattr(bank_build, "available_cpus", lambda: num_cores)
     monkeypatch.setattr(Uneven, "begun", 0)
     uneven = Uneven(teacher.models, (32,), ({},), "key")
-    threads, told = torch.get_num_threads(), []
-    bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
+    told = []
+    with torch_threads(2):
+        bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
+        assert torch.get_num_threads() == 2
     positions, views = all_views(bank)
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
     np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
     assert Uneven.begun == len(told) == 21 and told == sorted(told)
-    assert torch.get_num_threads() == threads
 
 
 def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Uneven, "begun", 0)
     fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key")
-    before, num_torch = threading.active_count(), torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="no answer"):
-        build(fails, tiny_dataset, tmp_path, batch_size=3)
+    before = threading.active_count()
+    with torch_threads(2):
+        with pytest.raises(RuntimeError, match="no answer"):
+            build(fails, tiny_dataset, tmp_path, batch_size=3)
+        assert torch.get_num_threads() == 2
     assert Uneven.begun < 21  # nobody goes on asking
-    assert threading.active_count() == before and torch.get_num_threads() == num_torch
+    assert threading.active_count() == before
     bank, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
     pixels, logits = bank.read(*all_views(bank))
     np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)

@@ -123,7 +123,7 @@ def test_neighbours_repeat_nothing_until_a_space_is_used_up() -> None:
             sampling._study.sampler = samplers.Neighbour(sampling._storage, number)
         asked.append(three_choices(trial))
         sampling.finish(trial.number, COMPLETE, float(sum(asked[-1])))
-    assert len(set(asked[:20])) == 20 and len(set(asked)) >= 26  # the last corners are rarely drawn
+    assert len(set(asked[:20])) == 20 < len(set(asked))  # of 27, the last of which are rarely drawn
 
 
 def test_a_stopped_trial_counts_with_what_complete_ones_still_gained() -> None:

@@ -250,15 +250,12 @@ def _answered(source: Source, batches: list[Draw]) -> Iterator[tuple[Draw, np.nd
 
     with torch_threads(1), ThreadPoolExecutor(num_threads) as pool:
         coming: deque[Future[tuple[Draw, np.ndarray, np.ndarray]]] = deque()
-        try:
-            for batch in batches:
-                coming.append(pool.submit(ask, batch))
-                if len(coming) > num_threads:  # one waits for whoever is free
-                    yield coming.popleft().result()
-            while coming:
+        for batch in batches:
+            coming.append(pool.submit(ask, batch))
+            if len(coming) > num_threads:  # one waits for whoever is free
                 yield coming.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while coming:
+            yield coming.popleft().result()
 
 
 def _half(answer: np.ndarray, shape: tuple[int, ...], place: Path) -> np.ndarray:

@@ -24,7 +24,7 @@ EXPLORE_EVERY = 2
 """Of so many trials, after the first ones, one asks no model."""
 NUM_PARENTS = 3
 """Best trials that a neighbour is one of."""
-SHARE_CHANGED = 0.2
+SHARE_DRAWN = 0.2
 """Of a parent's parameters, on average."""
 MOST_DRAWS = 100
 """Neighbours drawn at most to find one that nobody tried: a space of few choices may be used up."""
@@ -80,27 +80,19 @@ class Neighbour(Unmodelled):
         self._rng = np.random.default_rng(seed)
         parents = history.best_ended(NUM_PARENTS)
         self._parent, self._params = parents[0], parents[0].params
-        if untried := [one for one in _other_choices(self._parent) if not history.has_tried(one)]:
+        if untried := [one for one in _choices(self._parent) if not history.has_tried(one)]:
             self._params = self._params | untried[self._rng.integers(len(untried))]
             return
         for _ in range(MOST_DRAWS):
             self._parent = parents[self._rng.integers(len(parents))]
-            self._params = self._parent.params | self._drawn_anew()
+            there = self._parent.distributions
+            anew = {name: self._draw(there[name]) for name in there if self._rng.random() < SHARE_DRAWN}
+            self._params = self._parent.params | anew
             if not history.has_tried(self._params):
                 break
 
-    def _drawn_anew(self) -> dict[str, Any]:
-        there, params = _varied(self._parent.distributions), self._parent.params
-        names = [name for name in there if self._rng.random() < SHARE_CHANGED]
-        if there and not names:
-            names = [list(there)[self._rng.integers(len(there))]]
-        return {name: self._draw(there[name], but=params[name]) for name in names}
-
-    def _draw(self, distribution: BaseDistribution, *, but: Any = None) -> Any:
-        """Any value, each as likely, except `but`."""
-        while (value := value_at(distribution, self._rng.random())) == but:
-            pass
-        return value
+    def _draw(self, distribution: BaseDistribution) -> Any:
+        return value_at(distribution, self._rng.random())
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -111,12 +103,11 @@ class Neighbour(Unmodelled):
         return self._draw(param_distribution)
 
 
-def _other_choices(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """All its choices with one of them made otherwise, for every one and every other way; no numbers."""
+def _choices(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """All its choices, no numbers, with any one of them made in any way, its own too."""
     choices = {name: there for name, there in trial.distributions.items() if isinstance(there, CategoricalDistribution)}
     made = {name: trial.params[name] for name in choices}
-    others = [(name, value) for name in choices for value in choices[name].choices if value != made[name]]
-    return [made | {name: value} for name, value in others]
+    return [made | {name: value} for name in choices for value in choices[name].choices]
 
 
 class GaussianProcess(GPSampler):
