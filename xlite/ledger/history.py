@@ -1,5 +1,6 @@
 """The trials of a study in memory, and what a sampler is shown of them: a long study asks as quickly as a short one."""
 
+import math
 from bisect import insort
 from collections.abc import Container, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ class History(optuna.storages.InMemoryStorage):
         super().__init__()
         self.num_ended = 0
         self._ranked: list[tuple[bool, float, float, int]] = []
-        self._by_value: list[tuple[float, int]] = []
+        self._best = (math.inf, -1)
         self._latest: list[int] = []
         self._running: set[int] = set()
         self._failed: list[int] = []
@@ -49,16 +50,16 @@ class History(optuna.storages.InMemoryStorage):
             return
         self.num_ended += 1
         insort(self._ranked, _rank(trial))
-        insort(self._by_value, (-reached(trial), trial._trial_id))
+        self._best = min(self._best, (-reached(trial), trial._trial_id))
         insort(self._latest, trial._trial_id)
         there = trial.distributions if self._common is None else self._common
         self._common = {name: there[name] for name in there if trial.distributions.get(name) == there[name]}
         for name, found in trial.distributions.items():
             self._known[name] = found if self._known.get(name, found) == found else None
 
-    def best_ended(self, count: int) -> list[FrozenTrial]:
-        """Of those that ended the best, by what they came to, stopped ones too."""
-        return [self.get_trial(trial_id) for _, trial_id in self._by_value[:count]]
+    def best_ended(self) -> FrozenTrial:
+        """Of those that ended, by what they came to, stopped ones too."""
+        return self.get_trial(self._best[1])
 
     def has_tried(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial had all of these that it had at all: those it lacks hang on the others."""

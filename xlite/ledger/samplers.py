@@ -1,9 +1,9 @@
 """What chooses a study's next trial: an even spread first, then a Gaussian process, TPE once there are many.
 
 A Gaussian process makes more of few trials than TPE does (benchmarks/replay.py); its time grows with their cube. Every
-second trial asks no model, as SMAC and BOHB interleave random ones: a model that took one of its first impressions for
-a rule proposes nothing that could correct it. It is a neighbour of the best, as in evolutionary search, and not a
-random one: of those most are stopped for one bad choice, and so say nothing about the others.
+second trial is the best one with one choice made otherwise, as in evolutionary search, until all of these were tried: a
+model that took one of its first impressions for a rule proposes nothing that could correct it. Random trials, which
+SMAC and BOHB interleave, seldom would: most are stopped for one bad choice, and so say nothing about the others.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,7 @@ from xlite.ledger.spread import spread, value_at
 MOST_MODELLED = 50
 """Ended trials of which a Gaussian process is made, at most."""
 EXPLORE_EVERY = 2
-"""Of so many trials, after the first ones, one asks no model."""
-NUM_PARENTS = 3
-"""Best trials that a neighbour is one of."""
-SHARE_DRAWN = 0.2
-"""Of a parent's parameters, on average."""
-MOST_DRAWS = 100
-"""Neighbours drawn at most to find one that nobody tried: a space of few choices may be used up."""
+"""Of so many trials, after the first ones, one asks no model, as long as there is a choice that nobody made."""
 Space = dict[str, BaseDistribution]
 
 
@@ -36,8 +30,8 @@ def make_sampler(history: History, number: int, *, num_startup: int, seed: int, 
     history.choose_shown()
     if history.num_ended < max(1, num_startup):
         return Spread(num_startup, study_seed)
-    if number % EXPLORE_EVERY == EXPLORE_EVERY - 1:
-        return Neighbour(history, seed)
+    if number % EXPLORE_EVERY == EXPLORE_EVERY - 1 and (neighbour := _neighbour(history, seed)):
+        return neighbour
     if history.num_ended > MOST_MODELLED:
         return Tpe(history, seed)
     history.show_all_as_complete()
@@ -71,28 +65,10 @@ class Spread(Unmodelled):
 
 
 class Neighbour(Unmodelled):
-    """The best trial with one choice made otherwise, a combination of choices that nobody tried.
+    """`parent` with one choice made otherwise; what it has no use for, so has no value of, is drawn at random."""
 
-    Where all of these were tried, one of the best with some of its parameters drawn anew, and again nothing tried.
-    """
-
-    def __init__(self, history: History, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        parents = history.best_ended(NUM_PARENTS)
-        self._parent, self._params = parents[0], parents[0].params
-        if untried := [one for one in _choices(self._parent) if not history.has_tried(one)]:
-            self._params = self._params | untried[self._rng.integers(len(untried))]
-            return
-        for _ in range(MOST_DRAWS):
-            self._parent = parents[self._rng.integers(len(parents))]
-            there = self._parent.distributions
-            anew = {name: self._draw(there[name]) for name in there if self._rng.random() < SHARE_DRAWN}
-            self._params = self._parent.params | anew
-            if not history.has_tried(self._params):
-                break
-
-    def _draw(self, distribution: BaseDistribution) -> Any:
-        return value_at(distribution, self._rng.random())
+    def __init__(self, parent: FrozenTrial, choices: dict[str, Any], rng: np.random.Generator) -> None:
+        self._parent, self._params, self._rng = parent, parent.params | choices, rng
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -100,14 +76,17 @@ class Neighbour(Unmodelled):
         """The parent's or the other one; any where the parent had none, or another range."""
         if self._parent.distributions.get(param_name) == param_distribution:
             return self._params[param_name]
-        return self._draw(param_distribution)
+        return value_at(param_distribution, self._rng.random())
 
 
-def _choices(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """All its choices, no numbers, with any one of them made in any way, its own too."""
-    choices = {name: there for name, there in trial.distributions.items() if isinstance(there, CategoricalDistribution)}
-    made = {name: trial.params[name] for name in choices}
-    return [made | {name: value} for name in choices for value in choices[name].choices]
+def _neighbour(history: History, seed: int) -> Neighbour | None:
+    """Of the best trial, one with a combination of choices that nobody tried; None where all were."""
+    best, rng = history.best_ended(), np.random.default_rng(seed)
+    choices = {name: there for name, there in best.distributions.items() if isinstance(there, CategoricalDistribution)}
+    made = {name: best.params[name] for name in choices}
+    others = [made | {name: value} for name in choices for value in choices[name].choices]
+    untried = [other for other in others if not history.has_tried(other)]
+    return Neighbour(best, untried[rng.integers(len(untried))], rng) if untried else None
 
 
 class GaussianProcess(GPSampler):

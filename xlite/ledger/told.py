@@ -16,16 +16,18 @@ def as_complete(ended: Sequence[FrozenTrial], failed: Sequence[FrozenTrial]) -> 
     """All of them as complete.
 
     A stopped one with the value that it would have come to: its own, and what complete ones still gained after that
-    epoch, on average. Failed ones, or ones above a limit, with the lowest of all, so that their like is left alone; of
-    these no more than of the others. None further below the median than the best is above it: students that never learn
-    lie far from all others, and a model of the whole range does not see what the good ones differ in.
+    epoch, on average; none further below the median than the best is above it: students that never learn lie far from
+    all others, and a model of the whole range does not see what the good ones differ in. Failed ones, or ones above a
+    limit, with the lowest of all as it is, so that their like is left alone when all others are as good as the best; of
+    these no more than of the others.
     """
     curves = [trial.intermediate_values for trial in ended if trial.state == TrialState.COMPLETE]
     values = [_expected(trial, curves) for trial in ended]
     failed = failed[-len(ended) :] if ended else []
-    values += [min(values, default=0.0)] * len(failed)
-    lowest = 2 * median(values) - max(values) if values else 0.0
-    return [_complete(trial, max(value, lowest)) for trial, value in zip([*ended, *failed], values, strict=True)]
+    worst = min(values, default=0.0)
+    lowest = 2 * median([*values, *[worst] * len(failed)]) - max(values) if values else 0.0
+    told = [_complete(trial, max(value, lowest)) for trial, value in zip(ended, values, strict=True)]
+    return told + [_complete(trial, worst) for trial in failed]
 
 
 def filled(trials: Iterable[FrozenTrial], space: JointSpace) -> list[FrozenTrial]:
