@@ -10,7 +10,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors"},
-    {"files"},
+    {"files", "cores"},
     {"config", "console", "cli"},
     {"data", "device"},
     {"models"},

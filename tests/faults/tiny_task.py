@@ -39,6 +39,23 @@ def slow_augment(pixels, rows, views, *, preset, seed):
     return augment(pixels, rows, views, preset=preset, seed=seed)
 
 
+def neighbour_runs():
+    """Whether a slow trial has trained for a while."""
+    return (Path(os.environ[PLACE]) / "neighbour").exists()
+
+
+def a_fault_happened():
+    """Whether any process lost its made-up GPU."""
+    return (Path(os.environ[PLACE]) / "faults").stat().st_size > 0
+
+
+def wait_for(condition):
+    """So that it is no chance whom a fault meets; for 60 s at most."""
+    deadline_s = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+
+
 class Gpu:
     """What a process has of a GPU that is made up: lost with its first fault, or that of any client of its server."""
 
@@ -51,6 +68,8 @@ class Gpu:
         faults.touch()
         cls.before = faults.stat().st_size if cls.before < 0 else cls.before
         if fails and not cls.is_lost:
+            if SHARED in os.environ:
+                wait_for(neighbour_runs)
             with faults.open("a") as file:
                 file.write(".")
         cls.is_lost |= fails or (SHARED in os.environ and faults.stat().st_size > cls.before)
@@ -87,6 +106,9 @@ class FaultyObjective(MultilabelObjective):
             Gpu.use(fails=self.num_steps == 3 and self.fault == LOSES_GPU)
         if self.fault == SLOW:
             time.sleep(SLOW_STEP_S)
+            if SHARED in os.environ and self.num_steps == 3:
+                (Path(os.environ[PLACE]) / "neighbour").touch()
+                wait_for(a_fault_happened)
         parts = super().__call__(logits, targets, teacher_logits)
         if self.num_steps == 3 and self.fault == DIVERGES:
             parts["loss"] = parts["loss"] * torch.tensor(float("inf"))
