@@ -79,13 +79,14 @@ def ended(x: float, kind: str, size: int, value: float | None, state: TrialState
 def neighbours(tried: list[FrozenTrial], count: int) -> list[dict[str, Any]]:
     """So many, none of which comes to anything, in a study of `tried`."""
     sampling, out = Sampling(tried, seed=0, num_startup=1), []
-    while len(out) < count:
+    for _ in range(20):
         trial, _ = sampling.start()
         chosen = choices_and_numbers(trial)
         if isinstance(sampling._study.sampler, samplers.Neighbour):
             out.append(chosen)
         sampling.finish(trial.number, FAIL, None)
-    return out
+    assert len(out) >= count
+    return out[:count]
 
 
 def test_a_neighbour_is_the_best_with_one_choice_made_otherwise_as_nobody_did() -> None:
@@ -101,6 +102,14 @@ def test_the_best_may_have_been_stopped_but_not_failed() -> None:
     tried = [ended(0.1, "a", 1, 0.7), ended(0.2, "b", 2, 0.8, PRUNED), ended(0.3, "a", 3, None, FAIL)]
     (only,) = neighbours(tried, 1)
     assert only["x"] == 0.2 and (only["kind"], only["size"]) in {("a", 2), ("b", 1), ("b", 3)}
+
+
+def test_failed_trials_count_as_tried_and_those_that_share_no_choice_do_not() -> None:
+    failed = [ended(0.3, kind, size, None, FAIL) for kind, size in (("b", 1), ("a", 2), ("a", 3))]
+    sampling = Sampling([ended(0.1, "a", 1, 0.9), *failed], seed=0, num_startup=1)
+    assert samplers._neighbour(sampling._storage, 0) is None
+    other = optuna.trial.create_trial(params={"y": 0.5}, distributions={"y": X}, value=0.1)
+    assert neighbours([ended(0.1, "a", 1, 0.9), other], 1)[0]["x"] == 0.1
 
 
 def test_where_all_choices_were_tried_the_model_asks() -> None:
