@@ -25,8 +25,8 @@ from xlite.data.phantom.chest_dataset import write_phantom
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.teacher import Teacher
-from xlite.files import write_json
 from xlite.models.build import build_model
+from xlite.storage.files import write_json
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.tasks.prepare import DataRequest, prepare
 
@@ -120,7 +120,7 @@ def bank_of(
 def synchronise(device: Device) -> None:
     """Wait until the device has done what it was told."""
     if device.on_gpu:
-        torch.cuda.synchronize(device.place)
+        torch.cuda.synchronize(device.torch_device)
 
 
 def interleaved(

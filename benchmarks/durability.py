@@ -18,7 +18,7 @@ from xlite.data.dataset import Dataset
 from xlite.data.sources.nih import LABELS
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.train.keep import keep
+from xlite.train.resumable import train_resumable
 
 NUM_TRAIN, NUM_VAL, PX = 698, 150, 64
 
@@ -54,7 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
         dataset = make_dataset(Path(place))
         cpu = choose_device("fp32", kind="cpu")
-        run = keep(config, CHESTXRAY14, dataset, folder=Path(place), stem="s", device=cpu, hyper_parameters={"a": 1})
+        run = train_resumable(
+            config, CHESTXRAY14, dataset, folder=Path(place), stem="s", device=cpu, hyper_parameters={"a": 1}
+        )
         seconds = list(run)[-1].summary["seconds_by_kind"]
     total = sum(seconds.values())
     kept, waited = seconds["checkpoint"], sum(synced)

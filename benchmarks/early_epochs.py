@@ -24,12 +24,12 @@ import optuna
 from ray.tune.schedulers import TrialScheduler
 from scipy.stats import spearmanr
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.config import RunConfig, flatten
 from xlite.ledger import Ledger, study_storage
-from xlite.ledger.sampling import suggestions
-from xlite.tune.space import load_space
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, make_asha
+from xlite.samplers.sampling import suggestions
+from xlite.study.space import load_space
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, make_asha
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "whole_curves"

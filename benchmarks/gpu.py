@@ -45,7 +45,7 @@ from xlite.data.dataset import Dataset
 from xlite.data.phantom.chest_dataset import write_phantom
 from xlite.device import Device, release_memory
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.feed import Feed
+from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import EpochReport, fit
 from xlite.train.step import GraphStep, Learner
 
@@ -118,7 +118,7 @@ def steps(step: Callable[..., object], batch: Any, num: int, device: Device) -> 
 
 def resident_speeds(config: RunConfig, dataset: Dataset, device: Device, rounds: int) -> dict[str, list[float]]:
     """The floor, and the plain step, on one batch that lies on the device."""
-    feed = Feed(config, TASK, dataset, device, None, 1)
+    feed = BatchLoader(config, TASK, dataset, device, None, 1)
     plan = feed.plan(0)
     batch, _ = feed.load(plan[0])
     learner = Learner(config, TASK, dataset, device)

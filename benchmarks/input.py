@@ -37,7 +37,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.feed import Feed
+from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import fit
 from xlite.train.step import GraphStep, Learner
 
@@ -71,7 +71,7 @@ def trial(config: RunConfig, dataset: Dataset, device: Device, bank: Bank, cores
 
 def resident(config: RunConfig, dataset: Dataset, device: Device, bank: Bank, cores: str) -> Callable[[], float]:
     """Images/s of as many steps on one batch that lies on the device."""
-    feed = Feed(config, TASK, dataset, device, bank, bank.num_views)
+    feed = BatchLoader(config, TASK, dataset, device, bank, bank.num_views)
     plan = feed.plan(0)
     batch, _ = feed.load(plan[0])
     learner = Learner(config, TASK, dataset, device)

@@ -40,7 +40,7 @@ from xlite.distill.bank import Bank
 from xlite.distill.teacher import Teacher, resize
 from xlite.models.build import call
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.feed import Feed
+from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import EpochReport, fit
 from xlite.train.step import Learner
 
@@ -63,7 +63,7 @@ class Epochs:
 
 def live_teacher(config: RunConfig, dataset: Dataset, device: Device, teacher: Teacher) -> Callable[[], float]:
     """Seconds of an epoch whose every step asks the teacher about its batch first."""
-    feed = Feed(config, TASK, dataset, device, None, NUM_VIEWS)
+    feed = BatchLoader(config, TASK, dataset, device, None, NUM_VIEWS)
     learner = Learner(config, TASK, dataset, device)
     (model,), (size,) = teacher.models, teacher.image_sizes
     epoch = counter()
@@ -74,7 +74,7 @@ def live_teacher(config: RunConfig, dataset: Dataset, device: Device, teacher: T
         started = time.perf_counter()
         for batch in feed.batches(plan):
             with torch.no_grad(), device.autocast():
-                logits = call(model, resize(batch.images, size), batch.extras).float()
+                logits = call(model, resize(batch.images, size), batch.auxiliary).float()
             learner.step(replace(batch, teacher_logits=logits))
         synchronise(device)
         return time.perf_counter() - started

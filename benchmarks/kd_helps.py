@@ -19,12 +19,12 @@ from pathlib import Path
 from xlite.commands.reopen import reopen
 from xlite.console import SilentConsole
 from xlite.device import choose_device
-from xlite.files import read_json
 from xlite.promote import promotion_config
+from xlite.storage.files import read_json
+from xlite.study.teacher import num_views
 from xlite.train.inference import predict_logits
 from xlite.train.loop import fit
 from xlite.train.step import new_model
-from xlite.tune.setup import num_views
 
 RUNNER = Path(__file__).resolve().parents[1] / "runners" / "tune_kd.py"
 
@@ -74,8 +74,8 @@ def without_teacher(opened, winner) -> dict[str, float]:
     model = new_model(config, task, dataset, device)
     model.load_state_dict(state)
     positions = dataset.parts["test"]
-    probabilities = task.family.probabilities(predict_logits(model, dataset, positions, device=device))
-    return task.family.evaluate(probabilities, dataset.targets[positions], dataset.labels).scalars
+    probabilities = task.target_spec.probabilities(predict_logits(model, dataset, positions, device=device))
+    return task.target_spec.evaluate(probabilities, dataset.targets[positions], dataset.labels).scalars
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from xlite.config import ModelConfig
 from xlite.models.build import build_model
-from xlite.models.small_maps import quicken
+from xlite.models.matmul_convolutions import use_matmul_convolutions
 
 BACKBONES = ("mobilenetv3_small_050", "lcnet_050", "mobilenetv3_large_100", "efficientnet_b0", "resnet10t")
 FORMS = ("contiguous", "channels last", "quickened")
@@ -28,7 +28,7 @@ def make_step(backbone: str, form: str, px: int, batch: int) -> Callable[[], Non
     if form != "contiguous":
         model.to(memory_format=torch.channels_last)
     if form == "quickened":
-        quicken(model)
+        use_matmul_convolutions(model)
     images = torch.randint(0, 256, (batch, px, px), dtype=torch.uint8)
     targets = (torch.rand(batch, 14) < 0.1).float()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)

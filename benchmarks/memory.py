@@ -21,7 +21,7 @@ from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device, release_memory
 from xlite.tasks import find_task
-from xlite.train.keep import keep
+from xlite.train.resumable import train_resumable
 
 BACKBONES = ("mobilenetv3_small_050", "lcnet_050", "mobilenetv3_small_075")
 ATTENTIONS = ("none", "mhsa", "performer")
@@ -71,7 +71,9 @@ def run_trial(number: int, dataset: Dataset, folder: Path, arguments: argparse.N
     config, device = config_of(number, arguments), choose_device()
     task = find_task("chestxray14").for_kind("multilabel")
     shown = {"model.backbone": config.model.backbone}
-    for _ in keep(config, task, dataset, folder=folder, stem="student", device=device, hyper_parameters=shown):
+    for _ in train_resumable(
+        config, task, dataset, folder=folder, stem="student", device=device, hyper_parameters=shown
+    ):
         pass
 
 

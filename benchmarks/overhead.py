@@ -17,10 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from xlite.leaderboard import leaderboard_of, write_leaderboard
 from xlite.ledger import Ledger, sqlite_url
-from xlite.tune.space import load_space
-from xlite.tune.stopping import first_rung, make_asha, replay
+from xlite.report.leaderboard import leaderboard_of, write_leaderboard
+from xlite.study.space import load_space
+from xlite.tune.asha import first_rung, make_asha, replay
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "kd_cpu.py"
 GOAL_S, GOAL_GROWTH, GOAL_CONTINUE_S = 0.25, 1.3, 10.0
@@ -73,15 +73,15 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
 
     from xlite.config import ModelConfig
     from xlite.console import Console
-    from xlite.models.cost import Cost
+    from xlite.models.cost import Cost, Limits
+    from xlite.study.options import StudyOptions
+    from xlite.study.shares import Shares
+    from xlite.study.view import SearchView
     from xlite.tune import execute
+    from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
     from xlite.tune.cluster import ray_running
-    from xlite.tune.options import StudyOptions
-    from xlite.tune.resources import Shares
-    from xlite.tune.search import LedgerSearch, Limits, remember_stops
-    from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
+    from xlite.tune.search import LedgerSearch, remember_stops
     from xlite.tune.trainable import FINISHED_KEY, SUMMARY_KEY
-    from xlite.tune.view import SearchView
 
     class NoTraining(tune.Trainable):
         """The results of a trial, without one."""

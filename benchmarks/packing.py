@@ -43,9 +43,9 @@ from xlite.cores import available_cpus
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
+from xlite.gpu.mps import mps_daemon
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.loop import fit
-from xlite.tune.mps import mps_daemon
 
 CPU_STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
 GPU_STUDENTS = ("mobilenetv3_small_100",)
@@ -206,7 +206,7 @@ def main() -> None:
             dataset = enlarged(dataset, 4096, folder / "large")
         teacher = untrained_teacher("mobilenetv3_small_050", dataset, device)
         bank = bank_of(teacher, dataset, config, device, folder, num_views=NUM_VIEWS, pixels=True)
-        work = Work(config, students, dataset, bank, device.place.type)
+        work = Work(config, students, dataset, bank, device.torch_device.type)
         speeds, alone = measure(work, arguments, report)
     report.notes.insert(
         0,

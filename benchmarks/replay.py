@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 from replay_search import Ours, RandomFull, Searcher, Table, Tune, epochs_to_reach, read_table
 
-from xlite import cli
+from xlite.commands import cli
 
 NUM_RESAMPLED = 2000
 MakeSearcher = Callable[[Table, int, argparse.Namespace], Searcher]

@@ -13,9 +13,8 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from xlite.errors import InputError
-from xlite.ledger.records import FIXED
-from xlite.ledger.sampling import Sampling, suggestions
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha
+from xlite.samplers.sampling import FIXED, Sampling, suggestions
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, first_rung, make_asha
 
 
 @dataclass(frozen=True)

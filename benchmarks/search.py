@@ -83,9 +83,9 @@ def prepare(arguments: argparse.Namespace, seed: int) -> Path:
     from xlite.config import flatten
     from xlite.console import SilentConsole
     from xlite.tasks import find_task
+    from xlite.tasks.defaults import base_config
     from xlite.tasks.prepare import DataRequest
     from xlite.tasks.prepare import prepare as prepare_data
-    from xlite.tune.setup import base_config
 
     folder = arguments.work / f"{arguments.data.name}-{arguments.teacher}-{arguments.epochs}-seed{seed}"
     if (folder / "base.json").exists():

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from search_curves import GOALS, ONE_OF, OURS, RANDOM, TITLES, Run, read_run, reference_auc  # noqa: E402
 
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
 
 MAX_TRIALS = 300
 SWEPT_RUNGS, SWEPT_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10), (2, 3, 4)

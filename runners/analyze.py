@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import analyze
+from xlite.commands import analyze, cli
 
 if __name__ == "__main__":
     sys.exit(cli.run(analyze.run, analyze.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import check_balance
+from xlite.commands import check_balance, cli
 
 if __name__ == "__main__":
     sys.exit(cli.run(check_balance.run, check_balance.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import leaderboard
+from xlite.commands import cli, leaderboard
 
 if __name__ == "__main__":
     sys.exit(cli.run(leaderboard.run, leaderboard.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import prepare_data
+from xlite.commands import cli, prepare_data
 
 if __name__ == "__main__":
     sys.exit(cli.run(prepare_data.run, prepare_data.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import promote
+from xlite.commands import cli, promote
 
 if __name__ == "__main__":
     sys.exit(cli.run(promote.run, promote.parser()))

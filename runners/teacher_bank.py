@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import teacher_bank
+from xlite.commands import cli, teacher_bank
 
 if __name__ == "__main__":
     sys.exit(cli.run(teacher_bank.run, teacher_bank.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import train_baselines
+from xlite.commands import cli, train_baselines
 
 if __name__ == "__main__":
     sys.exit(cli.run(train_baselines.run, train_baselines.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import train_one
+from xlite.commands import cli, train_one
 
 if __name__ == "__main__":
     sys.exit(cli.run(train_one.run, train_one.parser()))

@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import train_teacher
+from xlite.commands import cli, train_teacher
 
 if __name__ == "__main__":
     sys.exit(cli.run(train_teacher.run, train_teacher.parser()))

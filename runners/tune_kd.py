@@ -2,8 +2,7 @@
 
 import sys
 
-from xlite import cli
-from xlite.commands import tune_kd
+from xlite.commands import cli, tune_kd
 
 if __name__ == "__main__":
     sys.exit(cli.run(tune_kd.run, tune_kd.parser()))

@@ -5,14 +5,14 @@ import pytest
 import torch
 from conftest import HEADER, SHARED, write_nih_folder
 
-from xlite.class_losses import cross_entropy
 from xlite.config import RunConfig
 from xlite.data.batches import draws
 from xlite.data.sources.nih import LABELS, read_labels, read_nih
 from xlite.data.split import make_split
 from xlite.errors import InputError
-from xlite.losses import make_supervised_loss
-from xlite.metrics import evaluate_multilabel
+from xlite.losses.classes import cross_entropy
+from xlite.losses.multilabel import make_supervised_loss
+from xlite.metrics.multilabel import evaluate_multilabel
 from xlite.tasks import TASKS
 
 
@@ -55,13 +55,13 @@ def test_labels_that_are_all_zero_are_caught_when_they_are_read(tmp_path):
 
 
 def test_a_sampler_gives_rare_labels_their_share_and_is_used_for_training_only(whole_table):
-    family = TASKS["chestxray14"].family
-    weights = family.sample_weights(whole_table.targets, "mean")
+    target_spec = TASKS["chestxray14"].target_spec
+    weights = target_spec.sample_weights(whole_table.targets, "mean")
     hernia = LABELS.index("Hernia")
     plain = whole_table.targets[:, hernia].mean()
     (first, *_) = draws(len(weights), epoch=0, batch_size=20_000, num_views=1, seed=0, weights=weights)
     assert whole_table.targets[first.positions, hernia].mean() > 10 * plain
-    assert family.sample_weights(whole_table.targets, "none") is None
+    assert target_spec.sample_weights(whole_table.targets, "none") is None
 
 
 def test_every_loss_is_finite_where_a_batch_has_no_label_at_all():

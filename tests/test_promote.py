@@ -10,10 +10,10 @@ from xlite.device import choose_device
 from xlite.distill.bank import open_or_build
 from xlite.distill.teacher import load_teacher
 from xlite.errors import InputError
-from xlite.files import read_json
 from xlite.ledger import Ledger, sqlite_url
 from xlite.models.artifact import load_model
 from xlite.promote import Member, folds, promote, promotion_config
+from xlite.storage.files import read_json
 from xlite.tasks import TASKS
 from xlite.train.inference import predict_logits
 from xlite.train.teacher import default_teacher
@@ -96,7 +96,9 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     models = [load_model(tmp_path / "promoted" / f"model_{number}.safetensors")[0] for number in (1, 2)]
     test = tiny_dataset.parts["test"]
     logits = np.mean([predict_logits(model, tiny_dataset, test, device=CPU) for model in models], axis=0)
-    expected = TASK.family.evaluate(TASK.family.probabilities(logits), tiny_dataset.targets[test], tiny_dataset.labels)
+    expected = TASK.target_spec.evaluate(
+        TASK.target_spec.probabilities(logits), tiny_dataset.targets[test], tiny_dataset.labels
+    )
     assert done.test.scalars == pytest.approx(expected.scalars)
     metrics = read_json(tmp_path / "promoted" / "metrics.json")
     assert metrics["models"] == ["model_1.safetensors", "model_2.safetensors"] and len(metrics["epoch"]) == 2
@@ -106,11 +108,11 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
 
 
 def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, tmp_path):
-    from xlite.files import write_json
-    from xlite.train.keep import keep
+    from xlite.storage.files import write_json
+    from xlite.train.resumable import train_resumable
 
     config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
-    for kept in keep(config, TASK, tiny_dataset, folder=tmp_path / "trial", stem="student", device=CPU):
+    for kept in train_resumable(config, TASK, tiny_dataset, folder=tmp_path / "trial", stem="student", device=CPU):
         write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary})
     taken = promote(
         config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),

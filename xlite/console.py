@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from xlite.files import visible
+from xlite.storage.files import visible
 
 ProgressCallback = Callable[[int, int], None]
 LOG_COLUMNS = 160

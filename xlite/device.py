@@ -22,23 +22,23 @@ class Device:
     """A torch device with the arithmetic that goes with it.
 
     Attributes:
-        place: the torch device that tensors live on.
+        torch_device: the torch device that tensors live on.
         autocast_dtype: torch.bfloat16 or None (float32 throughout).
     """
 
-    place: torch.device
+    torch_device: torch.device
     autocast_dtype: torch.dtype | None
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context for the forward pass."""
         if self.autocast_dtype is None:
             return nullcontext()
-        return torch.autocast(self.place.type, dtype=self.autocast_dtype)
+        return torch.autocast(self.torch_device.type, dtype=self.autocast_dtype)
 
     @property
     def on_gpu(self) -> bool:
         """Whether this is a CUDA device."""
-        return self.place.type == "cuda"
+        return self.torch_device.type == "cuda"
 
     def move(self, module: nn.Module) -> nn.Module:
         """The module on this device, its kernels channels last (NHWC): faster on both kinds of device.
@@ -46,37 +46,37 @@ class Device:
         On a CPU a training step at 224 px is 1.5 to 1.8 times as fast for MobileNetV3, whose depthwise gradients are
         slow else; for ResNet it makes no difference (benchmarks/layout.py).
         """
-        return module.to(self.place).to(memory_format=torch.channels_last)
+        return module.to(self.torch_device).to(memory_format=torch.channels_last)
 
     def put(self, array: np.ndarray) -> Tensor:
         """The array on this device; on a GPU through pinned memory, so that the copy waits for no step."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory().to(self.place, non_blocking=True) if self.on_gpu else tensor
+        return tensor.pin_memory().to(self.torch_device, non_blocking=True) if self.on_gpu else tensor
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """Rows of the pixel file as models take them: colour images (B, S, S, C) as (B, C, S, S), all else as it is."""
         tensor = self.put(pixels)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
-    def example(self, pixels: np.ndarray, extras: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
+    def example(self, pixels: np.ndarray, auxiliary: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
         """A batch as models take it: `images` of the pixels, and the extras where there are any."""
-        return self.images(pixels), None if extras is None else self.put(extras)
+        return self.images(pixels), None if auxiliary is None else self.put(auxiliary)
 
     def random_state(self) -> Tensor:
         """Of the generator that dropout on this device draws from."""
-        return torch.cuda.get_rng_state(self.place) if self.on_gpu else torch.get_rng_state()
+        return torch.cuda.get_rng_state(self.torch_device) if self.on_gpu else torch.get_rng_state()
 
     def set_random_state(self, state: Tensor) -> None:
         """Go back to `random_state`."""
         if self.on_gpu:
-            torch.cuda.set_rng_state(state, self.place)
+            torch.cuda.set_rng_state(state, self.torch_device)
         else:
             torch.set_rng_state(state)
 
     @property
     def name(self) -> str:
         """Human name, e.g. "NVIDIA H100 80GB HBM3" or "cpu"."""
-        return torch.cuda.get_device_name(self.place) if self.on_gpu else "cpu"
+        return torch.cuda.get_device_name(self.torch_device) if self.on_gpu else "cpu"
 
 
 def device_kind() -> Literal["cpu", "cuda"]:

@@ -1,8 +1,11 @@
-"""The one error a person is meant to read."""
+"""The one error a person reads, and the exit codes of a command."""
+
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
 
 
 class InputError(ValueError):
-    """Something a person can mend: a file, a row, a key, an option.
+    """Something the user can fix: a file, a row, a key, an option.
 
-    The message is one line that names the thing and what to do about it. Runners print it as `error: ...` and exit 2.
+    The message is one line that names the thing and what to do about it. Commands print it as `error: ...` and exit 2.
     """

@@ -13,22 +13,22 @@ from torch import nn
 
 from xlite.config import RunConfig, flatten, within
 from xlite.data.dataset import Dataset, Part
-from xlite.data.folder_lock import locked
-from xlite.data.stratify import deal
+from xlite.data.stratify import stratified_group_split
 from xlite.data.table import row_targets
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
 from xlite.ledger import Ledger, TrialRecord
-from xlite.metrics import Evaluation, bootstrap_interval
+from xlite.metrics.multilabel import Evaluation, bootstrap_interval
 from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
 from xlite.models.cost import count_cost, measure_latency
-from xlite.tasks.family import Family
+from xlite.storage.files import read_json, write_json
+from xlite.storage.locks import locked
+from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
-from xlite.train.keep import KeptEpoch, keep
 from xlite.train.record import describe, finite
+from xlite.train.resumable import EpochResult, train_resumable
 
 STEM = "model"
 
@@ -92,7 +92,9 @@ def folds(dataset: Dataset, num_folds: int, *, seed: int) -> list[Dataset]:
     if len(np.unique(groups)) < num_folds:
         raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
     shares = tuple([1 / num_folds] * num_folds)
-    fold = deal(row_targets(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds]))
+    fold = stratified_group_split(
+        row_targets(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
+    )
     return [
         replace(
             dataset,
@@ -112,7 +114,7 @@ def promote(
     winner: TrialRecord,
     folder: Path,
     threshold_method: Literal["f1", "youden"] = "f1",
-    on_epoch: Callable[[int, KeptEpoch], None] | None = None,
+    on_epoch: Callable[[int, EpochResult], None] | None = None,
 ) -> Promotion:
     """Retrain, choose epochs and thresholds on validation, then read the test split once.
 
@@ -142,9 +144,9 @@ def _promote(
     winner: TrialRecord,
     folder: Path,
     method: Literal["f1", "youden"],
-    on_epoch: Callable[[int, KeptEpoch], None] | None,
+    on_epoch: Callable[[int, EpochResult], None] | None,
 ) -> Promotion:
-    device, family = choose_device(config.train.precision), task.family
+    device, target_spec = choose_device(config.train.precision), task.target_spec
     dataset = members[0].dataset
     identity = _identity(config, members, winner, method)
     recorded = any(row.record.get("promotion") == identity for row in ledger.finals())
@@ -157,20 +159,21 @@ def _promote(
         )
     models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
     parts = [
-        _judge([model], family, member.dataset, "val", device) for model, member in zip(models, members, strict=True)
+        _judge([model], target_spec, member.dataset, "val", device)
+        for model, member in zip(models, members, strict=True)
     ]
-    val = _together(parts, family, dataset)
-    test = _judge(models, family, dataset.unsealed(), "test", device)
-    thresholds, notes = family.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=method)
+    val = _together(parts, target_spec, dataset)
+    test = _judge(models, target_spec, dataset.unsealed(), "test", device)
+    thresholds, notes = target_spec.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=method)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
-        family.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
+        target_spec.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
     reads = len(ledger.finals()) + (not recorded)
     test_about = {**describe(test.evaluation), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
     epochs = tuple(int(summary["best_epoch"]) for summary in summaries)
-    about_val, decided = describe(val.evaluation), partial(_decided, family, dataset.labels, thresholds)
+    about_val, decided = describe(val.evaluation), partial(_decided, target_spec, dataset.labels, thresholds)
     write_json(
         folder / "metrics.json",
         {
@@ -202,12 +205,14 @@ class _Judged:
     evaluation: Evaluation
 
 
-def _decided(family: Family, labels: Sequence[str], thresholds: Mapping[str, float], judged: _Judged) -> dict[str, Any]:
+def _decided(
+    target_spec: TargetSpec, labels: Sequence[str], thresholds: Mapping[str, float], judged: _Judged
+) -> dict[str, Any]:
     """F1, precision and recall with each label's own threshold; empty where there are no thresholds."""
     if not thresholds:
         return {}
     limits = np.array([thresholds[label] for label in labels])
-    decided = family.evaluate((judged.probabilities >= limits).astype(np.float64), judged.targets, labels)
+    decided = target_spec.evaluate((judged.probabilities >= limits).astype(np.float64), judged.targets, labels)
     kept = ("f1", "precision", "recall")
     return finite(
         {
@@ -217,19 +222,21 @@ def _decided(family: Family, labels: Sequence[str], thresholds: Mapping[str, flo
     )
 
 
-def _judge(models: Sequence[nn.Module], family: Family, dataset: Dataset, part: Part, device: Device) -> _Judged:
+def _judge(
+    models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device
+) -> _Judged:
     positions = dataset.part(part)
     logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
-    probabilities, targets = family.probabilities(logits), dataset.targets[positions]
-    return _Judged(probabilities, targets, family.evaluate(probabilities, targets, dataset.labels))
+    probabilities, targets = target_spec.probabilities(logits), dataset.targets[positions]
+    return _Judged(probabilities, targets, target_spec.evaluate(probabilities, targets, dataset.labels))
 
 
-def _together(parts: Sequence[_Judged], family: Family, dataset: Dataset) -> _Judged:
+def _together(parts: Sequence[_Judged], target_spec: TargetSpec, dataset: Dataset) -> _Judged:
     if len(parts) == 1:
         return parts[0]
     probabilities = np.concatenate([part.probabilities for part in parts])
     targets = np.concatenate([part.targets for part in parts])
-    return _Judged(probabilities, targets, family.evaluate(probabilities, targets, dataset.labels))
+    return _Judged(probabilities, targets, target_spec.evaluate(probabilities, targets, dataset.labels))
 
 
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
@@ -245,7 +252,7 @@ def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], devi
     """Of all the models together: that is what it takes to use them."""
     cost = count_cost(config.model, len(dataset.labels), dataset.in_channels, dataset.image_size)
     example = device.example(*dataset.example_input())
-    latency = measure_latency(models[0], example, device=device.place, threads=config.train.threads)
+    latency = measure_latency(models[0], example, device=device.torch_device, threads=config.train.threads)
     return {name: value * len(models) for name, value in {**asdict(cost), "latency_ms": latency}.items()}
 
 
@@ -282,13 +289,13 @@ def _made(
     device: Device,
     winner: TrialRecord,
     folder: Path,
-    on_epoch: Callable[[KeptEpoch], None] | None,
+    on_epoch: Callable[[EpochResult], None] | None,
 ) -> dict[str, Any]:
     """Take over one model, or train it, from where an ended process left off; returns its summary."""
     if member.trained is not None:
         return _taken_over(member, folder)
     summary: dict[str, Any] = {}
-    for kept in keep(
+    for kept in train_resumable(
         config,
         task,
         member.dataset,

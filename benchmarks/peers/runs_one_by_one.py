@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from xlite.config import RunConfig
 from xlite.data.balance import sample_weights
-from xlite.metrics import evaluate_multilabel
+from xlite.losses.objectives import multilabel_objective
+from xlite.metrics.multilabel import evaluate_multilabel
 from xlite.models.artifact import load_model
 from xlite.models.build import build_model
-from xlite.tasks.family import log_odds
-from xlite.tasks.objectives import multilabel_objective
+from xlite.tasks.target_spec import log_odds
 
 
 class PngImages(Dataset):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.folder import read_images
 from xlite.errors import InputError
 
@@ -50,6 +50,6 @@ def error_of(folder: Path, **options) -> str:
     return str(caught.value)
 
 
-def note_with(reading: Reading, text: str) -> str:
+def note_with(reading: ParsedDataset, text: str) -> str:
     (line,) = [note for note in reading.notes if text in note]
     return line

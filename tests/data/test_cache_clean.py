@@ -9,8 +9,8 @@ import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build, remove_unused
 from xlite.data.decode import ImagePreprocess
-from xlite.data.folder_lock import locked
 from xlite.data.table import Item
+from xlite.storage.locks import locked
 
 
 @pytest.fixture

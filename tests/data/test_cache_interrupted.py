@@ -25,7 +25,8 @@ PRELUDE = """
 import os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
-from xlite.data import cache_build, cache_pixels
+from xlite.data import cache_build
+from xlite.storage import arrays
 from xlite.data.cache import open_or_build
 from xlite.data.decode import ImagePreprocess, decode
 from xlite.data.table import Item

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlite.data.sources.columns import Columns, Stated, recognise
+from xlite.data.sources.columns import ColumnOverrides, Columns, recognise
 from xlite.errors import InputError
 
 N = 40
@@ -19,15 +19,15 @@ PATIENTS = [f"p{i // 2}" for i in range(N)]
 PARTS = [("train", "train", "valid", "test")[i // 10] for i in range(N)]
 
 
-def understood(columns: dict[str, list[str]], **stated) -> Columns:
+def understood(columns: dict[str, list[str]], **column_overrides) -> Columns:
     table = pd.DataFrame(columns, dtype=object)
     table.index += 2
-    return recognise(table, lambda name: IMAGES.get(name, ()), Stated(**stated), "labels.csv")
+    return recognise(table, lambda name: IMAGES.get(name, ()), ColumnOverrides(**column_overrides), "labels.csv")
 
 
-def question(columns: dict[str, list[str]], **stated) -> str:
+def question(columns: dict[str, list[str]], **column_overrides) -> str:
     with pytest.raises(InputError) as caught:
-        understood(columns, **stated)
+        understood(columns, **column_overrides)
     message = str(caught.value)
     assert message.startswith("labels.csv: ") and "\n" not in message
     return message
@@ -44,7 +44,7 @@ def test_numbers_that_name_images_by_chance_are_not_the_file_column() -> None:
     images = {str(i): (f"{i}.png",) for i in range(N)}
     ages = [str(i % 20) for i in range(N)]
     table = pd.DataFrame({"age": ages, "id": list(images), "flag": FLAGS}, dtype=object)
-    columns = recognise(table, lambda name: images.get(name, ()), Stated(), "labels.csv")
+    columns = recognise(table, lambda name: images.get(name, ()), ColumnOverrides(), "labels.csv")
     assert (columns.file, columns.labels) == ("id", ("flag",))
 
 
@@ -198,13 +198,13 @@ def test_binary_takes_one_label() -> None:
         {"label_column": ("image",), "file_column": "image"},
     ],
 )
-def test_stated_columns_must_be_there_and_fit(stated: dict) -> None:
-    question({"image": NAMES, "label": CLASSES}, **stated)
+def test_stated_columns_must_be_there_and_fit(column_overrides: dict) -> None:
+    question({"image": NAMES, "label": CLASSES}, **column_overrides)
 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InputError, match="multilabel"):
-        Stated(kind="many")
+        ColumnOverrides(kind="many")
 
 
 texts = st.sampled_from(["", "0", "1", "a", "b", "a|b", "a;b", "a,b", "train", "test", "7", "0.5", "nan", *NAMES[:6]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from labelled_folders import error_of, labelled, note_with, numbered, write_images, write_table
 
-from xlite.data.sources.folder import Stated, read_images
+from xlite.data.sources.folder import ColumnOverrides, read_images
 
 # Class folders
 
@@ -26,7 +26,7 @@ def test_a_folder_a_class_is_multiclass_even_with_two(tmp_path: Path) -> None:
 
 def test_two_classes_are_one_label_where_binary_is_stated(tmp_path: Path) -> None:
     write_images(tmp_path, ["normal/a.png", "crack/b.png", "normal/c.png"])
-    reading = read_images(tmp_path, stated=Stated(kind="binary"))
+    reading = read_images(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
     assert (reading.kind, reading.table.labels) == ("multilabel", ("crack",))
     assert dict(zip(reading.table.ids, reading.table.targets[:, 0], strict=True)) == {
         "crack/b.png": 1,
@@ -35,7 +35,7 @@ def test_two_classes_are_one_label_where_binary_is_stated(tmp_path: Path) -> Non
     }
     assert "'crack' is 1, 'normal' is 0" in note_with(reading, "binary")
     write_images(tmp_path, ["other/a.png"])
-    assert "3: crack, normal, other" in error_of(tmp_path, stated=Stated(kind="binary"))
+    assert "3: crack, normal, other" in error_of(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
 
 
 def test_numbered_classes_stand_in_their_order(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_folder_without_two_classes_says_so(tmp_path: Path, names: list[str]) 
 def test_no_folder_and_a_stated_column_without_a_table_are_refused(tmp_path: Path) -> None:
     assert "no such folder" in error_of(tmp_path / "none")
     write_images(tmp_path, ["a/1.png", "b/1.png"])
-    assert "table" in error_of(tmp_path, stated=Stated(label_column=("x",)))
-    assert "multilabel" in error_of(tmp_path, stated=Stated(kind="multilabel"))
+    assert "table" in error_of(tmp_path, column_overrides=ColumnOverrides(label_column=("x",)))
+    assert "multilabel" in error_of(tmp_path, column_overrides=ColumnOverrides(kind="multilabel"))
 
 
 def test_links_are_followed_and_one_that_leads_back_up_is_not(tmp_path: Path) -> None:
@@ -151,19 +151,23 @@ def test_a_class_column_is_multiclass_and_empty_is_unknown(tmp_path: Path) -> No
 def test_a_single_0_1_column_is_one_label_or_two_classes_where_stated(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [0, 1, 1, 0])
     assert (read_images(folder).kind, read_images(folder).table.labels) == ("multilabel", ("ill",))
-    binary = read_images(folder, stated=Stated(kind="binary"))
+    binary = read_images(folder, column_overrides=ColumnOverrides(kind="binary"))
     assert (binary.kind, binary.table.targets.tolist()) == ("multilabel", [[0], [1], [1], [0]])
-    classes = read_images(folder, stated=Stated(kind="multiclass"))
+    classes = read_images(folder, column_overrides=ColumnOverrides(kind="multiclass"))
     assert (classes.kind, classes.table.labels) == ("multiclass", ("0", "1"))
 
 
 def test_label_columns_that_exclude_one_another_are_classes_where_stated(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["A", "B"], [1, 0, 1, ""], [0, 1, 0, ""])
-    assert read_images(folder, stated=Stated(kind="multiclass")).table.targets[:3].tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert read_images(folder, column_overrides=ColumnOverrides(kind="multiclass")).table.targets[:3].tolist() == [
+        [1, 0],
+        [0, 1],
+        [1, 0],
+    ]
     labelled(tmp_path, ["A", "B"], [1, 0, 1], [0, 1, 0])
     assert "--kind multiclass" in note_with(read_images(folder), "exactly one")
     labelled(tmp_path, ["A", "B"], [1, 0, 1], [0, 1, 1])
-    assert "row 4 has 2 classes" in error_of(folder, stated=Stated(kind="multiclass"))
+    assert "row 4 has 2 classes" in error_of(folder, column_overrides=ColumnOverrides(kind="multiclass"))
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "x.CSV", "labels.tsv", "labels.csv.gz", "labels.tsv.gz", "semi.csv"])
@@ -309,5 +313,5 @@ def test_a_table_beside_class_folders_counts_only_where_it_names_images(tmp_path
 def test_the_options_are_named_where_a_table_is_unclear(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["Mass", "Edema", "sex"], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1])
     assert "--label-column" in error_of(folder)
-    reading = read_images(folder, stated=Stated(label_column=("Mass", "Edema")))
+    reading = read_images(folder, column_overrides=ColumnOverrides(label_column=("Mass", "Edema")))
     assert reading.table.labels == ("Mass", "Edema") and "left out: sex" in note_with(reading, "labels.csv")

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from labelled_folders import PNG, note_with, write_images, write_table
 
-from xlite.data.sources import Reading
-from xlite.data.sources.folder import Stated, read_images
+from xlite.data.sources import ParsedDataset
+from xlite.data.sources.folder import ColumnOverrides, read_images
 from xlite.data.sources.nih import LABELS, read_nih
 from xlite.errors import InputError
 
@@ -115,7 +115,7 @@ def test_any_table_gives_a_reading_or_a_clear_error(six_images, header, rows, ki
     path = six_images / name
     write_table(path, [header, *rows], "\t" if "tsv" in name else ",")
     try:
-        reading = read_images(six_images, allow_missing=allow_missing, stated=Stated(kind=kind))
+        reading = read_images(six_images, allow_missing=allow_missing, column_overrides=ColumnOverrides(kind=kind))
     except InputError as error:
         assert "\n" not in str(error)
         return
@@ -144,7 +144,7 @@ def test_any_bytes_for_a_table_give_a_reading_or_a_clear_error(six_images, data:
 
 
 @pytest.fixture(scope="module")
-def real(nih_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reading]:
+def real(nih_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ParsedDataset]:
     """A folder with links to the real images in sub-folders, and what NIH's own reader says of them."""
     reading = read_nih(nih_mini)
     folder = tmp_path_factory.mktemp("real")

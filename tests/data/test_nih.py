@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.nih import LABELS, read_labels, read_nih
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -179,7 +179,7 @@ def test_no_image_at_all_is_refused_even_if_missing_is_allowed(tmp_path: Path) -
 def test_one_official_list_alone_is_left_out_with_a_note(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png")])
     (tmp_path / "test_list.txt").write_text("a.png")
-    reading: Reading = read_nih(tmp_path)
+    reading: ParsedDataset = read_nih(tmp_path)
     assert reading.table.official is None
     expected = f"{tmp_path}: test_list.txt is there but train_val_list.txt is not; the official split is left out"
     assert reading.notes == (expected,)

@@ -54,8 +54,8 @@ def test_a_row_is_a_study_and_level_with_grade_group_and_level_number(tmp_path: 
     assert (reading.kind, reading.channels, table.labels) == ("ordinal", 3, LABELS)
     assert table.ids.tolist()[:6] == ["11_l1_l2", "11_l2_l3", "11_l3_l4", "11_l4_l5", "11_l5_s1", "22_l1_l2"]
     assert table.groups.tolist() == ["11"] * 5 + ["22"] * 5 + ["33"] * 4
-    assert table.extras is not None and table.extras.dtype == np.int64
-    assert table.extras[:, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 4]
+    assert table.auxiliary is not None and table.auxiliary.dtype == np.int64
+    assert table.auxiliary[:, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 4]
     assert table.targets.argmax(1).tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]
     assert table.targets.dtype == np.float32 and (table.targets.sum(1) == 1).all()
     assert not reading.missing and not reading.excluded

@@ -60,13 +60,13 @@ def test_windows_tile_a_scan_and_judge_each_line_once(tmp_path):
     assert known.tolist() == [[True] * 4, [True] * 4, [False, False, True, True]]
     assert table.targets[2, 2:].argmax(axis=1).tolist() == [0, 1]  # lines 8 and 9
     assert json.loads(table.items[2].detail) == {"start": 6, "lines": 4, "window": 4}
-    assert table.extras.tolist() == [[4]] * 3 and table.groups.tolist() == ["s"] * 3
+    assert table.auxiliary.tolist() == [[4]] * 3 and table.groups.tolist() == ["s"] * 3
 
 
 def test_a_scan_shorter_than_the_window_is_padded(tmp_path):
     folder = write_folder(tmp_path, {"s": scan(lines=3)}, alternating("s", 3))
     table = read_stm(folder, window_lines=8).table
-    assert table.targets.shape == (1, 8, 2) and table.extras.tolist() == [[3]]
+    assert table.targets.shape == (1, 8, 2) and table.auxiliary.tolist() == [[3]]
     assert np.isnan(table.targets[0, 3:]).all() and np.isfinite(table.targets[0, :3]).all()
 
 
@@ -76,7 +76,7 @@ def test_window_0_is_the_whole_scan_padded_to_the_longest(tmp_path):
     )
     table = read_stm(folder, window_lines=0).table
     assert table.ids.tolist() == ["s:0000", "t:0000"] and table.targets.shape == (2, 7, 2)
-    assert table.extras.tolist() == [[3], [7]]
+    assert table.auxiliary.tolist() == [[3], [7]]
 
 
 def test_empty_and_absent_labels_are_unknown_and_windows_without_any_are_left_out(tmp_path):

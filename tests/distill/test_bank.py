@@ -33,10 +33,10 @@ class Counting(Teacher):
     shown = 0
     lock = threading.Lock()
 
-    def logits(self, pixels, extras=None, *, device):
+    def logits(self, pixels, auxiliary=None, *, device):
         with Counting.lock:
             Counting.shown += len(pixels)
-        return super().logits(pixels, extras, device=device)
+        return super().logits(pixels, auxiliary, device=device)
 
 
 def teacher_of(config, *, num_labels=3, key="key", **changes):
@@ -76,13 +76,13 @@ class Uneven(Counting):
 
     begun = 0
 
-    def logits(self, pixels, extras=None, *, device):
+    def logits(self, pixels, auxiliary=None, *, device):
         with Counting.lock:
             number, Uneven.begun = Uneven.begun, Uneven.begun + 1
         if number == self.descriptions[0].get("fails_at"):
             raise RuntimeError("no answer")
         time.sleep(0.05 * (number % 3 == 0))
-        return super().logits(pixels, extras, device=device)
+        return super().logits(pixels, auxiliary, device=device)
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])
@@ -141,21 +141,21 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     task, shape, dtype, logits_shape, config, extras_below = KINDS[kind]
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 255, (12, *shape)).astype(dtype)
-    extras = None if extras_below is None else rng.integers(0, extras_below, (12, 1)) + (task == "stm_scanlines")
+    auxiliary = None if extras_below is None else rng.integers(0, extras_below, (12, 1)) + (task == "stm_scanlines")
     channels = 3 if shape[-1] == 3 else 1
     size = shape[-1] if config.architecture == "lines" else None
     teacher = teacher_of(config, num_labels=logits_shape[-1], in_channels=channels, image_size=size)
     reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment)
-    options = {"extras": extras, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
+    options = {"extras": auxiliary, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
     bank = open_or_build(teacher, reader, **options, folder=tmp_path, device=CPU)
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)
     np.testing.assert_array_equal(seen, reader.read(positions, views))
-    live = teacher.logits(seen, None if extras is None else extras[positions], device=CPU)
+    live = teacher.logits(seen, None if auxiliary is None else auxiliary[positions], device=CPU)
     assert logits.shape == (24, *logits_shape)
     np.testing.assert_allclose(logits, live, rtol=2**-11, atol=1e-5)
-    if extras is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
-        shuffled = teacher.logits(seen, 4 - extras[positions], device=CPU)
+    if auxiliary is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
+        shuffled = teacher.logits(seen, 4 - auxiliary[positions], device=CPU)
         assert np.abs(shuffled - live).max() > 1e-3
 
 

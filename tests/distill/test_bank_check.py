@@ -9,7 +9,7 @@ from xlite.data.batches import ViewReader
 from xlite.distill.bank import PIXELS
 from xlite.distill.bank_check import check_bank, half_step
 from xlite.distill.teacher import Teacher
-from xlite.files import read_json
+from xlite.storage.files import read_json
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
     bank, reader = build(teacher, tiny_dataset, tmp_path)
 
     class OneByOne(Teacher):
-        def logits(self, pixels, extras=None, *, device):
+        def logits(self, pixels, auxiliary=None, *, device):
             return np.concatenate([Teacher.logits(self, image[None], device=device) for image in pixels])
 
     alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key)

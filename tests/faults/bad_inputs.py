@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from conftest import HEADER, write_nih_folder
 
-from xlite.files import write_json
 from xlite.ledger import Ledger, sqlite_url
+from xlite.storage.files import write_json
 
 Given = Callable[[Path], object]
 TABLE = "nih/Data_Entry_2017_v2020.csv"

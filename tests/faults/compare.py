@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from xlite.console import SilentConsole
 from xlite.ledger import Ledger, TrialRecord, study_storage
 from xlite.models.artifact import load_artifact
-from xlite.tune.stopping import REDUCTION_FACTOR, first_rung, rungs
+from xlite.tune.asha import REDUCTION_FACTOR, first_rung, rungs
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
 MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s", "latency_ms"}
@@ -99,8 +99,8 @@ def trained_alone(place: Place, rows: Sequence[TrialRecord]) -> list[str]:
 def _fitting(place: Place) -> Callable[[Mapping[str, Any], int], tuple[dict[int, float], dict[str, torch.Tensor]]]:
     from xlite.commands.reopen import reopen
     from xlite.device import choose_device
+    from xlite.study.teacher import obtain_bank, obtain_teacher
     from xlite.train.loop import fit
-    from xlite.tune.setup import obtain_bank, obtain_teacher
 
     console = SilentConsole()
     opened = reopen(argparse.Namespace(study="s", results=place.study.parent, storage=None), console)

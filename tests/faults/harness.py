@@ -135,7 +135,7 @@ class Run:
             log.seek(self.begin)
             return log.read().decode(errors="replace")
 
-    def family(self) -> list[psutil.Process]:
+    def target_spec(self) -> list[psutil.Process]:
         """All living processes that this one started, near or far, be their parents dead or not; itself first.
 
         Found by descent and by a mark in the environment: a worker that renames itself may lose the mark.
@@ -154,15 +154,15 @@ class Run:
         """The driver, or the process of that kind."""
         if victim in ("driver", "machine"):
             return psutil.Process(self.process.pid)
-        return next((process for process in self.family() if _title(process).startswith(VICTIMS[victim])), None)
+        return next((process for process in self.target_spec() if _title(process).startswith(VICTIMS[victim])), None)
 
     def kill(self, victim: str) -> bool:
         """SIGKILL; "machine" is the driver and everything it started, at once. False where there is none."""
         found = self.find(victim) if self.process.poll() is None else None
         if found is None:
             return False
-        while victim == "machine" and (family := self.family()):
-            for process in family:
+        while victim == "machine" and (target_spec := self.target_spec()):
+            for process in target_spec:
                 _kill(process)
         _kill(found)
         return True
@@ -171,7 +171,7 @@ class Run:
         """Its exit code; None where it hangs."""
         until = time.monotonic() + limit_s
         while self.process.poll() is None and time.monotonic() < until:
-            self.family()
+            self.target_spec()
             time.sleep(0.2)
         return self.process.poll()
 
@@ -187,7 +187,7 @@ class Run:
     def left_over(self, within_s: float = 15.0) -> list[str]:
         """Titles of what still lives so long after; it is ended then."""
         until = time.monotonic() + within_s
-        while (left := self.family()) and time.monotonic() < until:
+        while (left := self.target_spec()) and time.monotonic() < until:
             time.sleep(0.2)
         titles = [_title(process) for process in left]
         self.end()
@@ -195,8 +195,8 @@ class Run:
 
     def end(self) -> None:
         """Leave nothing running, whatever happened."""
-        while family := self.family():
-            for process in family:
+        while target_spec := self.target_spec():
+            for process in target_spec:
                 _kill(process)
         self.process.wait()
 

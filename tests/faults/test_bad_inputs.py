@@ -10,7 +10,6 @@ from rows_data import DATA
 from rows_options import OPTIONS
 from rows_studies import STUDIES
 
-from xlite.cli import run as run_command
 from xlite.commands import (
     analyze,
     check_balance,
@@ -23,7 +22,8 @@ from xlite.commands import (
     train_teacher,
     tune_kd,
 )
-from xlite.files import is_plain
+from xlite.commands.cli import run as run_command
+from xlite.storage.files import is_plain
 
 COMMANDS = {
     "analyze": analyze,

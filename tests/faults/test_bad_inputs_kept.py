@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from bad_inputs import TABLE, copy_of, cut, healthy
 
-from xlite.cli import run as run_command
 from xlite.commands import prepare_data
+from xlite.commands.cli import run as run_command
 
 
 @pytest.fixture

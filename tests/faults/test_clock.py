@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import xlite
-from xlite.files import wait_for_room
+from xlite.storage.files import wait_for_room
 from xlite.tune.execute import Deadline
 
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}

@@ -16,12 +16,12 @@ import pytest
 from bad_inputs import healthy, teacher
 from conftest import REPO
 
-from xlite.cli import run as run_command
 from xlite.commands import analyze, leaderboard, prepare_data, train_one
+from xlite.commands.cli import run as run_command
 from xlite.data.sources.folder import read_images
 from xlite.errors import InputError
-from xlite.files import csv_text, plain_cell, read_json, safe_cell, write_json
 from xlite.ledger import Ledger, sqlite_url
+from xlite.storage.files import csv_text, plain_cell, read_json, safe_cell, write_json
 
 CODE = [
     path for folder in ("xlite", "runners", "search_spaces", "benchmarks") for path in (REPO / folder).rglob("*.py")

@@ -12,14 +12,15 @@ from tiny_task import FAULTY, LOSES_GPU, PLACE, SHARED, SLOW, SharedGpu
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
+from xlite.gpu.memory import DeviceMemory
 from xlite.ledger import Ledger, sqlite_url
+from xlite.models.cost import Limits
+from xlite.study.job import Job, forget_cut_off_epoch, has_begun
+from xlite.study.shares import Shares
 from xlite.train.loop import fit
 from xlite.tune.cluster import start_ray
 from xlite.tune.execute import _tune
-from xlite.tune.gpu_memory import DeviceMemory
-from xlite.tune.resources import Shares
-from xlite.tune.search import LedgerSearch, Limits
-from xlite.tune.trainable import Job, forget_cut_off_epoch, has_begun
+from xlite.tune.search import LedgerSearch
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 BASE = RunConfig().override(

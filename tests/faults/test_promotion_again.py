@@ -3,9 +3,9 @@
 import pytest
 
 from xlite.config import RunConfig
-from xlite.files import read_json
 from xlite.ledger import Ledger, sqlite_url
 from xlite.promote import Member, promote, promotion_config
+from xlite.storage.files import read_json
 from xlite.tasks import TASKS
 
 VALUES = {"train.epochs": 2, "optim.learning_rate": 3e-3, "data.image_size": 32}

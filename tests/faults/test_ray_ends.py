@@ -12,7 +12,7 @@ DRIVER = """
 import os, sys, time
 import psutil
 from xlite.tune.cluster import ray_running
-from xlite.tune.resources import Shares
+from xlite.study.shares import Shares
 
 with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
     time.sleep(3)
@@ -45,7 +45,7 @@ import time
 import psutil
 import ray
 from xlite.tune.cluster import ray_running
-from xlite.tune.resources import Shares
+from xlite.study.shares import Shares
 
 with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
     below = psutil.Process().children()

@@ -6,8 +6,9 @@ import pytest
 from ray.tune.search import Searcher
 
 from xlite.ledger import Ledger, sqlite_url
-from xlite.tune.search import LedgerSearch, Limits
-from xlite.tune.trainable import TRACES, forget_cut_off_epoch, has_begun, trial_folder
+from xlite.models.cost import Limits
+from xlite.study.job import TRACES, forget_cut_off_epoch, has_begun, trial_folder
+from xlite.tune.search import LedgerSearch
 
 
 @pytest.fixture

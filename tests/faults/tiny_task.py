@@ -10,10 +10,10 @@ import torch
 
 from xlite.data.decode import ImagePreprocess
 from xlite.data.views import augment
+from xlite.gpu.limits import Sharing
+from xlite.losses.objectives import MultilabelObjective, multilabel_objective
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.tasks.objectives import MultilabelObjective, multilabel_objective
 from xlite.tasks.task import Budget
-from xlite.tune.gpu_sharing import Sharing
 
 SLOW_IMAGE_S, SLOW_VIEW_S = 0.03, 0.01
 RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU = 11.0, 12.0, 13.0, 14.0, 15.0, 16.0
@@ -138,5 +138,5 @@ FAULTY = replace(
     TASK,
     name="faulty",
     augment=augment,
-    target_family=replace(CHESTXRAY14.family, make_objective=faulty_objective),
+    fixed_target_spec=replace(CHESTXRAY14.target_spec, make_objective=faulty_objective),
 )

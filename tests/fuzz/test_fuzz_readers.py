@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from xlite.data.sources import Reading
-from xlite.data.sources.columns import Stated
+from xlite.data.sources import ParsedDataset
+from xlite.data.sources.columns import ColumnOverrides
 from xlite.data.sources.folder import read_images
 from xlite.data.sources.listing import read_columns
 from xlite.data.sources.nih import LABELS, NO_FINDING, read_labels
@@ -24,7 +24,7 @@ from xlite.data.sources.rsna import LABELS as GRADES
 from xlite.data.sources.rsna import LEVELS, read_grades
 from xlite.data.sources.stm import read_stm
 from xlite.errors import InputError
-from xlite.files import is_plain
+from xlite.storage.files import is_plain
 
 QUICK = settings(
     derandomize=True,
@@ -109,7 +109,7 @@ def outcome(read: Callable[[], object]) -> object | None:
         return None
 
 
-def check_reading(reading: Reading) -> None:
+def check_reading(reading: ParsedDataset) -> None:
     """What every task builds on."""
     table = reading.table
     num_rows, num_labels = len(table), len(table.labels)
@@ -316,7 +316,7 @@ def test_labelled_images(profile: settings, tmp_path: Path) -> None:
             for number in range(8):
                 (place / f"{number}.png").write_bytes(png.tobytes())
             (place / "labels.csv").write_bytes(data)
-            reading = outcome(lambda: read_images(place, allow_missing=True, stated=Stated(**said)))  # type: ignore[arg-type]
+            reading = outcome(lambda: read_images(place, allow_missing=True, column_overrides=ColumnOverrides(**said)))  # type: ignore[arg-type]
             if reading is None:
                 return
             check_reading(reading)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ import traceback
 import sqlalchemy
 from studies import content, drive, open_study
 
-from xlite.ledger import Ledger, tables
+from xlite.ledger import Ledger, rdb
 
-tables._SYNCED = tables._SPARED = "OFF"  # the machine does not die, only the process
+rdb._SYNCED = rdb._SPARED = "OFF"  # the machine does not die, only the process
 
 
 def die_before_commit(ledger: Ledger, place: int) -> None:

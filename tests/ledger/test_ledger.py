@@ -18,8 +18,9 @@ from optuna.trial import TrialState
 from studies import BATCH, GAMMA, LOSS, RATE, run_one, score, space
 
 from xlite.errors import InputError
-from xlite.files import write_json
-from xlite.ledger import Ledger, TrialRecord, best_of, samplers, sqlite_url, study_storage
+from xlite.ledger import Ledger, TrialRecord, best_of, sqlite_url, study_storage
+from xlite.samplers import proposals
+from xlite.storage.files import write_json
 
 EVERYTHING = {
     RATE: FloatDistribution(1e-4, 1e-1, log=True),
@@ -112,7 +113,7 @@ def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
 
 
 def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "MOST_MODELLED", 0)
+    monkeypatch.setattr(proposals, "MOST_MODELLED", 0)
     study = optuna.create_study(direction="maximize")
     for number in range(12):
         proposal = run_one(ledger)
@@ -310,7 +311,7 @@ def test_baselines_may_run_beside_their_search(ledger: Ledger, url: str) -> None
 def test_without_locks_a_second_driver_is_met_at_its_trial_s_number(
     ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xlite.ledger.claim.Claim.hold", lambda self: None)
+    monkeypatch.setattr("xlite.ledger.study_lock.Claim.hold", lambda self: None)
     run_one(ledger)
     with Ledger.open(url, "chest", create=False) as second:
         second.ask(space)

@@ -5,10 +5,10 @@ import shutil
 import pytest
 from conftest import run_runner
 
-from xlite.cli import run as run_command
 from xlite.commands import analyze
-from xlite.files import write_json
+from xlite.commands.cli import run as run_command
 from xlite.ledger import Ledger, sqlite_url
+from xlite.storage.files import write_json
 
 
 @pytest.fixture(scope="module")

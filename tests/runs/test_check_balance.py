@@ -6,8 +6,8 @@ import gzip
 import pytest
 from conftest import HEADER, run_runner
 
-from xlite.cli import run as run_command
 from xlite.commands import check_balance
+from xlite.commands.cli import run as run_command
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 
 from xlite.data.sources import Reading
 from xlite.data.table import Item, Table
-from xlite.tasks.family import MULTICLASS
+from xlite.tasks.target_spec import MULTICLASS
 from xlite.tasks.task import Budget, Defaults, Task
 
 
@@ -55,7 +55,7 @@ DEFAULTS = Defaults(
 )
 BARS = Task(
     name="bars", title="Bars", read=read, preprocess=lambda data, reading: BarPicture(data.image_size),
-    defaults={"cpu": DEFAULTS, "cuda": DEFAULTS}, target_family=MULTICLASS,
+    defaults={"cpu": DEFAULTS, "cuda": DEFAULTS}, fixed_target_spec=MULTICLASS,
 )
 '''
 

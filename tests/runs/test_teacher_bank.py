@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import run_runner
 
-from xlite.cli import run as run_command
 from xlite.commands import teacher_bank
+from xlite.commands.cli import run as run_command
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """

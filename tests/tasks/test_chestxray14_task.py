@@ -7,7 +7,7 @@ import torch
 from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.tasks import TASKS, find_task
-from xlite.tasks.family import log_odds, sigmoid
+from xlite.tasks.target_spec import log_odds, sigmoid
 
 TASK = TASKS["chestxray14"]
 
@@ -19,7 +19,9 @@ def test_every_loss_has_a_gradient_with_and_without_distillation():
         for alpha in (0.0, 0.5, 1.0):
             config = RunConfig().override({"loss.name": name, "distill.alpha": alpha}, source="test")
             logits = torch.zeros(64, 14, requires_grad=True)
-            parts = TASK.family.make_objective(config, targets)(logits, torch.from_numpy(targets), torch.randn(64, 14))
+            parts = TASK.target_spec.make_objective(config, targets)(
+                logits, torch.from_numpy(targets), torch.randn(64, 14)
+            )
             parts["loss"].backward()
             assert torch.isfinite(logits.grad).all() and logits.grad.abs().sum() > 0
             assert ("soft" in parts) == (alpha > 0)
@@ -30,7 +32,7 @@ def test_the_teacher_is_heard_where_the_label_is_unknown():
     targets = np.full((8, 14), np.nan, dtype=np.float32)
     known = np.zeros((8, 14), dtype=np.float32)
     logits = torch.zeros(8, 14, requires_grad=True)
-    TASK.family.make_objective(config, known)(logits, torch.from_numpy(targets), torch.full((8, 14), 3.0))[
+    TASK.target_spec.make_objective(config, known)(logits, torch.from_numpy(targets), torch.full((8, 14), 3.0))[
         "loss"
     ].backward()
     assert (logits.grad < 0).all()

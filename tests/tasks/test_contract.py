@@ -13,12 +13,12 @@ from xlite.device import choose_device
 from xlite.models.artifact import load_model, state_copy
 from xlite.models.build import call
 from xlite.tasks import TASKS
+from xlite.tasks.defaults import base_config, teacher_config
 from xlite.train.checkpoint import checkpoint_files
 from xlite.train.inference import predict_logits
-from xlite.train.keep import keep
 from xlite.train.loop import _Run
+from xlite.train.resumable import train_resumable
 from xlite.train.step import new_model
-from xlite.tune.setup import base_config, teacher_config
 
 CPU = choose_device("fp32", kind="cpu")
 NUM_ROWS = 24
@@ -79,7 +79,7 @@ def dataset_of(shape, file):
         classes = np.arange(np.prod(rows[:-1])).reshape(rows[:-1]) % rows[-1]
         targets = np.eye(rows[-1], dtype=np.float32)[classes]
     targets[0] = np.nan
-    extras = (
+    auxiliary = (
         None
         if shape.extras_below is None
         else rng.integers(1, shape.extras_below + 1, (NUM_ROWS, 1)) - (shape.task == "lumbar_spine")
@@ -87,7 +87,7 @@ def dataset_of(shape, file):
     names = np.array([f"row{i}" for i in range(NUM_ROWS)])
     parts = {"train": np.arange(12), "val": np.arange(12, 20), "test": np.arange(20, 24)}
     labels = tuple(f"label{i}" for i in range(rows[-1]))
-    return Dataset(file, file.stem, np.arange(NUM_ROWS), names, names, targets, labels, parts, "split", extras)
+    return Dataset(file, file.stem, np.arange(NUM_ROWS), names, names, targets, labels, parts, "split", auxiliary)
 
 
 def config_of(shape, **overrides):
@@ -102,18 +102,18 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     module = new_model(config, task, dataset, CPU)
     rows = dataset.part("train")
-    images, extras = CPU.example(np.array(dataset.open_pixels()[rows]), dataset.extras_of(rows))
+    images, auxiliary = CPU.example(np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows))
     targets = torch.from_numpy(dataset.targets[rows])
-    logits = call(module, images, extras)
+    logits = call(module, images, auxiliary)
     assert logits.shape == targets.shape and logits.dtype == torch.float32
-    objective = task.family.make_objective(
+    objective = task.target_spec.make_objective(
         config.override({"distill.alpha": 0.5}, source="test"), dataset.targets[rows]
     )
     objective(logits, targets, torch.randn_like(logits))["loss"].backward()
     without = [key for key, value in module.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
     assert without == []
 
-    (kept,) = keep(config, task, dataset, folder=tmp_path, stem="student", device=CPU)
+    (kept,) = train_resumable(config, task, dataset, folder=tmp_path, stem="student", device=CPU)
     report = kept.report
     assert np.isfinite(report.train["loss"]) and 0 <= report.value <= 1
     loaded, description = load_model(tmp_path / "student.safetensors")
@@ -135,7 +135,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, dataset
     config = config.override({"train.epochs": 2}, source="test")
 
     def run(folder):
-        return keep(config, task, dataset, folder=folder, stem="student", device=CPU)
+        return train_resumable(config, task, dataset, folder=folder, stem="student", device=CPU)
 
     cut_off = run(tmp_path / "cut")
     next(cut_off)
@@ -155,7 +155,9 @@ def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     module = new_model(config, task, dataset, CPU).eval()
     rows = dataset.part("train")[:4]
-    inputs = [t for t in CPU.example(np.array(dataset.open_pixels()[rows]), dataset.extras_of(rows)) if t is not None]
+    inputs = [
+        t for t in CPU.example(np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows)) if t is not None
+    ]
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
     for size in (4, 1):

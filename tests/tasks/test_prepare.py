@@ -24,7 +24,7 @@ def request_of(folder, tmp_path, **changes):
 
 
 def reading_of(folder):
-    return TASK.read(folder, allow_missing=False, data=RunConfig().data, stated={})
+    return TASK.read(folder, allow_missing=False, data=RunConfig().data, column_overrides={})
 
 
 def test_scans_are_counted_among_scans_and_not_among_their_windows(tiny_nih, tmp_path):

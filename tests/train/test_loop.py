@@ -17,7 +17,7 @@ from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
-from xlite.train.feed import Batch, Feed
+from xlite.train.batch_loader import Batch, BatchLoader
 from xlite.train.loop import fit
 from xlite.train.step import Learner, TrainingFailed, check_finite
 
@@ -151,7 +151,7 @@ def test_the_optimiser_never_sees_what_is_not_finite(tiny_dataset, what):
 
 @pytest.mark.parametrize("step", ["plain", "graph"])
 def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
-    family = TASK.family
+    target_spec = TASK.target_spec
     calls = 0
 
     class NaNAtTheSixth:
@@ -165,7 +165,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
             return {**parts, "loss": parts["loss"] * (float("nan") if calls == 6 else 1.0)}
 
     task = replace(
-        TASK, target_family=replace(family, make_objective=lambda *args: NaNAtTheSixth(family.make_objective(*args)))
+        TASK,
+        fixed_target_spec=replace(
+            target_spec, make_objective=lambda *args: NaNAtTheSixth(target_spec.make_objective(*args))
+        ),
     )
     reports = fit(config(train__step=step), task, tiny_dataset, device=CPU)  # 140 rows are 4 batches of 32
     assert np.isfinite(next(reports).train["loss"])
@@ -186,10 +189,10 @@ def test_the_test_part_cannot_be_read_while_selecting(tiny_dataset):
 
 
 def test_a_sampler_draws_rare_labels_more_often(tiny_dataset):
-    weights = TASK.family.sample_weights(tiny_dataset.targets[:140], "mean")
-    feed = Feed(config(data__sampler="mean"), TASK, tiny_dataset, CPU, None, 1)
+    weights = TASK.target_spec.sample_weights(tiny_dataset.targets[:140], "mean")
+    feed = BatchLoader(config(data__sampler="mean"), TASK, tiny_dataset, CPU, None, 1)
     np.testing.assert_array_equal(feed.weights, weights)
-    assert TASK.family.sample_weights(tiny_dataset.targets[:140], "none") is None
+    assert TASK.target_spec.sample_weights(tiny_dataset.targets[:140], "none") is None
 
 
 def test_micro_batches_add_up_to_the_batch(tiny_dataset):

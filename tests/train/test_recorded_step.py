@@ -13,9 +13,9 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.models.build import build_model, call
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.tasks.family import MULTICLASS, MULTILABEL, ORDINAL
+from xlite.tasks.target_spec import MULTICLASS, MULTILABEL, ORDINAL
 from xlite.train import loop, step
-from xlite.train.feed import Batch
+from xlite.train.batch_loader import Batch
 from xlite.train.step import GraphStep, Learner, TrainingFailed
 
 CPU = choose_device("fp32", kind="cpu")
@@ -65,19 +65,19 @@ def inputs(config):
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_neither_waits_for_the_device_nor_copies_to_it(case, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # there is none for this device
-    family, changes = CASES[case]
+    target_spec, changes = CASES[case]
     config = RunConfig().override({**KD, **changes}, source="test")
-    images, extras, shape = inputs(config)
+    images, auxiliary, shape = inputs(config)
     targets = np.eye(3, dtype=np.float32)[np.arange(np.prod(shape[:-1])) % 3].reshape(shape)
-    objective = family.make_objective(config, targets)
+    objective = target_spec.make_objective(config, targets)
     size = {"num_labels": 3, "in_channels": 1, "image_size": 32}
     model = build_model(config.model, **size, seed=0).to("meta", memory_format=torch.channels_last)
-    images, extras = images.to("meta"), None if extras is None else extras.to("meta")
+    images, auxiliary = images.to("meta"), None if auxiliary is None else auxiliary.to("meta")
     truth, teacher = torch.from_numpy(targets).to("meta"), torch.zeros(shape, device="meta")
     watch = CopiesBetweenDevices()
     for mode in (nullcontext(), watch):  # weights go to the device in the first step, before anything is recorded
         with mode:
-            objective(call(model, images, extras).float(), truth, teacher)["loss"].backward()
+            objective(call(model, images, auxiliary).float(), truth, teacher)["loss"].backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert watch.found == []
 

@@ -8,9 +8,9 @@ from ray.tune.search import Searcher
 
 from xlite.config import ModelConfig
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.cost import Cost
-from xlite.tune.search import LedgerSearch, Limits
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
+from xlite.models.cost import Cost, Limits
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
+from xlite.tune.search import LedgerSearch
 from xlite.tune.trainable import FAILURE_KEY, FINISHED_KEY, OUT_OF_MEMORY_KEY, SUMMARY_KEY
 
 SIZES = {"small": Cost(1_000_000, 4.0, 2.0), "large": Cost(9_000_000, 36.0, 20.0)}

@@ -10,9 +10,10 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from xlite.gpu.memory_policy import Attempt, after_out_of_memory
+from xlite.study.shares import Shares
 from xlite.tune.cluster import start_ray
-from xlite.tune.memory_policy import Attempt, after_out_of_memory
-from xlite.tune.resources import Shares, trial_request
+from xlite.tune.execute import trial_request
 
 SHARES = [1 / 4, 1 / 2, 1 / 4, 1 / 2]
 

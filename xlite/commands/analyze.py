@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import add_study_options, shown
 from xlite.console import Console
-from xlite.files import read_json_object
+from xlite.storage.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import ROOT, shown
 from xlite.console import Console
 

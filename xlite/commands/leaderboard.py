@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import ROOT
-from xlite.files import read_json_object
+from xlite.storage.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
     folder = None if arguments.storage else cli.existing_study_folder(arguments.results, arguments.study)
     from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
 
-    from xlite.leaderboard import leaderboard_of, render, write_leaderboard
     from xlite.ledger import Ledger, study_storage
+    from xlite.report.leaderboard import leaderboard_of, render, write_leaderboard
 
     if folder is not None and (folder / "study.json").exists():
         read_json_object(folder / "study.json")

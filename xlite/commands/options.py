@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.config import parse_assignment
 from xlite.console import Console
 from xlite.errors import InputError
@@ -124,7 +124,7 @@ def data_request(
         subset=subset,
         cache_dir=arguments.cache_dir.expanduser().resolve(),
         allow_missing=arguments.allow_missing,
-        stated=stated(arguments),
+        column_overrides=column_overrides(arguments),
     )
 
 
@@ -144,7 +144,7 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
     return prepared
 
 
-def stated(arguments: argparse.Namespace) -> dict[str, Any]:
+def column_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was said of a table's columns, by option name."""
     names = ("file-column", "label-column", "group-column", "kind")
     values = {name: getattr(arguments, name.replace("-", "_")) for name in names}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import ROOT, add_data_options, add_subset_option, data_request, open_data, shown
 from xlite.console import Console
 from xlite.errors import InputError
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.data.example_sheet import write_sheet
     from xlite.device import device_kind
     from xlite.tasks import find_task
+    from xlite.tasks.defaults import base_config
     from xlite.tasks.prepare import read
-    from xlite.tune.setup import base_config
 
     task = find_task(arguments.task)
     sizes = {} if arguments.image_size is None else {"data.image_size": arguments.image_size}
@@ -78,7 +78,7 @@ def prevalence_table(prepared: "Prepared") -> Table:
 def clean(arguments: argparse.Namespace, console: Console) -> int:
     """Remove pixel caches that no study.json below --results names."""
     from xlite.data.cache import remove_unused
-    from xlite.files import read_json_object
+    from xlite.storage.files import read_json_object
 
     results = arguments.results
     folders = [path.parent for name in ("*/study.json", "*/baselines/study.json") for path in results.glob(name)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.table import Table
 from rich.text import Text
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from xlite.distill.teacher import Teacher
     from xlite.ledger import Ledger, TrialRecord
     from xlite.promote import Member, Promotion
+    from xlite.study.options import Study
     from xlite.tasks.prepare import Prepared
-    from xlite.train.keep import KeptEpoch
-    from xlite.tune.setup import Study
+    from xlite.train.resumable import EpochResult
 
 
 def promote_and_tell(
@@ -50,7 +50,7 @@ def promote_and_tell(
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
     with console.progress(f"Promoting trial {winner.number}, {what}", "epochs") as progress:
 
-        def on_epoch(number: int, kept: "KeptEpoch") -> None:
+        def on_epoch(number: int, kept: "EpochResult") -> None:
             progress(number * epochs + kept.epoch, len(members) * epochs)
 
         promotion = promote(
@@ -71,7 +71,7 @@ def trained_already(
     study: "Study", prepared: "Prepared", winner: "TrialRecord", *, epochs: int, num_folds: int
 ) -> "Path | None":
     """The folder of the winner where training it again on all the data would give the same student, else None."""
-    from xlite.tune.trainable import trial_folder
+    from xlite.study.job import trial_folder
 
     same = num_folds == 1 and prepared.search is prepared.full and epochs == study.options.max_epochs
     folder = trial_folder(study.options.folder, winner.number)
@@ -88,7 +88,7 @@ def members_of(
         InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
     """
     from xlite.promote import STEM, Member, folds
-    from xlite.tune.setup import num_views, obtain_bank, obtain_teacher
+    from xlite.study.teacher import num_views, obtain_bank, obtain_teacher
 
     views = num_views(study.options.max_epochs)
     if num_folds == 1:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import prepare_and_tell
 from xlite.console import Console
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger
+from xlite.study.manifest import read_study
+from xlite.study.options import Study, StudyOptions
+from xlite.study.teacher import obtain_teacher
 from xlite.tasks import find_task
 from xlite.tasks.prepare import DataRequest, Prepared
-from xlite.tune.identity import read_study
-from xlite.tune.options import StudyOptions
-from xlite.tune.setup import Study, obtain_teacher
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import add_study_options, shown
 from xlite.console import Console
 from xlite.errors import InputError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xlite.distill.bank import Bank
     from xlite.distill.bank_check import BankCheck
     from xlite.distill.teacher import Teacher
-    from xlite.tune.setup import Study
+    from xlite.study.options import Study
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rows is not None and not arguments.check:
         raise InputError("--rows says how much --check compares; give --check too")
     from xlite.commands.reopen import reopen, same_teacher
-    from xlite.tune.setup import obtain_bank
+    from xlite.study.teacher import obtain_bank
 
     console = Console()
     opened = reopen(arguments, console)
@@ -80,14 +80,14 @@ def compare(
     """The bank against the live teacher, on the views that the study's trials see."""
     from xlite.device import choose_device
     from xlite.distill.bank_check import check_bank
-    from xlite.tune.setup import train_views
+    from xlite.study.teacher import train_views
 
     with console.progress("Asking the teacher again", "views") as progress:
         return check_bank(
             bank,
             teacher,
             train_views(study.task, dataset, study.base),
-            extras=dataset.extras_of(dataset.part("train")),
+            auxiliary=dataset.auxiliary_of(dataset.part("train")),
             device=choose_device(study.base.train.precision),
             num_rows=num_rows,
             progress=progress,

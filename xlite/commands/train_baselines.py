@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import ROOT, add_data_options, add_study_options, add_subset_option, open_data, shown
 from xlite.console import Console
 from xlite.errors import InputError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlite.ledger import TrialRecord
-    from xlite.tune.options import StudyOptions
+    from xlite.study.options import StudyOptions
 
 POWER_SAFE = {"optim.batch_size": 16}
 POWER_SAFE_THREADS = 4
@@ -46,8 +46,9 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
     from xlite.device import device_kind
+    from xlite.study.options import Study
     from xlite.tasks import find_task
-    from xlite.tune.setup import Study, base_config
+    from xlite.tasks.defaults import base_config
     from xlite.tune.study import describe_plan, plan_study, run_study
 
     console = Console()
@@ -76,8 +77,8 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
     """The baselines asked for; their folder is `baselines/` in the study's."""
     from xlite.cores import available_cpus
     from xlite.ledger import sqlite_url
+    from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
-    from xlite.tune.options import StudyOptions
 
     defaults = find_task(arguments.task).defaults[kind]
     budget = defaults.demo_budget if arguments.data is None else defaults.budget

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import (
     ROOT,
     add_data_options,
@@ -39,14 +39,15 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
-    from xlite.data.folder_lock import locked
     from xlite.device import choose_device, device_kind
-    from xlite.metrics import collapse_note
+    from xlite.metrics.multilabel import collapse_note
+    from xlite.storage.locks import locked
+    from xlite.study.teacher import load_study_teacher, teacher_bank
     from xlite.tasks import find_task
+    from xlite.tasks.defaults import base_config
     from xlite.train.checkpoint import remove_checkpoints
-    from xlite.train.keep import keep
+    from xlite.train.resumable import train_resumable
     from xlite.train.step import TrainingFailed
-    from xlite.tune.setup import base_config, load_study_teacher, teacher_bank
 
     console = Console()
     task = find_task(arguments.task)
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     told: str | None = None
     try:
         with locked(folder, waiting=None):
-            for kept in keep(
+            for kept in train_resumable(
                 config,
                 task,
                 dataset,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import ROOT, add_data_options, add_set_option, open_data, settings, shown
 from xlite.console import Console
 
@@ -28,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.cores import available_cpus
     from xlite.device import device_kind
     from xlite.tasks import find_task
-    from xlite.train.keep import KeptEpoch
+    from xlite.tasks.defaults import base_config, teacher_config
+    from xlite.train.resumable import EpochResult
     from xlite.train.step import TrainingFailed
     from xlite.train.teacher import train_teacher
-    from xlite.tune.setup import base_config, teacher_config
 
     console = Console()
     task, kind = find_task(arguments.task), device_kind()
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     backbone = config.model.backbone
     folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 
-    def on_epoch(kept: KeptEpoch) -> None:
+    def on_epoch(kept: EpochResult) -> None:
         if kept.report is None:
             console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
             return

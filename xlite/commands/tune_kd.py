@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlite import cli
+from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
     ROOT,
@@ -20,12 +20,12 @@ from xlite.commands.options import (
 )
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.files import checked_name
+from xlite.storage.files import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
+    from xlite.study.options import StudyOptions
     from xlite.tasks.task import Defaults
-    from xlite.tune.options import StudyOptions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,9 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 when it was cut off."""
     from xlite.commands.promote import promote_and_tell
     from xlite.device import device_kind
-    from xlite.leaderboard import leaderboard_of, render
+    from xlite.report.leaderboard import leaderboard_of, render
+    from xlite.study.options import Study
     from xlite.tasks import find_task
-    from xlite.tune.setup import Study, base_config
+    from xlite.tasks.defaults import base_config
     from xlite.tune.study import describe_plan, plan_study, run_study
 
     console = Console()
@@ -136,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
     """The study asked for, with the task's defaults for this device where nothing was said."""
     from xlite.ledger import sqlite_url
-    from xlite.tune.options import StudyOptions
+    from xlite.study.options import StudyOptions
 
     is_demo = arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget

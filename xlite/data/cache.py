@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from xlite.data.cache_build import JOURNAL, PIXELS, Progress, Read, build, read_item, read_journal
-from xlite.data.cache_pixels import pixels_whole
-from xlite.data.folder_lock import LOCK, locked
+from xlite.console import ProgressCallback
+from xlite.data.cache_build import JOURNAL, PIXELS, Read, build, read_item, read_journal
 from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.table import Item
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
+from xlite.storage.arrays import pixels_whole
+from xlite.storage.files import read_json, write_json
+from xlite.storage.locks import LOCK, locked
 
 RECORD = "cache.json"
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -68,7 +69,7 @@ def open_or_build(
     preprocess: Preprocess,
     read: Read = read_item,
     num_threads: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PixelCache:
     """Open the cache of exactly these files and parameters in `cache_dir`; make it, or finish making it, if need be.
 
@@ -231,7 +232,7 @@ def _mapped(folder: Path, ok: np.ndarray, failures: dict[str, str]) -> PixelCach
     return PixelCache(folder, np.load(folder / PIXELS, mmap_mode="r"), ok, failures)
 
 
-def _report_journal(folder: Path, progress: Progress | None, num_images: int) -> None:
+def _report_journal(folder: Path, progress: ProgressCallback | None, num_images: int) -> None:
     if progress is not None:
         progress(len(read_journal(folder / JOURNAL)[0]), num_images)
 

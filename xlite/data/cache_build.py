@@ -20,15 +20,16 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
-from xlite.data.cache_pixels import allocate, npy_header, opened, pixels_whole, write_at
 from xlite.data.decode import UnreadableImage
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item
+from xlite.storage.arrays import allocate, npy_header, opened, pixels_whole, write_at
 
 PIXELS, JOURNAL = "pixels.npy", "journal.jsonl"
 Read = Callable[[Item, Preprocess], np.ndarray]
-Progress = Callable[[int, int], None]
+
 Tried = dict[int, str | None]  # row -> why it failed, None when it is decoded
 
 _TASK_ROWS = 8  # rows a thread takes at once: long against the overhead of a task
@@ -70,7 +71,7 @@ def build(
     preprocess: Preprocess,
     read: Read,
     num_threads: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Decode every row that the journal lacks into `folder`'s pixels. Only one process at a time may call it.
 

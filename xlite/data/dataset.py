@@ -38,7 +38,7 @@ class Dataset:
     labels: tuple[str, ...]
     parts: dict[str, np.ndarray]
     split_hash: str
-    extras: np.ndarray | None = None
+    auxiliary: np.ndarray | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     test_is_sealed: bool = True
 
@@ -71,15 +71,15 @@ class Dataset:
         shape = np.load(self.pixel_file, mmap_mode="r").shape
         return 1 if len(shape) == 3 else int(shape[-1])
 
-    def extras_of(self, positions: np.ndarray) -> np.ndarray | None:
+    def auxiliary_of(self, positions: np.ndarray) -> np.ndarray | None:
         """(B, E) of these examples, or None."""
-        return None if self.extras is None else self.extras[positions]
+        return None if self.auxiliary is None else self.auxiliary[positions]
 
     def example_input(self) -> tuple[np.ndarray, np.ndarray | None]:
         """A batch of one, blank: what a model is timed on."""
         pixels = np.load(self.pixel_file, mmap_mode="r")
-        extras = None if self.extras is None else self.extras[:1]
-        return np.zeros((1, *pixels.shape[1:]), dtype=pixels.dtype), extras
+        auxiliary = None if self.auxiliary is None else self.auxiliary[:1]
+        return np.zeros((1, *pixels.shape[1:]), dtype=pixels.dtype), auxiliary
 
     def train_hash(self) -> str:
         """16 hex digits over the pixels' key and the training part's ids, targets, labels and extras."""
@@ -93,6 +93,6 @@ class Dataset:
         digest = hashlib.sha256(self.pixel_key.encode())
         digest.update("\0".join([*self.labels, "", *self.ids[rows].tolist()]).encode())
         digest.update(np.ascontiguousarray(self.targets[rows], dtype="<f4").tobytes())
-        if self.extras is not None:
-            digest.update(np.ascontiguousarray(self.extras[rows], dtype="<i8").tobytes())
+        if self.auxiliary is not None:
+            digest.update(np.ascontiguousarray(self.auxiliary[rows], dtype="<i8").tobytes())
         return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ from xlite.data.decode import UnreadableImage, is_dicom, read_picture
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
-from xlite.files import replacing
+from xlite.storage.files import atomic_write
 
 _TILE_PX, _GAP_PX, _NAME_PX = 128, 4, 22
 _BACKGROUND, _INK = 24, (235, 235, 235)
@@ -43,7 +43,7 @@ def write_sheet(path: Path, table: Table, preprocess: Preprocess, *, per_label: 
     sheet = example_sheet(table, preprocess, per_label=per_label, seed=seed)
     written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert written
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xlite.data.stratify import deal
+from xlite.data.stratify import stratified_group_split
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.files import csv_text, plain_cell, write_text
+from xlite.storage.files import csv_text, plain_cell, write_text
 
 Part = Literal["train", "val", "test"]
-Kind = Literal["patient", "official", "image"]
+SplitStrategy = Literal["patient", "official", "image"]
 PARTS: tuple[Part, ...] = get_args(Part)
 FRACTIONS = (0.70, 0.15, 0.15)
 OFFICIAL_VAL_FRACTION = 1 / 8
@@ -45,7 +45,9 @@ class Split:
         return digest.hexdigest()[:16]
 
 
-def make_split(table: Table, *, kind: Kind, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Split:
+def make_split(
+    table: Table, *, kind: SplitStrategy, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> Split:
     """Draw a split, stratified on all labels (see `stratify.deal`).
 
     Args:
@@ -62,11 +64,11 @@ def make_split(table: Table, *, kind: Kind, seed: int, fractions: tuple[float, f
         part = _official_parts(table, rng)
     elif kind == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
-        part = deal(table.row_targets, table.groups, fractions, rng)
+        part = stratified_group_split(table.row_targets, table.groups, fractions, rng)
     else:
         if len(table) < len(PARTS):
             raise InputError(f"{len(table)} images cannot fill train, val and test; add images")
-        part = deal(table.row_targets, None, fractions, rng)
+        part = stratified_group_split(table.row_targets, None, fractions, rng)
     return _split_of(part, kind, seed)
 
 
@@ -97,7 +99,7 @@ def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
     _check_groups(table, rows, 2, "train and val")
     part = np.full(len(table), PARTS.index("test"))
     fractions = (1 - OFFICIAL_VAL_FRACTION, OFFICIAL_VAL_FRACTION)
-    part[rows] = deal(table.row_targets[rows], table.groups[rows], fractions, rng)
+    part[rows] = stratified_group_split(table.row_targets[rows], table.groups[rows], fractions, rng)
     return part
 
 
@@ -138,7 +140,9 @@ def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.
         return rows
     assert 0 < fraction < 1, fraction
     _check_groups(table, rows, 2, "a subset and its rest")
-    part = deal(table.row_targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed))
+    part = stratified_group_split(
+        table.row_targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed)
+    )
     return rows[part == 0]
 
 
@@ -159,7 +163,7 @@ def resolve_subset(value: str | float, num_train: int) -> float:
     return fraction
 
 
-def load_or_make_split(table: Table, *, kind: Kind, seed: int, folder: Path) -> tuple[Split, Path]:
+def load_or_make_split(table: Table, *, kind: SplitStrategy, seed: int, folder: Path) -> tuple[Split, Path]:
     """The stored split of this table, kind and seed; drawn and stored in `folder` the first time.
 
     The file is a CSV of id and part below one comment line with the split's content hash.

@@ -8,7 +8,7 @@ _TOLERANCE = 1e-6  # a squared relative deviation too small to move a group for
 _NUM_DRAWS = 8
 
 
-def deal(
+def stratified_group_split(
     targets: np.ndarray, groups: np.ndarray | None, fractions: tuple[float, ...], rng: np.random.Generator
 ) -> np.ndarray:
     """The part of each row. Rows of one group stay together; without groups the sizes of the parts are exact.

@@ -4,8 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+
+TargetKind = Literal["multilabel", "multiclass", "ordinal"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Table:
     targets: np.ndarray
     labels: tuple[str, ...]
     official: np.ndarray | None = None
-    extras: np.ndarray | None = None
+    auxiliary: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -55,7 +58,7 @@ class Table:
         shape = self.targets.shape
         assert len(shape) >= 2 and (shape[0], shape[-1]) == (n, len(self.labels)), (shape, n, len(self.labels))
         assert self.official is None or self.official.shape == (n,)
-        assert self.extras is None or (self.extras.ndim == 2 and len(self.extras) == n)
+        assert self.auxiliary is None or (self.auxiliary.ndim == 2 and len(self.auxiliary) == n)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,7 +73,7 @@ class Table:
             groups=self.groups[index],
             targets=self.targets[index],
             official=None if self.official is None else self.official[index],
-            extras=None if self.extras is None else self.extras[index],
+            auxiliary=None if self.auxiliary is None else self.auxiliary[index],
         )
 
     @property
@@ -85,8 +88,8 @@ class Table:
             digest.update("\0".join(strings.tolist()).encode())
             digest.update(b"\1")
         digest.update(np.ascontiguousarray(self.targets, dtype="<f4").tobytes())
-        if self.extras is not None:
-            digest.update(np.ascontiguousarray(self.extras, dtype="<i8").tobytes())
+        if self.auxiliary is not None:
+            digest.update(np.ascontiguousarray(self.auxiliary, dtype="<i8").tobytes())
         if self.official is not None:
             digest.update("\0".join(self.official.tolist()).encode())
         return digest.hexdigest()[:16]

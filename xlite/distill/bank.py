@@ -13,8 +13,6 @@ import numpy as np
 
 from xlite.console import ProgressCallback
 from xlite.data.batches import ViewReader
-from xlite.data.cache_pixels import pixels_whole
-from xlite.data.folder_lock import locked
 from xlite.data.views import VIEWS_VERSION
 from xlite.device import Device
 from xlite.distill.bank_build import (
@@ -30,7 +28,9 @@ from xlite.distill.bank_build import (
 )
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
+from xlite.storage.arrays import pixels_whole
+from xlite.storage.files import read_json, write_json
+from xlite.storage.locks import locked
 
 FORMAT = 2
 PIXEL_BUDGET_BYTES = 2 * 2**30
@@ -87,7 +87,7 @@ def open_or_build(
     teacher: Teacher,
     reader: ViewReader,
     *,
-    extras: np.ndarray | None = None,
+    auxiliary: np.ndarray | None = None,
     data_key: str,
     num_views: int,
     logits_shape: tuple[int, ...],
@@ -119,10 +119,10 @@ def open_or_build(
     bank = _open(place, identity)
     if bank is not None:
         return bank
-    shape, batch_size = reader.pixels.shape[1:], batch_size or BATCH_SIZES[device.place.type]
+    shape, batch_size = reader.pixels.shape[1:], batch_size or BATCH_SIZES[device.torch_device.type]
     if len(shape) == 4:
         batch_size = max(1, batch_size // shape[0])  # of stacks: the backbone sees each of their slices
-    source = Source(teacher, reader, extras, device, num_views, batch_size)
+    source = Source(teacher, reader, auxiliary, device, num_views, batch_size)
     arrays: dict[str, tuple[tuple[int, ...], str]] = {LOGITS: ((num_views, len(reader.rows), *logits_shape), "<f2")}
     if num_views * len(reader.rows) * int(np.prod(shape)) * reader.pixels.itemsize <= pixel_budget_bytes:
         arrays[PIXELS] = ((num_views, len(reader.rows), *shape), reader.pixels.dtype.str)

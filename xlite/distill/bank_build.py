@@ -22,12 +22,12 @@ import numpy as np
 from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
 from xlite.data.batches import Draw, ViewReader
-from xlite.data.cache_pixels import npy_header, opened, write_at
-from xlite.data.folder_lock import LOCK
 from xlite.device import Device, torch_threads
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
+from xlite.storage.arrays import npy_header, opened, write_at
+from xlite.storage.files import read_json, write_json
+from xlite.storage.locks import LOCK
 
 LOGITS, PIXELS = "logits.npy", "pixels.npy"
 RECORD, PROGRESS = "bank.json", "progress.json"
@@ -51,7 +51,7 @@ class Source:
 
     teacher: Teacher
     reader: ViewReader
-    extras: np.ndarray | None
+    auxiliary: np.ndarray | None
     device: Device
     num_views: int
     batch_size: int
@@ -71,8 +71,8 @@ class Source:
 
     def answer(self, batch: Draw, images: np.ndarray) -> np.ndarray:
         """The live teacher's logits (B, ..., L) float32."""
-        extras = None if self.extras is None else self.extras[batch.positions]
-        return self.teacher.logits(images, extras, device=self.device)
+        auxiliary = None if self.auxiliary is None else self.auxiliary[batch.positions]
+        return self.teacher.logits(images, auxiliary, device=self.device)
 
 
 def build(

@@ -11,7 +11,7 @@ from xlite.device import Device
 from xlite.distill.bank import Bank
 from xlite.distill.bank_build import RECORD, Source
 from xlite.distill.teacher import Teacher
-from xlite.files import read_json
+from xlite.storage.files import read_json
 
 NOISE = 1e-4
 """What the live teacher's own arithmetic may add to fp16 rounding, as a share of max(1, |logit|): the order of sums
@@ -48,7 +48,7 @@ def check_bank(
     teacher: Teacher,
     reader: ViewReader,
     *,
-    extras: np.ndarray | None,
+    auxiliary: np.ndarray | None,
     device: Device,
     num_rows: int | None = None,
     progress: ProgressCallback | None = None,
@@ -63,7 +63,7 @@ def check_bank(
         progress: told (views compared, views to compare) after every batch.
     """
     batch_size = int(read_json(bank.folder / RECORD)["batch_size"])
-    source = Source(teacher, reader, extras, device, bank.num_views, batch_size)
+    source = Source(teacher, reader, auxiliary, device, bank.num_views, batch_size)
     batches = source.batches()
     if num_rows is not None:
         wanted = min(len(batches), math.ceil(num_rows / batch_size))

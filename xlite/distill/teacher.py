@@ -35,9 +35,9 @@ class Teacher:
     key: str
 
     @torch.inference_mode()
-    def logits(self, pixels: np.ndarray, extras: np.ndarray | None = None, *, device: Device) -> np.ndarray:
+    def logits(self, pixels: np.ndarray, auxiliary: np.ndarray | None = None, *, device: Device) -> np.ndarray:
         """Mean logits (B, ..., L) float32 over the models, for views (B, *shape of the pixel file)."""
-        images, beside = device.example(pixels, extras)
+        images, beside = device.example(pixels, auxiliary)
         total: Tensor | None = None
         for model, size in zip(self.models, self.image_sizes, strict=True):
             with device.autocast():

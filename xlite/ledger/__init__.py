@@ -1,10 +1,10 @@
 """The ledger: one Optuna study is the durable record of a search, and says what to try next."""
 
-from xlite.ledger.patience import shown_url, stored_url
+from xlite.ledger.rdb import sqlite_url
 from xlite.ledger.records import Phase, TrialRecord, best_of, ranking_key
-from xlite.ledger.sampling import Space
+from xlite.ledger.retry import shown_url, stored_url
 from xlite.ledger.study import Ledger, Proposal, study_storage
-from xlite.ledger.tables import sqlite_url
+from xlite.samplers.sampling import Space
 
 __all__ = [
     "Ledger",

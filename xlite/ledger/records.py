@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
+from xlite.samplers.sampling import FIXED
+
 Phase = Literal["search", "baseline", "final"]
 State = Literal["complete", "pruned", "running", "waiting", "failed"]
 _ORDER: tuple[State, ...] = ("complete", "pruned", "running", "waiting", "failed")
-FIXED = "fixed_params"
-"""Optuna's key for what was enqueued."""
 STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",

@@ -11,13 +11,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
-from xlite.files import read_json_object
-from xlite.ledger.claim import Claim
-from xlite.ledger.patience import Patience, shown_url
+from xlite.ledger.rdb import open_storage, sqlite_url
 from xlite.ledger.records import STATES, Phase, TrialRecord, best_of, row_of
-from xlite.ledger.sampling import NUM_STARTUP, Sampling, Space, suggestions
-from xlite.ledger.tables import open_storage, sqlite_url
+from xlite.ledger.retry import Retry, shown_url
+from xlite.ledger.study_lock import StudyLock
 from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiting_trial
+from xlite.samplers.sampling import NUM_STARTUP, Sampling, Space, suggestions
+from xlite.storage.files import read_json_object
 
 _FINAL, _BASELINE = _KEPT = (".final", ".baseline")
 """Ends of the names of sister studies; the sampler of a search never learns of what is in them."""
@@ -57,14 +57,14 @@ class Ledger:
         *,
         seed: int,
         num_startup: int,
-        patience: Patience,
+        patience: Retry,
     ) -> None:
         """`Ledger.open` is the way in."""
         self.name, self.url, self.phase = name, url, phase
         self._storage, self._seed, self._num_startup, self._patience = storage, seed, num_startup, patience
         self._study = _load(storage, name)
         self._writer = TrialWriter(storage, storage.get_study_id_from_name(name), url, patience)
-        self._claim = Claim(storage.engine, url, name, patience)
+        self._claim = StudyLock(storage.engine, url, name, patience)
         self._memory: Sampling | None = None
 
     @classmethod
@@ -96,7 +96,7 @@ class Ledger:
             raise InputError(f"study name {name!r}: names ending in {' or '.join(_KEPT)} are kept; choose another")
         if phase == "baseline":
             name += _BASELINE
-        patience = Patience(storage_url, limit_s=patience_s, on_wait=on_wait)
+        patience = Retry(storage_url, limit_s=patience_s, on_wait=on_wait)
         storage = open_storage(storage_url, create=create, patience=patience)
         names = patience(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):

@@ -14,10 +14,10 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from xlite.ledger.claim import another_process
-from xlite.ledger.patience import Patience
-from xlite.ledger.records import FIXED
-from xlite.ledger.tables import Syncing
+from xlite.ledger.rdb import Syncing
+from xlite.ledger.retry import Retry
+from xlite.ledger.study_lock import another_process
+from xlite.samplers.sampling import FIXED
 
 _SYNC_EPOCHS_S = 1.0
 """A loss of power may take epochs that were reported sooner than this after another; never a start or an end."""
@@ -29,7 +29,7 @@ QUEUED = "xlite:queued"
 class TrialWriter:
     """Writes the trials of one study through Optuna's storage, with as few transactions as it allows."""
 
-    def __init__(self, storage: optuna.storages.RDBStorage, study_id: int, url: str, patience: Patience) -> None:
+    def __init__(self, storage: optuna.storages.RDBStorage, study_id: int, url: str, patience: Retry) -> None:
         self._storage, self._study_id, self._url, self._patience = storage, study_id, url, patience
         self._syncing = Syncing(storage.engine)
         self._token = uuid.uuid4().hex

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.files import read_json, replacing, spares_of, taking_turns, write_json
 from xlite.models.build import build_model
-from xlite.models.tensor_file import parts_of, write_tensors
+from xlite.storage.files import atomic_write, double_buffered_write, read_json, spares_of, write_json
+from xlite.storage.tensors import parts_of, write_tensors
 
 FORMAT = 1
 _MOST = {"in_channels": 64, "image_size": 16_384}
@@ -42,7 +42,7 @@ def save_artifact(
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
     assert not wrong, f"description lacks {wrong}"
     folder.mkdir(parents=True, exist_ok=True)
-    replace = taking_turns if repeatedly else replacing
+    replace = double_buffered_write if repeatedly else atomic_write
     with replace(folder / f"{stem}.safetensors") as temporary:
         write_tensors(temporary, parts_of(model_state))
         with temporary.open("rb") as file:

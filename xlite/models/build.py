@@ -62,7 +62,7 @@ def build_model(
     return model
 
 
-def check_input(config: ModelConfig, shape: tuple[int, ...], extras: np.ndarray | None = None) -> None:
+def check_input(config: ModelConfig, shape: tuple[int, ...], auxiliary: np.ndarray | None = None) -> None:
     """Refuse a configuration whose architecture does not take inputs of this shape (one row of the pixel file).
 
     Raises:
@@ -73,15 +73,17 @@ def check_input(config: ModelConfig, shape: tuple[int, ...], extras: np.ndarray 
             raise InputError(f"model.architecture=slices: the data has no stacks of slices (its shape is {shape})")
         if shape[0] != config.num_slices:
             raise InputError(f"model.num_slices={config.num_slices}: the data has stacks of {shape[0]}")
-        if extras is not None and len(extras) and int(extras[:, 0].max()) >= config.num_levels:
-            raise InputError(f"model.num_levels={config.num_levels}: the data has {int(extras[:, 0].max()) + 1} levels")
+        if auxiliary is not None and len(auxiliary) and int(auxiliary[:, 0].max()) >= config.num_levels:
+            raise InputError(
+                f"model.num_levels={config.num_levels}: the data has {int(auxiliary[:, 0].max()) + 1} levels"
+            )
     elif len(shape) > 3:
         raise InputError(f"model.architecture={config.architecture}: the data has stacks of slices; use slices")
 
 
-def call(model: nn.Module, images: Tensor, extras: Tensor | None) -> Tensor:
+def call(model: nn.Module, images: Tensor, auxiliary: Tensor | None) -> Tensor:
     """Logits of a batch, with what the model takes beside the images."""
-    return model(images) if extras is None else model(images, extras)
+    return model(images) if auxiliary is None else model(images, auxiliary)
 
 
 def _initial_bias(config: ModelConfig, num_labels: int, bias: Sequence[float] | None) -> Sequence[float]:

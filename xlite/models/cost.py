@@ -76,14 +76,14 @@ def measure_latency(
     device = torch.device(device)
     was_training = model.training
     model.to(device).eval()
-    images, extras = (None if part is None else part.to(device) for part in example)
+    images, auxiliary = (None if part is None else part.to(device) for part in example)
     assert images is not None
     times_ms = []
     try:
         with torch_threads(threads), torch.inference_mode():
             for _ in range(_NUM_WARMUP_RUNS + num_runs):
                 start_s = time.perf_counter()
-                call(model, images, extras)
+                call(model, images, auxiliary)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 times_ms.append(1e3 * (time.perf_counter() - start_s))
@@ -120,3 +120,27 @@ def _safetensors_bytes(state: dict[str, Tensor]) -> int:
         offset = end
     num_header_bytes = len(json.dumps(header, separators=(",", ":")))
     return 8 + -(-num_header_bytes // 8) * 8 + offset
+
+
+def architecture(model: ModelConfig) -> ModelConfig:
+    """What of a model decides its size and speed: two models with the same architecture cost the same."""
+    return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a student may cost; None does not limit."""
+
+    max_params: int | None = None
+    max_mb: float | None = None
+    max_latency_ms: float | None = None
+
+    def broken_by(self, cost: Cost) -> str | None:
+        """The first limit this cost breaks, in words, or None."""
+        if self.max_params is not None and cost.num_params > self.max_params:
+            return f"{cost.num_params / 1e6:.2f}M parameters > --max-params {self.max_params / 1e6:g}M"
+        if self.max_mb is not None and cost.size_mb > self.max_mb:
+            return f"{cost.size_mb:.1f} MB > --max-mb {self.max_mb:g}"
+        if self.max_latency_ms is not None and cost.latency_ms is not None and cost.latency_ms > self.max_latency_ms:
+            return f"{cost.latency_ms:.1f} ms > --max-latency-ms {self.max_latency_ms:g}"
+        return None

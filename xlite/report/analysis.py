@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from xlite.errors import InputError
-from xlite.files import write_text
 from xlite.ledger import Ledger
 from xlite.report.distillation import (
     alpha_sensitivity,
@@ -28,6 +27,7 @@ from xlite.report.training import (
     trained_curves,
     turning_section,
 )
+from xlite.storage.files import write_text
 
 REPORT = "analysis.md"
 SENSITIVITY, IMPORTANCE, CURVES = "sensitivity.png", "importance.png", "curves.png"

@@ -17,7 +17,7 @@ from xlite.data.balance import (
     sample_weights,
 )
 from xlite.data.batches import draws
-from xlite.files import csv_text, replacing, write_text
+from xlite.storage.files import atomic_write, csv_text, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +176,7 @@ def draw_balance(path: Path, measured: Sequence[Drawn], labels: Sequence[str], t
     shares.axvline(1 / len(labels), color="grey", linewidth=1, label=f"uniform {1 / len(labels):.2%}")
     shares.set(title="Drawn shares under each sampler", xlabel="share of all labels drawn")
     shares.legend()
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
 

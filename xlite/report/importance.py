@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from xlite.ledger.tables import open_storage
+from xlite.ledger.rdb import open_storage
 from xlite.report.sections import Section, markdown_table, not_enough
 
 MIN_TRIALS = 16

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlite.files import replacing
 from xlite.ledger import TrialRecord
 from xlite.report.distillation import Sensitivity
 from xlite.report.importance import Importances
+from xlite.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,5 +74,5 @@ def draw_curves(path: Path, rows: Sequence[TrialRecord], metric: str, teacher_va
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -8,20 +8,20 @@ from xlite.config import DataConfig
 from xlite.console import ProgressCallback
 from xlite.data.decode import ImagePreprocess
 from xlite.data.phantom.chest_dataset import phantom_folder, write_phantom
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.nih import read_nih
-from xlite.tasks.family import MULTILABEL
+from xlite.tasks.target_spec import MULTILABEL
 from xlite.tasks.task import Budget, Defaults, Task
 
 PHANTOM_IMAGES = 1000
 PHANTOM_PX = 256
 
 
-def _read(folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]) -> Reading:
+def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
     return read_nih(folder, allow_missing=allow_missing)
 
 
-def _preprocess(data: DataConfig, reading: Reading) -> ImagePreprocess:
+def _preprocess(data: DataConfig, reading: ParsedDataset) -> ImagePreprocess:
     return ImagePreprocess(image_size=data.image_size)
 
 
@@ -36,7 +36,7 @@ CHESTXRAY14 = Task(
     title="NIH ChestX-ray14, 14 findings",
     read=_read,
     preprocess=_preprocess,
-    target_family=MULTILABEL,
+    fixed_target_spec=MULTILABEL,
     write_phantom=_write_phantom,
     defaults={
         "cpu": Defaults(

@@ -6,22 +6,22 @@ from typing import Any
 
 from xlite.config import DataConfig
 from xlite.data.decode import ImagePreprocess
-from xlite.data.sources import Reading
-from xlite.data.sources.folder import Stated, read_images
+from xlite.data.sources import ParsedDataset
+from xlite.data.sources.folder import ColumnOverrides, read_images
 from xlite.tasks.task import Budget, Defaults, Task
 
 
-def _read(folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]) -> Reading:
-    said = Stated(
-        file_column=stated.get("file-column"),
-        label_column=tuple(stated.get("label-column", ())),
-        group_column=stated.get("group-column"),
-        kind=stated.get("kind"),
+def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
+    said = ColumnOverrides(
+        file_column=column_overrides.get("file-column"),
+        label_column=tuple(column_overrides.get("label-column", ())),
+        group_column=column_overrides.get("group-column"),
+        kind=column_overrides.get("kind"),
     )
-    return read_images(folder, allow_missing=allow_missing, stated=said)
+    return read_images(folder, allow_missing=allow_missing, column_overrides=said)
 
 
-def _preprocess(data: DataConfig, reading: Reading) -> ImagePreprocess:
+def _preprocess(data: DataConfig, reading: ParsedDataset) -> ImagePreprocess:
     """Grey images with CLAHE, as radiographs want it; colour as it is, since contrast there is part of the finding."""
     clip = 2.0 if reading.channels == 1 else 0.0
     return ImagePreprocess(image_size=data.image_size, channels=reading.channels, clahe_clip=clip)
@@ -32,7 +32,7 @@ IMAGES = Task(
     title="Labelled images",
     read=_read,
     preprocess=_preprocess,
-    target_family=None,
+    fixed_target_spec=None,
     takes_columns=True,
     keeps_own_split=True,
     defaults={

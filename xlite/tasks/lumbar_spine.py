@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xlite.class_metrics import evaluate_classes
 from xlite.config import DataConfig
 from xlite.console import ProgressCallback
 from xlite.data.phantom.lumbar import lumbar_phantom_folder, write_lumbar_phantom
 from xlite.data.slices import SlicePreprocess, augment_slices
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.rsna import read_rsna
-from xlite.tasks.family import ORDINAL
+from xlite.metrics.classes import evaluate_classes
+from xlite.tasks.target_spec import ORDINAL
 from xlite.tasks.task import Budget, Defaults, Task
 
 COMPETITION_WEIGHTS = (1.0, 2.0, 4.0)
@@ -23,11 +23,11 @@ PHANTOM_STUDIES = 120
 PHANTOM_PX = 128
 
 
-def _read(folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]) -> Reading:
+def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
     return read_rsna(folder, allow_missing=allow_missing, num_slices=NUM_SLICES)
 
 
-def _preprocess(data: DataConfig, reading: Reading) -> SlicePreprocess:
+def _preprocess(data: DataConfig, reading: ParsedDataset) -> SlicePreprocess:
     return SlicePreprocess(image_size=data.image_size, num_slices=NUM_SLICES)
 
 
@@ -48,7 +48,9 @@ LUMBAR_SPINE = Task(
     title="RSNA 2024 lumbar spine, spinal canal stenosis",
     read=_read,
     preprocess=_preprocess,
-    target_family=replace(ORDINAL, evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True)),
+    fixed_target_spec=replace(
+        ORDINAL, evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True)
+    ),
     write_phantom=_write_phantom,
     augment=augment_slices,
     defaults={

@@ -12,11 +12,11 @@ from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
 from xlite.data.preprocess import Preprocess, parameters
-from xlite.data.sources import Reading
-from xlite.data.split import Kind, Split, check_split, load_or_make_split, resolve_subset, subset
+from xlite.data.sources import ParsedDataset
+from xlite.data.split import Split, SplitStrategy, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.files import csv_text, write_text
+from xlite.storage.files import csv_text, write_text
 from xlite.tasks.task import Task
 
 MAX_EXCLUDED_SHARE = 0.01
@@ -38,12 +38,12 @@ class DataRequest:
 
     folder: Path
     data: DataConfig
-    split: Kind | None
+    split: SplitStrategy | None
     seed: int
     subset: str
     cache_dir: Path
     allow_missing: bool = False
-    stated: Mapping[str, Any] = field(default_factory=dict)
+    column_overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Prepared:
 
     task: Task
     table: Table
-    split_kind: Kind
+    split_kind: SplitStrategy
     full: Dataset
     search: Dataset
     subset_share: float
@@ -103,15 +103,22 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     return Prepared(task, table, kind, full, search, share, preprocess, split_file, request)
 
 
-def read(task: Task, request: DataRequest, console: Console) -> tuple[Reading, Task]:
+def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:
     """Read the raw table, say what was understood; the task comes back with its kind of targets settled.
 
     Raises:
         InputError: as `prepare`, or columns were stated to a task that has none to choose.
     """
-    if request.stated and not task.takes_columns:
-        raise InputError(f"--{next(iter(request.stated))}: task {task.name} reads fixed columns; leave it out")
-    reading = task.read(request.folder, allow_missing=request.allow_missing, data=request.data, stated=request.stated)
+    if request.column_overrides and not task.takes_columns:
+        raise InputError(
+            f"--{next(iter(request.column_overrides))}: task {task.name} reads fixed columns; leave it out"
+        )
+    reading = task.read(
+        request.folder,
+        allow_missing=request.allow_missing,
+        data=request.data,
+        column_overrides=request.column_overrides,
+    )
     for note in reading.notes:
         console.say(note)
     return reading, task.for_kind(reading.kind)
@@ -145,12 +152,12 @@ def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, pr
         labels=table.labels,
         parts={"train": split.train, "val": split.val, "test": split.test},
         split_hash=split.content_hash(table),
-        extras=table.extras,
+        auxiliary=table.auxiliary,
         preprocess=preprocess,
     )
 
 
-def check_excluded(reading: Reading, unreadable: Mapping[str, str], request: DataRequest) -> str:
+def check_excluded(reading: ParsedDataset, unreadable: Mapping[str, str], request: DataRequest) -> str:
     """What is left out, in words.
 
     Raises:
@@ -169,7 +176,9 @@ def check_excluded(reading: Reading, unreadable: Mapping[str, str], request: Dat
     return f"{what} of {num_units:,} examples"
 
 
-def _leave_out(reading: Reading, cache: PixelCache, request: DataRequest, console: Console) -> tuple[Table, np.ndarray]:
+def _leave_out(
+    reading: ParsedDataset, cache: PixelCache, request: DataRequest, console: Console
+) -> tuple[Table, np.ndarray]:
     """The table without unreadable images, and each remaining row's place in the pixel file."""
     unreadable = {str(name): f"unreadable: {reason}" for name, reason in cache.failures.items()}
     excluded = {**dict.fromkeys(reading.missing, "missing"), **reading.excluded, **unreadable}

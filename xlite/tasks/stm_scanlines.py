@@ -8,19 +8,19 @@ from xlite.config import DataConfig
 from xlite.console import ProgressCallback
 from xlite.data.phantom.stm import stm_phantom_folder, write_stm_phantom
 from xlite.data.scan_lines import ScanLinePreprocess, augment_lines
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.stm import read_stm
-from xlite.tasks.family import MULTICLASS
+from xlite.tasks.target_spec import MULTICLASS
 from xlite.tasks.task import Budget, Defaults, Task
 
 PHANTOM_SCANS, PHANTOM_LINES, PHANTOM_POINTS = 160, 128, 128
 
 
-def _read(folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]) -> Reading:
+def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
     return read_stm(folder, allow_missing=allow_missing, window_lines=data.window_lines)
 
 
-def _preprocess(data: DataConfig, reading: Reading) -> ScanLinePreprocess:
+def _preprocess(data: DataConfig, reading: ParsedDataset) -> ScanLinePreprocess:
     return ScanLinePreprocess(points=data.image_size, window_lines=reading.table.targets.shape[1])
 
 
@@ -44,7 +44,7 @@ STM_SCANLINES = Task(
     title="STM scan lines",
     read=_read,
     preprocess=_preprocess,
-    target_family=MULTICLASS,
+    fixed_target_spec=MULTICLASS,
     write_phantom=_write_phantom,
     augment=augment_lines,
     defaults={

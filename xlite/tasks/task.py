@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from xlite.config import DataConfig
 from xlite.console import ProgressCallback
 from xlite.data.preprocess import Preprocess
-from xlite.data.sources import Reading, TargetKind
+from xlite.data.sources import ParsedDataset, TargetKind
 from xlite.data.views import Augment, augment
 from xlite.errors import InputError
-from xlite.tasks.family import FAMILIES, Family
+from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
 
 
 class Reader(Protocol):
@@ -22,8 +22,8 @@ class Reader(Protocol):
     """
 
     def __call__(
-        self, folder: Path, *, allow_missing: bool, data: DataConfig, stated: Mapping[str, Any]
-    ) -> Reading: ...
+        self, folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]
+    ) -> ParsedDataset: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Task:
         read: raw folder -> table.
         preprocess: (data section, what was read) -> how a raw input becomes a row of the pixel cache.
         defaults: by device kind, "cpu" and "cuda".
-        target_family: loss, metrics and so on; None where the data says which.
+        fixed_target_spec: loss, metrics and so on; None where the data says which.
         write_phantom: writes the built-in data set below a folder and returns its place; None where there is none.
         augment: gives views of the cached inputs.
         takes_columns: whether the reader heeds --file-column and its like.
@@ -78,24 +78,24 @@ class Task:
     name: str
     title: str
     read: Reader
-    preprocess: Callable[[DataConfig, Reading], Preprocess]
+    preprocess: Callable[[DataConfig, ParsedDataset], Preprocess]
     defaults: Mapping[str, Defaults]
-    target_family: Family | None
+    fixed_target_spec: TargetSpec | None
     write_phantom: Callable[[Path, ProgressCallback | None], Path] | None = None
     augment: Augment = augment
     takes_columns: bool = False
     keeps_own_split: bool = False
 
     @property
-    def family(self) -> Family:
+    def target_spec(self) -> TargetSpec:
         """Loss, metrics and so on of its targets; known from `for_kind` on."""
-        assert self.target_family is not None, f"{self.name}: what its targets are is known once data was read"
-        return self.target_family
+        assert self.fixed_target_spec is not None, f"{self.name}: what its targets are is known once data was read"
+        return self.fixed_target_spec
 
     @property
     def metric(self) -> str:
         """The scalar that selection maximises."""
-        return self.family.metric
+        return self.target_spec.metric
 
     def for_kind(self, kind: TargetKind) -> "Task":
         """This task for data of this kind.
@@ -103,8 +103,10 @@ class Task:
         Raises:
             InputError: its reader gave data of another kind than the task is for.
         """
-        if self.target_family is None:
-            return replace(self, target_family=FAMILIES[kind])
-        if self.target_family.kind != kind:
-            raise InputError(f"task {self.name}: made for {self.target_family.kind} targets, but the data is {kind}")
+        if self.fixed_target_spec is None:
+            return replace(self, fixed_target_spec=TARGET_SPECS[kind])
+        if self.fixed_target_spec.kind != kind:
+            raise InputError(
+                f"task {self.name}: made for {self.fixed_target_spec.kind} targets, but the data is {kind}"
+            )
         return self

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from xlite.models.artifact import remove_spares
-from xlite.models.tensor_file import Part, parts_of, write_tensors
-from xlite.train.loop import Progress
+from xlite.storage.tensors import Part, parts_of, write_tensors
+from xlite.train.loop import TrainState
 
 FORMAT = 6
 _DAMAGE = (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError)
@@ -26,7 +26,7 @@ class Checkpoint:
         about: JSON that belongs to it, e.g. the record so far.
     """
 
-    progress: Progress
+    progress: TrainState
     about: Mapping[str, Any]
 
 
@@ -94,7 +94,7 @@ def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
             return None
         if head["format"] != FORMAT or head["identity"] != identity:
             return None
-        return Checkpoint(Progress(tuple(head["history"]), tensors), head["about"])
+        return Checkpoint(TrainState(tuple(head["history"]), tensors), head["about"])
     except _DAMAGE:
         return None
 

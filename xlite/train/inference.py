@@ -22,8 +22,8 @@ def predict_logits(
     parts = []
     for start in range(0, len(positions), batch_size):
         chosen = positions[start : start + batch_size]
-        images, extras = device.example(pixels[dataset.rows[chosen]], dataset.extras_of(chosen))
+        images, auxiliary = device.example(pixels[dataset.rows[chosen]], dataset.auxiliary_of(chosen))
         with device.autocast():
-            parts.append(call(model, images, extras).float().cpu().numpy())
+            parts.append(call(model, images, auxiliary).float().cpu().numpy())
     model.train(was_training)
     return np.concatenate(parts)

@@ -14,17 +14,17 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device, keep_freed_memory
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
-from xlite.metrics import Evaluation
+from xlite.metrics.multilabel import Evaluation
 from xlite.models.artifact import state_copy
 from xlite.tasks.task import Task
-from xlite.train.feed import Feed
+from xlite.train.batch_loader import BatchLoader
 from xlite.train.inference import predict_logits
 from xlite.train.schedule import best_epoch, learning_rate, stop_reason
-from xlite.train.step import CHECK_EVERY, GraphStep, Learner, Stepped, TrainingFailed, check_finite
+from xlite.train.step import CHECK_EVERY, GraphStep, Learner, StepOutput, TrainingFailed, check_finite
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainState:
     """Where a run stands: all that its next epoch depends on, beside configuration and data.
 
     Attributes:
@@ -62,7 +62,7 @@ class EpochReport:
     best_value: float
     best_epoch: int
     best_state: dict[str, Tensor] | None
-    progress: Callable[[], Progress]
+    progress: Callable[[], TrainState]
     seconds: dict[str, float]
     images_per_s: float
     stop: str
@@ -76,7 +76,7 @@ def fit(
     device: Device,
     bank: Bank | None = None,
     num_views: int | None = None,
-    start: Progress | None = None,
+    start: TrainState | None = None,
 ) -> Iterator[EpochReport]:
     """Train one configuration; the same configuration, data and thread count give the same reports to the bit on CPU.
 
@@ -121,7 +121,7 @@ def fit(
             best_value=history[best - 1],
             best_epoch=best,
             best_state=state_copy(run.learner.model) if best == epoch + 1 else None,
-            progress=lambda: Progress(tuple(history), run.learner.tensors()),
+            progress=lambda: TrainState(tuple(history), run.learner.tensors()),
             seconds=seconds,
             images_per_s=trained.num_images / (seconds["data"] + seconds["step"]),
             stop=stop,
@@ -151,7 +151,7 @@ class _Run:
         num_views: int | None = None,
     ) -> None:
         self.config, self.task, self.dataset, self.device = config, task, dataset, device
-        self.feed = Feed(
+        self.feed = BatchLoader(
             config, task, dataset, device, bank, bank.num_views if bank else num_views or config.train.epochs
         )
         self.learner = Learner(config, task, dataset, device)
@@ -162,9 +162,9 @@ class _Run:
         plan = self.feed.plan(epoch)
         frozen = epoch < self.config.optim.freeze_epochs
         seconds = {"data": 0.0, "step": 0.0}
-        stepped: list[Stepped] = []
+        stepped: list[StepOutput] = []
         self.learner.prepare(frozen=frozen, rate=self.rate(epoch, 0, len(plan), history))
-        devices = [self.device.place] if self.device.on_gpu else []
+        devices = [self.device.torch_device] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([self.config.train.seed, epoch]).generate_state(1)[0]))
             started = time.perf_counter()
@@ -196,7 +196,7 @@ class _Run:
         means[self.task.metric] = self.score(logits, self.feed.targets[np.concatenate([d.positions for d in plan])])
         return _TrainedEpoch(means, rate, seconds, sum(len(draw.positions) for draw in plan))
 
-    def check(self, stepped: Sequence[Stepped], epoch: int, since: int, rate: float) -> None:
+    def check(self, stepped: Sequence[StepOutput], epoch: int, since: int, rate: float) -> None:
         """Raise if one of these steps was not finite."""
         parts, norms = torch.stack([s.parts for s in stepped]), torch.stack([s.norm for s in stepped])
         check_finite(parts, norms, epoch=epoch + 1, first_step=since + 1, rate=rate)
@@ -231,5 +231,5 @@ class _Run:
 
     def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
         """The family's metrics of logits (N, ..., L)."""
-        family = self.task.family
-        return family.evaluate(family.probabilities(logits), targets, self.dataset.labels)
+        target_spec = self.task.target_spec
+        return target_spec.evaluate(target_spec.probabilities(logits), targets, self.dataset.labels)

@@ -6,7 +6,7 @@ from typing import Any
 
 from xlite.config import RunConfig, flatten
 from xlite.data.dataset import Dataset
-from xlite.metrics import Evaluation, collapse_note
+from xlite.metrics.multilabel import Evaluation, collapse_note
 from xlite.tasks.task import Task
 from xlite.train.loop import EpochReport
 
@@ -95,7 +95,7 @@ def describe_model(
     return {
         "format": 1,
         "task": task.name,
-        "target_kind": task.family.kind,
+        "target_kind": task.target_spec.kind,
         "labels": list(dataset.labels),
         "model": config.model.model_dump(),
         "in_channels": dataset.in_channels,

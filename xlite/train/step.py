@@ -12,11 +12,11 @@ from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.models.build import build_model, call, check_input
-from xlite.models.small_maps import quicken
-from xlite.tasks.family import Objective
+from xlite.models.matmul_convolutions import use_matmul_convolutions
+from xlite.tasks.target_spec import Objective
 from xlite.tasks.task import Task
-from xlite.train.feed import Batch
-from xlite.train.flat import FlatParameters, clip_gradients
+from xlite.train.batch_loader import Batch
+from xlite.train.flat_parameters import FlatParameters, clip_gradients
 
 CHECK_EVERY = 50
 """Steps between looks at whether losses were finite, on a GPU: each look waits for the device."""
@@ -28,7 +28,7 @@ class TrainingFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Stepped:
+class StepOutput:
     """What a step gave, on the device: the parts of the loss (P,), the gradient's norm, the logits (B, ..., L)."""
 
     parts: Tensor
@@ -42,14 +42,16 @@ class Learner:
     def __init__(self, config: RunConfig, task: Task, dataset: Dataset, device: Device) -> None:
         self.config, self.device = config, device
         self.model = new_model(config, task, dataset, device)
-        quicken(self.model)
-        self.objective: Objective = task.family.make_objective(config, dataset.targets[dataset.part("train")])
+        use_matmul_convolutions(self.model)
+        self.objective: Objective = task.target_spec.make_objective(config, dataset.targets[dataset.part("train")])
         rate = config.optim.learning_rate
         grouped = _parameter_groups(self.model, config.optim.weight_decay)
         self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
         self.optimizer = torch.optim.AdamW(
             [{"params": [g.value], "weight_decay": d} for g, (_, d) in zip(self.groups, grouped, strict=True)],
-            lr=torch.tensor(rate, device=device.place) if device.on_gpu else rate,  # a number would freeze in a graph
+            lr=torch.tensor(rate, device=device.torch_device)
+            if device.on_gpu
+            else rate,  # a number would freeze in a graph
             fused=True,
             capturable=device.on_gpu,
         )
@@ -72,7 +74,7 @@ class Learner:
             else:
                 group["lr"] = rate
 
-    def step(self, batch: Batch) -> Stepped:
+    def step(self, batch: Batch) -> StepOutput:
         """One optimiser step, all of it on the device; a loss or gradient that is not finite changes nothing."""
         if self.config.train.micro_batches == 1:
             logits = self.forward(batch)
@@ -86,12 +88,12 @@ class Learner:
         finite = torch.isfinite(values[0]) & torch.isfinite(norm)
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # the fused step is left out then
         self.optimizer.step()
-        return Stepped(values, norm, logits.detach())
+        return StepOutput(values, norm, logits.detach())
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch, float32."""
         with self.device.autocast():
-            logits = call(self.model, batch.images, batch.extras)
+            logits = call(self.model, batch.images, batch.auxiliary)
         return logits.float()
 
     def evaluate(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -169,11 +171,11 @@ class GraphStep:
         self.learner = learner
         self.batch = replace(example, **{name: t.clone() for name, t in vars(example).items() if t is not None})
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.out: Stepped | None = None
+        self.out: StepOutput | None = None
         if learner.device.on_gpu:
             self._record()
 
-    def step(self, batch: Batch) -> Stepped:
+    def step(self, batch: Batch) -> StepOutput:
         """As `Learner.step`; what it returns is overwritten by the next call."""
         for mine, new in zip(self.batch.tensors(), batch.tensors(), strict=True):
             mine.copy_(new, non_blocking=True)
@@ -181,11 +183,11 @@ class GraphStep:
             return self.learner.step(self.batch)
         self.graph.replay()
         assert self.out is not None
-        return Stepped(self.out.parts.clone(), self.out.norm.clone(), self.out.logits.clone())
+        return StepOutput(self.out.parts.clone(), self.out.norm.clone(), self.out.logits.clone())
 
     def _record(self) -> None:
         """Warm up on a side stream and record; weights, optimiser and random state are as before afterwards."""
-        learner, place = self.learner, self.learner.device.place
+        learner, place = self.learner, self.learner.device.torch_device
         before = {name: value.clone() for name, value in learner.tensors().items()}
         random_state = torch.cuda.get_rng_state(place)
         side = torch.cuda.Stream(place)
@@ -229,13 +231,13 @@ def check_finite(parts: Tensor, norms: Tensor, *, epoch: int, first_step: int, r
 
 def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
     """The untrained model of a configuration, on the device."""
-    check_input(config.model, dataset.open_pixels().shape[1:], dataset.extras)
+    check_input(config.model, dataset.open_pixels().shape[1:], dataset.auxiliary)
     model = build_model(
         config.model,
         num_labels=len(dataset.labels),
         in_channels=dataset.in_channels,
         image_size=dataset.image_size,
-        bias=task.family.initial_bias(dataset.targets[dataset.part("train")]),
+        bias=task.target_spec.initial_bias(dataset.targets[dataset.part("train")]),
         seed=config.train.seed,
     )
     return device.move(model)

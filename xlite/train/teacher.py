@@ -8,13 +8,13 @@ from pathlib import Path
 
 from xlite.config import RunConfig, flatten
 from xlite.data.dataset import Dataset
-from xlite.data.folder_lock import locked
 from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.models.artifact import load_artifact, save_artifact
+from xlite.storage.locks import locked
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
-from xlite.train.keep import KeptEpoch, keep
+from xlite.train.resumable import EpochResult, train_resumable
 
 _TRAINING = "training"  # stem of what is not a teacher yet
 
@@ -35,7 +35,7 @@ def train_teacher(
     dataset: Dataset,
     *,
     folder: Path,
-    on_epoch: Callable[[KeptEpoch], None] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
     waiting: Callable[[], None] = lambda: None,
 ) -> TrainedTeacher:
     """Train and save `teacher.safetensors` and `.json` of the best epoch; both appear only when training is over.
@@ -52,7 +52,7 @@ def train_teacher(
         if there is not None:
             return there
         device = choose_device(config.train.precision)
-        for kept in keep(config, task, dataset, folder=folder, stem=_TRAINING, device=device):
+        for kept in train_resumable(config, task, dataset, folder=folder, stem=_TRAINING, device=device):
             if on_epoch:
                 on_epoch(kept)
         state, description = load_artifact(folder / f"{_TRAINING}.safetensors")
@@ -69,7 +69,7 @@ def default_teacher(
     dataset: Dataset,
     *,
     folder: Path,
-    on_epoch: Callable[[KeptEpoch], None] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
 ) -> TrainedTeacher:
     """The teacher of this configuration on this training part: found below `folder`, or trained there."""
     place = folder / _identity(config, task, dataset)

@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import ray
 
-from xlite.cli import EXIT_INPUT
-from xlite.tune import after_ray
-from xlite.tune.after_ray import is_alive
-from xlite.tune.resources import Shares
+from xlite.errors import EXIT_INPUT
+from xlite.study.shares import Shares
+from xlite.tune import reaper
+from xlite.tune.reaper import is_alive
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Workers get arrays of labels through it, never pixels."""
@@ -68,7 +68,7 @@ def start_ray(shares: Shares, address: str | None) -> None:
 def _undertaker() -> Iterator[Tell]:
     """A process that hears of Ray's processes, and ends them after this block or this process has ended."""
     with subprocess.Popen(
-        [sys.executable, "-I", after_ray.__file__],
+        [sys.executable, "-I", reaper.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +15,15 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from xlite.console import Console
+from xlite.gpu.memory import device_memory
+from xlite.gpu.memory_policy import MAX_SHARED_FAULTS
+from xlite.gpu.mps import mps_daemon
+from xlite.study.job import Job
+from xlite.study.options import StudyOptions
+from xlite.study.shares import Shares
 from xlite.tune.cluster import ray_running
-from xlite.tune.gpu_memory import device_memory
-from xlite.tune.memory_policy import MAX_SHARED_FAULTS
-from xlite.tune.mps import mps_daemon
-from xlite.tune.options import StudyOptions
-from xlite.tune.resources import Shares, trial_request
 from xlite.tune.search import LedgerSearch
-from xlite.tune.trainable import DistillationTrial, Job
+from xlite.tune.trainable import DistillationTrial
 
 MAX_DEATHS = 2
 """A trial whose worker process died (killed, out of memory) goes on in another one so many times."""
@@ -88,3 +90,15 @@ def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: 
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def trial_request(config: Mapping[str, Any], *, cpus_per_trial: int) -> Any:
+    """What Ray reserves for a trial: a `tune.PlacementGroupFactory`.
+
+    Args:
+        config: as the searcher suggested it; "share" is the trial's share of a GPU.
+    """
+    bundle = {"CPU": float(cpus_per_trial)}
+    if config["share"] > 0:
+        bundle["GPU"] = float(config["share"])
+    return tune.PlacementGroupFactory([bundle])

@@ -5,7 +5,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -13,11 +12,11 @@ from ray.tune.search import Searcher
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
+from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_faults
 from xlite.ledger import Ledger, TrialRecord
-from xlite.models.cost import Cost
-from xlite.tune.memory_policy import Attempt, after_out_of_memory, after_shared_faults
-from xlite.tune.space import Propose
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
+from xlite.models.cost import Cost, Limits
+from xlite.study.space import Propose
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
 from xlite.tune.trainable import (
     CUT_OFF_KEY,
     FAILURE_KEY,
@@ -37,25 +36,6 @@ SAME_FAILURES = 5
 
 MAX_UNBEGUN = 2
 """A trial whose worker died before its first epoch comes again so many times."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a student may cost; None does not limit."""
-
-    max_params: int | None = None
-    max_mb: float | None = None
-    max_latency_ms: float | None = None
-
-    def broken_by(self, cost: Cost) -> str | None:
-        """The first limit this cost breaks, in words, or None."""
-        if self.max_params is not None and cost.num_params > self.max_params:
-            return f"{cost.num_params / 1e6:.2f}M parameters > --max-params {self.max_params / 1e6:g}M"
-        if self.max_mb is not None and cost.size_mb > self.max_mb:
-            return f"{cost.size_mb:.1f} MB > --max-mb {self.max_mb:g}"
-        if self.max_latency_ms is not None and cost.latency_ms is not None and cost.latency_ms > self.max_latency_ms:
-            return f"{cost.latency_ms:.1f} ms > --max-latency-ms {self.max_latency_ms:g}"
-        return None
 
 
 class _Alike:

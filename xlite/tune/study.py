@@ -10,27 +10,29 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from xlite.config import flatten
 from xlite.console import Console
 from xlite.data.dataset import Dataset
-from xlite.data.folder_lock import locked
 from xlite.device import choose_device
 from xlite.errors import InputError
-from xlite.leaderboard import leaderboard_of, write_leaderboard
+from xlite.gpu.probe import Footprint
 from xlite.ledger import Ledger, TrialRecord, stored_url
+from xlite.models.cost import Limits
+from xlite.report.leaderboard import leaderboard_of, write_leaderboard
+from xlite.storage.locks import locked
+from xlite.study.footprints import divide, obtain_footprints, share_of, sharing_of
+from xlite.study.job import STUDENT, Job, forget_cut_off_epoch, has_begun, trial_folder
+from xlite.study.manifest import check_comparable, check_same, plain, write_study
+from xlite.study.model_costs import ModelCosts, measure_costs
+from xlite.study.options import Study
+from xlite.study.shares import Shares
+from xlite.study.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
+from xlite.study.teacher import StudyTeacher, num_views, obtain_bank, obtain_teacher
+from xlite.study.view import SearchView, where_time_went
+from xlite.study.warm_start import warm_up
 from xlite.tasks.prepare import Prepared
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.record import finite
+from xlite.tune.asha import expected_epochs, first_rung, forget, make_asha, replay, replay_unfinished, rungs
 from xlite.tune.execute import run_trials
-from xlite.tune.identity import check_comparable, check_same, plain, write_study
-from xlite.tune.probe import Footprint
-from xlite.tune.resources import Shares
-from xlite.tune.search import LedgerSearch, Limits, remember_stops
-from xlite.tune.setup import Study, StudyTeacher, num_views, obtain_bank, obtain_teacher
-from xlite.tune.sharing import divide, obtain_footprints, share_of, sharing_of
-from xlite.tune.space import SearchSpace, check_space, distils, load_space, losses_of, with_fixed
-from xlite.tune.stopping import expected_epochs, first_rung, forget, make_asha, replay, replay_unfinished, rungs
-from xlite.tune.survey import Survey, survey
-from xlite.tune.trainable import STUDENT, Job, forget_cut_off_epoch, has_begun, trial_folder
-from xlite.tune.view import SearchView, where_time_went
-from xlite.tune.warm_start import warm_up
+from xlite.tune.search import LedgerSearch, remember_stops
 
 FIXED_KEYS = (
     *("data.image_size", "data.window_lines", "data.augmentation", "train.seed", "train.epochs", "train.threads"),
@@ -51,7 +53,7 @@ class StudyPlan:
 
     study: Study
     space: SearchSpace
-    survey: Survey
+    measure_costs: ModelCosts
     limits: Limits
     shares: Shares
     num_trials: int
@@ -82,7 +84,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
         InputError: the space, the shares or the limits cannot be worked with.
     """
     options, base = study.options, study.base
-    space = with_fixed(load_space(options.space, study.task.family.kind), options.fixed)
+    space = with_fixed(load_space(options.space, study.task.target_spec.kind), options.fixed)
     models = check_space(space, base, reserved=FIXED_KEYS)
     check_objectives(space, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
@@ -90,7 +92,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     footprints = obtain_footprints(space, study, dataset, device, console)
     shares = divide(options, footprints)
     with console.progress("Timing the space's students", "models") as progress:
-        costs = survey(models, base, dataset, device=device, limits=limits, progress=progress)
+        costs = measure_costs(models, base, dataset, device=device, limits=limits, progress=progress)
     held_back = max(base.optim.warmup_epochs, base.optim.freeze_epochs)
     grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
     num_trials = len(space.first) if space.is_grid else options.num_trials
@@ -105,7 +107,7 @@ def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None
     """
     targets = dataset.targets[dataset.part("train")]
     for config in losses_of(space, study.base):
-        study.task.family.make_objective(config, targets)
+        study.task.target_spec.make_objective(config, targets)
 
 
 def describe_plan(plan: StudyPlan) -> list[str]:
@@ -164,7 +166,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         console.say(f"--warm-start {options.warm_start}: {options.name} has begun already; it goes on as it is")
     job = Job(
         task=options.task,
-        kind=study.task.family.kind,
+        kind=study.task.target_spec.kind,
         base=study.base,
         dataset=prepared.search,
         bank=bank,
@@ -212,7 +214,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         plan.space.propose,
         num_trials=num_wanted,
         limits=plan.limits,
-        cost_of=plan.survey.cost_of,
+        cost_of=plan.measure_costs.cost_of,
         stopped_by_scheduler=stopped,
         observer=view,
         unfinished=unfinished,
@@ -272,7 +274,7 @@ def _meaning(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "seed": options.seed,
         "space": plan.space.content_hash,
         "metric": study.task.metric,
-        "kind": study.task.family.kind,
+        "kind": study.task.target_spec.kind,
         "max_epochs": options.max_epochs,
         "threads": base.train.threads,
         "settings": dict(options.settings),

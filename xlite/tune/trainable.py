@@ -9,25 +9,20 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from xlite.config import RunConfig
-from xlite.data.dataset import Dataset
-from xlite.data.folder_lock import locked
-from xlite.data.sources import TargetKind
 from xlite.device import choose_device, release_memory
-from xlite.distill.bank import Bank
-from xlite.files import wait_for_room, write_json, write_text
+from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, Attempt, is_gpu_fault, is_out_of_memory
+from xlite.storage.files import wait_for_room, write_json, write_text
+from xlite.storage.locks import locked
+from xlite.study.job import GPU_FAULTS, STUDENT, TRACES, Job, trial_folder
 from xlite.tasks import find_task
-from xlite.train.keep import KeptEpoch, keep
+from xlite.train.resumable import EpochResult, train_resumable
 from xlite.train.step import TrainingFailed
-from xlite.tune.gpu_sharing import Sharing
-from xlite.tune.memory_policy import MAX_SHARED_FAULTS, Attempt, is_gpu_fault, is_out_of_memory
-from xlite.tune.stopping import EPOCH_KEY, VALUE_KEY
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
 
 FINISHED_KEY, FAILURE_KEY, SUMMARY_KEY, OUT_OF_MEMORY_KEY = "finished", "failure", "summary", "out_of_memory"
 """Further keys of a trial's results: training ended by itself; why it failed; the record so far as JSON text; whether
@@ -38,55 +33,8 @@ failed under it, when it is to have one alone."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
-TRACES = "hung.txt"
-"""In a trial's folder while it is in an epoch; after a hang it says where."""
-GPU_FAULTS = "gpu_faults.txt"
-"""In a trial's folder: a line for each fault that took the GPU from its process, which then ended."""
-STUDENT = "student"
-"""Stem of a trial's model files."""
 LOCK_PATIENCE_S = 120.0
 """How long a trial waits for a worker that outlived its killed driver to let go of the trial's folder."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every trial of a study shares; sent to each worker once.
-
-    Attributes:
-        task: name or module:NAME; kind: of its targets in this data.
-        base: the configuration a trial's overrides are laid over.
-        sharing: how trials share a GPU; None on CPU.
-        pause_s: rest after an epoch, to spare the power supply.
-        hang_limit_s: a trial that finishes no epoch in this time is ended.
-    """
-
-    task: str
-    kind: TargetKind
-    base: RunConfig
-    dataset: Dataset
-    bank: Bank | None
-    folder: Path
-    sharing: Sharing | None = None
-    pause_s: float = 0.0
-    hang_limit_s: float = 3600.0
-
-
-def trial_folder(study_folder: Path, number: int) -> Path:
-    """`trials/00012` of a study."""
-    return study_folder / "trials" / f"{number:05d}"
-
-
-def has_begun(study_folder: Path, number: int) -> bool:
-    """Whether a trial whose process died was in an epoch: the file for its traces is there."""
-    return (trial_folder(study_folder, number) / TRACES).exists()
-
-
-def forget_cut_off_epoch(study_folder: Path, number: int) -> None:
-    """Remove that file where a killed process left it, and faults of the GPU; what a hang wrote stays."""
-    traces = trial_folder(study_folder, number) / TRACES
-    if traces.exists() and not traces.stat().st_size:
-        traces.unlink()
-    (trial_folder(study_folder, number) / GPU_FAULTS).unlink(missing_ok=True)
 
 
 class DistillationTrial(tune.Trainable):
@@ -119,7 +67,7 @@ class DistillationTrial(tune.Trainable):
         self.attempt = Attempt.from_json(config["attempt"])
         self.folder = trial_folder(self.job.folder, self.number)
         self.disk_is_full = False
-        self.kept: Iterator[KeptEpoch] | None = None
+        self.kept: Iterator[EpochResult] | None = None
         self.summary: dict[str, Any] = {}
         self.told_at: float | None = None
         self.reporting_s = 0.0
@@ -186,14 +134,14 @@ class DistillationTrial(tune.Trainable):
             return (self.folder / GPU_FAULTS).read_text().splitlines()
         return []
 
-    def epochs(self) -> Iterator[KeptEpoch]:
+    def epochs(self) -> Iterator[EpochResult]:
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
-            self.held.enter_context(locked(self.folder, waiting=_Patience(self.folder)))
+            self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
             parts = {"train.micro_batches": self.attempt.accumulation}
             config = self.job.base.override({**self.overrides, **parts}, source=f"trial {self.number}")
             device = choose_device(config.train.precision)
-            self.kept = keep(
+            self.kept = train_resumable(
                 config,
                 find_task(self.job.task).for_kind(self.job.kind),
                 self.job.dataset,
@@ -206,7 +154,7 @@ class DistillationTrial(tune.Trainable):
             )
         return self.kept
 
-    def take(self, kept: KeptEpoch) -> dict[str, Any]:
+    def take(self, kept: EpochResult) -> dict[str, Any]:
         """Tell the driver of an epoch."""
         self.summary = self.with_times(kept.summary)
         started = time.perf_counter()
@@ -255,7 +203,7 @@ class DistillationTrial(tune.Trainable):
         self.end()
 
 
-class _Patience:
+class _LockTimeout:
     """Called while another process holds a trial's folder; gives up in the end."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_records import Picture, draw_records
 from xlite.data.phantom.writing import write_once
 from xlite.errors import InputError
-from xlite.files import write_text
+from xlite.storage.files import write_text
 
 VERSION = 1  # raise it when any picture or label changes
 _HEADER = (

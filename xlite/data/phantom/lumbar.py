@@ -12,7 +12,7 @@ from xlite.data.phantom.lumbar_scene import NUM_LEVELS, Spine, draw_slice, draw_
 from xlite.data.phantom.writing import write_once
 from xlite.data.sources.rsna import CONDITION, LABELS, LEVELS, SERIES
 from xlite.errors import InputError
-from xlite.files import write_text
+from xlite.storage.files import write_text
 
 if TYPE_CHECKING:
     from pydicom import Dataset

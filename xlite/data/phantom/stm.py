@@ -10,7 +10,7 @@ import numpy as np
 
 from xlite.data.phantom.writing import write_once
 from xlite.errors import InputError
-from xlite.files import write_text
+from xlite.storage.files import write_text
 
 VERSION = 1  # raise it when any scan or label changes
 LABELS = ("clean", "recovering", "tip_change", "unstable")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xlite.errors import InputError
-from xlite.files import read_json, write_json
+from xlite.storage.files import read_json, write_json
 
 RECORD = "phantom.json"
 

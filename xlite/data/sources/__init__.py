@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from xlite.data.table import Table
-
-TargetKind = Literal["multilabel", "multiclass", "ordinal"]
+from xlite.data.table import Table, TargetKind
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedDataset:
     """What a reader found.
 
     Attributes:

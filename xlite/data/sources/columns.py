@@ -11,7 +11,7 @@ import pandas as pd
 
 from xlite.errors import InputError
 
-Kind = Literal["binary", "multilabel", "multiclass"]
+LabelKind = Literal["binary", "multilabel", "multiclass"]
 Form = Literal["columns", "joined", "class"]
 Find = Callable[[str], tuple[str, ...]]
 
@@ -41,17 +41,17 @@ _UNIQUE = 0.9
 
 
 @dataclass(frozen=True)
-class Stated:
+class ColumnOverrides:
     """What a person says of the data instead of leaving it to be recognised; None and () leave it so."""
 
     file_column: str | None = None
     label_column: tuple[str, ...] = ()
     group_column: str | None = None
-    kind: Kind | None = None
+    kind: LabelKind | None = None
 
     def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in get_args(Kind):
-            raise InputError(f"--kind {self.kind!r}: say one of {', '.join(get_args(Kind))}")
+        if self.kind is not None and self.kind not in get_args(LabelKind):
+            raise InputError(f"--kind {self.kind!r}: say one of {', '.join(get_args(LabelKind))}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def zero_one(text: str) -> float | None:
     return _ZERO_ONE.get(text.lower())
 
 
-def recognise(table: pd.DataFrame, find: Find, stated: Stated, where: str) -> Columns:
+def recognise(table: pd.DataFrame, find: Find, column_overrides: ColumnOverrides, where: str) -> Columns:
     """Recognise the columns of `table` (stripped text) by content and name; `stated` goes before both.
 
     Args:
@@ -95,38 +95,43 @@ def recognise(table: pd.DataFrame, find: Find, stated: Stated, where: str) -> Co
             options to choose with.
     """
     names = [str(name) for name in table.columns]
-    _check_stated(names, stated, where)
-    said = {*stated.label_column, *(name for name in (stated.file_column, stated.group_column) if name)}
+    _check_stated(names, column_overrides, where)
+    said = {
+        *column_overrides.label_column,
+        *(name for name in (column_overrides.file_column, column_overrides.group_column) if name),
+    }
     rest = [name for name in names if name not in said and (table[name] != "").any()]
-    file = stated.file_column or _file_column(table, rest, find, where)
+    file = column_overrides.file_column or _file_column(table, rest, find, where)
     rest = [name for name in rest if name != file]
     split = _split_column(table, rest, where)
     rest = [name for name in rest if name != split]
-    group = stated.group_column or _group_column(table, rest, stated, where)
+    group = column_overrides.group_column or _group_column(table, rest, column_overrides, where)
     rest = [name for name in rest if name != group]
-    labels = stated.label_column or _label_columns(table, rest, stated, where)
-    form, separator = _form(table, labels, stated.kind, where)
+    labels = column_overrides.label_column or _label_columns(table, rest, column_overrides, where)
+    form, separator = _form(table, labels, column_overrides.kind, where)
     used = {file, group, split, *labels}
     return Columns(file, group, split, form, labels, separator, tuple(name for name in names if name not in used))
 
 
-def names_images(table: pd.DataFrame, find: Find, stated: Stated) -> bool:
+def names_images(table: pd.DataFrame, find: Find, column_overrides: ColumnOverrides) -> bool:
     """Whether any column of `table`, or the stated one, names an image."""
-    names = [stated.file_column] if stated.file_column in table.columns else table.columns
+    names = [column_overrides.file_column] if column_overrides.file_column in table.columns else table.columns
     return any(find(value) for name in names for value in _sample(table[name]))
 
 
-def _check_stated(names: Sequence[str], stated: Stated, where: str) -> None:
-    options = [("--file-column", stated.file_column), ("--group-column", stated.group_column)]
-    options += [("--label-column", name) for name in stated.label_column]
+def _check_stated(names: Sequence[str], column_overrides: ColumnOverrides, where: str) -> None:
+    options = [("--file-column", column_overrides.file_column), ("--group-column", column_overrides.group_column)]
+    options += [("--label-column", name) for name in column_overrides.label_column]
     for option, name in options:
         if name is not None and name not in names:
             raise InputError(f"{where}: no column {name!r} for {option}; there are {_listed(names)}")
     counts = Counter(name for option, name in options if name is not None and option != "--group-column")
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InputError(f"{where}: column {twice[0]!r} is stated twice; say it once")
-    if stated.group_column in stated.label_column:
-        raise InputError(f"{where}: column {stated.group_column!r} cannot be both the group and a label; say one")
+    if column_overrides.group_column in column_overrides.label_column:
+        raise InputError(
+            f"{where}: column {column_overrides.group_column!r} cannot be both the group and a label; say one"
+        )
 
 
 def _file_column(table: pd.DataFrame, names: Sequence[str], find: Find, where: str) -> str:
@@ -160,11 +165,13 @@ def _split_column(table: pd.DataFrame, names: Sequence[str], where: str) -> str 
     return found[0] if found else None
 
 
-def _group_column(table: pd.DataFrame, names: Sequence[str], stated: Stated, where: str) -> str | None:
+def _group_column(
+    table: pd.DataFrame, names: Sequence[str], column_overrides: ColumnOverrides, where: str
+) -> str | None:
     for words in (_GROUP_WORDS, _SECOND_GROUP_WORDS):
         found = [name for name in names if _names_group(name, words) and table[name].nunique() > 1]
         if bare := [name for name in found if " ".join(_words(name)) in _BARE_WORDS and _few_values(table[name])]:
-            if not stated.label_column:
+            if not column_overrides.label_column:
                 raise InputError(
                     f"{where}: column {bare[0]!r} ({_listed(table[bare[0]].unique())}) could be the patient (group) or "
                     f"the class; say --group-column {bare[0]!r} or --label-column {bare[0]!r}, or name others with them"
@@ -179,7 +186,9 @@ def _group_column(table: pd.DataFrame, names: Sequence[str], stated: Stated, whe
     return None
 
 
-def _label_columns(table: pd.DataFrame, names: Sequence[str], stated: Stated, where: str) -> tuple[str, ...]:
+def _label_columns(
+    table: pd.DataFrame, names: Sequence[str], column_overrides: ColumnOverrides, where: str
+) -> tuple[str, ...]:
     flags = [name for name in names if _is_zero_one(table[name])]
     texts = [name for name in names if name not in flags and not _is_other(name)]
     named = [
@@ -195,7 +204,7 @@ def _label_columns(table: pd.DataFrame, names: Sequence[str], stated: Stated, wh
     unsure = len(sure) < len(flags) or (general and len(flags) > 1) or (flags and texts and not general)
     if flags and unsure:
         _ask_labels([*flags, *texts], where)
-    if flags and stated.kind == "binary" and len(flags) > 1:
+    if flags and column_overrides.kind == "binary" and len(flags) > 1:
         _ask_labels(flags, where, "--kind binary takes one of them")
     if flags:  # several are labels, whatever else describes the images, where no name is a hint to the contrary
         return tuple(flags)
@@ -216,7 +225,7 @@ def _ask_labels(names: Sequence[str], where: str, why: str = "which of them are,
     )
 
 
-def _form(table: pd.DataFrame, labels: tuple[str, ...], kind: Kind | None, where: str) -> tuple[Form, str | None]:
+def _form(table: pd.DataFrame, labels: tuple[str, ...], kind: LabelKind | None, where: str) -> tuple[Form, str | None]:
     if len(labels) > 1:
         for name in labels:
             wrong = [value is None for value in map(zero_one, table[name])]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.sources import Reading
-from xlite.data.sources.columns import PARTS, Columns, Stated, names_images, recognise
+from xlite.data.sources import ParsedDataset
+from xlite.data.sources.columns import PARTS, ColumnOverrides, Columns, names_images, recognise
 from xlite.data.sources.image_files import SUFFIXES, ImageFiles, list_images, look_at
 from xlite.data.sources.image_targets import class_targets, table_targets
 from xlite.data.sources.listing import check_labels, csv_rows, read_bytes, read_text
@@ -20,7 +20,12 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _SAME_PATIENT = "images of one patient may stand on both sides of the split"
 
 
-def read_images(folder: Path, *, allow_missing: bool = False, stated: Stated = Stated()) -> Reading:  # noqa: B008
+def read_images(
+    folder: Path,
+    *,
+    allow_missing: bool = False,
+    column_overrides: ColumnOverrides = ColumnOverrides(),  # noqa: B008  frozen
+) -> ParsedDataset:
     """Read a folder of labelled images (PNG, JPEG, TIFF, BMP, DICOM) as what it is recognised or `stated` to be.
 
     Either one table (.csv or .tsv, packed with gzip or not) lies in `folder` and names images in it or below: a column
@@ -37,10 +42,10 @@ def read_images(folder: Path, *, allow_missing: bool = False, stated: Stated = S
             of the table's images absent without `allow_missing`.
     """
     files = list_images(folder)
-    found = _find_table(files, stated)
+    found = _find_table(files, column_overrides)
     if isinstance(found, _LabelTable):
-        return _read_rows(files, found, allow_missing, stated)
-    return _read_class_folders(files, stated, found)
+        return _read_rows(files, found, allow_missing, column_overrides)
+    return _read_class_folders(files, column_overrides, found)
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,14 @@ class _LabelTable:
     notes: tuple[str, ...] = ()
 
 
-def _find_table(files: ImageFiles, stated: Stated) -> "_LabelTable | tuple[str, ...]":
+def _find_table(files: ImageFiles, column_overrides: ColumnOverrides) -> "_LabelTable | tuple[str, ...]":
     """The one table that names images, or notes on those that do not where class folders stand beside them."""
     paths = sorted(
         files.folder / path for path in files.others if "/" not in path and path.lower().endswith(_TABLE_SUFFIXES)
     )
     paths = [path for i, path in enumerate(paths) if all(read_bytes(path) != read_bytes(other) for other in paths[:i])]
     tables = [_LabelTable(path, _read_table(path)) for path in paths]
-    naming = [table for table in tables if names_images(table.rows, files.find, stated)]
+    naming = [table for table in tables if names_images(table.rows, files.find, column_overrides)]
     notes = tuple(f"{table.path.name} names no image; it is left out" for table in tables if table not in naming)
     if len(naming) > 1:
         raise InputError(
@@ -68,7 +73,7 @@ def _find_table(files: ImageFiles, stated: Stated) -> "_LabelTable | tuple[str, 
         )
     if naming:
         return replace(naming[0], notes=notes)
-    wants_table = bool(stated.file_column or stated.label_column or stated.group_column)
+    wants_table = bool(column_overrides.file_column or column_overrides.label_column or column_overrides.group_column)
     if tables and (wants_table or len(_top_folders(files)) < 2):
         if len(tables) > 1:
             raise InputError(f"{files.folder}: {', '.join(path.name for path in paths)} name no image that is there")
@@ -108,11 +113,13 @@ def _read_table(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, stated: Stated) -> Reading:
+def _read_rows(
+    files: ImageFiles, table: _LabelTable, allow_missing: bool, column_overrides: ColumnOverrides
+) -> ParsedDataset:
     where, rows = str(table.path), table.rows
-    if not files.images and not names_images(rows, files.find, stated):
+    if not files.images and not names_images(rows, files.find, column_overrides):
         raise InputError(f"{files.folder}: no image in it; put the images that {table.path.name} names there")
-    columns = recognise(rows, files.find, stated, where)
+    columns = recognise(rows, files.find, column_overrides, where)
     for column, what in ((columns.file, "file"), (columns.group, "group"), (columns.split, "part")):
         if column is not None and (empty := rows.index[rows[column] == ""]).size:
             raise InputError(f"{where}: row {empty[0]} has no {what} in {column!r}; fill it or take the row out")
@@ -127,7 +134,7 @@ def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, state
     _check_missing(where, missing, len(rows), allow_missing)
     rows = rows[~absent]
     there = [image for image in images if image is not None]
-    targets = table_targets(rows, columns, stated.kind, where)
+    targets = table_targets(rows, columns, column_overrides.kind, where)
     check_labels(targets.labels, where)
     ids = np.array(rows[columns.file].tolist(), dtype=np.str_)
     groups = ids if columns.group is None else np.array(rows[columns.group].tolist(), dtype=np.str_)
@@ -135,7 +142,9 @@ def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, state
     if official is not None:
         _check_parts(groups, official, columns, where)
     items = tuple(Item((files.folder / image,)) for image in there)
-    reading = Reading(Table(ids, items, groups, targets.values, targets.labels, official), missing, kind=targets.kind)
+    reading = ParsedDataset(
+        Table(ids, items, groups, targets.values, targets.labels, official), missing, kind=targets.kind
+    )
     if missing:
         notes.append(f"missing: {len(missing)} of {len(missing) + len(rows)} images, e.g. {missing[0]}")
     if unnamed := len(set(files.images) - set(there)):
@@ -229,14 +238,14 @@ def _top_folders(files: ImageFiles) -> set[str]:
     return {path.split("/")[0] for path in files.images if "/" in path}
 
 
-def _read_class_folders(files: ImageFiles, stated: Stated, notes: tuple[str, ...]) -> Reading:
+def _read_class_folders(files: ImageFiles, column_overrides: ColumnOverrides, notes: tuple[str, ...]) -> ParsedDataset:
     tops = _top_folders(files)
     if not tops:
         raise InputError(
             f"{files.folder}: no folder of images in it and no .csv or .tsv table that names images; make a folder a "
             f"class, or put a table there (images end in {', '.join(SUFFIXES)})"
         )
-    if stated.kind == "multilabel":
+    if column_overrides.kind == "multilabel":
         raise InputError(f"{files.folder}: a folder a class gives one class of several; multilabel needs a table")
     in_parts = sorted(top for top in tops if top.lower() in PARTS)
     if in_parts and (len(in_parts) < len(tops) or "train" not in {PARTS[top.lower()] for top in in_parts}):
@@ -250,7 +259,7 @@ def _read_class_folders(files: ImageFiles, stated: Stated, notes: tuple[str, ...
     images = [path for path in files.images if path.count("/") > depth]
     if not images:
         raise InputError(f"{files.folder}: no folder a class below {', '.join(in_parts)}; make one for each class")
-    targets = class_targets([path.split("/")[depth] for path in images], stated.kind, str(files.folder))
+    targets = class_targets([path.split("/")[depth] for path in images], column_overrides.kind, str(files.folder))
     check_labels(targets.labels, str(files.folder))
     ids = np.array(images, dtype=np.str_)
     official = np.array([PARTS[path.split("/")[0].lower()] for path in images]) if in_parts else None
@@ -260,10 +269,10 @@ def _read_class_folders(files: ImageFiles, stated: Stated, notes: tuple[str, ...
     if loose := len(files.images) - len(images):
         lines.append(f"left out: {loose} images in no class folder")
     lines += [*targets.notes, f"no group column: {_SAME_PATIENT}; a table can name the patients"]
-    return _described(Reading(table, kind=targets.kind), lines)
+    return _described(ParsedDataset(table, kind=targets.kind), lines)
 
 
-def _described(reading: Reading, notes: list[str]) -> Reading:
+def _described(reading: ParsedDataset, notes: list[str]) -> ParsedDataset:
     """With the channels, and the notes on parts and on what the images look like."""
     table = reading.table
     look = look_at([item.path for item in table.items])

@@ -15,7 +15,7 @@ from PIL import Image
 from xlite.data.decode import UnreadableImage, is_dicom
 from xlite.data.sources.listing import check_folder
 from xlite.errors import InputError
-from xlite.files import is_plain
+from xlite.storage.files import is_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")

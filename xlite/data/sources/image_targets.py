@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import TargetKind
-from xlite.data.sources.columns import Columns, Kind, split_names, zero_one
+from xlite.data.sources.columns import Columns, LabelKind, split_names, zero_one
 from xlite.errors import InputError
 
 NO_LABEL = ("no finding", "no findings", "nofinding", "normal", "none", "healthy")
@@ -26,7 +26,7 @@ class Targets:
     notes: tuple[str, ...]
 
 
-def table_targets(rows: pd.DataFrame, columns: Columns, kind: Kind | None, where: str) -> Targets:
+def table_targets(rows: pd.DataFrame, columns: Columns, kind: LabelKind | None, where: str) -> Targets:
     """The targets of a table's rows.
 
     In a column of joined names a name that means nothing was found (`NO_LABEL`) and never stands beside another name
@@ -50,7 +50,7 @@ def table_targets(rows: pd.DataFrame, columns: Columns, kind: Kind | None, where
     return class_targets(rows[columns.labels[0]].tolist(), kind, where)
 
 
-def class_targets(classes: Sequence[str], kind: Kind | None, where: str) -> Targets:
+def class_targets(classes: Sequence[str], kind: LabelKind | None, where: str) -> Targets:
     """One class an example ("" = unknown): a one-hot row, or with `kind` "binary" the one label of two classes.
 
     The negative of two classes is the one named like one (normal, control, no, 0 ...), else the first by name.
@@ -125,7 +125,7 @@ def _counts(kind: str, values: np.ndarray, labels: Sequence[str]) -> str:
     return f"kind: {kind}, {len(labels)} {things}: {', '.join(shown)}{more}{tail}"
 
 
-def _exclusive_note(values: np.ndarray, kind: Kind | None) -> tuple[str, ...]:
+def _exclusive_note(values: np.ndarray, kind: LabelKind | None) -> tuple[str, ...]:
     if kind is None and values.shape[1] > 1 and (np.nansum(values, axis=1) == 1).all():
         return ("every image has exactly one of the labels; if they exclude one another, say --kind multiclass",)
     return ()

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from xlite.errors import InputError
-from xlite.files import is_plain
+from xlite.storage.files import is_plain
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_TABLE_BYTES = 2**30

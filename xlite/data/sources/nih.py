@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, find_images, find_one, read_columns, read_text
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
@@ -35,7 +35,7 @@ _IMAGE, _FINDINGS, _PATIENT = _COLUMNS = ("Image Index", "Finding Labels", "Pati
 _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 
 
-def read_nih(folder: Path, *, allow_missing: bool = False) -> Reading:
+def read_nih(folder: Path, *, allow_missing: bool = False) -> ParsedDataset:
     """Read a folder in NIH's layout: ids are image names, groups patients, targets (N, 14) of 0 and 1.
 
     Images may stand in images_*/images/, images_*/, images/ or the folder itself.
@@ -58,10 +58,10 @@ def read_nih(folder: Path, *, allow_missing: bool = False) -> Reading:
         notes.append(f"{folder}: {len(images.repeated)} images stand in two places, e.g. {images.repeated[0]}")
     if unnamed := len(images.paths) - len(table):
         notes.append(f"{folder}: {unnamed} images on disk are not in the table; they are left out")
-    return Reading(table, missing, tuple(notes))
+    return ParsedDataset(table, missing, tuple(notes))
 
 
-def read_labels(folder: Path) -> Reading:
+def read_labels(folder: Path) -> ParsedDataset:
     """The whole label table, images or not: `items` are where images would lie beside it, `missing` is empty.
 
     Raises:
@@ -84,7 +84,7 @@ def read_labels(folder: Path) -> Reading:
     ids, patients = _unicode(rows[_IMAGE]), _unicode(rows[_PATIENT])
     official, notes = _official(folder, ids, patients)
     items = tuple(Item((folder / name,)) for name in ids.tolist())
-    return Reading(Table(ids, items, patients, targets, LABELS, official), notes=notes)
+    return ParsedDataset(Table(ids, items, patients, targets, LABELS, official), notes=notes)
 
 
 def _unicode(column: "pd.Series[str]") -> np.ndarray:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xlite.data.decode import UnreadableImage
 from xlite.data.dicom import read_header
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, find_one, read_columns
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
@@ -58,7 +58,7 @@ class Grades:
     notes: tuple[str, ...]
 
 
-def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NUM_SLICES) -> Reading:
+def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NUM_SLICES) -> ParsedDataset:
     """Read a folder in RSNA's layout: one row for each study and level, groups are studies, extras (N, 1) the level.
 
     An item is `num_slices` neighbouring slices about the one with the level's point; where one is not there, or the
@@ -92,9 +92,9 @@ def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NU
         groups=grades.studies[kept],
         targets=np.eye(len(LABELS), dtype=np.float32)[grades.grades[kept]],
         labels=LABELS,
-        extras=grades.levels[kept, None],
+        auxiliary=grades.levels[kept, None],
     )
-    return Reading(table, tuple(missing), grades.notes, kind="ordinal", channels=3, excluded=grades.excluded)
+    return ParsedDataset(table, tuple(missing), grades.notes, kind="ordinal", channels=3, excluded=grades.excluded)
 
 
 def read_grades(folder: Path) -> Grades:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
-from xlite.data.sources import Reading
+from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, read_columns
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
-from xlite.files import is_plain
+from xlite.storage.files import is_plain
 
 _TABLE = "lines.csv"
 _COLUMNS = ("scan", "line", "label")
@@ -30,7 +30,7 @@ class _Scan:
     classes: np.ndarray
 
 
-def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 32) -> Reading:
+def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 32) -> ParsedDataset:
     """Read a folder of scans (or its folder `scans`) and its table of line labels; one example is a window of lines.
 
     The table is lines.csv, or the only CSV (.csv or .csv.gz), with the columns scan (file name, with or without its
@@ -73,7 +73,7 @@ def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 3
     if num_unlabelled:
         notes.append(f"{path}: {num_unlabelled} windows have no labelled line; they are left out")
     num_scans = len(scans) + len(missing) + len(excluded)
-    return Reading(table, missing, tuple(notes), kind="multiclass", excluded=excluded, num_units=num_scans)
+    return ParsedDataset(table, missing, tuple(notes), kind="multiclass", excluded=excluded, num_units=num_scans)
 
 
 def _find_table(folder: Path) -> Path:
@@ -240,7 +240,7 @@ def _windows(scans: list[_Scan], labels: tuple[str, ...], window_lines: int) -> 
             groups.append(scan.group)
             targets.append(one_hot[classes])
             num_lines.append([lines])
-    extras = np.array(num_lines, dtype=np.int64)
+    auxiliary = np.array(num_lines, dtype=np.int64)
     return Table(
-        np.array(ids), tuple(items), np.array(groups), np.stack(targets), labels, extras=extras
+        np.array(ids), tuple(items), np.array(groups), np.stack(targets), labels, auxiliary=auxiliary
     ), num_unlabelled

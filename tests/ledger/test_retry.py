@@ -1,0 +1,155 @@
+"""A database that is locked, full or lost for a while is waited for, and nothing is done twice."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from losing import answer_lost, around_commits
+from studies import content, drive, open_study, run_one, space
+
+from xlite.errors import InputError
+from xlite.ledger import Ledger, sqlite_url
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("xlite.ledger.rdb._BUSY_TIMEOUT_S", 0.02)
+    return tmp_path / "study.db"
+
+
+def lock(file: Path) -> sqlite3.Connection:
+    """Another writer, in the middle of a transaction until it is closed."""
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+CALLS: dict[str, Callable[[Ledger], object]] = {
+    "ask": lambda ledger: ledger.ask(space),
+    "ask what was enqueued": lambda ledger: ledger.ask(space),
+    "enqueue": lambda ledger: ledger.enqueue({}),
+    "queue": lambda ledger: ledger.queue([{}]),
+    "report": lambda ledger: ledger.report(0, 1, 0.5),
+    "finish": lambda ledger: ledger.finish(0, "complete", value=0.5, record={}),
+    "add_final": lambda ledger: ledger.add_final({}, 0.5),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_each_writing_call_waits_for_a_lock_and_says_so_once(file: Path, call: str) -> None:
+    said: list[str] = []
+
+    def on_wait(line: str) -> None:
+        said.append(line)
+        other.close()
+
+    with open_study(sqlite_url(file), on_wait=on_wait) as ledger:
+        ledger.ask(space)
+        if "enqueued" in call:
+            ledger.enqueue({})
+        other = lock(file)
+        CALLS[call](ledger)
+        assert len(said) == 1
+        assert "study.db: database is locked; waiting up to 120 s for it" in said[0]
+        run_one(ledger)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_lock_that_stays_is_one_line_and_nothing_is_half_done(file: Path, call: str) -> None:
+    with open_study(sqlite_url(file), patience_s=0.15, on_wait=lambda line: None) as ledger:
+        ledger.ask(space)
+        if "enqueued" in call:
+            ledger.enqueue({})
+        before = ledger.rows()
+        other = lock(file)
+        with pytest.raises(InputError, match=r"study.db: database is locked.*; see that it can be reached") as caught:
+            CALLS[call](ledger)
+        assert "\n" not in str(caught.value)
+        other.close()
+        assert ledger.rows() == before
+        CALLS[call](ledger)
+        assert ledger.finals() or ledger.metadata == {}
+
+
+def test_a_full_disk_is_waited_for(file: Path) -> None:
+    said: list[str] = []
+
+    def limit(num_pages: int) -> None:
+        with ledger._storage.engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"PRAGMA max_page_count={num_pages}"))
+
+    def on_wait(line: str) -> None:
+        said.append(line)
+        limit(1_000_000)
+
+    with open_study(sqlite_url(file), on_wait=on_wait) as ledger:
+        ledger.ask(space)
+        limit(1)  # SQLite takes it as: no more than there are
+        ledger.finish(0, "failed", value=None, record={"reason": "x" * 100_000})
+        assert len(said) == 1 and "database or disk is full; waiting" in said[0]
+        assert ledger.rows()[0].record == {"reason": "x" * 100_000}
+
+
+def test_opening_waits_for_a_lock_but_not_for_what_is_not_there(file: Path) -> None:
+    said: list[str] = []
+
+    def on_wait(line: str) -> None:
+        said.append(line)
+        other.close()
+
+    open_study(sqlite_url(file)).close()
+    other = lock(file)
+    Ledger.open(sqlite_url(file), "another", create=True, on_wait=on_wait).close()
+    assert len(said) == 1
+    with pytest.raises(InputError, match="unable to open database file; see"):
+        open_study(sqlite_url(file.parent / "nowhere" / "s.db"), on_wait=said.append)
+    assert len(said) == 1
+
+
+def test_it_is_said_on_stderr_when_nobody_else_wants_to_hear_it(file: Path, capsys: pytest.CaptureFixture) -> None:
+    with open_study(sqlite_url(file), patience_s=0.4) as ledger:
+        other = lock(file)
+        with pytest.raises(InputError):
+            ledger.ask(space)
+        other.close()
+    assert capsys.readouterr().err.count("waiting up to 0 s for it\n") == 1
+
+
+def test_the_environment_may_say_how_long(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLITE_PATIENCE_S", "0.1")
+    with open_study(sqlite_url(file), on_wait=lambda line: None) as ledger:
+        other = lock(file)
+        with pytest.raises(InputError, match="database is locked"):
+            ledger.ask(space)
+        other.close()
+
+
+def test_a_mistake_of_ours_is_not_waited_for(file: Path) -> None:
+    with open_study(sqlite_url(file), on_wait=pytest.fail) as ledger:
+        ledger.ask(space)
+        with ledger._storage.engine.begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE trial_intermediate_values"))
+        with pytest.raises(InputError, match="no such table: trial_intermediate_values"):
+            ledger.rows()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_commit_whose_answer_is_lost_is_done_once(tmp_path: Path, seed: int) -> None:
+    urls = [sqlite_url(tmp_path / f"{name}.db") for name in ("whole", "lossy")]
+    with open_study(urls[0]) as ledger:
+        drive(ledger)
+        whole_final = ledger.add_final({"promoted_from": 3}, 0.75)
+    lost: list[int] = []
+    losing = answer_lost(0.3, seed, lost)
+    with open_study(urls[1], on_wait=lambda line: None) as ledger, around_commits(ledger, after=losing):
+        drive(ledger)
+        finals = [ledger.add_final({"promoted_from": 3}, 0.75) for _ in range(3)]
+        assert ledger.finals() == finals
+    assert len(lost) > 10
+    assert content(urls[1]) == content(urls[0])
+    assert (finals[0].number, finals[0].record) == (whole_final.number, whole_final.record)
+    studies = optuna.get_all_study_names(urls[1])
+    assert sorted(studies) == ["s", "s.final"]

@@ -1,0 +1,83 @@
+"""The first trials of a study: an even part of every range each, whatever kind of range it is."""
+
+from collections import Counter
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from studies import LOSS, RATE, open_study, run_one
+
+from xlite.ledger import Ledger, sqlite_url
+from xlite.samplers.latin_hypercube import spread, value_at
+
+SHARES = np.linspace(0, 1, 1000, endpoint=False)
+DISTRIBUTIONS = [
+    FloatDistribution(-1.0, 3.0),
+    FloatDistribution(1e-6, 1e-1, log=True),
+    FloatDistribution(0.0, 1.0, step=0.1),
+    IntDistribution(3, 9),
+    IntDistribution(16, 64, step=16),
+    IntDistribution(1, 100, log=True),
+    CategoricalDistribution(("a", "b", None)),
+    FloatDistribution(2.0, 2.0),
+]
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=repr)
+def test_values_are_distributed_as_optuna_s_random_ones(distribution):
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    drawn = [sampler.sample_independent(None, None, "x", distribution) for _ in range(4000)]
+    ours = [value_at(distribution, float(share)) for share in SHARES]
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in ours)
+    assert {type(value) for value in ours} == {type(value) for value in drawn}
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        assert np.quantile(ours, [0.1, 0.5, 0.9]) == pytest.approx(np.quantile(drawn, [0.1, 0.5, 0.9]), rel=0.25)
+        return
+    if isinstance(distribution, FloatDistribution):
+        ours, drawn = np.round(ours, 9).tolist(), np.round(drawn, 9).tolist()
+    expected, found = Counter(drawn), Counter(ours)
+    assert found.keys() >= expected.keys()
+    assert all(abs(found[value] / 1000 - expected[value] / 4000) < 0.03 for value in found)
+
+
+@pytest.mark.parametrize("num_trials", [1, 5, 16])
+def test_every_part_of_the_range_gets_one_trial_of_each_deal(num_trials):
+    unit = FloatDistribution(0.0, 1.0)
+    for stratified_group_split in range(3):
+        numbers = range(stratified_group_split * num_trials, (stratified_group_split + 1) * num_trials)
+        values = [spread("x", unit, trial=number, num_trials=num_trials, seed=1) for number in numbers]
+        assert sorted(int(value * num_trials) for value in values) == list(range(num_trials))
+
+
+def test_parameters_seeds_and_deals_have_orders_of_their_own():
+    unit = FloatDistribution(0.0, 1.0)
+
+    def order(name="x", seed=1, first=0):
+        numbers = range(first, first + 16)
+        return [int(16 * spread(name, unit, trial=n, num_trials=16, seed=seed)) for n in numbers]
+
+    orders = [order(), order(name="y"), order(seed=2), order(first=16)]
+    assert len({tuple(each) for each in orders}) == 4
+    assert order() == orders[0]
+
+
+def test_a_study_begins_so_and_is_then_modelled(tmp_path):
+    with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True, seed=3, num_startup=8) as ledger:
+        first = [run_one(ledger).overrides for _ in range(8)]
+        later = run_one(ledger).overrides
+    decades = sorted(int((np.log10(overrides[RATE]) + 4) / 3 * 8) for overrides in first)
+    assert decades == list(range(8))
+    assert Counter(overrides[LOSS] for overrides in first) == {"bce": 4, "focal": 4}
+    unit = FloatDistribution(1e-4, 1e-1, log=True)
+    assert later[RATE] != spread(RATE, unit, trial=8, num_trials=8, seed=3)
+
+
+def test_parts_of_a_study_begin_as_a_whole_one(tmp_path):
+    with open_study(sqlite_url(tmp_path / "whole.db")) as whole:
+        expected = [run_one(whole).overrides for _ in range(3)]
+    found = []
+    for _ in range(3):
+        with open_study(sqlite_url(tmp_path / "parts.db")) as part:
+            found.append(run_one(part).overrides)
+    assert found == expected

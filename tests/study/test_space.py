@@ -1,0 +1,81 @@
+"""Search spaces are checked whole before anything is trained; every shipped one loads."""
+
+from pathlib import Path
+
+import pytest
+
+from xlite.config import RunConfig
+from xlite.errors import InputError
+from xlite.study.space import check_space, load_space
+from xlite.tune.study import FIXED_KEYS
+
+SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
+GOOD = """
+BASELINE = {"model.backbone": "resnet18", "optim.learning_rate": 1e-3}
+def space(trial):
+    return {"model.backbone": trial.suggest_categorical("model.backbone", ["resnet18", "resnet34"]),
+            "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-4, 1e-2, log=True)}
+"""
+
+
+def written(folder, text):
+    path = folder / "space.py"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda p: p.stem)
+def test_every_shipped_space_resolves_over_both_ends_of_the_defaults(path):
+    space = load_space(path, "multilabel")
+    for base in (RunConfig(), RunConfig().override({"train.epochs": 50, "data.image_size": 224}, source="test")):
+        assert check_space(space, base, reserved=FIXED_KEYS)
+
+
+def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
+    space = load_space(SPACES / "kd_grid.py", "multilabel")
+    assert space.is_grid and len(space.first) == 8
+    assert {(c["distill.temperature"], c["distill.alpha"]) for c in space.first} == {
+        (4, 0.7),
+        (4, 0.5),
+        (8, 0.7),
+        (8, 0.5),
+    }
+
+
+def test_the_distinct_models_of_a_space_are_found(tmp_path):
+    models = check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig())
+    assert {m.backbone for m in models} == {"resnet18", "resnet34"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('resnet18", "resnet34', 'resnet34", "resnet50'), "BASELINE|range|failed"),
+        (('"optim.learning_rate": 1e-3}', '"optim.learning_rate": 1.0}'), "BASELINE|range|failed"),
+        ((', "optim.learning_rate": 1e-3}', "}"), "BASELINE lacks optim.learning_rate"),
+        (("1e-3}", '1e-3, "optim.clip_norm": 1.0}'), "BASELINE sets optim.clip_norm"),
+        (('"optim.learning_rate": trial', '"optim.rate": trial'), "optim.rate|optim.learning_rate"),
+        (("1e-4, 1e-2", "1e-2, 1e-4"), "failed: ValueError"),
+        (("return {", "return [{").__class__(("return {", "import nothing_here\n    return {")), "ModuleNotFoundError"),
+        (("BASELINE", "BASE"), "define `space"),
+        (("def space", "def spaces"), "define `space"),
+        (("BASELINE =", "BASELINE ="[:-1]), "cannot be run"),
+    ],
+)
+def test_a_bad_space_is_one_line_that_names_its_file(tmp_path, change, words):
+    path = written(tmp_path, GOOD.replace(*change))
+    with pytest.raises(InputError, match=words) as caught:
+        check_space(load_space(path, "multilabel"), RunConfig())
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_key_of_the_study_as_a_whole_cannot_be_searched(tmp_path):
+    text = GOOD.replace('{"model.backbone": trial', '{"data.image_size": 64, "model.backbone": trial')
+    with pytest.raises(InputError, match=r"data\.image_size is fixed for a study"):
+        check_space(load_space(written(tmp_path, text), "multilabel"), RunConfig(), reserved=FIXED_KEYS)
+
+
+def test_a_missing_space_lists_what_is_there(tmp_path):
+    written(tmp_path, GOOD)
+    with pytest.raises(InputError, match=r"no such file; in that folder: space\.py"):
+        load_space(tmp_path / "kd.py", "multilabel")

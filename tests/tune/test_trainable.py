@@ -1,0 +1,53 @@
+"""A worker that is used for one trial after another, without Ray around it."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+
+from xlite.config import RunConfig
+from xlite.gpu.memory_policy import Attempt
+from xlite.study.job import Job
+from xlite.tune.asha import EPOCH_KEY
+from xlite.tune.trainable import DistillationTrial
+
+BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.0, "train.precision": "fp32"}
+
+
+@pytest.fixture
+def worker(tiny_dataset, tmp_path: Path):
+    job = Job("chestxray14", "multilabel", RunConfig().override(BASE, source="test"), tiny_dataset, None, tmp_path)
+
+    class Worker(DistillationTrial):
+        """Given its job as `tune.with_parameters` does."""
+
+        def setup(self, config):
+            super().setup(config, job)
+
+    yield Worker(trial(0))
+    gc.unfreeze()
+
+
+def trial(number: int) -> dict:
+    attempt = Attempt(batch_size=16, share=0.0)
+    return {"number": number, "overrides": {"optim.learning_rate": 1e-3}, "attempt": attempt.as_json()}
+
+
+class Cycle:
+    """Refers to itself, so that only the collector frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_between_trials_only_what_they_made_is_looked_through(worker):
+    assert gc.get_freeze_count() > 100_000  # what the imports made
+    assert worker.step()[EPOCH_KEY] == 1
+    left = weakref.ref(Cycle())
+    assert left() is not None
+    worker.reset_config(trial(1))
+    assert left() is None
+    assert len(gc.get_objects()) < gc.get_freeze_count() / 2
+    assert worker.step()[EPOCH_KEY] == 1
+    worker.cleanup()

@@ -1,0 +1,216 @@
+"""What every runner shares: options with clear errors, one-line failures, exit codes. Imports nothing slow."""
+
+import argparse
+import errno
+import os
+import re
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from xlite.errors import EXIT_INPUT, EXIT_INTERRUPTED, InputError
+from xlite.storage.files import checked_name, printable
+
+_EXIT_PIPE = 141  # what a shell reports for SIGPIPE
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_LARGEST = 2**31 - 1  # of whole numbers: far more than any count of epochs, trials or batches
+_SURROUNDINGS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE),
+)
+"""Errors that a file's place causes, not our code; a file that should be there and is not (ENOENT) is our bug."""
+
+Main = Callable[[argparse.Namespace], int | None]
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where it says something: not None, False or an empty list, and not twice."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []) or "default:" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(_failed(f"{message}; --help lists the options"))
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose help shows defaults, whose errors are one line, and which takes no abbreviated options."""
+    return _Parser(description=description, formatter_class=_Formatter, allow_abbrev=False)
+
+
+def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> NoReturn:
+    """Parse, call `main`, and leave with its exit code (None: 0).
+
+    A person's mistake (InputError), a full disk or a place that cannot be read or written is one line on stderr and
+    exit 2; Ctrl-C one line and exit 130; a closed pipe (`| head`) ends quietly. Anything else is our bug and keeps its
+    traceback.
+    """
+    try:
+        code = main(parser.parse_args(argv))
+        sys.stdout.flush()
+    except InputError as error:
+        sys.exit(_failed(str(error)))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f"{error.filename}: " if error.filename else ""
+            sys.exit(_failed(f"{where}{error.strerror}; free some space, then run the same command again"))
+        if error.errno in _SURROUNDINGS and error.filename:
+            sys.exit(_failed(f"{error.filename}: {error.strerror}; mend that or give another place"))
+        if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+            sys.exit(_EXIT_PIPE)
+        raise
+    sys.exit(code or 0)
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0, up to 2^31 - 1."""
+    value = int(_number(text, "a whole number above 0, e.g. 16", lambda value: value > 0 and value == int(value)))
+    if value > _LARGEST:
+        raise argparse.ArgumentTypeError(f"got {text!r}; write at most {_LARGEST}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A number above 0."""
+    return _number(text, "a number above 0, e.g. 0.5", lambda value: value > 0)
+
+
+def fraction(text: str) -> float:
+    """A number above 0 and at most 1."""
+    return _number(text, "a number above 0 and at most 1, e.g. 0.2", lambda value: 0 < value <= 1)
+
+
+def share(text: str) -> float | Literal["auto"]:
+    """auto, or a number from 0 to 1."""
+    if text == "auto":
+        return "auto"
+    return _number(text, "auto, or a number from 0 to 1, e.g. 0.25", lambda value: 0 <= value <= 1)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 to 2^32 - 1."""
+    good = "a whole number from 0 to 4294967295, e.g. 42"
+    return int(_number(text, good, lambda value: value == int(value) and 0 <= value < 2**32))
+
+
+def duration(text: str) -> float:
+    """Seconds of "8h", "30m", "90s", "1h30m", "1.5d"."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}; write a time with its unit, e.g. 8h, 30m, 90s, 1h30m")
+    return seconds
+
+
+def size(text: str) -> int:
+    """A count such as "6M", "500k", "1.5M", "40000"; k, M and G are thousands, millions and billions."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.lower())
+    count = float(match[1]) * _SCALES[match[2]] if match else 0.0
+    if not 0.5 < count < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}; write a number above 0, e.g. 6M, 500k, 40000")
+    return round(count)
+
+
+def existing_file(text: str) -> Path:
+    """The absolute path of a file that is there."""
+    path = Path(text).expanduser().resolve()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{path}: " + ("is a folder, not a file" if path.is_dir() else "no such file"))
+    return path
+
+
+def existing_dir(text: str) -> Path:
+    """The absolute path of a folder that is there."""
+    path = Path(text).expanduser().resolve()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{path}: " + ("is a file, not a folder" if path.exists() else "no such folder")
+        )
+    return path
+
+
+def output_file(text: str) -> Path:
+    """The absolute path of a file to write: its folder is there, and it is not a folder itself."""
+    path = Path(text).expanduser().resolve()
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: is a folder" if path.is_dir() else f"{path.parent}: no such folder")
+    return path
+
+
+def results_dir(text: str) -> Path:
+    """The absolute path of the folder that holds studies; it need not exist yet."""
+    path = Path(text).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: is a file, not a folder")
+    return path
+
+
+def study_folder(results: Path, name: str) -> Path:
+    """The folder of the study `name`, there or not.
+
+    Raises:
+        InputError: the name cannot be a folder's, or `results` is a file.
+    """
+    checked_name(name, "study name")
+    if results.exists() and not results.is_dir():
+        raise InputError(f"--results {results}: is a file, not a folder")
+    return results / name
+
+
+def existing_study_folder(results: Path, name: str) -> Path:
+    """The folder of a study that is there.
+
+    Raises:
+        InputError: it is not; the line lists those that are.
+    """
+    folder = study_folder(results, name)
+    if not _is_study(folder):
+        there = sorted(path.name for path in results.iterdir() if _is_study(path)) if results.is_dir() else []
+        raise InputError(f"no study {name!r} in {results}; studies there: {', '.join(there) or 'none'}")
+    return folder
+
+
+def default_study_name() -> str:
+    """YYYYMMDD_HHMMSS, under SLURM with _j and the job's number."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return time.strftime("%Y%m%d_%H%M%S") + (f"_j{job}" if job else "")
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "study.json").is_file() or (folder / "study.db").is_file()
+
+
+def _number(text: str, good: str, holds: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+        if abs(value) < float("inf") and holds(value):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"got {text!r}; write {good}")
+
+
+def _failed(message: str) -> int:
+    print("error: " + printable(message), file=sys.stderr)
+    return EXIT_INPUT
+
+
+def _stdout_is_closed() -> bool:
+    """Whether it was our own output that nobody reads; if so, what is left of it is dropped."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed

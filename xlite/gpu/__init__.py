@@ -1,0 +1,1 @@
+"""Sharing a GPU: memory, probes, MPS, limits of a process. Knows no Ray."""

@@ -1,0 +1,272 @@
+"""What training a configuration takes of a device, memory and time a step: measured once in a process of its own.
+
+That process (`xlite.gpu.probe_worker`) trains on made-up examples of the data's shape, so its allocator and its CUDA
+context are a training process's and nobody else's, and running out of memory in it harms nothing. Results are kept on
+disk.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import timm
+import torch
+
+from xlite.config import RunConfig
+from xlite.console import ProgressCallback
+from xlite.data.dataset import Dataset
+from xlite.data.sources import TargetKind
+from xlite.device import Device, choose_device
+from xlite.errors import InputError
+from xlite.models.cost import architecture
+from xlite.storage.files import read_json, write_json
+
+FORMAT = 2
+"""A footprint remembered under another one is measured anew: with 2 a step holds its gradients in one tensor too."""
+LIMIT_S = 300.0
+"""A probe that has not answered by then is given up."""
+_MOST_VAL = 256  # a validation batch; a part with more examples costs no more memory
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One configuration on one device.
+
+    Attributes:
+        peak_bytes: the most PyTorch's allocator reserved; on a CPU the process's largest resident set.
+        context_bytes: what a process takes of the GPU beside that: CUDA context, kernels, libraries; 0 on a CPU.
+        step_s: seconds of one optimiser step on a device nobody else uses.
+        fits: False where memory ran out; then `peak_bytes` is what had been reserved before.
+    """
+
+    peak_bytes: int
+    context_bytes: int
+    step_s: float
+    fits: bool = True
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The data as far as memory and time depend on it.
+
+    Attributes:
+        task: name or module:NAME; kind: of its targets.
+        pixels: shape of one row of the pixel file; dtype: its type's name.
+        targets: shape of one example's targets.
+        extras: the largest value in each column of the extras, or None.
+        num_val: examples of a validation batch.
+    """
+
+    task: str
+    kind: TargetKind
+    pixels: tuple[int, ...]
+    dtype: str
+    targets: tuple[int, ...]
+    auxiliary: tuple[int, ...] | None
+    num_val: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, task: str, kind: TargetKind) -> "Shapes":
+        """Those of a data set."""
+        pixels = dataset.open_pixels()
+        auxiliary = None if dataset.auxiliary is None else tuple(int(top) for top in dataset.auxiliary.max(axis=0))
+        num_val = min(_MOST_VAL, len(dataset.part("val")))
+        return cls(task, kind, pixels.shape[1:], str(pixels.dtype), dataset.targets.shape[1:], auxiliary, num_val)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Shapes":
+        """What `dataclasses.asdict` gave, through JSON."""
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+    def make(self, folder: Path, num_train: int) -> Dataset:
+        """Made-up examples of these shapes; their few pixels lie in `folder`."""
+        num = num_train + self.num_val
+        distinct = min(num, 16)
+        generator = np.random.default_rng(0)
+        np.save(folder / "pixels.npy", generator.integers(0, 255, (distinct, *self.pixels)).astype(self.dtype))
+        numbers = np.arange(num * int(np.prod(self.targets[:-1])))
+        classes = self.targets[-1]
+        targets: np.ndarray = np.eye(classes)[numbers % classes]
+        if self.kind == "multilabel":
+            targets = (numbers[:, None] + np.arange(classes)) % 2.0  # every label has both values
+        return Dataset(
+            folder / "pixels.npy",
+            "probe",
+            np.arange(num) % distinct,
+            np.arange(num).astype(str),
+            np.arange(num).astype(str),
+            targets.reshape(num, *self.targets).astype(np.float32),
+            tuple(f"label{number}" for number in range(classes)),
+            {"train": np.arange(num_train), "val": np.arange(num_train, num), "test": np.arange(0)},
+            "probe",
+            auxiliary=None if self.auxiliary is None else np.arange(num)[:, None] % (np.array(self.auxiliary) + 1),
+        )
+
+
+def probe_config(config: RunConfig) -> RunConfig:
+    """`config` as it is probed: what decides memory and time of a step is kept, what costs time besides is not."""
+    model = {f"model.{field}": value for field, value in architecture(config.model).model_dump().items()}
+    return config.override(
+        {
+            **model,
+            **{"data.augmentation": "none", "data.sampler": "none", "distill.alpha": 0.0},
+            **{"optim.learning_rate": 1e-4, "optim.schedule": "constant", "optim.warmup_epochs": 0},
+            **{"optim.freeze_epochs": 0, "train.epochs": 2, "train.patience": 2, "train.seed": 0},
+        },
+        source="probe",
+    )
+
+
+def footprint_key(config: RunConfig, shapes: Shapes, device: Device) -> str:
+    """16 hex digits over everything a footprint depends on; configurations with the same key need one probe."""
+    return hashlib.sha256(json.dumps(_identity(config, shapes, device), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _identity(config: RunConfig, shapes: Shapes, device: Device) -> dict[str, Any]:
+    probed = probe_config(config)
+    return {
+        "format": FORMAT,
+        "model": probed.model.model_dump(),
+        "batch_size": probed.optim.batch_size,
+        "train": probed.train.model_dump(exclude={"precision"}),
+        "precision": str(choose_device(config.train.precision, kind=device.torch_device.type).autocast_dtype),
+        "shapes": json.loads(json.dumps(asdict(shapes))),
+        "device": device.name,
+        "total_bytes": torch.cuda.get_device_properties(device.torch_device).total_memory if device.on_gpu else 0,
+        "versions": [torch.__version__, timm.__version__],
+    }
+
+
+def probe_all(
+    configs: Sequence[RunConfig],
+    shapes: Shapes,
+    device: Device,
+    *,
+    folder: Path,
+    limit_s: float = LIMIT_S,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Footprint | str]:
+    """Footprints by `footprint_key`, from `folder` or measured now; where that failed, why.
+
+    One worker process measures all, one after the other; when one ends or hangs, the next probe gets a new one.
+
+    Args:
+        folder: keeps the results; files in it that cannot be read are measured again. A failure is not kept, nor is
+            that memory ran out: another process may have held it.
+        limit_s: for each.
+    """
+    distinct = {footprint_key(config, shapes, device): config for config in configs}
+    found: dict[str, Footprint | str] = {}
+    with _Worker(device) as worker:
+        for done, (key, config) in enumerate(distinct.items(), start=1):
+            place, identity = folder / f"{key}.json", _identity(config, shapes, device)
+            footprint: Footprint | str | None = _remembered(place, identity)
+            if footprint is None:
+                footprint = worker.measure(config, shapes, limit_s)
+                if isinstance(footprint, Footprint) and footprint.fits:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_json(place, {"of": identity, "footprint": asdict(footprint)})
+            found[key] = footprint
+            if progress:
+                progress(done, len(distinct))
+    return found
+
+
+def _remembered(place: Path, identity: Mapping[str, Any]) -> Footprint | None:
+    """What an earlier study measured; None when there is nothing, or nothing that can be trusted."""
+    try:
+        kept = read_json(place)
+        footprint = Footprint(**kept["footprint"])
+        trusted = kept["of"] == identity and footprint.peak_bytes > 0 and footprint.step_s > 0
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+    return footprint if trusted else None
+
+
+class _Worker:
+    """The process that probes: started when first needed and again after it died; a line of JSON each way."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "_Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def measure(self, config: RunConfig, shapes: Shapes, limit_s: float) -> Footprint | str:
+        """One probe; text says why there is none."""
+        process = self.process = self.process or self.start()
+        request = {
+            "config": probe_config(config).model_dump(),
+            "shapes": asdict(shapes),
+            "device": self.device.torch_device.type,
+        }
+        watch = threading.Timer(limit_s, process.kill)
+        watch.start()
+        try:
+            answer = _ask(process, json.dumps(request))
+        finally:
+            watch.cancel()
+        if answer is None:
+            self.end()
+            if process.returncode == -9:
+                return f"the probe was killed: it took longer than {limit_s:g} s, or the machine's memory ran out"
+            return f"the probe's process ended with code {process.returncode}"
+        values = json.loads(answer)
+        if "error" not in values:
+            return Footprint(**values)
+        if values["lost"]:
+            self.end()
+        return str(values["error"])
+
+    def start(self) -> "subprocess.Popen[str]":
+        """A new process that finds the modules this one finds, a task of the person's own among them."""
+        paths = os.pathsep.join(path for path in sys.path if path)
+        return subprocess.Popen(
+            [sys.executable, "-m", "xlite.gpu.probe_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+
+    def end(self) -> None:
+        """End the process, at once if it works no more."""
+        if self.process is None:
+            return
+        pipes: list[IO[str] | None] = [self.process.stdin, self.process.stdout]
+        for pipe in pipes:
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+def _ask(process: "subprocess.Popen[str]", request: str) -> str | None:
+    """The answer to one line, or None when the process ended instead."""
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(request + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    return process.stdout.readline() or None

@@ -1,0 +1,129 @@
+"""The process that probes footprints: reads a request a line, trains a few steps, answers a line. See `tune.probe`."""
+
+import gc
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from xlite.config import RunConfig
+from xlite.device import Device, choose_device
+from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
+from xlite.gpu.probe import Footprint, Shapes
+from xlite.tasks import find_task
+from xlite.train.loop import fit
+
+NUM_STEPS = 4
+"""Of each of two epochs: the first warms up, its optimiser state being made in its first step, the second is timed."""
+TYPICAL_CONTEXT_BYTES = 600 * 2**20
+"""Assumed where it could not be measured: a context with the kernels of cuDNN and cuBLAS that training loads."""
+_LARGEST_CONTEXT_BYTES = 3 * 2**30  # more is not one process's context but a neighbour that came or went meanwhile
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever libraries print must not come between the answers
+    serve(sys.stdin, answers, used_before=used_by_uuid())
+
+
+def serve(requests: IO[str], answers: IO[str], *, used_before: Mapping[str, int]) -> None:
+    """Answer each line with a footprint, or with {"error": why, "lost": whether no further one can be measured here}.
+
+    Args:
+        used_before: bytes in use on each GPU, by UUID, before this process had a CUDA context.
+    """
+    for line in requests:
+        try:
+            answer = asdict(measure(json.loads(line), used_before))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            answer = {"error": reason, "lost": is_gpu_fault(error)}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def measure(request: Mapping[str, Any], used_before: Mapping[str, int]) -> Footprint:
+    """Train two short epochs of made-up examples, and validate, as a trial does."""
+    config = RunConfig.parse(request["config"], source="probe")
+    device = choose_device(config.train.precision, kind=request["device"])
+    shapes = Shapes.from_json(request["shapes"])
+    if device.on_gpu:
+        torch.cuda.reset_peak_memory_stats(device.torch_device)
+    step_s, fits = 0.0, True
+    try:
+        step_s = trained_step_s(config, shapes, device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fits = False
+    gc.collect()
+    if not device.on_gpu:
+        return Footprint(largest_resident_bytes(), 0, step_s, fits)
+    peak = torch.cuda.max_memory_reserved(device.torch_device)
+    torch.cuda.empty_cache()
+    return Footprint(peak, context_now(device, used_before), step_s, fits)
+
+
+def trained_step_s(config: RunConfig, shapes: Shapes, device: Device) -> float:
+    """Seconds of a step in the second epoch; nothing of the training is left when this returns."""
+    task = find_task(shapes.task).for_kind(shapes.kind)
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = shapes.make(Path(folder), NUM_STEPS * config.optim.batch_size)
+        seconds = [report.seconds["step"] for report in fit(config, task, dataset, device=device)]
+    return seconds[-1] / NUM_STEPS
+
+
+def context_now(device: Device, used_before: Mapping[str, int]) -> int:
+    """Bytes of this process's CUDA context, once the allocator has given its cache back.
+
+    By nvidia-smi: what is in use on the GPU now, less what was in use before this process touched it, less what the
+    allocator still holds. Where nvidia-smi does not answer: all that is in use, if that can be one process's context.
+    """
+    torch.cuda.synchronize(device.torch_device)
+    uuid = f"GPU-{torch.cuda.get_device_properties(device.torch_device).uuid}"
+    free, total = torch.cuda.mem_get_info(device.torch_device)
+    return context_bytes(
+        before=used_before.get(uuid),
+        after=used_by_uuid().get(uuid),
+        reserved=torch.cuda.memory_reserved(device.torch_device),
+        in_use=total - free,
+    )
+
+
+def context_bytes(*, before: int | None, after: int | None, reserved: int, in_use: int) -> int:
+    """The arithmetic of `context_now`; `TYPICAL_CONTEXT_BYTES` where nothing plausible was measured."""
+    measured = in_use - reserved if before is None or after is None else after - before - reserved
+    return measured if 0 < measured <= _LARGEST_CONTEXT_BYTES else TYPICAL_CONTEXT_BYTES
+
+
+def used_by_uuid() -> dict[str, int]:
+    """Bytes in use on every GPU by its UUID, as nvidia-smi counts them; empty where it does not answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return {}
+    query = [program, "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        rows = [line.split(",") for line in done.stdout.splitlines() if line.strip()]
+        return {uuid.strip(): int(mib) * 2**20 for uuid, mib in rows}
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
+
+
+def largest_resident_bytes() -> int:
+    """The most this process ever had in memory."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024  # Linux counts in KiB
+
+
+if __name__ == "__main__":
+    main()

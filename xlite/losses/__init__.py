@@ -1,0 +1,1 @@
+"""Training losses: supervised, distillation, and the objective that sums them."""

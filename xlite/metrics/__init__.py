@@ -1,0 +1,1 @@
+"""Metrics, decision thresholds and intervals: pure functions of probabilities and targets."""

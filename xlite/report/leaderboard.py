@@ -1,0 +1,211 @@
+"""The leaderboard: a ranked view of the ledger's rows, as a table, a CSV file and a picture for the terminal.
+
+Promotions come first, unranked: they saw other data, and the test split. Search rows follow, ranked by `ranking_key`;
+running, waiting and failed ones without a rank. Baselines come last, best first, unranked: they had other budgets.
+
+A trial's `record` may hold (each key may be missing): "config" (flat dotted configuration), "train_loss", "metrics"
+({"auc_macro": ...} at the best epoch), "per_label" ({label: {"auc": ...}}), "best_epoch", "epochs" (trained),
+"seconds", "cost" ({"num_params", "size_mb", "latency_ms"}), "gap" (training minus validation value of the metric),
+"device", "notes" (a list of lines), "reason" (of a failure); a promotion's also "test" ({"metrics": ...} on the test
+split) and "promoted_from" (the number of the trial whose configuration it is).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from xlite.ledger import Ledger, TrialRecord, ranking_key
+from xlite.storage.files import csv_text, printable, safe_cell, write_text
+
+FIRST_COLUMNS = (
+    *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "kd_temperature", "kd_alpha"),
+    *("batch_size", "learning_rate", "epochs", "train_loss", "val_auc_macro", "val_f1_macro", "test_auc_macro"),
+    *("test_f1_macro", "inference_time_ms", "model_size_mb", "status", "notes"),
+)
+_MORE_COLUMNS = (
+    *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
+    *("val_pr_auc_macro", "test_value", "num_params", "seconds", "device_seconds", "seed", "threads", "device", "gap"),
+)
+_COLUMNS = (*FIRST_COLUMNS, *_MORE_COLUMNS)
+_TEXT = {
+    *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "status", "notes"),
+    *("metric", "loss", "schedule", "sampler", "device"),
+}
+_WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
+_MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
+_DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
+_DIGITS |= {"inference_time_ms": ".2f", "model_size_mb": ".2f", "seconds": ".1f", "device_seconds": ".1f"}
+_STATUS = {"complete": "completed"}
+
+
+def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
+    """The leaderboard of a study as it stands; what its metadata says of "metric" and "config" (flat) is used."""
+    rows = [*ledger.finals(), *ledger.rows(), *ledger.baselines()]
+    metadata = ledger.metadata
+    return leaderboard_frame(
+        rows, study=ledger.name, metric=metadata.get("metric", "auc_macro"), base=metadata.get("config")
+    )
+
+
+def leaderboard_frame(
+    rows: Sequence[TrialRecord],
+    *,
+    study: str,
+    metric: str = "auc_macro",
+    base: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The leaderboard of search rows and promotions, best first.
+
+    Args:
+        rows: from `Ledger.finals` and `Ledger.rows`, in any order.
+        study: its name; rows are called <study>_00012 and <study>_final_0.
+        metric: what `value` is; where "val_<metric>" is a column, it stands there too.
+        base: the study's flat configuration, for rows whose record has none yet.
+
+    Returns:
+        FIRST_COLUMNS, ours, then val_auc_<label> for each label of any row. Missing: "" in text, NA in numbers.
+    """
+    finals = sorted((row for row in rows if row.phase == "final"), key=lambda row: row.number)
+    search = sorted((row for row in rows if row.phase == "search"), key=ranking_key)
+    baselines = sorted((row for row in rows if row.phase == "baseline"), key=ranking_key)
+    cells = [_cells(row, study, metric, base or {}) for row in (*finals, *search, *baselines)]
+    for rank, row_cells in enumerate(cells[len(finals) : len(finals) + len(search)], start=1):
+        if row_cells["status"] in ("completed", "pruned"):
+            row_cells["rank"] = rank
+    labels = dict.fromkeys(name for row_cells in cells for name in row_cells if name not in _COLUMNS)
+    return pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in (*_COLUMNS, *labels)})
+
+
+def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
+    """Write `frame` as CSV (UTF-8), in one step: a reader meets the old file or the new one.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    columns = [[_printed(str(name), cell) for cell in column] for name, column in frame.items()]
+    rows = [[safe_cell(str(name)) for name in frame.columns], *zip(*columns, strict=True)]
+    write_text(path, csv_text(rows, neutral=True))
+
+
+def render(frame: pd.DataFrame, top: int | None = None) -> Table:
+    """A narrow table for the terminal: every promotion and baseline, and the `top` first search rows (None: all)."""
+    columns = {
+        "rank": "rank",
+        "trial": "trial",
+        "status": "status",
+        "backbone": "cnn_backbone",
+        "attention": "attention_type",
+        "loss": "loss",
+        "T": "kd_temperature",
+        "alpha": "kd_alpha",
+        "lr": "learning_rate",
+        "epochs": "epochs",
+        "val": "value",
+        "test": "test_value",
+        "ms": "inference_time_ms",
+        "MB": "model_size_mb",
+    }
+    searched = frame["phase"] == "search"
+    shown = frame if top is None else frame[~searched | (searched.cumsum() <= top)]
+    table = Table(caption="val and test: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
+    for title, name in columns.items():
+        text = name in _TEXT
+        table.add_column(title, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
+    for _, row in shown.iterrows():
+        row["rank"] = row["rank"] if row["phase"] == "search" else row["phase"]
+        for name in ("learning_rate", "kd_temperature", "kd_alpha"):
+            row[name] = _short(row[name])
+        cells = [_printed(name, row[name]) for name in columns.values()]
+        table.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if row["phase"] == "final" else None)
+    return table
+
+
+def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The one place that knows the record's keys."""
+    record = row.record
+    final = row.phase == "final"
+    config = {**base, **row.overrides, **record.get("config", {})}
+    metrics = {**({metric: row.value} if row.value is not None else {}), **record.get("metrics", {})}
+    test = record.get("test", {}).get("metrics", {}) if final else {}
+    cost = record.get("cost", {})
+    alpha = config.get("distill.alpha")
+    notes = [*record.get("notes", []), *([record["reason"]] if record.get("reason") else [])]
+    when = row.finished or row.started
+    return {
+        "experiment_id": f"{study}_{row.number:05d}" if row.phase == "search" else f"{study}_{row.phase}_{row.number}",
+        "date": when.date().isoformat() if when else None,
+        "phase": row.phase,
+        "model_name": None if alpha is None else "StudentNet+KD" if alpha > 0 else "StudentNet",
+        "cnn_backbone": _backbone(config),
+        "attention_type": config.get("model.attention"),
+        "kd_temperature": "N/A" if alpha == 0 else config.get("distill.temperature"),
+        "kd_alpha": "N/A" if alpha == 0 else alpha,
+        "batch_size": config.get("optim.batch_size"),
+        "learning_rate": config.get("optim.learning_rate"),
+        "epochs": record.get("epochs", max(row.curve, default=None)),
+        "train_loss": record.get("train_loss"),
+        "val_auc_macro": metrics.get("auc_macro"),
+        "val_f1_macro": metrics.get("f1_macro"),
+        "test_auc_macro": test.get("auc_macro"),
+        "test_f1_macro": test.get("f1_macro"),
+        "inference_time_ms": cost.get("latency_ms"),
+        "model_size_mb": cost.get("size_mb"),
+        "status": _STATUS.get(row.state, row.state),
+        "notes": "; ".join(" ".join(str(note).split()) for note in notes),
+        "trial": record.get("promoted_from") if final else row.number,
+        "metric": metric,
+        "value": row.value if row.value is not None or not row.curve else max(row.curve.values()),
+        "best_epoch": record.get("best_epoch"),
+        "loss": config.get("loss.name"),
+        "schedule": config.get("optim.schedule"),
+        "sampler": config.get("data.sampler"),
+        "dropout": config.get("model.dropout"),
+        "weight_decay": config.get("optim.weight_decay"),
+        "val_pr_auc_macro": metrics.get("pr_auc_macro"),
+        "test_value": test.get(metric),
+        "num_params": cost.get("num_params"),
+        "seconds": record.get("seconds"),
+        "device_seconds": record.get("device_seconds"),
+        "seed": config.get("train.seed"),
+        "threads": config.get("train.threads"),
+        "device": record.get("device"),
+        "gap": record.get("gap"),
+        **{_label_column(label): values.get("auc") for label, values in record.get("per_label", {}).items()},
+    }
+
+
+def _backbone(config: Mapping[str, Any]) -> str | None:
+    """The backbone's name; of a scan-line encoder, which has none, its layers and width."""
+    if config.get("model.architecture") == "lines":
+        return f"lines_{config.get('model.layers')}x{config.get('model.width')}"
+    return config.get("model.backbone")
+
+
+def _label_column(label: str) -> str:
+    name = f"val_auc_{label}"
+    return name + "_" if name in _COLUMNS else name  # a label called "macro"
+
+
+def _column(name: str, cells: list[Any]) -> pd.Series:
+    if name in _TEXT:
+        return pd.Series(["" if cell is None else cell for cell in cells], dtype=object)
+    if name in _MIXED:
+        return pd.Series(cells, dtype=object)
+    return pd.Series(cells, dtype="Int64" if name in _WHOLE else "Float64")
+
+
+def _printed(name: str, cell: Any) -> str:
+    """`cell` as the CSV shows it."""
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, str):
+        return safe_cell(cell)
+    return str(cell) if name in _WHOLE else format(cell, _DIGITS.get(name, ".4f"))
+
+
+def _short(number: Any) -> Any:
+    return float(f"{number:.2g}") if isinstance(number, float) else number

@@ -1,0 +1,1 @@
+"""Atomic files, locks, memory-mapped arrays and tensor files on a local disk."""

@@ -1,0 +1,1 @@
+"""One study without Ray: options, search space, plan, teacher, manifest."""

@@ -1,0 +1,76 @@
+"""Before the search, while the device is quiet: what each model of the space costs, and whether it can be built."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xlite.config import ModelConfig, RunConfig
+from xlite.console import ProgressCallback
+from xlite.data.dataset import Dataset
+from xlite.device import Device
+from xlite.errors import InputError
+from xlite.models.backbones import check_pretrained
+from xlite.models.build import build_model, check_input
+from xlite.models.cost import Cost, Limits, architecture, count_cost, measure_latency
+
+
+@dataclass(frozen=True)
+class ModelCosts:
+    """Costs by architecture; a trial's cost is looked up, since timing it among running trials would be wrong."""
+
+    base: RunConfig
+    costs: dict[str, Cost]
+    num_labels: int
+    in_channels: int
+    image_size: int
+
+    def cost_of(self, overrides: Mapping[str, Any]) -> tuple[ModelConfig, Cost]:
+        """The model of a trial and its cost; a model the survey did not meet is counted but not timed."""
+        model = self.base.override(overrides, source="trial").model
+        key = architecture(model).model_dump_json()
+        if key not in self.costs:
+            self.costs[key] = count_cost(model, self.num_labels, self.in_channels, self.image_size)
+        return model, self.costs[key]
+
+
+def measure_costs(
+    models: Sequence[ModelConfig],
+    base: RunConfig,
+    dataset: Dataset,
+    *,
+    device: Device,
+    limits: Limits,
+    progress: ProgressCallback | None = None,
+) -> ModelCosts:
+    """Build and time every architecture of the space once, at batch 1 and the threads of a trial.
+
+    Raises:
+        InputError: an unknown backbone, pretrained weights that cannot be had, or no model within the limits.
+    """
+    for backbone in sorted({model.backbone for model in models if model.pretrained and model.architecture != "lines"}):
+        check_pretrained(backbone)
+    costs: dict[str, Cost] = {}
+    sizes = (len(dataset.labels), dataset.in_channels, dataset.image_size)
+    smallest: tuple[Cost, str] | None = None
+    fits = False
+    for done, model in enumerate(models, start=1):
+        cost = count_cost(model, *sizes)
+        plain = architecture(model)
+        check_input(model, dataset.open_pixels().shape[1:], dataset.auxiliary)
+        if limits.broken_by(cost) is None:  # what is too large already is not timed
+            built = build_model(plain, num_labels=sizes[0], in_channels=sizes[1], image_size=sizes[2], seed=0)
+            example = device.example(*dataset.example_input())
+            latency = measure_latency(
+                device.move(built), example, device=device.torch_device, threads=base.train.threads
+            )
+            cost = replace(cost, latency_ms=latency)
+        broken = limits.broken_by(cost)
+        fits = fits or broken is None
+        if smallest is None or cost.num_params < smallest[0].num_params:
+            smallest = (cost, f"{model.backbone} ({broken})")
+        costs[plain.model_dump_json()] = cost
+        if progress:
+            progress(done, len(models))
+    if not fits and smallest is not None:
+        raise InputError(f"no student of the space is within the limits; the smallest is {smallest[1]}")
+    return ModelCosts(base, costs, *sizes)

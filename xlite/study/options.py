@@ -1,0 +1,74 @@
+"""What a person asks of a study, all defaults resolved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xlite.config import RunConfig
+from xlite.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """One study, as asked for.
+
+    Attributes:
+        name, folder: the study's name and its folder under the results.
+        storage: database URL of the ledger.
+        phase: what its rows are, "search" or "baseline" (of the search of that name; its folder is inside that one's).
+        space: the search-space file.
+        num_trials: complete, pruned and failed trials together.
+        settings: dotted keys set for every trial (`--set`), over the task's defaults and below the space's choices.
+        promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
+        num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
+        teacher_files: none trains the task's default teacher.
+        max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
+        gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
+        cpus_per_trial: threads of a trial.
+        max_concurrent: trials at once; None takes what the machine holds.
+        time_budget_s: no new trial starts after this; running ones are stopped.
+        fixed: dotted keys laid over a grid's configurations, e.g. of a power-safe profile.
+        pause_s: a trial rests this long after an epoch.
+        warm_start: another study of these results, whose best configurations come first; only a new study heeds it.
+        hang_limit_s: a trial that finishes no epoch in this time is ended, and recorded as failed.
+        address: a Ray cluster to join; None starts Ray on this machine.
+    """
+
+    name: str
+    folder: Path
+    storage: str
+    task: str
+    space: Path
+    num_trials: int
+    max_epochs: int
+    promote_epochs: int
+    teacher_epochs: int
+    seed: int
+    cache_dir: Path
+    settings: Mapping[str, Any]
+    num_folds: int = 1
+    phase: Literal["search", "baseline"] = "search"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    pause_s: float = 0.0
+    teacher_files: tuple[Path, ...] = ()
+    allow_other_split: bool = False
+    max_params: int | None = None
+    max_mb: float | None = None
+    max_latency_ms: float | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    max_concurrent: int | None = None
+    time_budget_s: float | None = None
+    warm_start: str | None = None
+    hang_limit_s: float = 3600.0
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was asked, of which task, on which base configuration."""
+
+    options: StudyOptions
+    task: Task
+    base: RunConfig

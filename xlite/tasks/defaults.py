@@ -1,0 +1,31 @@
+"""A task's defaults resolved into the configurations of a study and of its teacher."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xlite.config import RunConfig, flatten, within
+from xlite.cores import available_cpus
+from xlite.tasks.task import Task
+
+
+def base_config(
+    task: Task, device_kind: str, *, max_epochs: int, seed: int, threads: int, settings: Mapping[str, Any]
+) -> RunConfig:
+    """The defaults of the task and its targets, the study's own values and `--set`, in this order.
+
+    Raises:
+        InputError: a setting is unknown or out of range.
+    """
+    target_spec = {} if task.fixed_target_spec is None else task.fixed_target_spec.config
+    defaults = within({**target_spec, **task.defaults[device_kind].config}, epochs=max_epochs)
+    own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
+    config = RunConfig().override({**own, **defaults}, source=f"task {task.name}")
+    return config.override({**own, **settings}, source="--set")
+
+
+def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int) -> RunConfig:
+    """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
+    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
+    own |= task.defaults[device_kind].teacher
+    own = {**within(flatten(base), epochs=epochs), **within(own, epochs=epochs)}
+    return base.override(own, source=f"default teacher of {task.name}")

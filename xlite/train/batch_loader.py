@@ -1,0 +1,120 @@
+"""Batches on the device, made ahead of the step that uses them."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xlite.config import RunConfig
+from xlite.data.batches import Draw, ViewReader, draws
+from xlite.data.dataset import Dataset
+from xlite.device import Device
+from xlite.distill.bank import Bank
+from xlite.tasks.task import Task
+
+AHEAD = 2
+"""Batches made ahead: one ready while the next is made; more would only hold memory."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images, extras as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
+
+    images: Tensor
+    auxiliary: Tensor | None
+    targets: Tensor
+    teacher_logits: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        """Those that are there, in a fixed order."""
+        return [t for t in (self.images, self.auxiliary, self.targets, self.teacher_logits) if t is not None]
+
+    def parts(self, number: int) -> "Iterator[Batch]":
+        """The batch in at most `number` parts of nearly one size."""
+        edges = np.linspace(0, len(self.targets), min(number, len(self.targets)) + 1).round().astype(int).tolist()
+        for start, end in itertools.pairwise(edges):
+            yield Batch(*(None if t is None else t[start:end] for t in vars(self).values()))  # type: ignore[arg-type]
+
+
+class BatchLoader:
+    """The training part as batches: drawn, gathered or augmented, and sent to the device by a thread of its own.
+
+    Which batch comes when is a function of (seed, epoch), whatever the thread's timing.
+    """
+
+    def __init__(
+        self, config: RunConfig, task: Task, dataset: Dataset, device: Device, bank: Bank | None, num_views: int
+    ) -> None:
+        train = dataset.part("train")
+        self.config, self.device, self.bank, self.num_views = config, device, bank, num_views
+        self.targets = dataset.targets[train]
+        self.auxiliary = dataset.auxiliary_of(train)
+        self.weights = task.target_spec.sample_weights(self.targets, config.data.sampler)
+        self.views = ViewReader(
+            dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
+        )
+        self.stream = torch.cuda.Stream(device.torch_device) if device.on_gpu else None
+
+    def plan(self, epoch: int) -> list[Draw]:
+        """Which rows and views make up each batch of an epoch (0-based)."""
+        return list(
+            draws(
+                len(self.targets),
+                epoch=epoch,
+                batch_size=self.config.optim.batch_size,
+                num_views=self.num_views,
+                seed=self.config.train.seed,
+                weights=self.weights,
+            )
+        )
+
+    def batches(self, plan: Sequence[Draw]) -> Iterator[Batch]:
+        """The planned batches in order."""
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
+            coming: deque[Future[tuple[Batch, torch.cuda.Event | None]]] = deque()
+            try:
+                for draw in plan:
+                    coming.append(thread.submit(self.load, draw))
+                    if len(coming) > AHEAD:
+                        yield self.receive(coming.popleft())
+                while coming:
+                    yield self.receive(coming.popleft())
+            finally:
+                for future in coming:
+                    future.cancel()
+
+    def load(self, draw: Draw) -> tuple[Batch, torch.cuda.Event | None]:
+        """One batch; on a GPU it is on its way there, and has arrived when the event has."""
+        teacher = pixels = None
+        if self.bank is not None:
+            pixels, teacher = self.bank.read(draw.positions, draw.views)
+        if pixels is None:
+            pixels = self.views.read(draw.positions, draw.views)
+        auxiliary = None if self.auxiliary is None else self.auxiliary[draw.positions]
+        if self.stream is None:
+            return self.send(pixels, auxiliary, self.targets[draw.positions], teacher), None
+        with torch.cuda.stream(self.stream):
+            batch = self.send(pixels, auxiliary, self.targets[draw.positions], teacher)
+            return batch, self.stream.record_event()
+
+    def send(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, targets: np.ndarray, teacher: np.ndarray | None
+    ) -> Batch:
+        """The arrays on the device."""
+        images, beside = self.device.example(pixels, auxiliary)
+        return Batch(images, beside, self.device.put(targets), None if teacher is None else self.device.put(teacher))
+
+    def receive(self, future: "Future[tuple[Batch, torch.cuda.Event | None]]") -> Batch:
+        """A batch that the step's stream may use."""
+        batch, arrived = future.result()
+        if arrived is not None:
+            stream = torch.cuda.current_stream(self.device.torch_device)
+            stream.wait_event(arrived)
+            for tensor in batch.tensors():
+                tensor.record_stream(stream)  # its memory is not handed out again before the step has used it
+        return batch
