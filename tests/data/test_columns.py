@@ -188,7 +188,7 @@ def test_binary_takes_one_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "stated",
+    "column_overrides",
     [
         {"file_column": "nowhere"},
         {"label_column": ("label", "nowhere")},

@@ -11,9 +11,9 @@ import pytest
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
+from xlite.gpu import probe_worker
 from xlite.gpu.probe import Footprint, Shapes, footprint_key, probe_all, probe_config
 from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES, context_bytes, used_by_uuid
-from xlite.tune import probe_worker
 
 CPU = choose_device(kind="cpu")
 SHAPES = Shapes("chestxray14", "multilabel", (32, 32), "uint8", (3,), None, 8)

@@ -88,9 +88,9 @@ def test_as_many_trials_fit_on_a_gpu_as_a_class_says():
     ("num_trials", "overlapping", "taking_turns"),
     [(1, 1, 1), (2, 1 / 2, 1 / 2), (3, 1 / 3, 1 / 3), (5, 1 / 6, 1 / 4), (7, 1 / 8, 1 / 4), (40, 1 / 8, 1 / 4)],
 )
-def test_shares_too_small_for_the_cpus_to_fill_are_not_given(num_trials, overlapping, double_buffered_write):
+def test_shares_too_small_for_the_cpus_to_fill_are_not_given(num_trials, overlapping, taking_turns):
     assert smallest_class(num_trials, overlaps=True) == overlapping
-    assert smallest_class(num_trials, overlaps=False) == double_buffered_write
+    assert smallest_class(num_trials, overlaps=False) == taking_turns
 
 
 def test_each_configuration_gets_its_own_share():
