@@ -146,7 +146,7 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     size = shape[-1] if config.architecture == "lines" else None
     teacher = teacher_of(config, num_labels=logits_shape[-1], in_channels=channels, image_size=size)
     reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment)
-    options = {"extras": auxiliary, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
+    options = {"auxiliary": auxiliary, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
     bank = open_or_build(teacher, reader, **options, folder=tmp_path, device=CPU)
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)

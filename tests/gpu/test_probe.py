@@ -157,7 +157,7 @@ STACKS = {"model__architecture": "slices", "model__num_slices": 3}
 
 
 @pytest.mark.parametrize(
-    ("task", "kind", "pixels", "targets", "extras", "overrides"),
+    ("task", "kind", "pixels", "targets", "auxiliary", "overrides"),
     [
         ("lumbar_spine", "ordinal", (3, 24, 24, 3), (3,), (1,), STACKS),
         ("stm_scanlines", "multiclass", (8, 32), (8, 4), None, {"model__architecture": "lines", "model__width": 16}),
