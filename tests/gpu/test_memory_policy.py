@@ -1,7 +1,5 @@
 """What becomes of trials that ran out of memory or whose GPU failed: exact histories."""
 
-import json
-
 import pytest
 import torch
 
@@ -67,11 +65,6 @@ def test_a_trial_whose_shared_gpu_failed_again_and_again_gets_it_alone():
     assert alone.notes == (
         "the GPU failed 2 times under this trial and others; went on alone on it, from the checkpoint",
     )
-
-
-def test_an_attempt_survives_json():
-    attempt = after_out_of_memory(Attempt(batch_size=8, share=1 / 4))
-    assert Attempt.from_json(json.loads(json.dumps(attempt.as_json()))) == attempt
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def promote_and_tell(
 ) -> None:
     """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
     from xlite.promote import STEM, Member, promote, promotion_config
-    from xlite.tune.study import update_leaderboard
+    from xlite.study.board import update_leaderboard
 
     config = promotion_config(study.base, winner, epochs=epochs)
     trained = trained_already(study, prepared, winner, epochs=epochs, num_folds=num_folds)
@@ -71,10 +71,10 @@ def trained_already(
     study: "Study", prepared: "Prepared", winner: "TrialRecord", *, epochs: int, num_folds: int
 ) -> "Path | None":
     """The folder of the winner where training it again on all the data would give the same student, else None."""
-    from xlite.study.job import trial_folder
+    from xlite.study.job import TrialFolders
 
     same = num_folds == 1 and prepared.search is prepared.full and epochs == study.options.max_epochs
-    folder = trial_folder(study.options.folder, winner.number)
+    folder = TrialFolders(study.options.folder).of(winner.number)
     there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
     return folder if same and winner.state == "complete" and there else None
 

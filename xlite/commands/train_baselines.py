@@ -47,9 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
     from xlite.device import device_kind
     from xlite.study.options import Study
+    from xlite.study.plan import plan_study
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
-    from xlite.tune.study import describe_plan, plan_study, run_study
+    from xlite.tune.study import run_study
 
     console = Console()
     task, kind = find_task(arguments.task), device_kind()
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
     base = base_config(prepared.task, kind, settings=options.settings, **own)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
-    for line in describe_plan(plan):
+    for line in plan.describe():
         console.say(line)
     result = run_study(plan, prepared, console)
     console.rich.print(table_of(result.ledger.rows(), prepared.task.metric))

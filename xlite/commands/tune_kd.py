@@ -81,9 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import device_kind
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.options import Study
+    from xlite.study.plan import plan_study
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
-    from xlite.tune.study import describe_plan, plan_study, run_study
+    from xlite.tune.study import run_study
 
     console = Console()
     name = cli.default_study_name() if arguments.study is None else arguments.study
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     task = prepared.task
     study = Study(options, task, base_config(task, device_kind(), settings=options.settings, **own))
     plan = plan_study(study, prepared.search, console)
-    for line in describe_plan(plan):
+    for line in plan.describe():
         console.say(line)
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")

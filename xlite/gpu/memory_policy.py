@@ -1,8 +1,6 @@
 """What becomes of a trial that ran out of GPU memory, or was ended by a fault on its GPU: pure decisions."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -37,15 +35,6 @@ class Attempt:
     def micro_batch(self) -> int:
         """Examples of the largest part."""
         return -(-self.batch_size // self.accumulation)
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values, e.g. for a trial's Ray configuration; `from_json` reads them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Attempt":
-        """What `as_json` gave, perhaps through JSON."""
-        return cls(**{**values, "notes": tuple(values["notes"])})
 
 
 def after_out_of_memory(attempt: Attempt) -> Attempt | None:

@@ -1,8 +1,7 @@
 """Before the search, while the device is quiet: what each model of the space costs, and whether it can be built."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xlite.config import ModelConfig, RunConfig
 from xlite.console import ProgressCallback
@@ -18,19 +17,17 @@ from xlite.models.cost import Cost, Limits, architecture, count_cost, measure_la
 class ModelCosts:
     """Costs by architecture; a trial's cost is looked up, since timing it among running trials would be wrong."""
 
-    base: RunConfig
     costs: dict[str, Cost]
     num_labels: int
     in_channels: int
     image_size: int
 
-    def cost_of(self, overrides: Mapping[str, Any]) -> tuple[ModelConfig, Cost]:
-        """The model of a trial and its cost; a model the survey did not meet is counted but not timed."""
-        model = self.base.override(overrides, source="trial").model
+    def of(self, model: ModelConfig) -> Cost:
+        """A student's cost; an architecture that was not measured beforehand is counted but not timed."""
         key = architecture(model).model_dump_json()
         if key not in self.costs:
             self.costs[key] = count_cost(model, self.num_labels, self.in_channels, self.image_size)
-        return model, self.costs[key]
+        return self.costs[key]
 
 
 def measure_costs(
@@ -73,4 +70,4 @@ def measure_costs(
             progress(done, len(models))
     if not fits and smallest is not None:
         raise InputError(f"no student of the space is within the limits; the smallest is {smallest[1]}")
-    return ModelCosts(base, costs, *sizes)
+    return ModelCosts(costs, *sizes)
