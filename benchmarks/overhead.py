@@ -113,7 +113,8 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             max_epochs=epochs, promote_epochs=epochs, teacher_epochs=1, seed=0, cache_dir=Path(folder), settings={},
         )  # fmt: skip
         view = SearchView(
-            Console(RichConsole(file=io.StringIO(), soft_wrap=True)), Pace(num_trials, 0, epochs, 5), metric="auc_macro",
+            Console(RichConsole(file=io.StringIO(), soft_wrap=True)), Pace(num_trials, 0, epochs, 5),
+            metric="auc_macro",
             write_leaderboard=lambda: write_leaderboard(Path(folder) / "leaderboard.csv", leaderboard_of(ledger)),
         )  # fmt: skip
         asha = ResumableASHA(epochs, first_rung(epochs, 0, 10_000))
