@@ -115,6 +115,9 @@ def test_a_trial_that_diverged_fails_with_the_reason_and_no_value(ledger):
 def test_a_dead_worker_is_a_failed_trial(ledger):
     bridge = search(ledger)
     bridge.suggest("a")
+    traces = bridge.folders.traces(0)  # it was in an epoch
+    traces.parent.mkdir(parents=True)
+    traces.touch()
     bridge.on_trial_complete("a", None, error=True)
     assert ledger.rows()[0].state == "failed" and "died" in ledger.rows()[0].record["reason"]
 
