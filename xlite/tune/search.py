@@ -1,6 +1,5 @@
 """The bridge between Ray and the ledger: Ray asks for configurations and tells results, the ledger keeps them."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -13,19 +12,12 @@ from ray.tune.search import Searcher
 from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_faults
-from xlite.ledger import Ledger, TrialRecord
-from xlite.models.cost import Cost, Limits
+from xlite.ledger import Ledger, Outcome, TrialRecord, TrialResult
+from xlite.models.limits import Cost, Limits
 from xlite.study.space import Propose
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
-from xlite.tune.trainable import (
-    CUT_OFF_KEY,
-    FAILURE_KEY,
-    FINISHED_KEY,
-    GPU_FAULTS_KEY,
-    HELD_UP_KEY,
-    OUT_OF_MEMORY_KEY,
-    SUMMARY_KEY,
-)
+from xlite.train.summary import NO_RUN
+from xlite.tune.asha import VALUE_KEY
+from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, message_of
 
 MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
@@ -142,9 +134,8 @@ class LedgerSearch(Searcher):
             broken = self.limits.broken_by(cost)
             if broken is None:
                 return proposal.number, proposal.overrides, cost
-            self.ledger.finish(
-                proposal.number, "failed", value=None, record={"reason": f"left out: {broken}", "left_out": True}
-            )
+            result = TrialResult(reason=f"left out: {broken}", left_out=True)
+            self.ledger.finish(proposal.number, "failed", value=None, result=result)
         self.failure = InputError(
             f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {broken}; raise the limit or "
             "add smaller backbones to the search space"
@@ -152,17 +143,17 @@ class LedgerSearch(Searcher):
         return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """One more epoch."""
-        if HELD_UP_KEY in result:
-            self.observer.held_up(self.running[trial_id], result[HELD_UP_KEY])
-        epoch = result.get(EPOCH_KEY)
-        if epoch is None or epoch <= self.told.get(trial_id, 0):
-            return
-        self.fill_in(trial_id, epoch, json.loads(result.get(SUMMARY_KEY, "{}")).get("curve", []))
-        self.told[trial_id] = epoch
-        best = self.best[trial_id] = max(result[VALUE_KEY], self.best.get(trial_id, -math.inf))
-        self.ledger.report(self.running[trial_id], epoch, best)
-        self.observer.progressed(self.running[trial_id], epoch, best)
+        """One more epoch, or a trial that is held up."""
+        message = message_of(result)
+        if isinstance(message, HeldUp):
+            self.observer.held_up(self.running[trial_id], message.reason)
+        elif isinstance(message, EpochDone) and message.summary.epochs > self.told.get(trial_id, 0):
+            summary, number = message.summary, self.running[trial_id]
+            self.fill_in(trial_id, summary.epochs, summary.curve)
+            self.told[trial_id] = summary.epochs
+            best = self.best[trial_id] = max(summary.best_value, self.best.get(trial_id, -math.inf))
+            self.ledger.report(number, summary.epochs, best)
+            self.observer.progressed(number, summary.epochs, best)
 
     def fill_in(self, trial_id: str, epoch: int, curve: Sequence[float]) -> None:
         """Report the epochs between the last one told and `epoch`: the ledger may have lost them with the power."""
@@ -173,40 +164,41 @@ class LedgerSearch(Searcher):
         """A trial ended: by itself, by ASHA, by an error; or it was interrupted and stays open in the ledger."""
         if trial_id not in self.running:
             return
-        result = result or {}
-        self.on_trial_result(trial_id, result)
-        if self.has_another_attempt(trial_id, result, error):
+        self.on_trial_result(trial_id, result or {})
+        message = message_of(result)
+        if self.has_another_attempt(trial_id, message, error):
             self.come_again(trial_id)
             return
-        outcome = self.outcome(trial_id, result, error)
-        if CUT_OFF_KEY in result and self.failure is None:
-            self.failure = InputError(f"{result[CUT_OFF_KEY]}; mend that, then run the same command again")
+        outcome = self.outcome(trial_id, message, error)
+        if isinstance(message, CutOff) and self.failure is None:
+            self.failure = InputError(f"{message.reason}; mend that, then run the same command again")
         if outcome is None:
             return
         number = self.running.pop(trial_id)
-        record = json.loads(result.get(SUMMARY_KEY, "{}"))
-        record["notes"] = [*record.get("notes", []), *self.attempts.pop(number).notes]
-        cost = self.costs.pop(trial_id)
-        record["cost"] = {"num_params": cost.num_params, "size_mb": cost.size_mb, "latency_ms": cost.latency_ms}
-        value = None if outcome == "failed" else max(result[VALUE_KEY], self.best.get(trial_id, -math.inf))
-        reason = ""
+        summary = message.summary if isinstance(message, EpochDone | Failed) else NO_RUN
+        value, reason = None, ""
         if outcome == "failed":
-            reason = record["reason"] = result.get(FAILURE_KEY) or "its worker process died (out of memory, or killed)"
-        self.ledger.finish(number, outcome, value=value, record=record)
+            died = "its worker process died (out of memory, or killed)"
+            reason = message.reason if isinstance(message, Failed) else died
+        else:
+            value = max(summary.best_value, self.best.get(trial_id, -math.inf))
+        notes, cost = self.attempts.pop(number).notes, self.costs.pop(trial_id)
+        ended = TrialResult(summary=summary, cost=cost, reason=reason, notes=notes)
+        self.ledger.finish(number, outcome, value=value, result=ended)
         self.on_finished(number)
         self.observer.ended(number, outcome, value, reason)
         if self.failure is None and self.alike.add(reason):
             self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
-    def has_another_attempt(self, trial_id: str, result: Mapping[str, Any], error: bool) -> bool:
+    def has_another_attempt(self, trial_id: str, message: Message | None, error: bool) -> bool:
         """Whether a trial comes again: with more memory, with the GPU to itself, or in a worker that lives."""
         number = self.running[trial_id]
         attempt: Attempt | None = self.attempts[number]
-        if result.get(OUT_OF_MEMORY_KEY):
+        if isinstance(message, Failed) and message.out_of_memory:
             attempt = after_out_of_memory(self.attempts[number])
-        elif GPU_FAULTS_KEY in result:
-            attempt = after_shared_faults(self.attempts[number], result[GPU_FAULTS_KEY])
-        elif not (error and FAILURE_KEY not in result and self.was_never_begun(trial_id)):
+        elif isinstance(message, GpuFaults):
+            attempt = after_shared_faults(self.attempts[number], message.num_faults)
+        elif not (error and not isinstance(message, Failed) and self.was_never_begun(trial_id)):
             return False
         if attempt is not None:
             self.attempts[number] = attempt
@@ -226,11 +218,11 @@ class LedgerSearch(Searcher):
         self.remaining += 1
         self.on_given_up(trial_id)
 
-    def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Any:
-        """ "complete", "pruned" or "failed"; None for a trial that the end of the search cut off."""
-        if error or FAILURE_KEY in result:
+    def outcome(self, trial_id: str, message: Message | None, error: bool) -> Outcome | None:
+        """None for a trial that the end of the search cut off."""
+        if error or isinstance(message, Failed):
             return "failed"
-        if result.get(FINISHED_KEY):
+        if isinstance(message, EpochDone) and message.finished:
             return "complete"
         return "pruned" if trial_id in self.stopped_by_scheduler else None
 

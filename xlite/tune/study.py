@@ -14,7 +14,7 @@ from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.gpu.probe import Footprint
 from xlite.ledger import Ledger, TrialRecord, stored_url
-from xlite.models.cost import Limits
+from xlite.models.limits import Limits
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
 from xlite.storage.locks import locked
 from xlite.study.footprints import divide, obtain_footprints, share_of, sharing_of
@@ -29,7 +29,7 @@ from xlite.study.view import SearchView, where_time_went
 from xlite.study.warm_start import warm_up
 from xlite.tasks.prepare import Prepared
 from xlite.train.checkpoint import remove_checkpoints
-from xlite.train.record import finite
+from xlite.train.summary import finite
 from xlite.tune.asha import expected_epochs, first_rung, forget, make_asha, replay, replay_unfinished, rungs
 from xlite.tune.execute import run_trials
 from xlite.tune.search import LedgerSearch, remember_stops
@@ -184,9 +184,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     study = plan.study
     ledger.queue(plan.space.first)  # what is missing of it: an earlier process may have been killed meanwhile
     unfinished = ledger.unfinished()
-    ended = [
-        row for row in ledger.rows() if row.state in ("complete", "pruned", "failed") and not row.record.get("left_out")
-    ]
+    ended = [row for row in ledger.rows() if row.state in ("complete", "pruned", "failed") and not row.left_out]
     num_wanted = plan.num_trials - len(ended)
     if ended or unfinished:
         going_on = f", {len(unfinished)} of them from their last epoch" if unfinished and num_wanted > 0 else ""
