@@ -6,7 +6,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.cost import Limits
+from xlite.models.limits import Limits
 from xlite.study.job import TRACES, forget_cut_off_epoch, has_begun, trial_folder
 from xlite.tune.search import LedgerSearch
 

@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
     from xlite.device import choose_device, device_kind
-    from xlite.metrics.multilabel import find_dead_labels
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank
     from xlite.tasks import find_task
@@ -87,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if report is None:
                     console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
                     continue
-                dead = find_dead_labels(report.val.scalars, report.val.per_label)
+                dead = report.val.dead_labels
                 if dead and dead != told:
                     console.say(f"epoch {report.epoch:>3}  {dead.note}")
                     told = dead

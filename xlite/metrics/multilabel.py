@@ -27,6 +27,11 @@ class Evaluation:
     notes: tuple[str, ...]
     undefined: tuple[str, ...]
 
+    @property
+    def dead_labels(self) -> "DeadLabels | None":
+        """The labels with a positive in the truth and none predicted; None where there are none."""
+        return find_dead_labels(self.scalars, self.per_label)
+
 
 @dataclass(frozen=True)
 class DeadLabels:

@@ -5,7 +5,7 @@ Imports no PyTorch, since the ledger and the report read summaries.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
@@ -43,7 +43,7 @@ class EvaluationSummary:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, under the names of the attributes, and "version"; `from_json` reads them."""
-        return {"version": VERSION, **asdict(self)}
+        return {"version": VERSION, **adapter(type(self)).dump_python(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, source: str) -> Self:
@@ -107,7 +107,7 @@ NO_RUN = RunSummary()
 
 def summary_of(evaluation: Evaluation) -> EvaluationSummary:
     """An evaluation as it is recorded."""
-    dead = find_dead_labels(evaluation.scalars, evaluation.per_label)
+    dead = evaluation.dead_labels
     return EvaluationSummary(
         metrics=finite(evaluation.scalars),
         per_label=finite(evaluation.per_label),
