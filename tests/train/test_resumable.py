@@ -236,12 +236,12 @@ from pathlib import Path
 from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.train.resumable import keep
+from xlite.train.resumable import train_resumable
 dataset = pickle.load(sys.stdin.buffer)
 config = RunConfig().override({VALUES!r}, source="test")
 cpu = choose_device("fp32", kind="cpu")
 place = {{"folder": Path(sys.argv[1]), "stem": "student"}}
-for kept in keep(config, CHESTXRAY14, dataset, device=cpu, hyper_parameters={{"a": 1}}, **place):
+for kept in train_resumable(config, CHESTXRAY14, dataset, device=cpu, hyper_parameters={{"a": 1}}, **place):
     print(kept.epoch, kept.report is None, flush=True)
 """
 

@@ -6,7 +6,6 @@ Imports no PyTorch, since the ledger and the report read summaries.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -21,6 +20,7 @@ VERSION = 2
 Numbers = dict[str, int | float | None]
 """By name, to six decimals; None where a number is not finite, since JSON has neither NaN nor infinities."""
 T = TypeVar("T")
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +140,11 @@ def is_current(values: Mapping[str, Any], source: str) -> bool:
     return version == VERSION
 
 
-@cache
 def adapter(kind: type[T]) -> TypeAdapter[T]:
-    """Pydantic's reader and writer of a dataclass."""
-    return TypeAdapter(kind)
+    """Pydantic's reader and writer of a dataclass, made once."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def parse(kind: type[T], values: Mapping[str, Any], source: str) -> T:
@@ -153,6 +154,6 @@ def parse(kind: type[T], values: Mapping[str, Any], source: str) -> T:
         InputError: a value has the wrong type; `source` and the key are named.
     """
     try:
-        return adapter(kind).validate_python(values)  # type: ignore[arg-type]  # mypy takes no class for hashable
+        return adapter(kind).validate_python(values)
     except ValidationError as error:
         raise InputError(f"{source}: its record cannot be read: {first_problem(error)}") from None
