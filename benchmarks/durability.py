@@ -57,7 +57,7 @@ def main() -> None:
         run = train_resumable(
             config, CHESTXRAY14, dataset, folder=Path(place), stem="s", device=cpu, hyper_parameters={"a": 1}
         )
-        seconds = list(run)[-1].summary["seconds_by_kind"]
+        seconds = list(run)[-1].summary.seconds_by_kind
     total = sum(seconds.values())
     kept, waited = seconds["checkpoint"], sum(synced)
     print(

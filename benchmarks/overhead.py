@@ -17,16 +17,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
 from xlite.study.rungs import first_rung
 from xlite.study.space import load_space
+from xlite.train.summary import RunSummary
 from xlite.tune.asha import ResumableASHA
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "kd_cpu.py"
 GOAL_S, GOAL_GROWTH, GOAL_CONTINUE_S = 0.25, 1.3, 10.0
 """Seconds of a trial; of a trial at 1,000 against 100; of continuing 1,000 trials beyond a fresh start."""
-RECORD = {"metrics": {"auc_macro": 0.7}, "epochs": 15, "seconds": 12.5, "notes": []}
+RESULT = TrialResult(summary=RunSummary(metrics={"auc_macro": 0.7}, epochs=15, seconds=12.5))
 
 
 def value_of(number: int) -> float:
@@ -47,7 +48,7 @@ def ledger_part(url: str, num_trials: int, epochs: int) -> float:
             for epoch in range(1, epochs + 1):
                 ledger.report(number, epoch, value_of(number))
             times.append(time.perf_counter())
-            ledger.finish(number, "complete", value=value_of(number), record=RECORD)
+            ledger.finish(number, "complete", value=value_of(number), result=RESULT)
             times.append(time.perf_counter())
             for name, began, ended in zip(spent, times, times[1:], strict=False):
                 spent[name].append(ended - began)
@@ -74,17 +75,16 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
 
     from xlite.config import RunConfig
     from xlite.console import Console
-    from xlite.models.cost import Cost
+    from xlite.models.limits import Cost
     from xlite.study.candidates import Candidate
     from xlite.study.job import TrialFolders
     from xlite.study.options import StudyOptions
     from xlite.study.shares import Shares
     from xlite.study.view import Pace, SearchView
     from xlite.tune import execute
-    from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
     from xlite.tune.cluster import ray_running
+    from xlite.tune.messages import EpochDone, as_result
     from xlite.tune.search import LedgerSearch
-    from xlite.tune.trainable import FINISHED_KEY, SUMMARY_KEY
 
     class NoTraining(tune.Trainable):
         """The results of a trial, without one."""
@@ -99,8 +99,8 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
         def step(self) -> dict[str, Any]:
             self.epoch += 1
             value = 0.5 + 0.3 * random.Random(self.number).random()
-            done = self.epoch == epochs
-            return {EPOCH_KEY: self.epoch, VALUE_KEY: value, FINISHED_KEY: done, SUMMARY_KEY: "{}", "done": done}
+            summary = RunSummary(epochs=self.epoch, curve=(value,) * self.epoch, best_epoch=1)
+            return as_result(EpochDone(summary, finished=self.epoch == epochs))
 
     cost, config = Cost(1_000_000, 4.0, 2.0), RunConfig()
     candidates = SimpleNamespace(

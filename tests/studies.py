@@ -6,12 +6,14 @@ from typing import Any
 import optuna
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, Proposal
+from xlite.ledger import Ledger, Proposal, TrialResult
+from xlite.train.summary import RunSummary
 
 RATE, LOSS, GAMMA, BATCH = "optim.learning_rate", "loss.name", "loss.focal_gamma", "optim.batch_size"
 QUEUE = [{LOSS: "focal", RATE: 0.01, "model.attention": "mhsa"}, {RATE: 5.0}, {BATCH: 32}]
 NOTES = ["baseline", "outside of the space", None]
 NUM_TRIALS = 6
+TWO_EPOCHS = TrialResult(summary=RunSummary(epochs=2))
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def run_one(ledger: Ledger) -> Proposal:
     ledger.report(proposal.number, 1, value - 0.1)
     ledger.report(proposal.number, 2, value)
     outcome = "pruned" if proposal.number % 3 == 1 else "complete"
-    ledger.finish(proposal.number, outcome, value=value, record={"epochs": 2})  # type: ignore[arg-type]
+    ledger.finish(proposal.number, outcome, value=value, result=TWO_EPOCHS)  # type: ignore[arg-type]
     return proposal
 
 
@@ -68,10 +70,10 @@ def drive(ledger: Ledger) -> None:
         if len(row.curve) < 2:
             ledger.report(row.number, len(row.curve) + 1, value - 0.1 / (len(row.curve) + 1))
         elif row.number == 4:
-            ledger.finish(row.number, "failed", value=None, record={"reason": "loss is nan"})
+            ledger.finish(row.number, "failed", value=None, result=TrialResult(reason="loss is nan"))
         else:
             outcome = "pruned" if row.number % 3 == 0 else "complete"
-            ledger.finish(row.number, outcome, value=value, record={"epochs": 2})  # type: ignore[arg-type]
+            ledger.finish(row.number, outcome, value=value, result=TWO_EPOCHS)  # type: ignore[arg-type]
 
 
 def content(url: str, name: str = "s") -> list[tuple]:

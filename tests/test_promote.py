@@ -28,7 +28,7 @@ def ledger(tmp_path):
         ledger.enqueue({"distill.alpha": 0.5})
         ledger.ask(lambda trial: {"distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0)})
         ledger.report(0, 1, 0.6)
-        ledger.finish(0, "complete", value=0.6, record={})
+        ledger.finish(0, "complete", value=0.6)
         yield ledger
 
 
@@ -103,8 +103,11 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     metrics = read_json(tmp_path / "promoted" / "metrics.json")
     assert metrics["models"] == ["model_1.safetensors", "model_2.safetensors"] and len(metrics["epoch"]) == 2
     (final,) = ledger.finals()
-    assert [fold["fold"] for fold in final.record["folds"]] == [1, 2]
-    assert final.record["cost"]["num_params"] == 2 * sum(p.numel() for p in models[0].parameters())
+    assert final.promotion.promoted_from == 0 and final.promotion.reads_of_test == 1
+    assert len(final.promotion.folds) == 2 and final.promotion.test.metrics == pytest.approx(
+        done.test.scalars, abs=1e-6
+    )
+    assert final.cost.num_params == 2 * sum(p.numel() for p in models[0].parameters())
 
 
 def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, tmp_path):
@@ -113,7 +116,7 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
 
     config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
     for kept in train_resumable(config, TASK, tiny_dataset, folder=tmp_path / "trial", stem="student", device=CPU):
-        write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary})
+        write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary.to_json()})
     taken = promote(
         config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),
         folder=tmp_path / "taken",
@@ -124,4 +127,4 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
     ours, theirs = (load_model(tmp_path / name / "model.safetensors")[0].state_dict() for name in ("taken", "again"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)  # that is why nothing need be trained
     assert taken.test.scalars == again.test.scalars and taken.epochs == again.epochs
-    assert ledger.finals()[0].record["seconds"] == 0  # counted with the trial
+    assert ledger.finals()[0].summary.seconds == 0  # counted with the trial

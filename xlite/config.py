@@ -32,7 +32,7 @@ class Section(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError(f"{source}: {_first_problem(error)}") from None
+            raise InputError(f"{source}: {first_problem(error)}") from None
 
 
 class ModelConfig(Section):
@@ -225,7 +225,8 @@ def _known_keys(values: Mapping[str, Any], section: str) -> str:
     return "sections are " + ", ".join(values)
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """One line on the first value that was refused: its key, the value cut short, the rule, and how many more."""
     problems = error.errors()
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])

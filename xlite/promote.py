@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +18,18 @@ from xlite.data.table import row_targets
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TrialRecord
+from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
 from xlite.metrics.multilabel import Evaluation, bootstrap_interval
 from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
 from xlite.models.cost import count_cost, measure_latency
-from xlite.storage.files import read_json, write_json
+from xlite.models.limits import Cost
+from xlite.storage.files import read_json_object, write_json
 from xlite.storage.locks import locked
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
-from xlite.train.record import describe, finite
 from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.summary import NO_RUN, RunSummary, finite, summary_of
 
 STEM = "model"
 
@@ -149,7 +150,7 @@ def _promote(
     device, target_spec = choose_device(config.train.precision), task.target_spec
     dataset = members[0].dataset
     identity = _identity(config, members, winner, method)
-    recorded = any(row.record.get("promotion") == identity for row in ledger.finals())
+    recorded = any(row.promotion and row.promotion.identity == identity for row in ledger.finals())
     summaries = []
     for number, member in enumerate(members):
         tell = partial(on_epoch, number) if on_epoch else None
@@ -171,28 +172,30 @@ def _promote(
         target_spec.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
     reads = len(ledger.finals()) + (not recorded)
-    test_about = {**describe(test.evaluation), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
-    epochs = tuple(int(summary["best_epoch"]) for summary in summaries)
-    about_val, decided = describe(val.evaluation), partial(_decided, target_spec, dataset.labels, thresholds)
+    val_summary, test_summary = summary_of(val.evaluation), summary_of(test.evaluation)
+    test_about = {**test_summary.to_json(), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
+    epochs = tuple(summary.best_epoch for summary in summaries)
+    decided = partial(_decided, target_spec, dataset.labels, thresholds)
     write_json(
         folder / "metrics.json",
         {
             "metric": task.metric,
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
-            "validation": {**about_val, "at_thresholds": decided(val)},
+            "validation": {**val_summary.to_json(), "at_thresholds": decided(val)},
             "test": {**test_about, "at_thresholds": decided(test)},
         },
     )
     _remove_earlier(folder, {member.stem for member in members})
-    seconds = sum(summary["seconds"] for summary in summaries)
-    record = {**summaries[0], **about_val, "seconds": seconds, "cost": _cost(config, dataset, models, device)}
-    if len(members) > 1:
-        values = [part.evaluation.scalars[task.metric] for part in parts]
-        record["folds"] = [{"fold": number, "value": value} for number, value in enumerate(values, start=1)]
-    record |= {"test": test_about, "promoted_from": winner.number, "thresholds": method, "promotion": identity}
     if not recorded:
-        ledger.add_final(record, value=val.evaluation.scalars[task.metric])
+        seconds = sum(summary.seconds for summary in summaries)
+        fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
+        result = TrialResult(
+            summary=replace(summaries[0], **vars(val_summary), seconds=seconds),
+            cost=_cost(config, dataset, models, device),
+            promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
+        )
+        ledger.add_final(result, value=val.evaluation.scalars[task.metric])
     return Promotion(folder, epochs, val.evaluation, test.evaluation, thresholds, interval)
 
 
@@ -248,12 +251,12 @@ def _remove_earlier(folder: Path, kept: Set[str]) -> None:
             path.unlink()
 
 
-def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> dict[str, float]:
+def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> Cost:
     """Of all the models together: that is what it takes to use them."""
     cost = count_cost(config.model, len(dataset.labels), dataset.in_channels, dataset.image_size)
     example = device.example(*dataset.example_input())
     latency = measure_latency(models[0], example, device=device.torch_device, threads=config.train.threads)
-    return {name: value * len(models) for name, value in {**asdict(cost), "latency_ms": latency}.items()}
+    return Cost(cost.num_params * len(models), cost.size_mb * len(models), latency * len(models))
 
 
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
@@ -262,23 +265,24 @@ def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord,
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _still_there(config: RunConfig, member: Member, folder: Path) -> dict[str, Any] | None:
+def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary | None:
     """A short summary of the model in `folder` if it is whole and this one; None trains it again."""
     try:
         _, description = load_artifact(folder / f"{member.stem}.safetensors")
     except InputError:
         return None
     same = description.get("config") == flatten(config) and description.get("split_hash") == member.dataset.split_hash
-    return {"best_epoch": description["epoch"], "seconds": 0.0} if same else None
+    return RunSummary(best_epoch=description["epoch"]) if same else None
 
 
-def _taken_over(member: Member, folder: Path) -> dict[str, Any]:
+def _taken_over(member: Member, folder: Path) -> RunSummary:
     """Copy a trial's student, and give its summary, with no seconds: they are counted with the trial."""
     assert member.trained is not None
     state, description = load_artifact(member.trained / "student.safetensors")
     save_artifact(folder, member.stem, state, description)
-    summary = read_json(member.trained / "trial.json")
-    return {**summary, "seconds": 0.0, "seconds_by_kind": {}}
+    file = member.trained / "trial.json"
+    summary = RunSummary.from_json(read_json_object(file), source=str(file))
+    return replace(summary, seconds=0.0, seconds_by_kind={})
 
 
 def _made(
@@ -290,11 +294,11 @@ def _made(
     winner: TrialRecord,
     folder: Path,
     on_epoch: Callable[[EpochResult], None] | None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Take over one model, or train it, from where an ended process left off; returns its summary."""
     if member.trained is not None:
         return _taken_over(member, folder)
-    summary: dict[str, Any] = {}
+    summary = NO_RUN
     for kept in train_resumable(
         config,
         task,

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from conftest import HEADER, write_nih_folder
 
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.storage.files import write_json
+from xlite.train.summary import RunSummary
 
 Given = Callable[[Path], object]
 TABLE = "nih/Data_Entry_2017_v2020.csv"
@@ -80,7 +81,8 @@ def _make_home(folder: Path) -> None:
             ledger.ask(lambda trial: {})
             ledger.report(number, 1, 0.6 + alpha / 10)
         for number, value in enumerate((0.60, 0.65)):
-            ledger.finish(number, "complete", value=value, record={"curve": [value], "seconds": 36, "device": "cpu"})
+            summary = RunSummary(epochs=1, curve=(value,), best_epoch=1, seconds=36, device="cpu")
+            ledger.finish(number, "complete", value=value, result=TrialResult(summary=summary))
 
 
 def _make_lumbar(folder: Path) -> None:

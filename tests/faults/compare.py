@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,7 @@ def _leaderboard(place: Place) -> list[dict[str, str]]:
 
 
 def _plain_row(row: TrialRecord) -> dict[str, Any]:
-    kept = ("number", "phase", "state", "value", "overrides", "curve", "record")
-    return {key: _unmeasured(getattr(row, key)) for key in kept}
+    return _unmeasured({key: value for key, value in asdict(row).items() if key not in ("started", "finished")})
 
 
 def _json(path: Path) -> Any:

@@ -59,7 +59,7 @@ def mixed(home):
 def test_a_trial_that_fails_is_recorded_with_its_reason(mixed, number, reason, epochs):
     place, rows, output = mixed
     row = rows[number]
-    assert row.state == "failed" and reason in row.record["reason"] and row.value is None
+    assert row.state == "failed" and reason in row.reason and row.value is None
     assert reason in output
     assert sorted(row.curve) == epochs  # what was trained before the fault stands
     assert (place.study / "trials" / f"{number:05d}" / "trial.json").exists()

@@ -20,8 +20,10 @@ from xlite.commands import analyze, leaderboard, prepare_data, train_one
 from xlite.commands.cli import run as run_command
 from xlite.data.sources.folder import read_images
 from xlite.errors import InputError
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
+from xlite.metrics.multilabel import DeadLabels
 from xlite.storage.files import csv_text, plain_cell, read_json, safe_cell, write_json
+from xlite.train.summary import RunSummary
 
 CODE = [
     path for folder in ("xlite", "runners", "search_spaces", "benchmarks") for path in (REPO / folder).rglob("*.py")
@@ -172,13 +174,21 @@ def hostile_study(results: Path) -> None:
             ledger.enqueue({"distill.alpha": 0.5, "distill.temperature": 4.0})
             ledger.ask(lambda trial: {})
             per_label = {FORMULA: {"auc": 0.5}, SCRIPT: {"auc": 0.4}}
-            notes = [f"{FORMULA} collapsed", "![x](http://127.0.0.1/x.png)", "\x1b[31m"]
-            record = {"per_label": per_label, "notes": notes, "metrics": {}, "device": SCRIPT, "seconds": 3}
-            record["config"] = {"loss.name": f"{FORMULA} [x](javascript:alert(1))", "model.backbone": "\x1b[2J=1"}
+            summary = RunSummary(
+                config={"loss.name": f"{FORMULA} [x](javascript:alert(1))", "model.backbone": "\x1b[2J=1"},
+                per_label=per_label,
+                notes=(f"{FORMULA} collapsed", "![x](http://127.0.0.1/x.png)", "\x1b[31m"),
+                dead_labels=DeadLabels((FORMULA, SCRIPT), 2, exclusive=False),
+                device=SCRIPT,
+                seconds=3,
+                epochs=1,
+                best_epoch=1,
+            )
             if number == 2:
-                ledger.finish(number, "failed", value=None, record={**record, "reason": f"{SCRIPT}\n| a |\n[x](y)"})
+                result = TrialResult(summary=summary, reason=f"{SCRIPT}\n| a |\n[x](y)")
+                ledger.finish(number, "failed", value=None, result=result)
             else:
-                ledger.finish(number, "complete", value=0.5, record=record)
+                ledger.finish(number, "complete", value=0.5, result=TrialResult(summary=summary))
     write_json(study / "study.json", {"teacher": {"name": f"{SCRIPT}\n# x", "value": 0.7}, "shares": [1]})
 
 

@@ -63,8 +63,8 @@ def rows(tiny_dataset, tmp_path_factory):
 def test_the_culprit_is_found_alone_and_fails_with_its_fault(rows):
     culprit = rows[0]
     assert culprit.state == "failed"
-    assert culprit.record["reason"] == "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert culprit.record["notes"][-1].startswith("the GPU failed 2 times under this trial and others; went on alone")
+    assert culprit.reason == "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert culprit.notes[-1].startswith("the GPU failed 2 times under this trial and others; went on alone")
     assert sorted(culprit.curve) == [1, 2, 3]  # each of its three processes got one epoch further
 
 
@@ -76,4 +76,4 @@ def test_its_neighbour_comes_to_its_end_with_the_curve_of_an_undisturbed_run(row
         for report in fit(config, FAULTY, tiny_dataset, device=choose_device("fp32", kind="cpu"))
     }
     assert neighbour.state == "complete" and neighbour.curve == undisturbed
-    assert any("fault of the GPU" in note or "alone" in note for note in neighbour.record["notes"])
+    assert any("fault of the GPU" in note or "alone" in note for note in (*neighbour.summary.notes, *neighbour.notes))

@@ -17,7 +17,7 @@ def ledger(tmp_path):
         ledger.enqueue({"distill.alpha": 0.0})
         ledger.ask(lambda trial: {})
         ledger.report(0, 1, 0.6)
-        ledger.finish(0, "complete", value=0.6, record={})
+        ledger.finish(0, "complete", value=0.6)
         yield ledger
 
 

@@ -39,7 +39,7 @@ def test_a_running_trial_goes_on_in_a_later_process(ledger: Ledger, url: str) ->
     ledger.close()
     with Ledger.open(url, "chest", create=False) as later:
         later.report(0, 2, 0.6)
-        later.finish(0, "complete", value=0.6, record={})
+        later.finish(0, "complete", value=0.6)
         assert later.rows()[0].curve == {1: 0.5, 2: 0.6}
 
 
@@ -58,7 +58,7 @@ def test_what_an_ended_process_left_running_is_handed_over_in_order(ledger: Ledg
         later.report(2, 1, 0.5)  # its checkpoint may be of an epoch that was reported
         later.report(2, 2, 0.6)
         for number in (1, 2):
-            later.finish(number, "complete", value=0.6, record={})
+            later.finish(number, "complete", value=0.6)
         assert later.unfinished() == []
         assert later.rows()[2].curve == {1: 0.5, 2: 0.6}
 
@@ -68,7 +68,7 @@ def test_a_trial_cut_off_while_it_was_recorded_as_failed_is_not_run_again(ledger
     study = optuna.load_study(study_name="chest", storage=ledger._storage)
     ledger._storage.set_trial_user_attr(study.trials[0]._trial_id, "record", {"reason": "loss is nan"})
     assert ledger.unfinished() == []
-    assert (ledger.rows()[0].state, ledger.rows()[0].record) == ("failed", {"reason": "loss is nan"})
+    assert (ledger.rows()[0].state, ledger.rows()[0].reason) == ("failed", "loss is nan")
 
 
 def test_a_queue_is_stored_once_and_what_is_missing_of_it_enqueued(ledger: Ledger, url: str) -> None:
@@ -80,8 +80,8 @@ def test_a_queue_is_stored_once_and_what_is_missing_of_it_enqueued(ledger: Ledge
         for _ in range(2):
             later.queue([{LOSS: "hinge"}])
         rows = later.rows()
-        assert [(row.state, row.overrides, row.record["notes"]) for row in rows] == [
-            ("waiting", overrides, [str(i)]) for i, overrides in enumerate(grid)
+        assert [(row.state, row.overrides, row.queue_note) for row in rows] == [
+            ("waiting", overrides, str(i)) for i, overrides in enumerate(grid)
         ]
         assert [later.ask(space).overrides[LOSS] for _ in range(3)] == ["bce", "focal", "bce"]
         later.queue(grid)

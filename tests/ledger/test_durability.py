@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy
 from studies import LOSS, open_study, space
 
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
 
 FULL, NORMAL = 2, 1
 
@@ -56,8 +56,8 @@ def test_the_last_transaction_of_a_start_and_of_an_end_is_synced(ledger: Ledger)
     ledger.enqueue({LOSS: "bce"})
     assert commits(ledger, lambda: ledger.ask(space))[-1] == FULL  # was waiting
     assert commits(ledger, lambda: ledger.ask(space)) == [FULL]  # is created
-    assert commits(ledger, lambda: ledger.finish(0, "complete", value=0.5, record={})) == [NORMAL, FULL]
-    assert commits(ledger, lambda: ledger.add_final({}, 0.5))[-1] == FULL
+    assert commits(ledger, lambda: ledger.finish(0, "complete", value=0.5)) == [NORMAL, FULL]
+    assert commits(ledger, lambda: ledger.add_final(TrialResult(), 0.5))[-1] == FULL
     assert set(commits(ledger, lambda: ledger.queue([{LOSS: "bce"}]))) == {FULL}
 
 

@@ -15,12 +15,13 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from studies import BATCH, GAMMA, LOSS, RATE, run_one, score, space
+from studies import BATCH, GAMMA, LOSS, RATE, TWO_EPOCHS, run_one, score, space
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TrialRecord, best_of, sqlite_url, study_storage
+from xlite.ledger import Ledger, TrialRecord, TrialResult, best_of, sqlite_url, study_storage
 from xlite.samplers import proposals
 from xlite.storage.files import write_json
+from xlite.train.summary import RunSummary
 
 EVERYTHING = {
     RATE: FloatDistribution(1e-4, 1e-1, log=True),
@@ -55,9 +56,9 @@ def test_optuna_itself_reads_back_what_was_written(ledger: Ledger, url: str) -> 
     first = ledger.ask(space)
     ledger.report(0, 1, 0.5)
     ledger.report(0, 2, 0.625)
-    ledger.finish(0, "complete", value=0.625, record={"epochs": 2})
+    ledger.finish(0, "complete", value=0.625, result=TWO_EPOCHS)
     second = ledger.ask(space)
-    ledger.finish(1, "failed", value=None, record={"reason": "loss is nan"})
+    ledger.finish(1, "failed", value=None, result=TrialResult(reason="loss is nan"))
 
     trials = optuna.load_study(study_name="chest", storage=url).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL]
@@ -80,12 +81,13 @@ def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
     running, waiting = ledger.rows()
     assert (running.state, running.value, running.curve) == ("running", None, {3: 0.5})
     assert running.overrides["data.sampler"] == "none"
-    assert (waiting.state, waiting.overrides, waiting.record) == ("waiting", {LOSS: "bce"}, {"notes": ["again"]})
+    assert (waiting.state, waiting.overrides, waiting.queue_note) == ("waiting", {LOSS: "bce"}, "again")
 
-    ledger.finish(0, "pruned", value=0.5, record={"notes": ["label 3 is undefined"], "auc": math.nan})
+    notes = ("went on with more memory",)
+    ledger.finish(0, "pruned", value=0.5, result=TrialResult(notes=notes, summary=RunSummary(gap=math.nan)))
     row = ledger.rows()[0]
     assert (row.number, row.phase, row.state, row.value) == (0, "search", "pruned", 0.5)
-    assert row.record == {"notes": ["label 3 is undefined"], "auc": None}
+    assert (row.notes, row.summary) == (notes, RunSummary(gap=None))
     assert row.started is not None and row.finished is not None
 
 
@@ -164,7 +166,7 @@ def test_an_enqueued_value_outside_the_space_fails_once_with_its_name(ledger: Le
     with pytest.raises(InputError, match=f"search space, trial 0: .*{value}") as caught:
         ledger.ask(space)
     row = ledger.rows()[0]
-    assert (row.state, row.overrides, row.record) == ("failed", {key: value}, {"reason": str(caught.value)})
+    assert (row.state, row.overrides, row.reason) == ("failed", {key: value}, str(caught.value))
     assert ledger.ask(space).number == 1
 
 
@@ -192,22 +194,22 @@ def test_a_bug_in_the_space_leaves_no_trial_and_keeps_its_type(ledger: Ledger) -
 
 
 @pytest.mark.parametrize(
-    ("outcome", "value", "record"),
+    ("outcome", "value", "reason"),
     [
-        ("complete", None, {}),
-        ("complete", math.nan, {}),
-        ("complete", 0.5, {}),  # below what was reported
-        ("pruned", None, {}),
-        ("pruned", math.inf, {}),
-        ("failed", 0.7, {"reason": "out of memory"}),
-        ("failed", None, {}),
+        ("complete", None, ""),
+        ("complete", math.nan, ""),
+        ("complete", 0.5, ""),  # below what was reported
+        ("pruned", None, ""),
+        ("pruned", math.inf, ""),
+        ("failed", 0.7, "out of memory"),
+        ("failed", None, ""),
     ],
 )
-def test_a_record_keeps_its_invariants(ledger: Ledger, outcome: Any, value: float | None, record: dict) -> None:
+def test_a_record_keeps_its_invariants(ledger: Ledger, outcome: Any, value: float | None, reason: str) -> None:
     ledger.ask(space)
     ledger.report(0, 1, 0.6)
     with pytest.raises(ValueError, match="trial 0"):
-        ledger.finish(0, outcome, value=value, record=record)
+        ledger.finish(0, outcome, value=value, result=TrialResult(reason=reason))
     assert ledger.rows()[0].state == "running"
 
 
@@ -215,10 +217,10 @@ def test_a_trial_ends_once(ledger: Ledger, url: str) -> None:
     ledger.ask(space)
     other = Ledger.open(url, "chest", create=False)
     other.report(0, 1, 0.5)
-    ledger.finish(0, "complete", value=0.6, record={})
+    ledger.finish(0, "complete", value=0.6)
     for late in (ledger, other):  # the other one learns of it from the database
         with pytest.raises(ValueError, match=r"trial 0 is (complete, )?not running"):
-            late.finish(0, "pruned", value=0.9, record={})
+            late.finish(0, "pruned", value=0.9)
     with pytest.raises(ValueError, match="trial 0 is complete, not running"):
         ledger.report(0, 2, 0.9)
     with pytest.raises(ValueError, match="there is no trial 7"):
@@ -242,7 +244,7 @@ def test_the_last_epoch_reported_again_replaces_itself_and_an_earlier_one_is_ref
     with pytest.raises(ValueError, match="epoch >= 2"):
         ledger.report(0, 1, 0.5)
     assert ledger.rows()[0].curve == {1: 0.5, 2: 0.55}
-    ledger.finish(0, "complete", value=0.55, record={})
+    ledger.finish(0, "complete", value=0.55)
 
 
 @pytest.mark.parametrize(("outcome", "value"), [("complete", 0.6), ("pruned", 0.6), ("failed", None)])
@@ -251,18 +253,18 @@ def test_an_end_told_twice_is_one_end(ledger: Ledger, url: str, outcome: Any, va
     with Ledger.open(url, "chest", create=False) as other:
         other.report(0, 1, 0.5)
         for teller in (ledger, ledger, other):  # the other one thinks that it runs still
-            teller.finish(0, outcome, value=value, record={"reason": "loss is nan"})
+            teller.finish(0, outcome, value=value, result=TrialResult(reason="loss is nan"))
         finished = ledger.rows()[0].finished
         with pytest.raises(ValueError, match="not running"):
-            other.finish(0, "complete", value=0.7, record={})
+            other.finish(0, "complete", value=0.7)
     assert ledger.rows()[0].finished == finished
 
 
 def test_promotions_are_kept_apart_from_the_search(ledger: Ledger, url: str) -> None:
     run_one(ledger)
     assert ledger.finals() == []
-    ledger.add_final({"promoted_from": 0, "test": {"metrics": {"auc_macro": 0.7}}}, 0.75)
-    final = ledger.add_final({"promoted_from": 0}, 0.76)
+    ledger.add_final(TrialResult(), 0.75)
+    final = ledger.add_final(TrialResult(), 0.76)
     assert (final.number, final.phase, final.state, final.value) == (1, "final", "complete", 0.76)
     assert [row.value for row in ledger.finals()] == [0.75, 0.76]
     assert len(ledger.rows()) == 1
@@ -362,13 +364,14 @@ def test_a_study_s_folder_knows_its_database(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from xlite.ledger import Ledger
+from xlite.ledger import Ledger, TrialResult
+from xlite.train.summary import RunSummary
 with Ledger.open(sys.argv[1], "s", create=False) as ledger:
     for number in range(25):
         assert ledger.ask(lambda trial: {"x": trial.suggest_float("x", 0, 1)}).number == number
         for epoch in (1, 2, 3):
             ledger.report(number, epoch, 0.25 * epoch)
-        ledger.finish(number, "complete", value=0.75, record={"epochs": 3})
+        ledger.finish(number, "complete", value=0.75, result=TrialResult(summary=RunSummary(epochs=3)))
 """
 
 
@@ -382,10 +385,10 @@ def test_one_process_reads_and_promotes_while_another_searches(url: str) -> None
                 seen.add(len(rows))
                 for row in rows:
                     assert row.state in ("running", "complete")
-                    assert row.state == "running" or (row.record == {"epochs": 3} and len(row.curve) == 3)
+                    assert row.state == "running" or (row.summary.epochs == 3 and len(row.curve) == 3)
                     assert set(row.overrides) == {"x"}
                 if rows and num_finals < 10:
-                    num_finals = reader.add_final({"promoted_from": 0}, 0.5).number + 1
+                    num_finals = reader.add_final(TrialResult(), 0.5).number + 1
             assert writer.stderr is not None
             assert writer.returncode == 0, writer.stderr.read()
         assert len(seen) > 3

@@ -11,7 +11,10 @@ from losing import answer_lost, around_commits
 from studies import content, drive, open_study, run_one, space
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
+from xlite.models.limits import Cost
+
+FINAL = TrialResult(cost=Cost(3, 0.5))
 
 
 @pytest.fixture
@@ -33,8 +36,8 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "enqueue": lambda ledger: ledger.enqueue({}),
     "queue": lambda ledger: ledger.queue([{}]),
     "report": lambda ledger: ledger.report(0, 1, 0.5),
-    "finish": lambda ledger: ledger.finish(0, "complete", value=0.5, record={}),
-    "add_final": lambda ledger: ledger.add_final({}, 0.5),
+    "finish": lambda ledger: ledger.finish(0, "complete", value=0.5),
+    "add_final": lambda ledger: ledger.add_final(TrialResult(), 0.5),
 }
 
 
@@ -88,9 +91,9 @@ def test_a_full_disk_is_waited_for(file: Path) -> None:
     with open_study(sqlite_url(file), on_wait=on_wait) as ledger:
         ledger.ask(space)
         limit(1)  # SQLite takes it as: no more than there are
-        ledger.finish(0, "failed", value=None, record={"reason": "x" * 100_000})
+        ledger.finish(0, "failed", value=None, result=TrialResult(reason="x" * 100_000))
         assert len(said) == 1 and "database or disk is full; waiting" in said[0]
-        assert ledger.rows()[0].record == {"reason": "x" * 100_000}
+        assert ledger.rows()[0].reason == "x" * 100_000
 
 
 def test_opening_waits_for_a_lock_but_not_for_what_is_not_there(file: Path) -> None:
@@ -141,15 +144,15 @@ def test_a_commit_whose_answer_is_lost_is_done_once(tmp_path: Path, seed: int) -
     urls = [sqlite_url(tmp_path / f"{name}.db") for name in ("whole", "lossy")]
     with open_study(urls[0]) as ledger:
         drive(ledger)
-        whole_final = ledger.add_final({"promoted_from": 3}, 0.75)
+        whole_final = ledger.add_final(FINAL, 0.75)
     lost: list[int] = []
     losing = answer_lost(0.3, seed, lost)
     with open_study(urls[1], on_wait=lambda line: None) as ledger, around_commits(ledger, after=losing):
         drive(ledger)
-        finals = [ledger.add_final({"promoted_from": 3}, 0.75) for _ in range(3)]
+        finals = [ledger.add_final(FINAL, 0.75) for _ in range(3)]
         assert ledger.finals() == finals
     assert len(lost) > 10
     assert content(urls[1]) == content(urls[0])
-    assert (finals[0].number, finals[0].record) == (whole_final.number, whole_final.record)
+    assert (finals[0].number, finals[0].cost) == (whole_final.number, FINAL.cost)
     studies = optuna.get_all_study_names(urls[1])
     assert sorted(studies) == ["s", "s.final"]

@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 
 from xlite.errors import InputError
 from xlite.metrics.classes import evaluate_classes, known_rows, weighted_balanced_accuracy
-from xlite.metrics.multilabel import bootstrap_interval, collapse_note, dead_labels
+from xlite.metrics.multilabel import DeadLabels, bootstrap_interval
 
 LABELS = ("mild", "moderate", "severe")
 
@@ -41,8 +41,9 @@ def test_recall_of_each_class_and_a_class_never_predicted(judged):
     evaluation = evaluate_classes(probs, targets, LABELS)
     recall = reference.recall_score(truth, probs.argmax(axis=1), average=None)
     assert [evaluation.per_label[name]["recall"] for name in LABELS] == pytest.approx(recall.tolist())
-    assert dead_labels(evaluation) == ("severe",)
-    assert collapse_note(evaluation) == "predictions have collapsed: 1 of 3 classes never predicted: severe"
+    dead = evaluation.dead_labels
+    assert dead == DeadLabels(("severe",), 3, exclusive=True) and dead.collapsed
+    assert dead.note == "predictions have collapsed: 1 of 3 classes never predicted: severe"
 
 
 def test_unknown_rows_are_left_out_and_lines_are_rows(judged):

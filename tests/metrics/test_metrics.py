@@ -9,9 +9,8 @@ from sklearn import metrics as sk
 
 from xlite.errors import InputError
 from xlite.metrics.multilabel import (
+    DeadLabels,
     Evaluation,
-    collapse_note,
-    dead_labels,
     evaluate_multilabel,
     ranking_counts,
     weighted_macro_auc,
@@ -212,20 +211,28 @@ def evaluation_with_dead(dead: int, of: int, *, absent: int = 0) -> Evaluation:
 
 def test_a_dead_label_has_positives_and_no_positive_prediction() -> None:
     evaluation = evaluation_with_dead(2, 5, absent=1)
-    assert dead_labels(evaluation) == ("label0", "label1")
+    dead = evaluation.dead_labels
+    assert dead == DeadLabels(("label0", "label1"), 5, exclusive=False) and not dead.collapsed
     assert evaluation.per_label["label0"]["f1"] == evaluation.per_label["label0"]["precision"] == 0
-    assert collapse_note(evaluation) == "2 of 5 labels get no positive prediction (F1 0): label0, label1"
-    assert collapse_note(evaluation_with_dead(0, 5, absent=1)) is None
+    assert dead.note == "2 of 5 labels get no positive prediction (F1 0): label0, label1"
+    assert evaluation_with_dead(0, 5, absent=1).dead_labels is None
 
 
 def test_thirteen_dead_labels_of_fourteen_are_called_a_collapse() -> None:
-    note = collapse_note(evaluation_with_dead(13, 14))
-    assert note is not None and "\n" not in note
-    assert note.startswith("predictions have collapsed to negative: 13 of 14 labels get no positive prediction")
-    assert "label12" in note and "label13" not in note
+    dead = evaluation_with_dead(13, 14).dead_labels
+    assert dead is not None and dead.collapsed
+    assert dead.finding == "predictions have collapsed to negative: 13 of 14 labels get no positive prediction (F1 0)"
+    assert dead.note.startswith(f"{dead.finding}: label0, ") and "label12; raise" in dead.note
+
+
+def test_half_of_the_labels_dead_is_no_collapse_and_one_more_is() -> None:
+    half, more = evaluation_with_dead(2, 4).dead_labels, evaluation_with_dead(3, 4).dead_labels
+    assert half is not None and more is not None
+    assert (half.collapsed, more.collapsed) == (False, True)
 
 
 def test_a_prediction_for_an_unknown_row_does_not_bring_a_label_to_life() -> None:
     probs = np.array([[0.9, 0.9], [0.1, 0.9], [0.1, 0.9], [0.1, 0.1]])
     targets = np.array([[NAN, 1], [1, 1], [0, 1], [0, 0]])
-    assert dead_labels(evaluate_multilabel(probs, targets, ("a", "b"))) == ("a",)
+    dead = evaluate_multilabel(probs, targets, ("a", "b")).dead_labels
+    assert dead is not None and dead.names == ("a",)

@@ -8,7 +8,8 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from xlite.ledger import Ledger, TrialRecord, sqlite_url
+from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
+from xlite.metrics.multilabel import DeadLabels
 from xlite.report import importance
 from xlite.report.analysis import CURVES, IMPORTANCE, REPORT, SENSITIVITY, analyse, describe_rows, study_rows
 from xlite.report.distillation import (
@@ -30,15 +31,26 @@ from xlite.report.training import (
     teacher_section,
     turning_section,
 )
+from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary
 
 ALPHA, TEMPERATURE, RATE, BACKBONE = "distill.alpha", "distill.temperature", "optim.learning_rate", "model.backbone"
 
 
-def row(number: int, value: float | None, state: Any = "complete", *, record: Any = None, **keys: Any) -> TrialRecord:
+def row(
+    number: int,
+    value: float | None,
+    state: Any = "complete",
+    *,
+    summary: RunSummary = NO_RUN,
+    reason: str = "",
+    left_out: bool = False,
+    **keys: Any,
+) -> TrialRecord:
     """Keys as alpha=, temperature=, rate=, backbone=."""
     names = {"alpha": ALPHA, "temperature": TEMPERATURE, "rate": RATE, "backbone": BACKBONE}
     overrides = {names.get(key, key): item for key, item in keys.items()}
-    return TrialRecord(number, "search", state, value, overrides=overrides, record=record or {})
+    more: Any = {"overrides": overrides, "summary": summary, "reason": reason, "left_out": left_out}
+    return TrialRecord(number, "search", state, value, **more)
 
 
 def study(*rows: TrialRecord, **more: Any) -> StudyRows:
@@ -250,52 +262,50 @@ def test_students_are_measured_against_the_teacher() -> None:
 
 
 def test_the_gap_and_its_widest_trial() -> None:
-    rows = [row(i, 0.7, record={"gap": 0.05 + i / 100}) for i in range(6)]
-    section = gap_section(study(*rows, row(9, 0.7), row(10, 0.6, "pruned", record={"gap": 9.0})))
+    rows = [row(i, 0.7, summary=RunSummary(gap=0.05 + i / 100)) for i in range(6)]
+    section = gap_section(study(*rows, row(9, 0.7), row(10, 0.6, "pruned", summary=RunSummary(gap=9.0))))
     assert "+0.0750 [" in section.conclusion and "over 6 trials; training is ahead" in section.conclusion
     assert "trial 5: +0.1000" in section.markdown()
     assert gap_section(study(*rows[:2])).conclusion.startswith("not enough trials: 2 complete trials")
 
 
 def test_where_validation_turned() -> None:
-    turning = [row(i, 0.7, record={"curve": [0.5, 0.7, 0.68, 0.66]}) for i in range(5)]
+    turning = [row(i, 0.7, summary=RunSummary(curve=(0.5, 0.7, 0.68, 0.66))) for i in range(5)]
     section = turning_section(study(*turning), "")
     assert "In 5 of 5 trials" in section.conclusion and "median 2 of 4" in section.conclusion
     assert "0.0400 [0.0400, 0.0400] below the best" in section.conclusion and "more epochs" not in section.markdown()
-    rising = turning_section(study(*(row(i, 0.7, record={"curve": [0.5, 0.6, 0.7]}) for i in range(5))), "")
+    rising = turning_section(study(*(row(i, 0.7, summary=RunSummary(curve=(0.5, 0.6, 0.7))) for i in range(5))), "")
     assert "In 0 of 5" in rising.conclusion and "more epochs may give more" in rising.markdown()
     assert turning_section(study(*turning[:2]), "").conclusion.startswith("not enough trials")
 
 
 def test_collapses_are_counted_by_loss_and_failures_by_reason() -> None:
-    note = "predictions have collapsed to negative: 13 of 14 labels get no positive prediction (F1 0): a, b"
-    dead = {"metrics": {}, "notes": [note]}
+    dead, nearly = (
+        RunSummary(best_epoch=1, dead_labels=DeadLabels(("a",) * num, 14, exclusive=False)) for num in (13, 1)
+    )
     rows = [
-        row(0, 0.7, record=dead, **{"loss.name": "focal"}),
-        row(1, 0.7, "pruned", record=dead, **{"loss.name": "focal"}),
-        row(
-            2,
-            0.7,
-            record={"metrics": {}, "notes": ["1 of 14 labels get no positive prediction"]},
-            **{"loss.name": "bce"},
-        ),
-        row(3, 0.7, record={"metrics": {}}, **{"loss.name": "focal"}),
-        row(4, None, "failed", record={"reason": "the loss is nan"}),
-        row(5, None, "failed", record={"reason": "the loss is nan"}),
-        row(6, None, "failed", record={"reason": "interrupted", "interrupted": True}),
-        row(7, None, "failed", record={"reason": "left out: 9M parameters", "left_out": True}),
+        row(0, 0.7, summary=dead, **{"loss.name": "focal"}),
+        row(1, 0.7, "pruned", summary=dead, **{"loss.name": "focal"}),
+        row(2, 0.7, summary=nearly, **{"loss.name": "bce"}),
+        row(3, 0.7, summary=RunSummary(best_epoch=1), **{"loss.name": "focal"}),
+        row(4, None, "failed", reason="the loss is nan"),
+        row(5, None, "failed", reason="the loss is nan"),
+        row(6, None, "failed", reason="left out: 9M parameters", left_out=True),
     ]
     section = collapse_section(study(*rows))
-    assert section.conclusion == "2 of 4 judged trials collapsed, 2 of 8 trials failed"
+    assert section.conclusion == "2 of 4 judged trials collapsed, 2 of 7 trials failed"
     text = section.markdown()
     assert "13 of 14 labels get no positive prediction (F1 0) |" in text
-    assert "focal 2 of 3" in text and "| 2 | 4, 5 | the loss is nan |" in text and "2 trials left out" in text
+    assert "focal 2 of 3" in text and "| 2 | 4, 5 | the loss is nan |" in text and "1 trial left out" in text
 
 
 def test_hours_count_threads_and_shares_of_a_gpu() -> None:
-    final = TrialRecord(0, "final", "complete", 0.7, record={"seconds": 3600.0, "device": "H100"})
-    cpu = [row(0, 0.7, record={"seconds": 1800.0, "device": "cpu"}, **{"train.threads": 4}), row(1, None, "failed")]
-    gpu = [row(i, 0.7, "pruned", record={"seconds": 3600.0, "device": "H100"}) for i in range(4)]
+    final = TrialRecord(0, "final", "complete", 0.7, summary=RunSummary(seconds=3600.0, device="H100"))
+    cpu = [
+        row(0, 0.7, summary=RunSummary(seconds=1800.0, device="cpu"), **{"train.threads": 4}),
+        row(1, None, "failed"),
+    ]
+    gpu = [row(i, 0.7, "pruned", summary=RunSummary(seconds=3600.0, device="H100")) for i in range(4)]
     assert hours_section(study(*cpu)).conclusion == "2.00 CPU-core-hours (cpu, 1 run)"
     shared = hours_section(study(*gpu, finals=(final,), gpu_share=0.25))
     assert shared.conclusion == "2.00 GPU-hours (H100, 5 runs)"
@@ -304,8 +314,9 @@ def test_hours_count_threads_and_shares_of_a_gpu() -> None:
 
 
 def test_folds_give_mean_and_spread_and_are_passed_over_where_absent() -> None:
-    folds = [{"fold": i, "value": value} for i, value in enumerate((0.70, 0.72, 0.74))]
-    final = TrialRecord(0, "final", "complete", 0.72, record={"folds": folds})
+    test = EvaluationSummary()
+    promotion = PromotionRecord("id", 3, "f1", test, (0.6, 0.8), reads_of_test=1, folds=(0.70, 0.72, 0.74))
+    final = TrialRecord(0, "final", "complete", 0.72, promotion=promotion)
     section = folds_section(study(finals=(final,)))
     assert section is not None
     assert "auc_macro 0.7200, standard deviation 0.0200 over 3 folds" in section.conclusion
@@ -335,9 +346,9 @@ def test_a_ledger_becomes_a_report_with_pictures(tmp_path: Path) -> None:
                 ledger.enqueue({ALPHA: alpha, TEMPERATURE: 4.0, RATE: rate})
                 proposal = ledger.ask(space)
                 value = 0.6 + 0.01 * i + 0.04 * alpha
-                record = {"curve": [0.5, value, value - 0.01], "gap": 0.1, "seconds": 1800, "device": "cpu"}
+                summary = RunSummary(curve=(0.5, value, value - 0.01), gap=0.1, seconds=1800, device="cpu")
                 ledger.report(proposal.number, 2, value)
-                ledger.finish(proposal.number, "complete", value=value, record=record)
+                ledger.finish(proposal.number, "complete", value=value, result=TrialResult(summary=summary))
         ledger.ask(space)
         described = {"teacher": {"name": "densenet121", "value": 0.69}, "shares": {"gpus_per_trial": 0.0}}
         read = study_rows(ledger, described)

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from xlite.ledger import Ledger, TrialRecord, sqlite_url
+from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
+from xlite.models.limits import Cost
 from xlite.report.leaderboard import FIRST_COLUMNS, leaderboard_frame, render, write_leaderboard
+from xlite.train.summary import EvaluationSummary, RunSummary
 
 RUNNER = Path(__file__).resolve().parents[2] / "runners" / "leaderboard.py"
 DAY = datetime(2026, 3, 9, 23, 30)
@@ -32,24 +34,24 @@ def full_row(**more: Any) -> TrialRecord:
         **{"optim.weight_decay": 1e-5, "optim.schedule": "cosine", "loss.name": "bce", "data.sampler": "none"},
         **{"train.threads": 1, "train.epochs": 15},
     }
-    record = {
-        **{
-            "config": config,
-            "train_loss": 0.31234567,
-            "best_epoch": 4,
-            "epochs": 5,
-            "seconds": 12.345,
-            "device_seconds": 24.69,
-            "device": "cpu",
-        },
-        "metrics": {"auc_macro": 0.7123456, "f1_macro": 0.25, "pr_auc_macro": 0.2},
-        "per_label": {"Hernia": {"auc": 0.81}, "Mass": {"f1": 0.1}},
-        "cost": {"num_params": 11_400_000, "size_mb": 45.678, "latency_ms": 7.8912},
-        "notes": ["2 labels undefined"],
-        "test": {"metrics": {"auc_macro": 0.69, "f1_macro": 0.24}},
-        "promoted_from": 9,
-    }
-    return row(12, "complete", 0.7123456, record=record, finished=DAY, **more)
+    summary = RunSummary(
+        config=config,
+        train_loss=0.31234567,
+        best_epoch=4,
+        epochs=5,
+        seconds=12.345,
+        device_seconds=24.69,
+        device="cpu",
+        metrics={"auc_macro": 0.7123456, "f1_macro": 0.25, "pr_auc_macro": 0.2},
+        per_label={"Hernia": {"auc": 0.81}, "Mass": {"f1": 0.1}},
+        notes=("2 labels undefined",),
+    )
+    return row(12, "complete", 0.7123456, summary=summary, cost=Cost(11_400_000, 45.678, 7.8912), finished=DAY, **more)
+
+
+def promotion(promoted_from: int) -> PromotionRecord:
+    test = EvaluationSummary(metrics={"auc_macro": 0.69, "f1_macro": 0.24})
+    return PromotionRecord("id", promoted_from, "f1", test, (0.6, 0.8), reads_of_test=1)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -59,7 +61,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_complete_rows_come_first_then_pruned_by_rung_then_the_rest_unranked() -> None:
     rows = [
-        row(0, "failed", record={"reason": "loss is nan"}),
+        row(0, "failed", reason="loss is nan"),
         row(1, "pruned", 0.90, epochs=2),
         row(2, "complete", 0.55),
         row(3, "pruned", 0.60, epochs=4),
@@ -68,7 +70,7 @@ def test_complete_rows_come_first_then_pruned_by_rung_then_the_rest_unranked() -
         row(6, "complete", 0.70),
         row(7, "waiting", epochs=0),
         row(8, "complete", 0.70),
-        row(0, "complete", 0.50, phase="final", record={"promoted_from": 6}),
+        row(0, "complete", 0.50, phase="final", promotion=promotion(6)),
     ]
     frame = leaderboard_frame(rows, study="s")
     ranks = [None if pd.isna(rank) else rank for rank in frame["rank"]]
@@ -130,7 +132,7 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
 
 
 def test_only_a_promotion_has_test_columns() -> None:
-    search, final = full_row(), full_row(phase="final")
+    search, final = full_row(), full_row(phase="final", promotion=promotion(9))
     frame = leaderboard_frame([search, final], study="s").set_index("experiment_id")
     assert frame.loc["s_final_12", ["phase", "trial", "test_auc_macro", "test_f1_macro"]].tolist() == [
         "final", 9, 0.69, 0.24
@@ -145,7 +147,7 @@ def test_a_student_without_a_teacher_has_no_temperature() -> None:
 
 
 def test_a_row_that_only_began_shows_what_it_runs() -> None:
-    running = row(3, "running", overrides={"model.backbone": "resnet18"}, record={"notes": ["first"]}, started=DAY)
+    running = row(3, "running", overrides={"model.backbone": "resnet18"}, queue_note="first", started=DAY)
     frame = leaderboard_frame([running], study="s", base={"model.backbone": "x", "optim.batch_size": 32})
     shown = frame.loc[0, ["phase", "cnn_backbone", "batch_size", "epochs", "value", "date", "notes"]].tolist()
     assert shown == ["search", "resnet18", 32, 5, 0.6, "2026-03-09", "first"]
@@ -168,15 +170,15 @@ def test_another_metric_than_auc_stands_under_value() -> None:
 
 
 def test_a_label_called_macro_does_not_take_the_mean_s_place() -> None:
-    record = {"metrics": {"auc_macro": 0.7}, "per_label": {"macro": {"auc": 0.9}}}
-    frame = leaderboard_frame([row(0, "complete", 0.7, record=record)], study="s")
+    summary = RunSummary(metrics={"auc_macro": 0.7}, per_label={"macro": {"auc": 0.9}})
+    frame = leaderboard_frame([row(0, "complete", 0.7, summary=summary)], study="s")
     assert frame.loc[0, ["val_auc_macro", "val_auc_macro_"]].tolist() == [0.7, 0.9]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, start: str) -> None:
     text = start + 'HYPERLINK("http://x","y")'
-    bad = row(0, "failed", overrides={"model.backbone": text}, record={"reason": "=" + text})
+    bad = row(0, "failed", overrides={"model.backbone": text}, reason="=" + text)
     write_leaderboard(tmp_path / "l.csv", leaderboard_frame([bad], study="s"))
     cells = read(tmp_path / "l.csv")[0]
     assert cells["cnn_backbone"] == "'" + text
@@ -184,14 +186,14 @@ def test_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, start: str)
 
 
 def test_a_negative_number_stays_a_number(tmp_path: Path) -> None:
-    frame = leaderboard_frame([row(0, "complete", -0.25, record={"gap": -0.01})], study="s", metric="kappa")
+    frame = leaderboard_frame([row(0, "complete", -0.25, summary=RunSummary(gap=-0.01))], study="s", metric="kappa")
     write_leaderboard(tmp_path / "l.csv", frame)
     cells = read(tmp_path / "l.csv")[0]
     assert (cells["value"], cells["gap"]) == ("-0.2500", "-0.0100")
 
 
 def test_each_row_is_one_line(tmp_path: Path) -> None:
-    bad = row(0, "failed", record={"reason": "CUDA error:\n  out of memory\r\n", "notes": ["a; b", 'c "d", e']})
+    bad = row(0, "failed", reason="CUDA error:\n  out of memory\r\n", notes=("a; b", 'c "d", e'))
     write_leaderboard(tmp_path / "l.csv", leaderboard_frame([bad], study="s"))
     assert len((tmp_path / "l.csv").read_text().splitlines()) == 2
     assert read(tmp_path / "l.csv")[0]["notes"] == 'a; b; c "d", e; CUDA error: out of memory'
@@ -221,7 +223,7 @@ def test_a_reader_never_meets_half_a_file(tmp_path: Path) -> None:
 
 def test_the_terminal_s_table_shows_promotions_and_the_top(tmp_path: Path) -> None:
     rows = [row(i, "complete", 0.5 + i / 100, overrides={"model.backbone": f"[net{i}]"}) for i in range(9)]
-    frame = leaderboard_frame([*rows, full_row(phase="final")], study="s")
+    frame = leaderboard_frame([*rows, full_row(phase="final", promotion=promotion(9))], study="s")
     screen = io.StringIO()
     Console(file=screen, width=140).print(render(frame, top=2))
     text = screen.getvalue()
@@ -242,8 +244,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(3):
             ledger.ask(lambda trial: {"optim.learning_rate": trial.suggest_float("optim.learning_rate", 0.1, 0.2)})
             ledger.report(number, 1, 0.5 + number / 10)
-        ledger.finish(0, "complete", value=0.5, record={})
-        ledger.finish(1, "failed", value=None, record={"reason": "loss is nan"})
+        ledger.finish(0, "complete", value=0.5)
+        ledger.finish(1, "failed", value=None, result=TrialResult(reason="loss is nan"))
     return results
 
 

@@ -7,8 +7,9 @@ from conftest import run_runner
 
 from xlite.commands import analyze
 from xlite.commands.cli import run as run_command
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.storage.files import write_json
+from xlite.train.summary import RunSummary
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def template(tmp_path_factory):
             ledger.ask(lambda trial: {})
             ledger.report(number, 1, 0.6 + alpha / 10)
         for number, value in enumerate((0.60, 0.65)):
-            ledger.finish(number, "complete", value=value, record={"curve": [value], "seconds": 36, "device": "cpu"})
+            summary = RunSummary(epochs=1, curve=(value,), best_epoch=1, seconds=36, device="cpu")
+            ledger.finish(number, "complete", value=value, result=TrialResult(summary=summary))
     return results
 
 

@@ -1,6 +1,5 @@
 """The bridge to Ray, asked and told by hand: what each end of a trial becomes in the ledger."""
 
-import json
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +9,12 @@ from ray.tune.search import Searcher
 
 from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.cost import Cost, Limits
+from xlite.models.limits import Cost, Limits
 from xlite.study.candidates import Candidate
 from xlite.study.job import TrialFolders
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
+from xlite.train.summary import NO_RUN, RunSummary
+from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, as_result
 from xlite.tune.search import LedgerSearch
-from xlite.tune.trainable import FAILURE_KEY, FINISHED_KEY, OUT_OF_MEMORY_KEY, SUMMARY_KEY
 
 SIZES = {"small": Cost(1_000_000, 4.0, 2.0), "large": Cost(9_000_000, 36.0, 20.0)}
 
@@ -37,6 +36,9 @@ class Heard:
 
     def progressed(self, number, epoch, best_so_far):
         self.events.append(("progressed", number, epoch, best_so_far))
+
+    def held_up(self, number, reason):
+        self.events.append(("held_up", number, reason))
 
     def ended(self, number, outcome, best_so_far, reason):
         self.events.append(("ended", number, outcome, best_so_far, reason))
@@ -80,25 +82,35 @@ class StopsAll:
         self.forgotten.append(trial_id)
 
 
-def epoch(number, value, **more):
-    return {EPOCH_KEY: number, VALUE_KEY: value, SUMMARY_KEY: json.dumps({"epochs": number}), **more}
+def epoch(number, value, *, finished=False):
+    """Ray's result of an epoch by which `value` is the best."""
+    return curve_of((value,) * number, finished=finished)
+
+
+def curve_of(curve, *, finished=False):
+    best = curve.index(max(curve)) + 1
+    return as_result(EpochDone(RunSummary(epochs=len(curve), curve=curve, best_epoch=best), finished))
+
+
+def failed(reason, **more):
+    return as_result(Failed(reason, NO_RUN, **more))
 
 
 def test_a_trial_that_ends_by_itself_is_complete_with_its_best(ledger):
     bridge = search(ledger)
     bridge.suggest("a")
     bridge.on_trial_result("a", epoch(1, 0.6))
-    bridge.on_trial_complete("a", epoch(2, 0.7, **{FINISHED_KEY: True}))
+    bridge.on_trial_complete("a", epoch(2, 0.7, finished=True))
     (row,) = ledger.rows()
     assert (row.state, row.value, row.curve) == ("complete", 0.7, {1: 0.6, 2: 0.7})
-    assert row.record["cost"]["num_params"] in (1_000_000, 9_000_000) and row.record["epochs"] == 2
+    assert row.cost in SIZES.values() and row.summary.epochs == 2
     assert bridge.observer.events[-1] == ("ended", 0, "complete", 0.7, "")
 
 
 def test_a_trial_that_asha_stopped_is_pruned_with_its_curve(ledger):
     bridge = search(ledger, asha=StopsAll())
     bridge.suggest("a")
-    bridge.on_trial_complete("a", epoch(1, 0.5, **{FINISHED_KEY: False}))
+    bridge.on_trial_complete("a", epoch(1, 0.5))
     (row,) = ledger.rows()
     assert (row.state, row.value, row.curve) == ("pruned", 0.5, {1: 0.5})
 
@@ -107,9 +119,9 @@ def test_a_trial_that_diverged_fails_with_the_reason_and_no_value(ledger):
     bridge = search(ledger)
     bridge.suggest("a")
     bridge.on_trial_result("a", epoch(1, 0.6))
-    bridge.on_trial_complete("a", {FAILURE_KEY: "the loss is nan", FINISHED_KEY: True, SUMMARY_KEY: "{}"})
+    bridge.on_trial_complete("a", failed("the loss is nan"))
     (row,) = ledger.rows()
-    assert (row.state, row.value, row.record["reason"]) == ("failed", None, "the loss is nan")
+    assert (row.state, row.value, row.reason) == ("failed", None, "the loss is nan")
 
 
 def test_a_dead_worker_is_a_failed_trial(ledger):
@@ -119,7 +131,7 @@ def test_a_dead_worker_is_a_failed_trial(ledger):
     traces.parent.mkdir(parents=True)
     traces.touch()
     bridge.on_trial_complete("a", None, error=True)
-    assert ledger.rows()[0].state == "failed" and "died" in ledger.rows()[0].record["reason"]
+    assert ledger.rows()[0].state == "failed" and "died" in ledger.rows()[0].reason
 
 
 def test_a_trial_cut_off_by_the_end_of_the_search_stays_open(ledger):
@@ -143,8 +155,8 @@ def test_students_above_a_limit_are_left_out_before_they_run_and_do_not_count(le
     for name in "abcdef":
         assert bridge.suggest(name)["assignment"].overrides == {"model.backbone": "small"}
     assert bridge.suggest("g") is None  # one of those that run may come again
-    left_out = [row for row in ledger.rows() if row.record.get("left_out")]
-    assert left_out and all("9.00M parameters > --max-params 2M" in row.record["reason"] for row in left_out)
+    left_out = [row for row in ledger.rows() if row.left_out]
+    assert left_out and all("9.00M parameters > --max-params 2M" in row.reason for row in left_out)
 
 
 def test_a_space_with_nothing_within_the_limits_ends_the_search(ledger):
@@ -184,7 +196,7 @@ def test_what_an_ended_process_left_comes_first_under_its_own_number(ledger):
     assert [again.suggest(name)["assignment"].number for name in "de"] == [1, 2]
     assert asha.replayed == [("c", {1: 0.6, 2: 0.65}), ("d", {})]
     again.on_trial_result("c", epoch(2, 0.65))  # its last epoch is told again
-    again.on_trial_complete("c", epoch(3, 0.7, **{FINISHED_KEY: True}))
+    again.on_trial_complete("c", epoch(3, 0.7, finished=True))
     row = ledger.rows()[0]
     assert (row.state, row.value, row.curve) == ("complete", 0.7, {1: 0.6, 2: 0.65, 3: 0.7})
     assert again.remaining == 7
@@ -196,8 +208,7 @@ def test_epochs_that_a_loss_of_power_took_from_the_ledger_come_back(ledger):
     first.on_trial_result("a", epoch(1, 0.6))
     again = search(ledger)
     again.suggest("b")
-    summary = json.dumps({"curve": [0.6, 0.5, 0.7, 0.65]})
-    again.on_trial_result("b", {**epoch(4, 0.7), SUMMARY_KEY: summary})
+    again.on_trial_result("b", curve_of((0.6, 0.5, 0.7, 0.65)))
     assert ledger.rows()[0].curve == {1: 0.6, 2: 0.6, 3: 0.7, 4: 0.7}
 
 
@@ -206,7 +217,7 @@ def test_failures_for_one_reason_end_the_search_with_it(ledger):
     for number in range(10):
         assert bridge.suggest(str(number)) != Searcher.FINISHED and bridge.failure is None
         reason = f"OSError: no room for {number} MB"
-        bridge.on_trial_complete(str(number), {FAILURE_KEY: reason, FINISHED_KEY: True, SUMMARY_KEY: "{}"})
+        bridge.on_trial_complete(str(number), failed(reason))
     assert "10 trials in a row failed for one reason: OSError: no room for 9 MB" in str(bridge.failure)
     assert bridge.suggest("more") == Searcher.FINISHED
 
@@ -216,17 +227,17 @@ def test_failures_for_several_reasons_or_now_and_then_do_not(ledger):
     for number in range(16):
         bridge.suggest(str(number))
         if number % 5 == 4:
-            bridge.on_trial_complete(str(number), epoch(1, 0.5, **{FINISHED_KEY: True}))
+            bridge.on_trial_complete(str(number), epoch(1, 0.5, finished=True))
             continue
         reason = "TrainingFailed: nan" if number % 2 else "ValueError: shape"
-        bridge.on_trial_complete(str(number), {FAILURE_KEY: reason, FINISHED_KEY: True, SUMMARY_KEY: "{}"})
+        bridge.on_trial_complete(str(number), failed(reason))
     assert bridge.failure is None
 
 
 def test_a_trial_out_of_memory_comes_again_with_more_then_in_parts_then_fails(ledger):
     asha = StopsAll()
     bridge = search(ledger, num_trials=1, asha=asha, batch_size=2, gpu_share=0.5)
-    out_of_memory = {OUT_OF_MEMORY_KEY: True, FAILURE_KEY: "out of GPU memory", FINISHED_KEY: True, SUMMARY_KEY: "{}"}
+    out_of_memory = failed("out of GPU memory", out_of_memory=True)
     seen = []
     for name in "abc":
         assignment = bridge.suggest(name)["assignment"]
@@ -238,5 +249,36 @@ def test_a_trial_out_of_memory_comes_again_with_more_then_in_parts_then_fails(le
     assert seen == [(0, 0.5, 1), (0, 1.0, 1), (0, 1.0, 2)] and asha.forgotten == ["a", "b"]
     assert bridge.suggest("d") == Searcher.FINISHED
     (row,) = ledger.rows()
-    assert row.state == "failed" and row.curve == {1: 0.6} and len(row.record["notes"]) == 2
-    assert "went on at the whole GPU" in row.record["notes"][0]
+    assert row.state == "failed" and row.curve == {1: 0.6} and len(row.notes) == 2
+    assert "went on at the whole GPU" in row.notes[0]
+
+
+def test_a_trial_whose_shared_gpu_failed_comes_again_alone_on_one(ledger):
+    bridge = search(ledger, num_trials=1, gpu_share=0.5)
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", as_result(GpuFaults(2)))
+    again = bridge.suggest("b")["assignment"]
+    assert (again.number, again.attempt.share) == (0, 1.0)
+    bridge.on_trial_complete("b", epoch(1, 0.6, finished=True))
+    assert "the GPU failed 2 times" in ledger.rows()[0].notes[0]
+
+
+def test_a_trial_that_waits_is_said_to_and_one_that_gave_up_waiting_stays_open(ledger):
+    bridge = search(ledger)
+    bridge.suggest("a")
+    bridge.on_trial_result("a", as_result(HeldUp("the disk is full")))
+    assert bridge.observer.events[-1] == ("held_up", 0, "the disk is full")
+    bridge.on_trial_complete("a", as_result(CutOff("/results: no space left")))
+    assert ledger.rows()[0].state == "running"
+    assert str(bridge.failure) == "/results: no space left; fix that, then run the same command again"
+
+
+def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():
+    assert not as_result(HeldUp("x"))["done"] and not epoch(1, 0.5)["done"]
+    assert all(as_result(last)["done"] for last in (CutOff("x"), GpuFaults(2), Failed("x", NO_RUN)))
+    assert epoch(1, 0.5, finished=True)["done"]
+
+
+def test_what_ray_keeps_of_a_message_by_its_repr_is_short():
+    message = epoch(200, 0.5)["message"]
+    assert repr(message) == "EpochDone(finished=False)"

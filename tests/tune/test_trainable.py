@@ -9,7 +9,8 @@ import pytest
 from xlite.config import RunConfig
 from xlite.gpu.memory_policy import Attempt
 from xlite.study.job import Assignment, Job, TrialFolders
-from xlite.tune.asha import EPOCH_KEY
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
+from xlite.tune.messages import MESSAGE_KEY, EpochDone
 from xlite.tune.trainable import DistillationTrial
 
 BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.0, "train.precision": "fp32"}
@@ -44,7 +45,10 @@ class Cycle:
 
 def test_between_trials_only_what_they_made_is_looked_through(worker):
     assert gc.get_freeze_count() > 100_000  # what the imports made
-    assert worker.step()[EPOCH_KEY] == 1
+    result = worker.step()
+    message = result[MESSAGE_KEY]
+    assert isinstance(message, EpochDone) and message.finished
+    assert (result[EPOCH_KEY], result[VALUE_KEY], result["done"]) == (1, message.summary.curve[0], True)
     left = weakref.ref(Cycle())
     assert left() is not None
     worker.reset_config(trial(1))

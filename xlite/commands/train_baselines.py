@@ -118,16 +118,15 @@ def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
     for name in (f"best {metric}", "best epoch", f"final {metric}", "F1", "PR-AUC", "minutes"):
         table.add_column(name, justify="right")
     for row in sorted(rows, key=ranking_key):
-        record = row.record
-        metrics, curve = record.get("metrics", {}), record.get("curve") or [None]
+        summary = row.summary
         table.add_row(
             *_named(row),
             _digits(row.value),
-            str(record.get("best_epoch", "-")),
-            _digits(curve[-1]),
-            _digits(metrics.get("f1_macro")),
-            _digits(metrics.get("pr_auc_macro")),
-            f"{record.get('seconds', 0) / 60:.1f}" if row.state == "complete" else row.state,
+            str(summary.best_epoch or "-"),
+            _digits(summary.curve[-1] if summary.curve else None),
+            _digits(summary.metrics.get("f1_macro")),
+            _digits(summary.metrics.get("pr_auc_macro")),
+            f"{summary.seconds / 60:.1f}" if row.state == "complete" else row.state,
         )
     return table
 

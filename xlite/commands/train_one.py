@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
     from xlite.device import choose_device, device_kind
-    from xlite.metrics.multilabel import collapse_note
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank
     from xlite.tasks import find_task
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    told: str | None = None
+    told = None
     try:
         with locked(folder, waiting=None):
             for kept in train_resumable(
@@ -87,9 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
                 if report is None:
                     console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
                     continue
-                if (note := collapse_note(report.val)) not in (None, told):
-                    console.say(f"epoch {report.epoch:>3}  {note}")
-                    told = note
+                dead = report.val.dead_labels
+                if dead and dead != told:
+                    console.say(f"epoch {report.epoch:>3}  {dead.note}")
+                    told = dead
                 mark = " *" if report.best_state is not None else ""
                 console.say(
                     f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}"
@@ -101,5 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     except TrainingFailed as failure:
         console.say(f"Training failed: {failure}")
         return 1
-    console.say(f"Best {task.metric} {kept.best_value:.4f} at epoch {kept.best_epoch}, saved in {shown(folder)}")
+    console.say(
+        f"Best {task.metric} {kept.best_value:.4f} at epoch {kept.summary.best_epoch}, saved in {shown(folder)}"
+    )
     return 0

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
 from xlite.ledger.rdb import open_storage, sqlite_url
-from xlite.ledger.records import STATES, Phase, TrialRecord, best_of, row_of
+from xlite.ledger.records import NO_RESULT, RECORD, STATES, Outcome, Phase, TrialRecord, TrialResult, best_of, row_of
 from xlite.ledger.retry import Retry, shown_url
 from xlite.ledger.study_lock import StudyLock
 from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiting_trial
@@ -23,7 +23,11 @@ _FINAL, _BASELINE = _KEPT = (".final", ".baseline")
 """Ends of the names of sister studies; the sampler of a search never learns of what is in them."""
 _TOKEN = "xlite:token"
 """Key by which a promotion whose commit was not answered is found again."""
-_OUTCOMES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_OUTCOMES: dict[Outcome, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,11 @@ class Ledger:
             InputError: the process has not ended.
         """
         self._claim.hold()
-        for trial in self._trials():
-            record = trial.user_attrs.get("record", {})
-            if trial.state == TrialState.RUNNING and record.get("reason"):  # cut off while it was recorded as failed
-                self.finish(trial.number, "failed", value=None, record=record)
-        return [row for row in self.rows() if row.state == "running"]
+        running = [row for row in self.rows() if row.state == "running"]
+        for row in running:
+            if row.reason:  # cut off while it was recorded as failed
+                self.finish(row.number, "failed", value=None, result=row)
+        return [row for row in running if not row.reason]
 
     def enqueue(self, overrides: Mapping[str, Any], *, note: str | None = None) -> None:
         """Have the next `ask` propose these, and what else the space suggests. `note` opens the row's notes.
@@ -222,18 +226,18 @@ class Ledger:
     def finish(
         self,
         number: int,
-        outcome: Literal["complete", "pruned", "failed"],
+        outcome: Outcome,
         *,
         value: float | None,
-        record: Mapping[str, Any],
+        result: TrialResult = NO_RESULT,
     ) -> None:
         """Close a running trial; one closed already with this outcome and value stays as it is.
 
-        `value`: its best; `record`: all else, in the keys that leaderboard.py reads.
+        `value`: its best; `result`: all else.
 
         Raises:
             ValueError: the trial is not running; complete or pruned without a finite value at least as high as the last
-                one reported; failed with a value, or without record["reason"].
+                one reported; failed with a value, or without a reason.
         """
         state = _OUTCOMES[outcome]
         there = self._sampling().trial(number)
@@ -241,25 +245,25 @@ class Ledger:
             return
         curve = self._running(number).intermediate_values
         if outcome == "failed":
-            if value is not None or not record.get("reason"):
+            if value is not None or not result.reason:
                 raise ValueError(
-                    f"trial {number}: a failed trial has a reason and no value, but got ({value=}, {record=})"
+                    f"trial {number}: a failed trial has a reason and no value, but got ({value=}, {result.reason=})"
                 )
         else:
             floor = max(curve.values(), default=-math.inf)
             if value is None or not math.isfinite(value) or value < floor:
                 raise ValueError(f"trial {number}: {outcome} needs a finite `value >= {floor}`, but got {value=}")
             value = float(value)
-        self._writer.finish(number, state, value, record)
+        self._writer.finish(number, state, value, result)
         self._sampling().finish(number, state, value)
 
-    def add_final(self, record: Mapping[str, Any], value: float) -> TrialRecord:
+    def add_final(self, result: TrialResult, value: float) -> TrialRecord:
         """Record a promotion, in a sister study `<name>.final` of which the sampler never learns."""
         if not math.isfinite(value):
             raise ValueError(f"a promotion's value must be finite, but got {value}")
         token = uuid.uuid4().hex
         trial = optuna.trial.create_trial(
-            value=float(value), user_attrs={"record": plain(record)}, system_attrs={_TOKEN: token}
+            value=float(value), user_attrs={RECORD: plain(result.to_json())}, system_attrs={_TOKEN: token}
         )
 
         def added() -> FrozenTrial:

@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.ledger.rdb import Syncing
+from xlite.ledger.records import QUEUE_NOTE, RECORD, TrialResult
 from xlite.ledger.retry import Retry
 from xlite.ledger.study_lock import another_process
 from xlite.samplers.sampling import FIXED
@@ -66,9 +67,10 @@ class TrialWriter:
 
     def refuse(self, number: int, overrides: Mapping[str, Any], reason: str) -> None:
         """Record a waiting trial as failed; its reason comes first, so that it is known for what it is if cut off."""
-        self._patience(lambda: self._storage.set_trial_user_attr(self._trial_id(number), "record", {"reason": reason}))
+        result = TrialResult(reason=reason)
+        self._patience(lambda: self._record(self._trial_id(number), result))
         self.start(number, overrides, optuna.trial.create_trial(state=TrialState.RUNNING))
-        self.finish(number, TrialState.FAIL, None, {"reason": reason})
+        self.finish(number, TrialState.FAIL, None, result)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Add one point to a trial's curve."""
@@ -79,7 +81,7 @@ class TrialWriter:
 
         self._patience(add)
 
-    def finish(self, number: int, state: TrialState, value: float | None, record: Mapping[str, Any]) -> None:
+    def finish(self, number: int, state: TrialState, value: float | None, result: TrialResult) -> None:
         """Close a trial; nothing is done if it is closed already with this state and value.
 
         Raises:
@@ -91,12 +93,15 @@ class TrialWriter:
             there = self._storage.get_trial(trial_id)
             if not there.state.is_finished():
                 with self._syncing.spared():
-                    self._storage.set_trial_user_attr(trial_id, "record", plain(record))
+                    self._record(trial_id, result)
                 self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
             elif (there.state, there.value) != (state, value):
                 raise ValueError(f"trial {number} is not running")
 
         self._patience(end)
+
+    def _record(self, trial_id: int, result: TrialResult) -> None:
+        self._storage.set_trial_user_attr(trial_id, RECORD, plain(result.to_json()))
 
     def _fill(self, trial_id: int, overrides: Mapping[str, Any], parameters: FrozenTrial) -> None:
         self._storage.set_trial_system_attr(trial_id, _OWNER, self._token)
@@ -111,7 +116,7 @@ class TrialWriter:
         except KeyError:
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
             if self._storage.get_trial_number_from_id(trial_id) != number:  # another was quicker by milliseconds
-                self._storage.set_trial_user_attr(trial_id, "record", {"reason": "another process runs this study"})
+                self._record(trial_id, TrialResult(reason="another process runs this study"))
                 self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
                 raise another_process(self._url) from None
             return trial_id
@@ -140,7 +145,7 @@ def waiting_trial(overrides: Mapping[str, Any], note: str | None, place: int | N
     """A trial that the next `ask` takes, to be created. `place`: in the study's queue, if it is from there."""
     return optuna.trial.create_trial(
         state=TrialState.WAITING,
-        user_attrs={} if note is None else {"note": note},
+        user_attrs={} if note is None else {QUEUE_NOTE: note},
         system_attrs={FIXED: plain(overrides)} | ({} if place is None else {QUEUED: place}),
     )
 

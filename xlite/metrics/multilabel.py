@@ -1,6 +1,6 @@
 """Multi-label metrics, averaged and per label; unknown targets are masked, undefined labels named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,48 @@ class Evaluation:
     per_label: dict[str, dict[str, float]]
     notes: tuple[str, ...]
     undefined: tuple[str, ...]
+
+    @property
+    def dead_labels(self) -> "DeadLabels | None":
+        """The labels with a positive in the truth and none predicted; None where there are none."""
+        return find_dead_labels(self.scalars, self.per_label)
+
+
+@dataclass(frozen=True)
+class DeadLabels:
+    """Labels that occur and are never predicted.
+
+    Attributes:
+        names: of these labels, one at least.
+        num_labels: how many labels occur; of classes that exclude each other, how many there are.
+        exclusive: whether they are such classes.
+    """
+
+    names: tuple[str, ...]
+    num_labels: int
+    exclusive: bool
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether predictions have collapsed: a class is never predicted, or more than half of the labels."""
+        return self.exclusive or 2 * len(self.names) > self.num_labels
+
+    @property
+    def finding(self) -> str:
+        """What was found, in words, without the names."""
+        share = f"{len(self.names)} of {self.num_labels}"
+        if self.exclusive:
+            return f"predictions have collapsed: {share} classes never predicted"
+        found = f"{share} labels get no positive prediction (F1 0)"
+        return f"predictions have collapsed to negative: {found}" if self.collapsed else found
+
+    @property
+    def note(self) -> str:
+        """One line for a person: the finding, the names, and what may help."""
+        advice = (
+            "; raise the positives' weight or lower the thresholds" if self.collapsed and not self.exclusive else ""
+        )
+        return f"{self.finding}: {', '.join(self.names)}{advice}"
 
 
 def evaluate_multilabel(
@@ -173,28 +215,18 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def dead_labels(evaluation: Evaluation) -> tuple[str, ...]:
-    """Labels with a positive in the truth and none predicted, in label order."""
-    return tuple(
-        name
-        for name, values in evaluation.per_label.items()
-        if values["num_positive"] > 0 and values["predicted_positive_rate"] == 0
-    )
+def find_dead_labels(
+    scalars: Mapping[str, float | None], per_label: Mapping[str, Mapping[str, float | None]]
+) -> DeadLabels | None:
+    """The labels with a positive in the truth and none predicted, in label order; None where there are none.
 
-
-def collapse_note(evaluation: Evaluation) -> str | None:
-    """One line naming the dead labels, stronger when they are more than half of those with positives; else None."""
-    dead = dead_labels(evaluation)
-    if not dead:
-        return None
-    if "balanced_accuracy" in evaluation.scalars:
-        share = f"{len(dead)} of {len(evaluation.per_label)} classes"
-        return f"predictions have collapsed: {share} never predicted: {', '.join(dead)}"
-    num_present = sum(values["num_positive"] > 0 for values in evaluation.per_label.values())
-    finding = f"{len(dead)} of {num_present} labels get no positive prediction (F1 0): {', '.join(dead)}"
-    if 2 * len(dead) <= num_present:
-        return finding
-    return f"predictions have collapsed to negative: {finding}; raise the positives' weight or lower the thresholds"
+    Args:
+        scalars, per_label: as in `Evaluation`; classes that exclude each other have a balanced accuracy.
+    """
+    present = [name for name, values in per_label.items() if values.get("num_positive")]
+    dead = tuple(name for name in present if per_label[name].get("predicted_positive_rate") == 0)
+    exclusive = "balanced_accuracy" in scalars
+    return DeadLabels(dead, len(per_label) if exclusive else len(present), exclusive) if dead else None
 
 
 def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dict[str, float]:

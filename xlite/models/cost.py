@@ -3,7 +3,6 @@
 import json
 import statistics
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,18 +13,10 @@ from torch.overrides import TorchFunctionMode
 from xlite.config import ModelConfig
 from xlite.device import torch_threads
 from xlite.models.build import call, make_model
+from xlite.models.limits import Cost
 
 _NUM_WARMUP_RUNS = 5
 _SAFETENSORS_DTYPE = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """num_params: trainable parameters; size_mb: bytes of the .safetensors file / 1e6; latency_ms: None = not timed."""
-
-    num_params: int
-    size_mb: float
-    latency_ms: float | None = None
 
 
 def count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int) -> Cost:
@@ -125,22 +116,3 @@ def _safetensors_bytes(state: dict[str, Tensor]) -> int:
 def architecture(model: ModelConfig) -> ModelConfig:
     """What of a model decides its size and speed: two models with the same architecture cost the same."""
     return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a student may cost; None does not limit."""
-
-    max_params: int | None = None
-    max_mb: float | None = None
-    max_latency_ms: float | None = None
-
-    def broken_by(self, cost: Cost) -> str | None:
-        """The first limit this cost breaks, in words, or None."""
-        if self.max_params is not None and cost.num_params > self.max_params:
-            return f"{cost.num_params / 1e6:.2f}M parameters > --max-params {self.max_params / 1e6:g}M"
-        if self.max_mb is not None and cost.size_mb > self.max_mb:
-            return f"{cost.size_mb:.1f} MB > --max-mb {self.max_mb:g}"
-        if self.max_latency_ms is not None and cost.latency_ms is not None and cost.latency_ms > self.max_latency_ms:
-            return f"{cost.latency_ms:.1f} ms > --max-latency-ms {self.max_latency_ms:g}"
-        return None

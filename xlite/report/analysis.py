@@ -95,7 +95,7 @@ def analyse(study: StudyRows, storage_url: str, folder: Path) -> Analysis:
     if important is not None:
         pictures[IMPORTANCE] = lambda path: draw_importances(path, important)
     if curves:
-        pictures[CURVES] = lambda path: draw_curves(path, curves, study.metric, study.teacher_value)
+        pictures[CURVES] = lambda path: draw_curves(path, curves.values(), study.metric, study.teacher_value)
     for name in (SENSITIVITY, IMPORTANCE, CURVES):
         if name in pictures:
             pictures[name](folder / name)

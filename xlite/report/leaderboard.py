@@ -2,12 +2,6 @@
 
 Promotions come first, unranked: they saw other data, and the test split. Search rows follow, ranked by `ranking_key`;
 running, waiting and failed ones without a rank. Baselines come last, best first, unranked: they had other budgets.
-
-A trial's `record` may hold (each key may be missing): "config" (flat dotted configuration), "train_loss", "metrics"
-({"auc_macro": ...} at the best epoch), "per_label" ({label: {"auc": ...}}), "best_epoch", "epochs" (trained),
-"seconds", "cost" ({"num_params", "size_mb", "latency_ms"}), "gap" (training minus validation value of the metric),
-"device", "notes" (a list of lines), "reason" (of a failure); a promotion's also "test" ({"metrics": ...} on the test
-split) and "promoted_from" (the number of the trial whose configuration it is).
 """
 
 import math
@@ -125,15 +119,13 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
 
 
 def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -> dict[str, Any]:
-    """The one place that knows the record's keys."""
-    record = row.record
-    final = row.phase == "final"
-    config = {**base, **row.overrides, **record.get("config", {})}
-    metrics = {**({metric: row.value} if row.value is not None else {}), **record.get("metrics", {})}
-    test = record.get("test", {}).get("metrics", {}) if final else {}
-    cost = record.get("cost", {})
+    """The row's cells by column; columns that are not there are empty."""
+    summary, cost, promotion = row.summary, row.cost, row.promotion
+    config = {**base, **row.overrides, **summary.config}
+    metrics = {**({metric: row.value} if row.value is not None else {}), **summary.metrics}
+    test = promotion.test.metrics if promotion else {}
     alpha = config.get("distill.alpha")
-    notes = [*record.get("notes", []), *([record["reason"]] if record.get("reason") else [])]
+    notes = [row.queue_note, *summary.notes, *row.notes, row.reason]
     when = row.finished or row.started
     return {
         "experiment_id": f"{study}_{row.number:05d}" if row.phase == "search" else f"{study}_{row.phase}_{row.number}",
@@ -146,20 +138,20 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "kd_alpha": "N/A" if alpha == 0 else alpha,
         "batch_size": config.get("optim.batch_size"),
         "learning_rate": config.get("optim.learning_rate"),
-        "epochs": record.get("epochs", max(row.curve, default=None)),
-        "train_loss": record.get("train_loss"),
+        "epochs": summary.epochs or max(row.curve, default=None),
+        "train_loss": summary.train_loss,
         "val_auc_macro": metrics.get("auc_macro"),
         "val_f1_macro": metrics.get("f1_macro"),
         "test_auc_macro": test.get("auc_macro"),
         "test_f1_macro": test.get("f1_macro"),
-        "inference_time_ms": cost.get("latency_ms"),
-        "model_size_mb": cost.get("size_mb"),
+        "inference_time_ms": cost.latency_ms if cost else None,
+        "model_size_mb": cost.size_mb if cost else None,
         "status": _STATUS.get(row.state, row.state),
-        "notes": "; ".join(" ".join(str(note).split()) for note in notes),
-        "trial": record.get("promoted_from") if final else row.number,
+        "notes": "; ".join(" ".join(note.split()) for note in notes if note),
+        "trial": promotion.promoted_from if promotion else row.number,
         "metric": metric,
         "value": row.value if row.value is not None or not row.curve else max(row.curve.values()),
-        "best_epoch": record.get("best_epoch"),
+        "best_epoch": summary.best_epoch or None,
         "loss": config.get("loss.name"),
         "schedule": config.get("optim.schedule"),
         "sampler": config.get("data.sampler"),
@@ -167,14 +159,14 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "weight_decay": config.get("optim.weight_decay"),
         "val_pr_auc_macro": metrics.get("pr_auc_macro"),
         "test_value": test.get(metric),
-        "num_params": cost.get("num_params"),
-        "seconds": record.get("seconds"),
-        "device_seconds": record.get("device_seconds"),
+        "num_params": cost.num_params if cost else None,
+        "seconds": summary.seconds if summary.epochs else None,
+        "device_seconds": summary.device_seconds,
         "seed": config.get("train.seed"),
         "threads": config.get("train.threads"),
-        "device": record.get("device"),
-        "gap": record.get("gap"),
-        **{_label_column(label): values.get("auc") for label, values in record.get("per_label", {}).items()},
+        "device": summary.device,
+        "gap": summary.gap,
+        **{_label_column(label): values.get("auc") for label, values in summary.per_label.items()},
     }
 
 

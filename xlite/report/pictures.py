@@ -1,12 +1,11 @@
 """The pictures of a study's analysis, as PNG files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlite.ledger import TrialRecord
 from xlite.report.distillation import Sensitivity
 from xlite.report.importance import Importances
 from xlite.storage.files import atomic_write
@@ -54,15 +53,14 @@ def draw_importances(path: Path, found: Importances) -> None:
     _save(figure, path)
 
 
-def draw_curves(path: Path, rows: Sequence[TrialRecord], metric: str, teacher_value: float | None) -> None:
-    """Validation by epoch of rows with a curve, each one's best epoch marked."""
+def draw_curves(path: Path, curves: Iterable[Sequence[float]], metric: str, teacher_value: float | None) -> None:
+    """Validation by epoch of some trials, each one's best epoch marked."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     panel = figure.subplots()
-    for row in rows:
-        curve = row.record["curve"]
+    for curve in curves:
         panel.plot(range(1, len(curve) + 1), curve, color="tab:blue", alpha=0.4, linewidth=1)
         panel.plot(int(np.argmax(curve)) + 1, max(curve), "o", color="tab:blue", markersize=4)
     if teacher_value is not None:

@@ -41,7 +41,7 @@ class StudyRows:
 
     def config(self, row: TrialRecord) -> dict[str, Any]:
         """The row's whole flat configuration, as far as it is known."""
-        return {**self.base, **row.overrides, **row.record.get("config", {})}
+        return {**self.base, **row.overrides, **row.summary.config}
 
     def alpha(self, row: TrialRecord) -> float | None:
         """The weight of the teacher, None where the row does not say."""

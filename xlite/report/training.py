@@ -1,7 +1,6 @@
 """How the trials trained: against the teacher, against their own training data, to what epoch, and at what cost."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,8 +9,6 @@ from xlite.report.distillation import MIN_GROUP
 from xlite.report.intervals import mean_estimate
 from xlite.report.sections import Section, StudyRows, counted, markdown_table, not_enough
 
-_COLLAPSED = "collapsed"
-"""The word by which `metrics.collapse_note` can be told from other notes."""
 _CPU = "cpu"
 
 
@@ -44,8 +41,8 @@ def teacher_section(study: StudyRows) -> Section:
 def gap_section(study: StudyRows) -> Section:
     """Training minus validation value of the metric at the best epoch."""
     title = "How large is the gap between training and validation?"
-    rows = [row for row in study.complete if row.record.get("gap") is not None]
-    gaps = np.array([row.record["gap"] for row in rows], dtype=np.float64)
+    rows = [row for row in study.complete if row.summary.gap is not None]
+    gaps = np.array([row.summary.gap for row in rows], dtype=np.float64)
     if len(gaps) < MIN_GROUP:
         return Section(title, not_enough(len(gaps), MIN_GROUP))
     mean = mean_estimate(gaps)
@@ -58,40 +55,40 @@ def gap_section(study: StudyRows) -> Section:
 def turning_section(study: StudyRows, picture: str) -> Section:
     """The epoch at which validation was best, and what training on cost."""
     title = "When does validation turn?"
-    rows = trained_curves(study)
-    if len(rows) < MIN_GROUP:
-        return Section(title, not_enough(len(rows), MIN_GROUP))
-    curves = [row.record["curve"] for row in rows]
+    curves_by_number = trained_curves(study)
+    if len(curves_by_number) < MIN_GROUP:
+        return Section(title, not_enough(len(curves_by_number), MIN_GROUP))
+    curves = list(curves_by_number.values())
     best_epochs = np.array([int(np.argmax(curve)) + 1 for curve in curves])
     lengths = np.array([len(curve) for curve in curves])
     lost = mean_estimate(np.array([max(curve) - curve[-1] for curve in curves]))
     turned = best_epochs < lengths
     conclusion = (
-        f"In {turned.sum()} of {len(rows)} trials validation was best before the last epoch (best epoch: median "
+        f"In {turned.sum()} of {len(curves)} trials validation was best before the last epoch (best epoch: median "
         f"{np.median(best_epochs):g} of {np.median(lengths):g}); the last epoch is {lost.unsigned} below the best"
     )
     body = []
     if turned.mean() < 0.5:
         body.append("Most trials were still at their best when the budget ended: more epochs may give more.")
     cells = [
-        (row.number, best, length, f"{max(curve):.4f}", f"{curve[-1]:.4f}")
-        for row, best, length, curve in zip(rows, best_epochs.tolist(), lengths.tolist(), curves, strict=True)
+        (number, best, len(curve), f"{max(curve):.4f}", f"{curve[-1]:.4f}")
+        for (number, curve), best in zip(curves_by_number.items(), best_epochs.tolist(), strict=True)
     ]
     body.append(markdown_table(("trial", "best epoch", "epochs", "best", "last"), cells))
     return Section(title, conclusion, tuple(body), picture)
 
 
-def trained_curves(study: StudyRows) -> list[TrialRecord]:
-    """Complete rows that hold a curve of finite values, one for each epoch."""
-    rows = [row for row in study.complete if row.record.get("curve")]
-    return [row for row in rows if all(value is not None for value in row.record["curve"])]
+def trained_curves(study: StudyRows) -> dict[int, tuple[float, ...]]:
+    """The validation curves of the complete trials, by number; one with a value that is not finite is left out."""
+    curves = {row.number: row.summary.curve for row in study.complete}
+    return {number: curve for number, curve in curves.items() if curve and np.isfinite(curve).all()}
 
 
 def collapse_section(study: StudyRows) -> Section:
     """Trials whose predictions collapsed, by loss, and those that failed, by reason."""
-    judged = [row for row in study.rows if "metrics" in row.record]
-    collapsed = [row for row in judged if _collapse_notes(row)]
-    failed = [row for row in study.rows if row.state == "failed" and not _aside(row)]
+    judged = [row for row in study.rows if row.summary.best_epoch]
+    collapsed = [row for row in judged if _collapse(row)]
+    failed = [row for row in study.rows if row.state == "failed" and not row.left_out]
     conclusion = (
         f"{len(collapsed)} of {counted(len(judged), 'judged trial')} collapsed, {len(failed)} of "
         f"{counted(len(study.rows), 'trial')} failed"
@@ -109,7 +106,7 @@ def collapse_section(study: StudyRows) -> Section:
                 row.state,
                 _loss(study, row),
                 study.config(row).get("data.sampler", "?"),
-                _collapse_notes(row)[0],
+                _collapse(row),
             )
             for row in collapsed
         ]
@@ -117,11 +114,11 @@ def collapse_section(study: StudyRows) -> Section:
     if failed:
         reasons: dict[str, list[int]] = {}
         for row in failed:
-            reasons.setdefault(" ".join(str(row.record.get("reason", "unknown")).split()), []).append(row.number)
+            reasons.setdefault(" ".join((row.reason or "unknown").split()), []).append(row.number)
         tally = [(len(numbers), ", ".join(map(str, numbers)), reason) for reason, numbers in reasons.items()]
         body.append(markdown_table(("failed", "trials", "reason"), tally))
-    if aside := [row for row in study.rows if _aside(row)]:
-        body.append(f"Not counted as failed: {counted(len(aside), 'trial')} left out for size or interrupted.")
+    if num_left_out := sum(row.left_out for row in study.rows):
+        body.append(f"Not counted as failed: {counted(num_left_out, 'trial')} left out for size.")
     return Section("Which trials collapsed or failed, and why?", conclusion, tuple(body))
 
 
@@ -129,7 +126,7 @@ def folds_section(study: StudyRows) -> Section | None:
     """Mean and spread over the folds of each promotion that has some; None where none has."""
     lines = []
     for row in study.finals:
-        values = np.array([fold["value"] for fold in row.record.get("folds") or []], dtype=np.float64)
+        values = np.array(row.promotion.folds if row.promotion else (), dtype=np.float64)
         if len(values) >= 2:
             lines.append(
                 f"promotion {row.number}: {study.metric} {values.mean():.4f}, standard deviation "
@@ -148,11 +145,11 @@ def hours_section(study: StudyRows) -> Section:
     device_hours: dict[str, float] = {}
     counts: Counter[str] = Counter()
     for row in (*study.rows, *study.finals):
-        seconds = row.record.get("seconds")
-        if not seconds:
+        if not row.summary.seconds:
             continue
-        device = row.record.get("device", "unknown device")
-        device_hours[device] = device_hours.get(device, 0.0) + seconds / 3600 * _units(study, row, device)
+        device = row.summary.device or "unknown device"
+        hours = row.summary.seconds / 3600 * _units(study, row, device)
+        device_hours[device] = device_hours.get(device, 0.0) + hours
         counts[device] += 1
     if not device_hours:
         return Section("What did it cost?", "unknown: no trial recorded its time")
@@ -178,13 +175,10 @@ def _units(study: StudyRows, row: TrialRecord, device: str) -> float:
     return (study.gpu_share or 1.0) if row.phase == "search" else 1.0
 
 
-def _aside(row: TrialRecord) -> bool:
-    return bool(row.record.get("left_out") or row.record.get("interrupted"))
-
-
-def _collapse_notes(row: TrialRecord) -> Sequence[str]:
-    """Without the labels' names and the advice."""
-    return [": ".join(note.split(": ")[:2]) for note in row.record.get("notes", []) if _COLLAPSED in note]
+def _collapse(row: TrialRecord) -> str:
+    """How the row's predictions collapsed; "" where they did not."""
+    dead = row.summary.dead_labels
+    return dead.finding if dead and dead.collapsed else ""
 
 
 def _loss(study: StudyRows, row: TrialRecord) -> str:

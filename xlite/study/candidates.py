@@ -10,7 +10,7 @@ from typing import Any
 from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.gpu.probe import Shapes, footprint_key
-from xlite.models.cost import Cost, Limits
+from xlite.models.limits import Cost, Limits
 from xlite.study.model_costs import ModelCosts
 from xlite.study.shares import Shares
 from xlite.study.space import SearchSpace

@@ -10,7 +10,8 @@ from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.backbones import check_pretrained
 from xlite.models.build import build_model, check_input
-from xlite.models.cost import Cost, Limits, architecture, count_cost, measure_latency
+from xlite.models.cost import architecture, count_cost, measure_latency
+from xlite.models.limits import Cost, Limits
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from xlite.console import Console
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.gpu.probe import Footprint, Shapes
-from xlite.models.cost import Limits
+from xlite.models.limits import Limits
 from xlite.study.candidates import Candidates
 from xlite.study.footprints import divide, obtain_footprints
 from xlite.study.model_costs import measure_costs

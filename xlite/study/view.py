@@ -140,14 +140,14 @@ def where_time_went(rows: Sequence[TrialRecord]) -> str:
     """One line: seconds of all trials together, and the share of each kind."""
     totals: dict[str, float] = {}
     for row in rows:
-        for kind, seconds in row.record.get("seconds_by_kind", {}).items():
+        for kind, seconds in row.summary.seconds_by_kind.items():
             totals[kind] = totals.get(kind, 0.0) + seconds
     whole = sum(totals.values())
     if not whole:
         return "No trial has ended yet"
     shares = ", ".join(f"{kind} {seconds / whole:.1%}" for kind, seconds in sorted(totals.items(), key=lambda i: -i[1]))
-    device = sum(row.record.get("device_seconds") or 0.0 for row in rows)
-    what = "GPU" if any(row.record.get("device", "cpu") != "cpu" for row in rows) else "core"
+    device = sum(row.summary.device_seconds or 0.0 for row in rows)
+    what = "GPU" if any(row.summary.device not in ("", "cpu") for row in rows) else "core"
     return f"The trials took {whole:,.0f} s ({device:,.0f} {what}-seconds): {shares}"
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from xlite.models.artifact import save_artifact
 from xlite.storage.files import wait_for_room
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import Checkpoint, Checkpoints
+from xlite.train.description import after_epoch, describe_model
 from xlite.train.events import EventWriter
 from xlite.train.loop import EpochReport, fit
-from xlite.train.record import RunRecord, describe_model
+from xlite.train.summary import NO_RUN, RunSummary
 
 HOW = ("train.step", "train.micro_batches")
 """Keys that say how a step is computed: a run that ran out of memory is taken up with others."""
@@ -27,18 +28,23 @@ class EpochResult:
     """A run as of its last finished epoch; all of it is on disk.
 
     Attributes:
-        epoch: 1-based; best_value, best_epoch: the best of the task's metric so far.
         stop: as in EpochReport.
-        summary: of the run so far, JSON-ready.
         report: of this epoch; None where an earlier process trained it.
     """
 
-    epoch: int
-    best_value: float
-    best_epoch: int
+    summary: RunSummary
     stop: str
-    summary: dict[str, Any]
     report: EpochReport | None
+
+    @property
+    def epoch(self) -> int:
+        """1-based."""
+        return self.summary.epochs
+
+    @property
+    def best_value(self) -> float:
+        """The best of the task's metric so far."""
+        return self.summary.best_value
 
 
 def train_resumable(
@@ -71,9 +77,7 @@ def train_resumable(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder, stem, identity=_identity(config, dataset, device, bank, num_views))
     earlier = checkpoints.load()
-    record = RunRecord(
-        config, metric=task.metric, device_name=device.name, earlier=earlier.about["summary"] if earlier else None
-    )
+    summary = NO_RUN
     events = None
     if hyper_parameters is not None:
         done = len(earlier.progress.history) if earlier else 0
@@ -82,17 +86,19 @@ def train_resumable(
     try:
         if earlier is not None:
             keeper.mend(earlier)
-            yield _kept(earlier.about, None)
+            summary = RunSummary.from_json(earlier.about["summary"], source=str(folder))
+            yield EpochResult(summary, earlier.about["stop"], None)
             if earlier.about["stop"]:
                 return
+        summary = replace(summary, config=flatten(config), device=device.name)
         start = None if earlier is None else earlier.progress
         for report in fit(config, task, dataset, device=device, bank=bank, num_views=num_views, start=start):
             start = earlier = None  # the tensors are not held for longer than needed
-            record.add(report)
+            summary = after_epoch(summary, report, metric=task.metric)
             started = time.perf_counter()
-            told = keeper.write(report, record.summary())
-            record.spend("checkpoint", time.perf_counter() - started)
-            yield _kept({**told, "summary": record.summary()}, report)
+            keeper.write(report, summary)
+            summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})
+            yield EpochResult(summary, report.stop, report)
     finally:
         if events is not None:
             events.close()
@@ -111,7 +117,7 @@ class _Keeper:
     dataset: Dataset
     about: Mapping[str, Any]
 
-    def write(self, report: EpochReport, summary: Mapping[str, Any]) -> dict[str, Any]:
+    def write(self, report: EpochReport, summary: RunSummary) -> None:
         """Keep an epoch, in an order that lets the next process mend whatever a kill left out.
 
         Events that a checkpoint does not cover are purged, and a best model is in the checkpoint of its epoch too.
@@ -123,18 +129,10 @@ class _Keeper:
         description: dict[str, Any] | None = None
         if report.best_state is not None:
             description = describe_model(report, config=self.config, task=self.task, dataset=self.dataset, **self.about)
-        told = {
-            "epoch": report.epoch,
-            "best_value": report.best_value,
-            "best_epoch": report.best_epoch,
-            "stop": report.stop,
-            "summary": summary,
-            "description": description,
-        }
-        self.checkpoints.save(Checkpoint(progress, told))
+        about = {"stop": report.stop, "summary": summary.to_json(), "description": description}
+        self.checkpoints.save(Checkpoint(progress, about))
         if report.best_state is not None and description is not None:
             save_artifact(self.folder, self.stem, report.best_state, description, repeatedly=True)
-        return told
 
     def mend(self, checkpoint: Checkpoint) -> None:
         """Write the best model if its epoch is the checkpoint's: a process may have ended between the two."""
@@ -147,11 +145,6 @@ class _Keeper:
             if name.startswith(prefix)
         }
         save_artifact(self.folder, self.stem, state, checkpoint.about["description"], repeatedly=True)
-
-
-def _kept(about: Mapping[str, Any], report: EpochReport | None) -> EpochResult:
-    names = ("epoch", "best_value", "best_epoch", "stop", "summary")
-    return EpochResult(**{name: about[name] for name in names}, report=report)
 
 
 def _identity(

@@ -1,32 +1,23 @@
 """The bridge between Ray and the ledger: Ray asks for configurations and tells results, the ledger keeps them."""
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
 from xlite.errors import InputError
 from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_faults
-from xlite.ledger import Ledger
+from xlite.ledger import Ledger, Outcome, TrialResult
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, ResumableASHA
-from xlite.tune.trainable import (
-    CUT_OFF_KEY,
-    FAILURE_KEY,
-    FINISHED_KEY,
-    GPU_FAULTS_KEY,
-    HELD_UP_KEY,
-    OUT_OF_MEMORY_KEY,
-    SUMMARY_KEY,
-)
+from xlite.train.summary import NO_RUN
+from xlite.tune.asha import VALUE_KEY, ResumableASHA
+from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, message_of
 
-Outcome = Literal["complete", "pruned", "failed"]
 MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
 
@@ -138,8 +129,8 @@ class LedgerSearch(Searcher):
             candidate = self.candidates.resolve(proposal.overrides)
             if candidate.broken_limit is None:
                 return _Running(proposal.number, candidate)
-            reason = f"left out: {candidate.broken_limit}"
-            self.ledger.finish(proposal.number, "failed", value=None, record={"reason": reason, "left_out": True})
+            result = TrialResult(reason=f"left out: {candidate.broken_limit}", left_out=True)
+            self.ledger.finish(proposal.number, "failed", value=None, result=result)
         self.failure = InputError(
             f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {candidate.broken_limit}; raise "
             "the limit or add smaller backbones to the search space"
@@ -147,17 +138,16 @@ class LedgerSearch(Searcher):
         return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """One more epoch."""
-        trial = self.running[trial_id]
-        if HELD_UP_KEY in result:
-            self.observer.held_up(trial.number, result[HELD_UP_KEY])
-        epoch = result.get(EPOCH_KEY)
-        if epoch is None or epoch <= trial.epoch:
-            return
-        self.fill_in(trial, epoch, json.loads(result.get(SUMMARY_KEY, "{}")).get("curve", []))
-        trial.epoch, trial.best = epoch, max(result[VALUE_KEY], trial.best)
-        self.ledger.report(trial.number, epoch, trial.best)
-        self.observer.progressed(trial.number, epoch, trial.best)
+        """Record one more epoch, or say what holds the trial up."""
+        message, trial = message_of(result), self.running[trial_id]
+        if isinstance(message, HeldUp):
+            self.observer.held_up(trial.number, message.reason)
+        elif isinstance(message, EpochDone) and message.summary.epochs > trial.epoch:
+            summary = message.summary
+            self.fill_in(trial, summary.epochs, summary.curve)
+            trial.epoch, trial.best = summary.epochs, max(summary.best_value, trial.best)
+            self.ledger.report(trial.number, trial.epoch, trial.best)
+            self.observer.progressed(trial.number, trial.epoch, trial.best)
 
     def fill_in(self, trial: _Running, epoch: int, curve: Sequence[float]) -> None:
         """Report the epochs between the last one reported and `epoch`: a loss of power may have taken them."""
@@ -168,40 +158,41 @@ class LedgerSearch(Searcher):
         """A trial ended: by itself, by ASHA, by an error; or it was interrupted and stays open in the ledger."""
         if trial_id not in self.running:
             return
-        result = result or {}
-        self.on_trial_result(trial_id, result)
-        if self.has_another_attempt(trial_id, result, error):
+        self.on_trial_result(trial_id, result or {})
+        message = message_of(result)
+        if self.has_another_attempt(trial_id, message, error):
             self.reschedule(trial_id)
             return
-        outcome = self.outcome(trial_id, result, error)
-        if CUT_OFF_KEY in result and self.failure is None:
-            self.failure = InputError(f"{result[CUT_OFF_KEY]}; fix that, then run the same command again")
+        outcome = self.outcome(trial_id, message, error)
+        if isinstance(message, CutOff) and self.failure is None:
+            self.failure = InputError(f"{message.reason}; fix that, then run the same command again")
         if outcome is None:
             return
         trial = self.running.pop(trial_id)
-        record = json.loads(result.get(SUMMARY_KEY, "{}"))
-        record["notes"] = [*record.get("notes", []), *self.attempts.pop(trial.number).notes]
-        cost = trial.candidate.cost
-        record["cost"] = {"num_params": cost.num_params, "size_mb": cost.size_mb, "latency_ms": cost.latency_ms}
-        value = None if outcome == "failed" else max(result[VALUE_KEY], trial.best)
-        reason = ""
+        summary = message.summary if isinstance(message, EpochDone | Failed) else NO_RUN
+        value, reason = None, ""
         if outcome == "failed":
-            reason = record["reason"] = result.get(FAILURE_KEY) or "its worker process died (out of memory, or killed)"
-        self.ledger.finish(trial.number, outcome, value=value, record=record)
+            died = "its worker process died (out of memory, or killed)"
+            reason = message.reason if isinstance(message, Failed) else died
+        else:
+            value = max(summary.best_value, trial.best)
+        notes = self.attempts.pop(trial.number).notes
+        ended = TrialResult(summary=summary, cost=trial.candidate.cost, reason=reason, notes=notes)
+        self.ledger.finish(trial.number, outcome, value=value, result=ended)
         self.folders.remove_checkpoints(trial.number)
         self.observer.ended(trial.number, outcome, value, reason)
         if self.failure is None and self.alike.add(reason):
             self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
-    def has_another_attempt(self, trial_id: str, result: Mapping[str, Any], error: bool) -> bool:
+    def has_another_attempt(self, trial_id: str, message: Message | None, error: bool) -> bool:
         """Whether a trial comes again: with more memory, with the GPU to itself, or in a worker that lives."""
         number = self.running[trial_id].number
         attempt: Attempt | None = self.attempts[number]
-        if result.get(OUT_OF_MEMORY_KEY):
+        if isinstance(message, Failed) and message.out_of_memory:
             attempt = after_out_of_memory(self.attempts[number])
-        elif GPU_FAULTS_KEY in result:
-            attempt = after_shared_faults(self.attempts[number], result[GPU_FAULTS_KEY])
-        elif not (error and FAILURE_KEY not in result and self.was_never_begun(number)):
+        elif isinstance(message, GpuFaults):
+            attempt = after_shared_faults(self.attempts[number], message.num_faults)
+        elif not (error and not isinstance(message, Failed) and self.was_never_begun(number)):
             return False
         if attempt is not None:
             self.attempts[number] = attempt
@@ -221,11 +212,11 @@ class LedgerSearch(Searcher):
         if self.asha is not None:
             self.asha.forget(trial_id)
 
-    def outcome(self, trial_id: str, result: Mapping[str, Any], error: bool) -> Outcome | None:
+    def outcome(self, trial_id: str, message: Message | None, error: bool) -> Outcome | None:
         """How a trial ended; None for one that the end of the search cut off."""
-        if error or FAILURE_KEY in result:
+        if error or isinstance(message, Failed):
             return "failed"
-        if result.get(FINISHED_KEY):
+        if isinstance(message, EpochDone) and message.finished:
             return "complete"
         return "pruned" if self.asha is not None and trial_id in self.asha.stopped else None
 

@@ -102,7 +102,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     """Run the trials that are still wanted; returns how many were cut off."""
     study, candidates = plan.study, plan.candidates
     ledger.queue(candidates.space.first)  # an earlier process may have been killed before it queued all
-    ended = [row for row in ledger.rows() if row.state in ENDED and not row.record.get("left_out")]
+    ended = [row for row in ledger.rows() if row.state in ENDED and not row.left_out]
     num_wanted = plan.num_trials - len(ended)
     asha = ResumableASHA(study.options.max_epochs, plan.grace_epochs) if plan.grace_epochs else None
     if asha is not None:

@@ -3,12 +3,12 @@
 import errno
 import faulthandler
 import gc
-import json
 import os
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,9 @@ from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, train_resumable
 from xlite.train.step import TrainingFailed
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
+from xlite.train.summary import NO_RUN, RunSummary
+from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, as_result
 
-FINISHED_KEY, FAILURE_KEY, SUMMARY_KEY, OUT_OF_MEMORY_KEY = "finished", "failure", "summary", "out_of_memory"
-"""Further keys of a trial's results: training ended by itself; why it failed; the record so far as JSON text; whether
-it may be tried again with more memory."""
-HELD_UP_KEY, CUT_OFF_KEY, GPU_FAULTS_KEY = "held_up", "cut_off", "gpu_faults"
-"""And: what a trial waits for; why it waits no longer and is left for the next time; how often a GPU that it shares has
-failed under it, when it is to have one alone."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
@@ -67,20 +62,24 @@ class DistillationTrial(tune.Trainable):
         self.folder = self.job.folders.of(self.number)
         self.disk_is_full = False
         self.kept: Iterator[EpochResult] | None = None
-        self.summary: dict[str, Any] = {}
+        self.summary = NO_RUN
         self.told_at: float | None = None
         self.reporting_s = 0.0
         self.held = ExitStack()
 
     def step(self) -> dict[str, Any]:
         """One epoch; an error of the trial is a result too, so that the worker lives on."""
+        return as_result(self.next_message())
+
+    def next_message(self) -> Message:
+        """Train one epoch, and say how it went."""
         if self.told_at is not None:
             self.reporting_s += time.perf_counter() - self.told_at
         if self.disk_is_full:
             try:
                 wait_for_room(self.folder.parent, ROOM_BYTES)
             except OSError as failure:
-                return {CUT_OFF_KEY: f"{failure.filename}: {failure.strerror}", "done": True}
+                return CutOff(f"{failure.filename}: {failure.strerror}")
             self.disk_is_full = False
         if verdict := self.verdict():
             return verdict
@@ -100,10 +99,10 @@ class DistillationTrial(tune.Trainable):
             if isinstance(failure, OSError) and failure.errno in DISK_FULL:
                 self.end()  # the next step waits, and goes on from the last checkpoint
                 self.disk_is_full = True
-                return {HELD_UP_KEY: f"the disk of {self.folder} is full"}
+                return HeldUp(f"the disk of {self.folder} is full")
             if is_out_of_memory(failure):
                 reason = f"out of GPU memory at {self.attempt.share:g} of it: {str(failure).splitlines()[0]}"
-                return {**self.fail(reason), OUT_OF_MEMORY_KEY: True}
+                return self.fail(reason, out_of_memory=True)
             reason = f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}"
             with suppress(OSError):
                 write_text(self.folder / "error.txt", traceback.format_exc())
@@ -113,7 +112,7 @@ class DistillationTrial(tune.Trainable):
                 os._exit(1)
             return self.fail(reason)
 
-    def verdict(self) -> dict[str, Any] | None:
+    def verdict(self) -> Failed | GpuFaults | None:
         """What follows where an earlier process hung or lost the GPU; None: the trial goes on.
 
         A fault under MPS may be a neighbour's, so the trial goes on; where it is met again, alone. Else it is its own.
@@ -125,7 +124,7 @@ class DistillationTrial(tune.Trainable):
         overlaps = self.job.sharing is not None and bool(self.job.sharing.environment) and self.attempt.share < 1
         if faults and not overlaps:
             return self.fail(faults[-1])
-        return {GPU_FAULTS_KEY: len(faults), "done": True} if len(faults) >= MAX_SHARED_FAULTS else None
+        return GpuFaults(len(faults)) if len(faults) >= MAX_SHARED_FAULTS else None
 
     def gpu_faults(self) -> list[str]:
         """The faults that this attempt of the trial has met."""
@@ -151,43 +150,34 @@ class DistillationTrial(tune.Trainable):
             )
         return self.kept
 
-    def take(self, kept: EpochResult) -> dict[str, Any]:
+    def take(self, kept: EpochResult) -> EpochDone:
         """Tell the driver of an epoch."""
         self.summary = self.with_times(kept.summary)
         started = time.perf_counter()
-        write_json(self.folder / "trial.json", {"number": self.number, "stop": kept.stop, **self.summary})
+        self.write_record(stop=kept.stop)
         self.reporting_s += time.perf_counter() - started
         if kept.report is not None:
             time.sleep(self.job.pause_s)
         self.told_at = time.perf_counter()
-        return {
-            EPOCH_KEY: kept.epoch,
-            VALUE_KEY: kept.best_value,
-            FINISHED_KEY: bool(kept.stop),
-            SUMMARY_KEY: json.dumps(self.summary),
-            "done": bool(kept.stop),
-        }
+        return EpochDone(self.summary, finished=bool(kept.stop))
 
-    def with_times(self, summary: dict[str, Any]) -> dict[str, Any]:
+    def with_times(self, summary: RunSummary) -> RunSummary:
         """A summary with the time the driver took between epochs, and seconds of a whole device (or core) in all."""
-        kinds = {**summary["seconds_by_kind"], "reporting": round(self.reporting_s, 3)}
-        seconds = round(sum(kinds.values()), 3)
-        share = self.attempt.share or summary["config"]["train.threads"]
+        summary = summary.with_seconds({"reporting": self.reporting_s})
+        share = self.attempt.share or summary.config["train.threads"]
         notes = ["a fault of the GPU ended its process; went on from the checkpoint" for _ in self.gpu_faults()]
-        return {
-            **summary,
-            "notes": [*summary.get("notes", []), *notes],
-            "seconds": seconds,
-            "seconds_by_kind": kinds,
-            "device_seconds": round(seconds * share, 3),
-        }
+        return replace(summary, notes=(*summary.notes, *notes), device_seconds=round(summary.seconds * share, 3))
 
-    def fail(self, reason: str) -> dict[str, Any]:
-        """The last result of a trial that cannot go on; the ledger has the reason too."""
-        told = {"number": self.number, "stop": "failed", "reason": reason, **self.summary}
+    def fail(self, reason: str, *, out_of_memory: bool = False) -> Failed:
+        """The last message of a trial that cannot go on; the ledger has the reason too."""
         with suppress(OSError):
-            write_json(self.folder / "trial.json", told)
-        return {FAILURE_KEY: reason, FINISHED_KEY: True, SUMMARY_KEY: json.dumps(self.summary), "done": True}
+            self.write_record(stop="failed", reason=reason)
+        return Failed(reason, self.summary, out_of_memory)
+
+    def write_record(self, **told: str) -> None:
+        """Write trial.json, for people and other programs: `told`, and the summary as it reads itself."""
+        summary = self.summary.to_json() if self.summary.epochs else {}
+        write_json(self.folder / "trial.json", {"number": self.number, **told, **summary})
 
     def end(self) -> None:
         """Let go of the trial's model, files and lock."""
