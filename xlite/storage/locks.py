@@ -1,4 +1,4 @@
-"""File locks: one process at a time, on any platform. The operating system ends a lock with the process that holds it."""
+"""File locks on any platform: one process at a time; the operating system ends a lock with its holder."""
 
 import errno
 import time
