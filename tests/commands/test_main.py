@@ -84,7 +84,6 @@ def test_what_reads_reports_and_predicts_imports_neither_fcntl_nor_resource() ->
         "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
         "from xlite.commands import analyze, check_balance, leaderboard, reopen\n"
         "from xlite.report import analysis, balance, leaderboard\n"
-        "from xlite import ledger, models, tasks\n"
         "from xlite.models import artifact\n"
         "from xlite.tasks import prepare\n"
         "from xlite.train import inference"
