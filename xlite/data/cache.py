@@ -122,7 +122,7 @@ def open_cache(folder: Path, ids: np.ndarray) -> PixelCache:
     """
     record = _complete_record(folder)
     if record is None or record["num_images"] != len(ids):
-        raise InputError(f"{folder}: no complete pixel cache of {len(ids)} images; run prepare_data.py again")
+        raise InputError(f"{folder}: no complete pixel cache of {len(ids)} images; run `xlite prepare` again")
     return _opened(folder, record, ids)
 
 

@@ -1,6 +1,5 @@
 """Phantom data sets are written whole or not at all, by one process, and found again by what they were made with."""
 
-import fcntl
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from xlite.errors import InputError
 from xlite.storage.files import read_json, write_json
+from xlite.storage.locks import locked_file
 
 RECORD = "phantom.json"
 
@@ -46,8 +46,7 @@ def _is_written(folder: Path, wanted: Mapping[str, int]) -> bool:
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
     """One process at a time, the next waits; what a killed one left behind is removed."""
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_file(folder.with_name(f".{folder.name}.lock"), waiting=lambda: None):
         for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
             shutil.rmtree(leftover)
         yield
