@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xlite.data.decode import ImagePreprocess, UnreadableImage, decode, read_picture
+from xlite.data.decode import ImagePreprocess, decode, read_picture
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nih_originals"
@@ -300,7 +301,7 @@ def test_dicom_is_scaled_by_its_own_minimum_and_maximum(
     path = tmp_path / name
     path.write_bytes(bytes(128) + b"DICM" + bytes(64))
     held = picture().astype(np.float32) * 3 - 100
-    monkeypatch.setattr("xlite.data.dicom.read_colour_or_grey", {path: held}.__getitem__)
+    monkeypatch.setattr("xlite.data.decode.read_colour_or_grey", {path: held}.__getitem__)
     np.testing.assert_array_equal(decode(path, ImagePreprocess(32)), reference(picture(), 32))
     np.testing.assert_array_equal(read_picture(path, channels=3), np.dstack([picture()] * 3))
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xlite.data.decode import UnreadableImage, read_picture
+from xlite.data.decode import read_picture
+from xlite.data.unreadable import UnreadableImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -9,8 +9,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from xlite.data.decode import UnreadableImage, read_picture
+from xlite.data.decode import read_picture
 from xlite.data.dicom import read_colour_or_grey, read_dicom, read_header
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 LITTLE = "1.2.840.10008.1.2.1"
@@ -86,7 +87,7 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
 
 def test_colour_is_refused_where_grey_levels_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "1.dcm", pattern("|u1"), PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(UnreadableImage, match="not a grey picture"):
+    with pytest.raises(UnreadableImage, match="not a grey image"):
         read_dicom(path)
 
 
@@ -180,7 +181,7 @@ def test_a_picture_is_colour_or_grey_as_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_unknown_colours_and_damaged_colour_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImage, match=r"neither grey nor a colour that is known \(CMYK"):
+    with pytest.raises(UnreadableImage, match=r"neither grey nor a supported colour space \(CMYK"):
         read_colour_or_grey(write_colours(tmp_path / "1.dcm", colours(), "CMYK"))
     with pytest.raises(UnreadableImage, match="neither grey nor"):
         read_colour_or_grey(write(tmp_path / "2.dcm", pattern("|u1"), PhotometricInterpretation="RGB"))

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.decode import ImagePreprocess, UnreadableImage
+from xlite.data.decode import ImagePreprocess
 from xlite.data.example_sheet import example_sheet, picture_of, write_sheet
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 
 TILE, GAP, NAME = 128, 4, 22
 

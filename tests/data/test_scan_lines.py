@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import ScanLinePreprocess, augment_lines, fill_lines
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 

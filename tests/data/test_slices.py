@@ -11,10 +11,10 @@ from conftest import SHARED
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from xlite.data import slices
-from xlite.data.decode import UnreadableImage
 from xlite.data.slices import SlicePreprocess, augment_slices
 from xlite.data.sources.rsna import LEVELS, read_rsna
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 REAL = SHARED / "lumbar_slices"

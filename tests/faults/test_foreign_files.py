@@ -21,7 +21,8 @@ from xlite.commands.cli import run as run_command
 from xlite.data.sources.folder import read_images
 from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
-from xlite.storage.files import csv_text, plain_cell, read_json, safe_cell, write_json
+from xlite.storage.files import read_json, write_json
+from xlite.storage.text import csv_text, escape_cell, unescape_cell
 
 CODE = [
     path for folder in ("xlite", "runners", "search_spaces", "benchmarks") for path in (REPO / folder).rglob("*.py")
@@ -134,11 +135,11 @@ def test_pickles_in_scans_and_pixel_caches_are_not_loaded(home: Path, capsys) ->
 def test_text_that_a_spreadsheet_would_run_is_kept_from_it_and_read_back() -> None:
     texts = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "'", "", "plain", "a=b", FORMULA]
     for text in texts:
-        cell = safe_cell(text)
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝")) and plain_cell(cell) == text
+        cell = escape_cell(text)
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝")) and unescape_cell(cell) == text
     written = csv_text([texts, [-1, -0.5, 2]])
     rows = list(csv.reader(io.StringIO(written, newline="")))
-    assert [plain_cell(cell) for cell in rows[0]] == texts and rows[1] == ["-1", "-0.5", "2"]
+    assert [unescape_cell(cell) for cell in rows[0]] == texts and rows[1] == ["-1", "-0.5", "2"]
 
 
 def hostile_images(folder: Path) -> Path:

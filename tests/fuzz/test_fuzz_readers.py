@@ -24,7 +24,7 @@ from xlite.data.sources.rsna import LABELS as GRADES
 from xlite.data.sources.rsna import LEVELS, read_grades
 from xlite.data.sources.stm import read_stm
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 QUICK = settings(
     derandomize=True,
@@ -114,7 +114,7 @@ def check_reading(reading: ParsedDataset) -> None:
     table = reading.table
     num_rows, num_labels = len(table), len(table.labels)
     assert num_rows > 0 and num_labels > 0 and len(set(table.labels)) == num_labels
-    assert all(label and is_plain(label) for label in table.labels)
+    assert all(label and not has_control_characters(label) for label in table.labels)
     assert len(set(table.ids.tolist())) == num_rows and "" not in table.ids.tolist()
     assert len(table.items) == len(table.groups) == num_rows
     values = table.targets.reshape(-1, num_labels)

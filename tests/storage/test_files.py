@@ -3,7 +3,8 @@
 import pytest
 
 from xlite.errors import InputError
-from xlite.storage.files import atomic_write, checked_name, double_buffered_write, read_json, spares_of, write_json
+from xlite.storage.files import atomic_write, double_buffered_write, read_json, spares_of, write_json
+from xlite.storage.text import checked_name
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

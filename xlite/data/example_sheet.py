@@ -5,9 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xlite.data.decode import UnreadableImage, is_dicom, read_picture
+from xlite.data.decode import read_picture
+from xlite.data.image_bytes import is_dicom
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 from xlite.storage.files import atomic_write
 

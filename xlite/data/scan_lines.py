@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from xlite.config import Augmentation
-from xlite.data.decode import UnreadableImage
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
 from xlite.errors import InputError
 

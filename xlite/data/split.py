@@ -12,7 +12,8 @@ import numpy as np
 from xlite.data.stratify import stratified_group_split
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.storage.files import csv_text, plain_cell, write_text
+from xlite.storage.files import write_text
+from xlite.storage.text import csv_text, unescape_cell
 
 Part = Literal["train", "val", "test"]
 SplitStrategy = Literal["patient", "official", "image"]
@@ -198,7 +199,7 @@ def _read_split(path: Path, table: Table, kind: str, seed: int) -> Split:
     try:
         heading, _, body = path.read_bytes().decode("utf-8").partition("\n")
         header, *lines = csv.reader(io.StringIO(body, newline=""))
-        part_of = {plain_cell(name): PARTS.index(part) for name, part in lines}
+        part_of = {unescape_cell(name): PARTS.index(part) for name, part in lines}
         part = np.array([part_of[name] for name in table.ids.tolist()])
     except (ValueError, KeyError, csv.Error):
         raise refusal from None

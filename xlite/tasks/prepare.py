@@ -16,7 +16,8 @@ from xlite.data.sources import ParsedDataset
 from xlite.data.split import Split, SplitStrategy, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.storage.files import csv_text, write_text
+from xlite.storage.files import write_text
+from xlite.storage.text import csv_text
 from xlite.tasks.task import Task
 
 MAX_EXCLUDED_SHARE = 0.01

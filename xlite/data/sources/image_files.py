@@ -12,10 +12,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from xlite.data.decode import UnreadableImage, is_dicom
+from xlite.data.dicom import read_colour_or_grey
+from xlite.data.image_bytes import is_dicom
 from xlite.data.sources.listing import check_folder
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -119,7 +121,7 @@ def list_images(folder: Path) -> ImageFiles:
         prefix = "" if inside == "." else f"{inside}/"
         paths += [prefix + name for name in files if not name.startswith(".") and not _is_special(place, name)]
     for path in paths:
-        if not is_plain(path):
+        if has_control_characters(path):
             raise InputError(
                 f"{folder}: the file name {path!r} is not UTF-8 text or holds control characters; rename it"
             )
@@ -199,8 +201,6 @@ def _look_at_one(path: Path, *, decode: bool) -> tuple[tuple[int, int] | None, b
 
 def _look_at_dicom(path: Path) -> tuple[tuple[int, int] | None, bool]:
     """((width, height) or None, whether its pixels are in colour)."""
-    from xlite.data.dicom import read_colour_or_grey
-
     try:
         pixels = read_colour_or_grey(path)
     except (UnreadableImage, InputError, OSError):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_TABLE_BYTES = 2**30
@@ -121,7 +121,7 @@ def check_labels(labels: Sequence[str], where: str) -> None:
         InputError: one holds line ends or control characters, or is longer than 200.
     """
     for label in labels:
-        if not is_plain(label):
+        if has_control_characters(label):
             raise InputError(f"{where}: the label {label[:60]!r} holds control characters; rename it")
         if len(label) > _LONGEST_LABEL:
             raise InputError(

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.dicom import read_header
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, find_one, read_columns
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 LABELS: tuple[str, ...] = ("Normal/Mild", "Moderate", "Severe")

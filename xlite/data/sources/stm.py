@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, read_columns
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 _TABLE = "lines.csv"
 _COLUMNS = ("scan", "line", "label")
@@ -110,7 +110,7 @@ def _find_scans(folder: Path) -> dict[str, Path]:
     for place in (folder, folder / "scans"):
         if place.is_dir():
             for path in sorted(p for p in place.iterdir() if p.suffix in SCAN_SUFFIXES and p.is_file()):
-                if not is_plain(path.name):
+                if has_control_characters(path.name):
                     raise InputError(f"{place}: the file name {path.name!r} holds control characters; rename it")
                 if path.name in files:
                     raise InputError(f"{path}: stands in {folder} too; keep one of the two")
