@@ -177,7 +177,7 @@ def test_a_table_without_labels_is_a_question() -> None:
         ("binary", CLASSES, "class"),
     ],
 )
-def test_a_stated_kind_decides_the_form(kind: str, column: list[str], form: str) -> None:
+def test_a_given_kind_decides_the_form(kind: str, column: list[str], form: str) -> None:
     assert understood({"image": NAMES, "label": column}, kind=kind).form == form
 
 
@@ -198,7 +198,7 @@ def test_binary_takes_one_label() -> None:
         {"label_column": ("image",), "file_column": "image"},
     ],
 )
-def test_stated_columns_must_be_there_and_fit(column_overrides: dict) -> None:
+def test_given_columns_must_exist_and_fit(column_overrides: dict) -> None:
     question({"image": NAMES, "label": CLASSES}, **column_overrides)
 
 

@@ -29,10 +29,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_real_reader_reads_every_level(small: Path) -> None:
-    reading = read_rsna(small)
-    assert len(reading.table) == 50 and not (reading.missing or reading.excluded or reading.notes)
-    assert len(set(reading.table.groups)) == 10
-    assert SlicePreprocess(32).read(reading.table.items[0]).std() > 10
+    parsed = read_rsna(small)
+    assert len(parsed.table) == 50 and not (parsed.missing or parsed.excluded or parsed.notes)
+    assert len(set(parsed.table.groups)) == 10
+    assert SlicePreprocess(32).read(parsed.table.items[0]).std() > 10
 
 
 def test_the_tables_have_rsna_s_columns(small: Path) -> None:

@@ -31,11 +31,11 @@ def contents(folder):
 
 
 def test_the_reader_takes_it(phantom):
-    reading = read_stm(phantom)
-    assert reading.table.labels == LABELS and not reading.excluded and not reading.notes
-    assert reading.table.targets.shape == (NUM_SCANS * 4, 32, 4)
-    assert len(np.unique(reading.table.groups)) == NUM_SCANS // 2
-    known = np.isfinite(reading.table.targets).all(axis=2)
+    parsed = read_stm(phantom)
+    assert parsed.table.labels == LABELS and not parsed.excluded and not parsed.notes
+    assert parsed.table.targets.shape == (NUM_SCANS * 4, 32, 4)
+    assert len(np.unique(parsed.table.groups)) == NUM_SCANS // 2
+    known = np.isfinite(parsed.table.targets).all(axis=2)
     assert 0.97 < known.mean() < 1
 
 

@@ -52,9 +52,9 @@ def write_sxm(path, forward, *, header_extra=b"", cut=0):
 
 
 def test_windows_tile_a_scan_and_judge_each_line_once(tmp_path):
-    reading = read_stm(write_folder(tmp_path, {"s": scan()}, alternating("s", 10)), window_lines=4)
-    table = reading.table
-    assert reading.kind == "multiclass" and table.labels == ("a", "b")
+    parsed = read_stm(write_folder(tmp_path, {"s": scan()}, alternating("s", 10)), window_lines=4)
+    table = parsed.table
+    assert parsed.kind == "multiclass" and table.labels == ("a", "b")
     assert table.ids.tolist() == ["s:0000", "s:0004", "s:0006"]
     known = np.isfinite(table.targets).all(axis=2)
     assert known.tolist() == [[True] * 4, [True] * 4, [False, False, True, True]]
@@ -81,9 +81,9 @@ def test_window_0_is_the_whole_scan_padded_to_the_longest(tmp_path):
 
 def test_empty_and_absent_labels_are_unknown_and_windows_without_any_are_left_out(tmp_path):
     rows = ["s.npz,0,a", "s.npz,1,", "s.npz,2,b"]
-    reading = read_stm(write_folder(tmp_path, {"s": scan(lines=8)}, rows), window_lines=4)
-    assert np.isfinite(reading.table.targets[0, :, 0]).tolist() == [True, False, True, False]
-    assert len(reading.table) == 1 and "1 windows" in reading.notes[0]
+    parsed = read_stm(write_folder(tmp_path, {"s": scan(lines=8)}, rows), window_lines=4)
+    assert np.isfinite(parsed.table.targets[0, :, 0]).tolist() == [True, False, True, False]
+    assert len(parsed.table) == 1 and "1 windows" in parsed.notes[0]
 
 
 def test_numeric_classes_are_in_the_order_of_their_numbers(tmp_path):
@@ -128,12 +128,12 @@ def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
     (folder / "cut.npz").write_bytes((folder / "s.npz").read_bytes()[:300])
     (folder / "empty.npy").touch()
     write_sxm(folder / "short.sxm", scan(), cut=8)
-    reading = read_stm(folder)
-    assert len(reading.table) == 1
-    assert set(reading.excluded) == {*bad, "cut", "empty", "short"}
-    assert "aborted" in reading.excluded["aborted"] and "constant" in reading.excluded["flat"]
-    assert "(3, 10, 24)" in reading.excluded["stack"] and "not numbers" in reading.excluded["words"]
-    assert all("\n" not in reason for reason in reading.excluded.values())
+    parsed = read_stm(folder)
+    assert len(parsed.table) == 1
+    assert set(parsed.excluded) == {*bad, "cut", "empty", "short"}
+    assert "aborted" in parsed.excluded["aborted"] and "constant" in parsed.excluded["flat"]
+    assert "(3, 10, 24)" in parsed.excluded["stack"] and "not numbers" in parsed.excluded["words"]
+    assert all("\n" not in reason for reason in parsed.excluded.values())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
         (["s,0,a", "s,10,b"], "row 3 has line 10, but s.npz has lines 0-9"),
         (["s,0,a", "s,-1,b"], "row 3 has line '-1'"),
         (["s,0,a", "s,1.5,b"], "row 3 has line '1.5'"),
-        (["s,0,a", "s,1,b", "s.npz,01,a"], "s.npz line 1 stands in rows 3 and 4"),
+        (["s,0,a", "s,1,b", "s.npz,01,a"], "s.npz line 1 is in rows 3 and 4"),
         (["s,0,a", "t,1,b"], "row 3: no scan file 't'"),
         (["s,0,a", ",1,b"], "row 3 has no scan"),
         (["t,0,a", "t,1,b"], "row 2: no scan file 't'"),
@@ -231,9 +231,9 @@ def test_real_scans_are_read_but_the_aborted_one(tmp_path):
         (tmp_path / file.name).symlink_to(file)
         rows += [f"{file.stem},{line},{'ab'[line % 3 == 0]}" for line in range(80)]
     (tmp_path / "lines.csv").write_text("\n".join(rows))
-    reading = read_stm(tmp_path)
-    assert list(reading.excluded) == ["tycoon_empty"] and len(set(reading.table.groups)) == len(files) - 1
+    parsed = read_stm(tmp_path)
+    assert list(parsed.excluded) == ["tycoon_empty"] and len(set(parsed.table.groups)) == len(files) - 1
     preprocess = ScanLinePreprocess(points=64, window_lines=32)
-    for item in reading.table.items:
+    for item in parsed.table.items:
         window = preprocess.read(item).astype(np.float64)
         assert np.isfinite(window).all() and window.std(axis=1).min() > 0

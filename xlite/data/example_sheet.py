@@ -8,6 +8,7 @@ import numpy as np
 from xlite.data.decode import read_picture
 from xlite.data.image_bytes import is_dicom
 from xlite.data.preprocess import Preprocess
+from xlite.data.sources.image_files import SUFFIXES
 from xlite.data.table import Item, Table
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
@@ -15,7 +16,6 @@ from xlite.storage.files import atomic_write
 
 _TILE_PX, _GAP_PX, _NAME_PX = 128, 4, 22
 _BACKGROUND, _INK = 24, (235, 235, 235)
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 
 
 def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> np.ndarray:
@@ -90,7 +90,7 @@ def picture_of(pixels: np.ndarray) -> np.ndarray:
 def _raw_picture(item: Item) -> np.ndarray | None:
     """The middle one of the item's raw files as (H, W, 3) uint8; None if it is not an image."""
     path = item.paths[len(item.paths) // 2]
-    if path.suffix.lower() not in _IMAGE_SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         with path.open("rb") as file:
             if not is_dicom(file.read(132)):
                 return None
