@@ -235,7 +235,7 @@ def test_a_folder_with_something_else_is_refused(small: Path, tmp_path: Path) ->
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for folder in (small, tmp_path / "mine"):
-        with pytest.raises(InputError, match=f"{folder.name}.*choose another folder"):
+        with pytest.raises(InputError, match=f"{folder.name}.*use another folder"):
             write_phantom(folder, num_images=24, image_px=64, seed=4)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
