@@ -1,4 +1,4 @@
-"""The pixel cache: the right rows under the right key, trusted only when whole."""
+"""The pixel cache: the right rows under the right key, used only if complete."""
 
 import os
 import pickle
@@ -62,7 +62,7 @@ def test_rows_are_the_decoded_images_in_the_order_of_the_files(files: list[Path]
     assert cache.ok.all() and cache.failures == {}
 
 
-def test_pixels_are_a_plain_npy_whose_data_start_at_a_multiple_of_64_bytes(files: list[Path], build: Build) -> None:
+def test_pixels_are_an_npy_file_with_data_at_a_multiple_of_64_bytes(files: list[Path], build: Build) -> None:
     cache = build(files)
     loaded = np.load(cache.path / "pixels.npy", mmap_mode="r")
     np.testing.assert_array_equal(loaded, cache.pixels)
@@ -137,7 +137,7 @@ def test_a_file_that_could_not_be_read_is_tried_again_next_time(
     np.testing.assert_array_equal(repaired.pixels[4], decode(files[4], SIZE))
 
 
-def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
+def test_a_bug_in_a_decoder_is_not_reported_as_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
     def broken(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
         raise ZeroDivisionError
 
@@ -147,9 +147,7 @@ def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], 
 
 
 @pytest.mark.parametrize("cut", [1, 12 * 256, 12 * 256 + 128])
-def test_truncated_pixels_are_noticed_and_made_again(
-    files: list[Path], build: Build, calls: list[str], cut: int
-) -> None:
+def test_truncated_pixels_are_found_and_rebuilt(files: list[Path], build: Build, calls: list[str], cut: int) -> None:
     expected = build(files)
     before = np.array(expected.pixels)
     path = expected.path / "pixels.npy"
@@ -161,7 +159,7 @@ def test_truncated_pixels_are_noticed_and_made_again(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": "other"}'])
-def test_a_lost_record_is_written_again_from_the_journal(
+def test_a_damaged_record_is_rebuilt_from_the_journal(
     files: list[Path], build: Build, calls: list[str], content: str
 ) -> None:
     files[2].write_bytes(b"")
@@ -182,7 +180,7 @@ def test_a_cache_is_pickled_as_its_path(files: list[Path], build: Build) -> None
     np.testing.assert_array_equal(received.pixels, cache.pixels)
 
 
-def test_progress_ends_at_all_rows_and_never_falls(files: list[Path], build: Build) -> None:
+def test_progress_ends_at_all_rows_and_never_decreases(files: list[Path], build: Build) -> None:
     reports: list[tuple[int, int]] = []
     files[2].write_bytes(b"")
     build(files, progress=lambda *call: reports.append(call))

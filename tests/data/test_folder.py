@@ -1,4 +1,4 @@
-"""Class folders and tables of labelled images: each form is read, what is unclear or broken is said."""
+"""Class folders and tables of labelled images: each form is read, ambiguous or broken ones are clear errors."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from xlite.data.sources.folder import ColumnOverrides, read_images
 # Class folders
 
 
-def test_a_folder_a_class_is_multiclass_even_with_two(tmp_path: Path) -> None:
+def test_class_folders_are_multiclass_even_with_two(tmp_path: Path) -> None:
     write_images(tmp_path, ["well/a.png", "well/deep/er/b.PNG", "ill/a.png", ".hidden/c.png", "__MACOSX/ill/._a.png"])
     write_images(tmp_path, ["ill/.d.png"])
     parsed = read_images(tmp_path)
@@ -38,7 +38,7 @@ def test_two_classes_are_one_label_with_kind_binary(tmp_path: Path) -> None:
     assert "3: crack, normal, other" in error_of(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
 
 
-def test_numbered_classes_stand_in_their_order(tmp_path: Path) -> None:
+def test_numbered_classes_are_sorted_by_number(tmp_path: Path) -> None:
     write_images(tmp_path, [f"{i}/a.png" for i in (0, 2, 10)])
     assert read_images(tmp_path).table.labels == ("0", "2", "10")
 
@@ -56,17 +56,17 @@ def test_part_folders_above_the_classes_are_the_official_parts(tmp_path: Path, p
 
 
 @pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["val/a/1.png", "test/b/1.png"]])
-def test_a_part_beside_what_is_none_is_a_question(tmp_path: Path, names: list[str]) -> None:
+def test_a_part_folder_beside_another_folder_is_ambiguous(tmp_path: Path, names: list[str]) -> None:
     assert "part or a class" in error_of(write_images(tmp_path, names))
 
 
-def test_images_in_no_class_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_images_outside_class_folders_are_left_out_and_counted(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/1.png", "loose.png", "more.png"])
     assert "2 images in no class folder" in note_with(read_images(tmp_path), "left out")
 
 
 @pytest.mark.parametrize("names", [[], ["only/1.png"], ["1.png", "2.png"], ["a/1.txt", "b/2.txt"], ["train/1.png"]])
-def test_a_folder_without_two_classes_says_so(tmp_path: Path, names: list[str]) -> None:
+def test_a_folder_without_two_classes_is_an_error(tmp_path: Path, names: list[str]) -> None:
     assert str(tmp_path) in error_of(write_images(tmp_path, names))
 
 
@@ -97,7 +97,7 @@ def test_a_patient_in_two_given_folders_is_refused(tmp_path: Path) -> None:
     assert "'p1' is in several parts of the folders train, val and test" in error_of(tmp_path)
 
 
-def test_flags_beside_a_column_of_classes_are_a_question(tmp_path: Path) -> None:
+def test_0_1_columns_beside_a_class_column_are_ambiguous(tmp_path: Path) -> None:
     flags, kinds = [0, 1, 0, 1, 0, 1], ["a", "b", "c", "a", "b", "c"]
     folder = labelled(tmp_path, ["smoke", "drink", "diagnostic"], flags, flags[::-1], kinds)
     assert "--label-column" in error_of(folder)
@@ -122,7 +122,7 @@ def test_label_columns_with_patients_parts_and_unknowns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("separator", ["|", ";", ","])
 @pytest.mark.parametrize("nothing", ["No Finding", "normal", "NONE", "no_finding"])
-def test_joined_names_and_the_name_for_nothing(tmp_path: Path, separator: str, nothing: str) -> None:
+def test_joined_names_and_a_name_for_no_label(tmp_path: Path, separator: str, nothing: str) -> None:
     found = [f"Mass{separator}Edema", "Mass", nothing, "Edema", f"Edema{separator} Mass", ""]
     parsed = read_images(labelled(tmp_path, ["findings"], found))
     assert (parsed.kind, parsed.table.labels) == ("multilabel", ("Edema", "Mass"))
@@ -131,12 +131,12 @@ def test_joined_names_and_the_name_for_nothing(tmp_path: Path, separator: str, n
     assert nothing in note_with(parsed, "means no label") and "1 images unknown" in note_with(parsed, "kind:")
 
 
-def test_a_name_for_nothing_that_stands_beside_another_is_a_label(tmp_path: Path) -> None:
+def test_a_name_for_no_label_joined_to_another_is_a_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["findings"], ["Mass|normal", "Mass", "normal", "Edema"])
     assert read_images(folder).table.labels == ("Edema", "Mass", "normal")
 
 
-def test_an_empty_row_of_joined_names_is_a_question_where_nothing_has_no_name(tmp_path: Path) -> None:
+def test_an_empty_row_of_joined_names_is_ambiguous_without_a_name_for_no_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["findings"], ["Mass|Edema", "Mass", "", "Edema"])
     assert "row 4" in error_of(folder) and "No Finding" in error_of(folder)
 
@@ -188,7 +188,7 @@ def test_every_table_format_is_read(tmp_path: Path, name: str) -> None:
     "written",
     ["images/a/{}.png", "images/a/{}", "a/{}", "{}", "./images/a/{}.png", "../x/data/images/a/{}.png", "images\\a\\{}"],
 )
-def test_names_may_lack_the_extension_and_stand_in_sub_folders(tmp_path: Path, written: str) -> None:
+def test_names_may_lack_the_extension_and_lie_in_subfolders(tmp_path: Path, written: str) -> None:
     folder = tmp_path / "x" / "data"
     write_images(folder, [f"images/a/{i}.0.png" for i in range(4)])
     rows = [(written.format(f"{i}.0"), i % 2) for i in range(4)]
@@ -198,7 +198,7 @@ def test_names_may_lack_the_extension_and_stand_in_sub_folders(tmp_path: Path, w
     assert parsed.table.ids.tolist() == [name for name, _ in rows]
 
 
-def test_a_name_in_another_folder_is_not_taken_for_the_image(tmp_path: Path) -> None:
+def test_a_name_in_another_folder_does_not_match_the_image(tmp_path: Path) -> None:
     write_images(tmp_path, [f"old/{i}.png" for i in range(4)])
     write_table(
         tmp_path / "labels.csv", [["file", "ill"], *((f"{'new' if i else 'old'}/{i}.png", i % 2) for i in range(4))]
@@ -206,7 +206,7 @@ def test_a_name_in_another_folder_is_not_taken_for_the_image(tmp_path: Path) -> 
     assert "3 of 4 images" in error_of(tmp_path)
 
 
-def test_a_name_that_fits_two_images_is_a_question_unless_it_stands_exactly_there(tmp_path: Path) -> None:
+def test_a_name_that_matches_two_images_is_ambiguous_unless_one_matches_exactly(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/1.png", "a/2.png"])
     write_table(tmp_path / "labels.csv", [["file", "ill"], ["1.png", 0], ["2.png", 1]])
     assert "row 2" in error_of(tmp_path) and "a/1.png or b/1.png" in error_of(tmp_path)
@@ -221,7 +221,7 @@ def test_parts_are_read_from_folders_above_the_images_too(tmp_path: Path) -> Non
     assert read_images(tmp_path).table.official.tolist() == ["train", "train", "test", "test"]
 
 
-def test_absent_images_are_missing_and_above_a_hundredth_refused(tmp_path: Path) -> None:
+def test_missing_images_are_counted_and_above_one_percent_refused(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [i % 2 for i in range(200)])
     (folder / "scan07.png").unlink()
     parsed = read_images(folder)
@@ -233,7 +233,7 @@ def test_absent_images_are_missing_and_above_a_hundredth_refused(tmp_path: Path)
     assert len(read_images(folder, allow_missing=True).table) == 197
 
 
-def test_a_label_whose_only_image_is_absent_is_no_label(tmp_path: Path) -> None:
+def test_a_label_whose_only_image_is_missing_is_not_a_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["class"], ["a", "b", "a", "b", "c"])
     (folder / "scan04.png").unlink()
     assert read_images(folder, allow_missing=True).table.labels == ("a", "b")
@@ -286,14 +286,14 @@ def test_a_broken_table_is_named_with_the_row(tmp_path: Path, text: str, said: s
     assert said in message and "labels.csv" in message
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_tables_that_are_not_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"image,ill\n\xff\xfe\n")
     assert "UTF-8" in error_of(tmp_path)
     (tmp_path / "labels.csv").rename(tmp_path / "labels.csv.gz")
     assert "gzip" in error_of(tmp_path)
 
 
-def test_of_several_tables_the_one_that_names_images_counts(tmp_path: Path) -> None:
+def test_of_several_tables_the_one_that_names_images_is_used(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [0, 1, 0])
     (folder / "dictionary.csv").write_text("term,meaning\nill,not well\n")
     assert "dictionary.csv" in note_with(read_images(folder), "names no image")
@@ -303,14 +303,14 @@ def test_of_several_tables_the_one_that_names_images_counts(tmp_path: Path) -> N
     assert "copy.csv, labels.csv" in error_of(folder)
 
 
-def test_a_table_beside_class_folders_counts_only_where_it_names_images(tmp_path: Path) -> None:
+def test_a_table_beside_class_folders_is_used_only_if_it_names_images(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/2.png"])
     (tmp_path / "about.csv").write_text("term,meaning\nx,y\n")
     parsed = read_images(tmp_path)
     assert parsed.kind == "multiclass" and "about.csv" in note_with(parsed, "names no image")
 
 
-def test_the_options_are_named_where_a_table_is_unclear(tmp_path: Path) -> None:
+def test_an_ambiguous_table_names_the_options(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["Mass", "Edema", "sex"], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1])
     assert "--label-column" in error_of(folder)
     parsed = read_images(folder, column_overrides=ColumnOverrides(label_column=("Mass", "Edema")))

@@ -1,4 +1,4 @@
-"""Folders of images in mixed formats, random tables, and the real images laid out anew in every form."""
+"""Folders of images in mixed formats, random tables, and the real images in every layout."""
 
 from pathlib import Path
 
@@ -111,7 +111,7 @@ headers = st.sampled_from(["image", "label", "patient", "group", "sex", "Mass", 
     allow_missing=st.booleans(),
     name=st.sampled_from(["t.csv", "t.tsv", "t.csv.gz"]),
 )
-def test_any_table_gives_a_reading_or_a_clear_error(six_images, header, rows, kind, allow_missing, name) -> None:
+def test_any_table_is_parsed_or_a_clear_error(six_images, header, rows, kind, allow_missing, name) -> None:
     path = six_images / name
     write_table(path, [header, *rows], "\t" if "tsv" in name else ",")
     try:
@@ -128,7 +128,7 @@ def test_any_table_gives_a_reading_or_a_clear_error(six_images, header, rows, ki
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=80))
-def test_any_bytes_for_a_table_give_a_reading_or_a_clear_error(six_images, data: bytes) -> None:
+def test_any_bytes_for_a_table_are_parsed_or_a_clear_error(six_images, data: bytes) -> None:
     (six_images / "t.csv").write_bytes(b"image,label\n0.png," + data)
     try:
         read_images(six_images)
@@ -154,7 +154,9 @@ def real(nih_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 @pytest.mark.parametrize("form", ["columns", "joined |", "joined ;", "joined ,", "as distributed"])
-def test_the_real_images_read_alike_from_every_form_of_table(real, nih_mini: Path, tmp_path: Path, form: str) -> None:
+def test_the_real_images_are_read_the_same_from_every_form_of_table(
+    real, nih_mini: Path, tmp_path: Path, form: str
+) -> None:
     folder, nih = real
     (tmp_path / "images").symlink_to(folder / "images")
     table = nih.table

@@ -115,7 +115,7 @@ def test_images_are_found_wherever_they_are_unpacked(tmp_path: Path, inside: str
     assert table.items == (Item((tmp_path / inside / "a.png",)),)
 
 
-def test_a_packed_table_and_packed_lists_are_read(tmp_path: Path) -> None:
+def test_gzipped_tables_and_lists_are_read(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png", patient="2")])
     write_lists(tmp_path, ["a.png"], ["b.png"])
     for name in ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"):
@@ -125,7 +125,7 @@ def test_a_packed_table_and_packed_lists_are_read(tmp_path: Path) -> None:
     assert table.official is not None and table.official.tolist() == ["train", "test"]
 
 
-def test_a_table_and_its_packed_copy_are_one_table(tmp_path: Path) -> None:
+def test_a_table_and_its_gzipped_copy_are_one_table(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png")])
     text = (tmp_path / "Data_Entry_2017.csv").read_bytes()
     (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text))
@@ -140,7 +140,7 @@ def test_blank_lines_do_not_shift_row_numbers(tmp_path: Path) -> None:
     assert "row 4 has the unknown label 'Masss'; known are Atelectasis, " in message
 
 
-def test_images_without_a_row_and_twice_on_disk_are_noted(tmp_path: Path) -> None:
+def test_images_without_a_row_and_repeated_images_are_noted(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png")], images=["a.png", "b.png", "c.png", "d.png"])
     (tmp_path / "images_001").mkdir()
     (tmp_path / "images_001" / "b.png").touch()
@@ -193,7 +193,7 @@ def test_one_official_list_alone_is_left_out_with_a_note(tmp_path: Path) -> None
         (["a.png"], ["b.png", "c.png"], "patient 1 is on both (1 such patients)"),
     ],
 )
-def test_official_lists_must_part_the_patients(
+def test_official_lists_must_not_share_patients(
     tmp_path: Path, train: list[str], test: list[str], expected: str
 ) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png"), line("c.png", patient="2")])
@@ -228,7 +228,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'Data_Entry_2017.csv'}: no column 'Patient ID'" in message
 
 
-def test_a_place_that_holds_no_table_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_table_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}: no Data_Entry_2017*.csv" in error_of(tmp_path)
     assert "no such folder" in error_of(tmp_path / "nowhere")
     (tmp_path / "file").touch()

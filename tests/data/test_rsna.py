@@ -1,4 +1,4 @@
-"""RSNA's layout: what a row is read from, and one clear line or a counted reason for all that is wrong with it."""
+"""The RSNA reader: the files of a row, and a one-line error or a counted reason for everything wrong."""
 
 import json
 import time
@@ -77,18 +77,20 @@ def test_another_number_of_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("instance", "expected"), [(1, [1, 1, 1, 1, 2, 3, 4]), (9, [6, 7, 8, 9, 9, 9, 9])])
-def test_where_the_series_ends_its_last_slice_is_repeated(tmp_path: Path, instance: int, expected: list[int]) -> None:
+def test_the_last_slice_of_a_series_is_repeated_beyond_its_end(
+    tmp_path: Path, instance: int, expected: list[int]
+) -> None:
     assert numbers(read_rsna(write(tmp_path, instance=instance)).table.items[0]) == expected
 
 
-def test_an_absent_slice_is_replaced_by_the_nearest_there_is(tmp_path: Path) -> None:
+def test_a_missing_slice_is_replaced_by_the_nearest_one(tmp_path: Path) -> None:
     folder = write(tmp_path)
     for number in (5, 6):
         (folder / "train_images" / "11" / "117" / f"{number}.dcm").unlink()
     assert numbers(read_rsna(folder).table.items[0]) == [2, 3, 4, 4, 7, 7, 8]
 
 
-def test_the_radius_is_the_mean_distance_to_the_neighbours_there_are(tmp_path: Path) -> None:
+def test_the_radius_is_the_mean_distance_to_the_existing_neighbours(tmp_path: Path) -> None:
     folder = write(tmp_path)
     change(
         folder,
@@ -149,7 +151,7 @@ def test_a_level_with_no_slice_near_its_point_is_missing(tmp_path: Path) -> None
     assert read_rsna(folder, allow_missing=True).missing == ("11_l1_l2",)
 
 
-def test_no_images_at_all_is_refused_even_where_missing_ones_are_allowed(tmp_path: Path) -> None:
+def test_no_images_at_all_is_refused_even_if_missing_is_allowed(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "train_images").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="none of the 14 levels' slices is there"):

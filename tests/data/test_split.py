@@ -128,7 +128,7 @@ def test_the_official_test_list_is_kept_and_validation_is_an_eighth_of_the_rest(
 
 
 @needs_shared
-def test_on_the_small_real_set_counts_are_as_near_as_whole_images_allow() -> None:
+def test_on_the_small_real_set_counts_are_as_close_as_whole_images_allow() -> None:
     table = real("nih_mini")
     total = table.targets.sum(axis=0)
     for seed in range(5):
@@ -159,7 +159,7 @@ def test_two_positive_patients_go_to_training_and_validation(seed: int) -> None:
     assert [int(counts[part][0]) for part in PARTS] == [1, 1, 0]
 
 
-def test_the_seed_alone_decides() -> None:
+def test_only_the_seed_decides() -> None:
     table = random_table(0)
     hashes = [make_split(table, strategy="patient", seed=seed).content_hash(table) for seed in (1, 1, 2, 3, 4)]
     assert hashes[0] == hashes[1] and len(set(hashes)) == 4
@@ -212,9 +212,7 @@ def test_labels_absent_from_a_part_are_named() -> None:
 
 
 @pytest.mark.parametrize(("train", "val", "part"), [([1, 3], [0, 2], "train"), ([0, 1], [2, 4], "val")])
-def test_a_part_in_which_nothing_can_be_learnt_or_chosen_is_refused(
-    train: list[int], val: list[int], part: str
-) -> None:
+def test_a_part_without_a_usable_label_is_refused(train: list[int], val: list[int], part: str) -> None:
     table = table_of([*range(6)], np.array([[1], [0], [1], [0], [1], [0]]))
     split = Split(np.array(train), np.array(val), np.array([5]), "patient", 0)
     with pytest.raises(
@@ -304,7 +302,7 @@ def test_a_changed_split_file_is_refused(tmp_path: Path, old: str, new: str) -> 
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_a_split_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_split_file_is_refused(tmp_path: Path, keep: int) -> None:
     table = random_table(2)
     _, path = load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)
     path.write_bytes(path.read_bytes()[:keep])

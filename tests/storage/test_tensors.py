@@ -1,4 +1,4 @@
-"""The library's own bytes, and tensors as they went in; what cannot be written is an OSError with a name."""
+"""The same bytes as the safetensors library, tensors read back the same, and write errors that name the file."""
 
 import errno
 import os
@@ -25,13 +25,13 @@ def test_the_bytes_are_those_of_the_library(tmp_path: Path, metadata: dict[str, 
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
-def test_a_longer_file_is_written_over_whole(tmp_path: Path) -> None:
+def test_a_longer_file_is_overwritten_completely(tmp_path: Path) -> None:
     for count in (1000, 3, 500):
         write_tensors(tmp_path / "a", tensor_bytes({"a": torch.full((count,), float(count))}))
         assert torch.equal(safetensors.torch.load_file(tmp_path / "a")["a"], torch.full((count,), float(count)))
 
 
-def test_every_layout_and_type_comes_back_the_same(tmp_path: Path) -> None:
+def test_every_layout_and_type_is_read_back_the_same(tmp_path: Path) -> None:
     tensors = {
         "number": torch.tensor(3, dtype=torch.int64),
         "empty": torch.zeros(0, 4),
@@ -50,7 +50,7 @@ def test_every_layout_and_type_comes_back_the_same(tmp_path: Path) -> None:
         assert read[name].dtype == value.dtype and torch.equal(read[name], value.detach()), name
 
 
-def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file") as caught:
         write_tensors(tmp_path / "none" / "a.safetensors", tensor_bytes({"a": torch.ones(1)}))
     assert caught.value.errno == errno.ENOENT and caught.value.filename == str(tmp_path / "none" / "a.safetensors")

@@ -168,7 +168,7 @@ class _Description:
 def _describe(path: Path, dataset: "Dataset") -> _Description:
     """Called inside `_without_warnings`: pydicom converts values, and warns about them, on first access."""
     if "PixelData" not in dataset:
-        raise UnreadableImage(path, "no pixel data: cut short, or not an image")
+        raise UnreadableImage(path, "no pixel data: truncated, or not an image")
     colours, frames, samples, bits, rows, columns = _attempt(
         path,
         lambda: (
