@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from xlite.errors import EXIT_INPUT, EXIT_INTERRUPTED, InputError
-from xlite.storage.files import checked_name, printable
+from xlite.storage.text import checked_name, single_line
 
 _EXIT_PIPE = 141  # what a shell reports for SIGPIPE
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -179,7 +179,7 @@ def _number(text: str, good: str, holds: Callable[[float], bool]) -> float:
 
 
 def _failed(message: str) -> int:
-    print("error: " + printable(message), file=sys.stderr)
+    print("error: " + single_line(message), file=sys.stderr)
     return EXIT_INPUT
 
 

@@ -20,7 +20,7 @@ from xlite.commands.options import (
 )
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.storage.files import checked_name
+from xlite.storage.text import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
