@@ -313,7 +313,7 @@ def test_baselines_may_run_beside_their_search(ledger: Ledger, url: str) -> None
 def test_without_locks_a_second_driver_is_met_at_its_trial_s_number(
     ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xlite.ledger.study_lock.Claim.hold", lambda self: None)
+    monkeypatch.setattr("xlite.ledger.study_lock.StudyLock.hold", lambda self: None)
     run_one(ledger)
     with Ledger.open(url, "chest", create=False) as second:
         second.ask(space)
