@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).with_name("cut_off.py")
 def deaths(url: str, every: int) -> str:
     """What `cut_off.py` prints."""
     command = [sys.executable, str(SCRIPT), url, str(every)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    places = os.pathsep.join((str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")))  # where studies.py is
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -44,7 +44,9 @@ def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
         storage = arguments.storage or stored["options"]["storage"]  # as stored it has no password
         options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder, storage=storage))
         base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
-        request = DataRequest(**_fields(DataRequest, stored["request"], data=base.data))
+        requested = dict(stored["request"])
+        requested.setdefault("column_overrides", requested.pop("stated", {}))  # as version 0.1.0 called them
+        request = DataRequest(**_fields(DataRequest, requested, data=base.data))
         meaning = {key: stored["meaning"][key] for key in ("split", "data", "teacher")}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'study.json'}: not what a search writes ({error!r}); restore it") from None
