@@ -113,7 +113,7 @@ def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
 
 
 def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposals, "MOST_MODELLED", 0)
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS", 0)
     study = optuna.create_study(direction="maximize")
     for number in range(12):
         proposal = run_one(ledger)
