@@ -176,7 +176,7 @@ class DistillationTrial(tune.Trainable):
         kinds = {**summary["seconds_by_kind"], "reporting": round(self.reporting_s, 3)}
         seconds = round(sum(kinds.values()), 3)
         share = self.attempt.share or summary["config"]["train.threads"]
-        notes = ["a fault of the GPU ended its process; went on from the checkpoint" for _ in self.gpu_faults()]
+        notes = ["a GPU fault ended its process; resumed from the checkpoint" for _ in self.gpu_faults()]
         return {
             **summary,
             "notes": [*summary.get("notes", []), *notes],
