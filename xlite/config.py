@@ -164,7 +164,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
+    def _warmup_and_freezing_end(self) -> Self:
         if self.optim.warmup_epochs >= self.train.epochs and self.optim.warmup_epochs > 0:
             raise ValueError(
                 f"`optim.warmup_epochs < train.epochs` must hold, but got "

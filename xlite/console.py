@@ -29,11 +29,11 @@ class Console:
         self.rich.print("\n".join(map(escape_control_characters, text.split("\n"))), markup=False)
 
     @contextmanager
-    def progress(self, what: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:
+    def progress(self, label: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:
         """A progress bar, and at the end a line with the count and the time; nothing if no progress was reported.
 
         Args:
-            what: label of the bar.
+            label: of the bar and the line.
             unit: of the count, e.g. "images".
             total: shown before the first report.
 
@@ -44,7 +44,7 @@ class Console:
         last = (0, 0)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.rich, transient=True, disable=not self.rich.is_terminal) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(label, total=total)
 
             def update(done: int, total: int) -> None:
                 nonlocal last
@@ -53,7 +53,7 @@ class Console:
 
             yield update
         if last[1]:
-            self.say(f"{what}: {last[0]:,} {unit}".rstrip() + f" in {time.monotonic() - started:.1f} s")
+            self.say(f"{label}: {last[0]:,} {unit}".rstrip() + f" in {time.monotonic() - started:.1f} s")
 
 
 class SilentConsole(Console):

@@ -21,22 +21,22 @@ def trials_on_one(share: float) -> int:
 
 
 def share_class(
-    footprint: Footprint, memory: DeviceMemory, *, least: float = SHARE_CLASSES[0], what: str = "a trial"
+    footprint: Footprint, memory: DeviceMemory, *, minimum: float = SHARE_CLASSES[0], subject: str = "a trial"
 ) -> float:
-    """The smallest class, at least `least`, whose memory holds the footprint with `HEADROOM`.
+    """The smallest class, at least `minimum`, whose memory holds the footprint with `HEADROOM`.
 
     Args:
-        what: the subject of the error message.
+        subject: of the error message.
 
     Raises:
         InputError: it does not fit on the whole GPU.
     """
     needed = HEADROOM * footprint.peak_bytes + footprint.context_bytes
     for share in SHARE_CLASSES:
-        if footprint.fits and share >= least - _EPSILON and share * memory.usable_bytes >= needed:
+        if footprint.fits and share >= minimum - _EPSILON and share * memory.usable_bytes >= needed:
             return share
     raise InputError(
-        f"{what} needs {'' if footprint.fits else 'more than '}{gib(needed)} of GPU memory and this GPU has "
+        f"{subject} needs {'' if footprint.fits else 'more than '}{gib(needed)} of GPU memory and this GPU has "
         f"{gib(memory.usable_bytes)} free; lower optim.batch_size or data.image_size, or leave the model out"
     )
 
