@@ -76,7 +76,8 @@ def drive(ledger: Ledger) -> None:
 
 def content(url: str, name: str = "s") -> list[tuple]:
     """Everything in a study's trials except their times."""
-    study = optuna.load_study(study_name=name, storage=url)
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.load_study(study_name=name, storage=storage)
     try:
         return [
             (
@@ -87,4 +88,4 @@ def content(url: str, name: str = "s") -> list[tuple]:
             for trial in study.trials
         ]
     finally:
-        study._storage._backend.engine.dispose()
+        storage.engine.dispose()

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from studies import GAMMA, LOSS, run_one, space
 
@@ -65,8 +64,9 @@ def test_trials_that_an_ended_process_left_running_are_returned_in_order(ledger:
 
 def test_a_trial_interrupted_while_being_recorded_as_failed_is_not_run_again(ledger: Ledger) -> None:
     ledger.ask(space)
-    study = optuna.load_study(study_name="chest", storage=ledger._storage)
-    ledger._storage.set_trial_user_attr(study.trials[0]._trial_id, "record", {"reason": "loss is nan"})
+    study_id = ledger._storage.get_study_id_from_name("chest")
+    trial_id = ledger._storage.get_trial_id_from_study_id_trial_number(study_id, 0)
+    ledger._storage.set_trial_user_attr(trial_id, "record", {"reason": "loss is nan"})
     assert ledger.unfinished() == []
     assert (ledger.rows()[0].state, ledger.rows()[0].record) == ("failed", {"reason": "loss is nan"})
 

@@ -24,15 +24,15 @@ def trial_of(state: TrialState, epochs: int, value: float, **suggested: Any) -> 
     return optuna.trial.create_trial(state=state, value=ended, intermediate_values=curve, **suggested)
 
 
-def random_trials(num_trials: int, seed: int = 0) -> list[FrozenTrial]:
-    """Random trials in every state; a value grows with how good the parameters are, whatever the state."""
+def random_trials(num_trials: int, seed: int = 0, complete: float = 0.3) -> list[FrozenTrial]:
+    """Random trials in every state, `complete` of them complete; values depend on the parameters in each state."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     draw = np.random.default_rng(seed)
     trials = []
     for _ in range(num_trials):
         asked = study.ask()
         value = score(space(asked)) + draw.normal(0, 0.01)
-        state = (COMPLETE, PRUNED, FAIL, RUNNING)[draw.choice(4, p=[0.04, 0.8, 0.1, 0.06])]
+        state = (COMPLETE, PRUNED, FAIL, RUNNING)[draw.choice(4, p=[complete, 0.84 - complete, 0.1, 0.06])]
         suggested = {"params": asked.params, "distributions": asked.distributions}
         trials.append(trial_of(state, int(draw.integers(1, 4)), value, **suggested))
     return trials
@@ -47,7 +47,8 @@ def test_the_best_the_latest_and_the_running_are_kept(monkeypatch: pytest.Monkey
     assert [trial.number for trial in sampling.history.for_tpe()] == [1, 2, 3, 4, 6, 7]
 
 
-def test_tpe_s_model_of_the_best_is_the_same_as_with_all_trials() -> None:
+@pytest.mark.parametrize("complete", [0.3, 0.01])  # the best 25 are all complete, or most of them pruned
+def test_tpe_s_model_of_the_best_is_the_same_as_with_all_trials(complete: float) -> None:
     """Of one candidate, drawn from that model, the model of the others has no say."""
 
     def proposals(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def test_tpe_s_model_of_the_best_is_the_same_as_with_all_trials() -> None:
         study.add_trials(trials)
         return [space(study.ask()) for _ in range(20)]
 
-    everything = random_trials(700)
+    everything = random_trials(700, complete=complete)
     ended = [trial for trial in everything if trial.state in history.ENDED]
     kept = Sampling(everything, seed=0).history.for_tpe()
     assert len(kept) < len(ended) - 200
