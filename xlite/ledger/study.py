@@ -98,9 +98,7 @@ class Ledger:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if name.endswith(_RESERVED):
-            raise InputError(
-                f"study name {name!r}: names ending in {' or '.join(_RESERVED)} are reserved; choose another"
-            )
+            raise InputError(f"study name {name!r}: names ending in {' or '.join(_RESERVED)} are reserved")
         if phase == "baseline":
             name += _BASELINE
         retry = Retry(storage_url, limit_s=retry_s, on_wait=on_wait)

@@ -110,9 +110,7 @@ class TrialWriter:
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         except KeyError:
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
-            if (
-                self._storage.get_trial_number_from_id(trial_id) != number
-            ):  # another process took the number just before
+            if self._storage.get_trial_number_from_id(trial_id) != number:  # taken just before by another process
                 self._storage.set_trial_user_attr(trial_id, "record", {"reason": "another process runs this study"})
                 self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
                 raise study_in_use(self._retry.url) from None
