@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from xlite.config import RunConfig, flatten, within
+from xlite.config import RunConfig, flatten, shorten_warmup
 from xlite.data.dataset import Dataset, Part
 from xlite.data.stratify import stratified_group_split
 from xlite.data.table import row_targets
@@ -76,7 +76,7 @@ class Promotion:
 
 def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
     """The winner's configuration over a new budget; threads as in the search, since they are part of the result."""
-    changes = {**within(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
+    changes = {**shorten_warmup(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
     return base.override(changes, source=f"trial {winner.number}")
 
 

@@ -64,7 +64,7 @@ def test_the_culprit_is_found_alone_and_fails_with_its_fault(rows):
     culprit = rows[0]
     assert culprit.state == "failed"
     assert culprit.reason == "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert culprit.notes[-1].startswith("the GPU failed 2 times under this trial and others; went on alone")
+    assert culprit.notes[-1].startswith("the GPU failed 2 times while shared; resumed alone")
     assert sorted(culprit.curve) == [1, 2, 3]  # each of its three processes got one epoch further
 
 

@@ -202,7 +202,9 @@ def test_micro_batches_add_up_to_the_batch(tiny_dataset):
     targets[:3, 1:] = torch.nan  # all in the first part
     batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:10])), None, targets, None)
     whole, parts = (Learner(config(train__micro_batches=n, **quiet), TASK, tiny_dataset, CPU) for n in (1, 3))
-    assert [len(part.targets) for part in batch.parts(3)] == [3, 4, 3] and len(list(batch.parts(99))) == 10
+    assert [len(part.targets) for part in batch.micro_batches(3)] == [3, 4, 3] and len(
+        list(batch.micro_batches(99))
+    ) == 10
     for learner in (whole, parts):
         learner.prepare(frozen=False, rate=1e-3)
     expected, got = whole.step(batch), parts.step(batch)
@@ -222,7 +224,7 @@ def test_parts_of_a_batch_see_one_dropout_and_move_running_statistics_once(tiny_
     learner.forward = lambda part: seen.append(forward(part)) or seen[-1]
     learner.step(batch)
     assert len(seen) == 4 and all(torch.equal(a, b) for a, b in zip(seen[:2], seen[2:], strict=True))
-    assert not torch.equal(seen[0], forward(next(batch.parts(2))))  # another dropout, so it does drop out
+    assert not torch.equal(seen[0], forward(next(batch.micro_batches(2))))  # another dropout, so it does drop out
     counts = {int(v) for name, v in learner.model.named_buffers() if name.endswith("num_batches_tracked")}
     assert counts == {3}  # two parts, and the look just above
 

@@ -250,7 +250,7 @@ def test_a_trial_out_of_memory_comes_again_with_more_then_in_parts_then_fails(le
     assert bridge.suggest("d") == Searcher.FINISHED
     (row,) = ledger.rows()
     assert row.state == "failed" and row.curve == {1: 0.6} and len(row.notes) == 2
-    assert "went on at the whole GPU" in row.notes[0]
+    assert "retried at the whole GPU" in row.notes[0]
 
 
 def test_a_trial_whose_shared_gpu_failed_comes_again_alone_on_one(ledger):

@@ -1,4 +1,4 @@
-"""The student for a stack of slices around a level: backbone for each slice, weights over slices, level embedding."""
+"""The slice-stack student: a shared backbone, learned weights over the slices, an embedding of the level."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from xlite.models.heads import create_head
 from xlite.models.student import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, create_attention
 
 _CENTRE_WIDTH = 0.25  # standard deviation of the first slice weights, in stack lengths
-_LEVEL_STD = 0.02  # small beside the features: a level alone says little
+_LEVEL_STD = 0.02  # small relative to the features: a level alone says little
 
 
 class SliceAggregator(nn.Module):
@@ -24,7 +24,7 @@ class SliceAggregator(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """(T,) above 0, adding up to 1."""
+        """(T,) > 0, summing to 1."""
         return self.log_weights.softmax(0)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class SliceStudent(nn.Module):
         self.head = create_head(config, dim // 2, num_labels)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices in a row."""
+        """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices adjacent."""
         assert images.ndim == 5 and images.shape[1] == self.config.num_slices, tuple(images.shape)
         assert images.shape[-1] == self.in_channels, tuple(images.shape)
         slices = images.flatten(0, 1).permute(0, 3, 1, 2)
@@ -83,5 +83,5 @@ class SliceStudent(nn.Module):
         return self.head(self.classifier(joined)).float()
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Class scores (num_labels,), e.g. log-priors, from which training starts."""
+        """Set the initial class scores (num_labels,), e.g. log-priors."""
         self.head.set_bias(values)

@@ -49,7 +49,7 @@ class Student(nn.Module):
         )
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Let the last layer start from these (num_labels,) values; see `models.heads`."""
+        """Set the initial class scores (num_labels,), e.g. log-priors; see `models.heads`."""
         self.head[-1].set_bias(values)  # type: ignore[operator]
 
     def feature_map(self, images: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Student(nn.Module):
 
 
 def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:
-    """The attention block that `config` names, over tokens (B, N, dim); "none" passes them on."""
+    """The attention block that `config` names, over tokens (B, N, dim); "none" is the identity."""
     if config.attention == "none":
         return nn.Identity()
     heads = config.attention_heads

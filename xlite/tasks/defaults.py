@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xlite.config import RunConfig, flatten, within
+from xlite.config import RunConfig, flatten, shorten_warmup
 from xlite.cores import available_cpus
 from xlite.tasks.task import Task
 
@@ -17,7 +17,7 @@ def base_config(
         InputError: a setting is unknown or out of range.
     """
     target_spec = {} if task.fixed_target_spec is None else task.fixed_target_spec.config
-    defaults = within({**target_spec, **task.defaults[device_kind].config}, epochs=max_epochs)
+    defaults = shorten_warmup({**target_spec, **task.defaults[device_kind].config}, epochs=max_epochs)
     own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
     config = RunConfig().override({**own, **defaults}, source=f"task {task.name}")
     return config.override({**own, **settings}, source="--set")
@@ -27,5 +27,5 @@ def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
     own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
     own |= task.defaults[device_kind].teacher
-    own = {**within(flatten(base), epochs=epochs), **within(own, epochs=epochs)}
+    own = {**shorten_warmup(flatten(base), epochs=epochs), **shorten_warmup(own, epochs=epochs)}
     return base.override(own, source=f"default teacher of {task.name}")

@@ -109,7 +109,7 @@ class Learner:
         (gradient caching, Gao et al., arXiv 2101.06983). So it is exact however a loss averages over unknown labels
         and class weights, for one more forward pass. Batch normalisation alone sees the parts.
         """
-        parts = list(batch.parts(self.config.train.micro_batches))
+        parts = list(batch.micro_batches(self.config.train.micro_batches))
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         random_states = []
         cached = []

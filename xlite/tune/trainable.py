@@ -165,7 +165,7 @@ class DistillationTrial(tune.Trainable):
         """A summary with the time the driver took between epochs, and seconds of a whole device (or core) in all."""
         summary = summary.with_seconds({"reporting": self.reporting_s})
         share = self.attempt.share or summary.config["train.threads"]
-        notes = ["a fault of the GPU ended its process; went on from the checkpoint" for _ in self.gpu_faults()]
+        notes = ["a GPU fault ended its process; resumed from the checkpoint" for _ in self.gpu_faults()]
         return replace(summary, notes=(*summary.notes, *notes), device_seconds=round(summary.seconds * share, 3))
 
     def fail(self, reason: str, *, out_of_memory: bool = False) -> Failed:
