@@ -113,12 +113,8 @@ def make_class_loss(config: LossConfig, targets: np.ndarray) -> ClassLoss:
     """The configured loss, its class weights counted from the training targets (..., K).
 
     Raises:
-        InputError: as `class_weights`, or a loss for independent labels.
+        InputError: as `class_weights`.
     """
-    if config.name not in ("cross_entropy", "coral"):
-        raise InputError(
-            f"loss.name={config.name} is for independent labels; one class of several takes cross_entropy or coral"
-        )
     weights = class_weights(config.class_weights, targets, beta=config.beta)
     return ClassLoss(config, None if weights is None else torch.from_numpy(weights))
 

@@ -178,7 +178,7 @@ def dead_labels(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(
         name
         for name, values in evaluation.per_label.items()
-        if values["num_positive"] > 0 and values["predicted_positive_rate"] == 0
+        if values.get("num_positive") and values["predicted_positive_rate"] == 0
     )
 
 

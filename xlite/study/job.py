@@ -5,7 +5,6 @@ from pathlib import Path
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
-from xlite.data.sources import TargetKind
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
 
@@ -30,7 +29,7 @@ class Job:
     """
 
     task: str
-    kind: TargetKind
+    kind: str
     base: RunConfig
     dataset: Dataset
     bank: Bank | None

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from xlite.errors import InputError
 from xlite.storage.files import read_json_object, write_json
+from xlite.tasks.task import Task
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
 MEANING = "meaning"
@@ -72,6 +74,11 @@ def check_comparable(other: Path, meaning: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise InputError(f"{other}: measured on something else: {'; '.join(changed)}. Use the same, or another --study")
+
+
+def metric_metadata(task: Task) -> dict[str, Any]:
+    """What a leaderboard must know of a study's metrics; part of the ledger's metadata."""
+    return {"metric": task.metric, "columns": plain(asdict(task.target_spec.columns))}
 
 
 def plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """images, extras as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
+    """images and auxiliary integers as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
 
     images: Tensor
     auxiliary: Tensor | None
@@ -52,7 +52,7 @@ class BatchLoader:
     ) -> None:
         train = dataset.part("train")
         self.config, self.device, self.bank, self.num_views = config, device, bank, num_views
-        self.targets = dataset.targets[train]
+        self.spec, self.targets = dataset.input_spec, dataset.targets[train]
         self.auxiliary = dataset.auxiliary_of(train)
         self.weights = task.target_spec.sample_weights(self.targets, config.data.sampler)
         self.views = ViewReader(
@@ -106,7 +106,7 @@ class BatchLoader:
         self, pixels: np.ndarray, auxiliary: np.ndarray | None, targets: np.ndarray, teacher: np.ndarray | None
     ) -> Batch:
         """The arrays on the device."""
-        images, beside = self.device.example(pixels, auxiliary)
+        images, beside = self.device.inputs(self.spec, pixels, auxiliary)
         return Batch(images, beside, self.device.put(targets), None if teacher is None else self.device.put(teacher))
 
     def receive(self, future: "Future[tuple[Batch, torch.cuda.Event | None]]") -> Batch:

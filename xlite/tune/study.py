@@ -19,7 +19,7 @@ from xlite.report.leaderboard import leaderboard_of, write_leaderboard
 from xlite.storage.locks import locked
 from xlite.study.footprints import divide, obtain_footprints, share_of, sharing_of
 from xlite.study.job import STUDENT, Job, forget_cut_off_epoch, has_begun, trial_folder
-from xlite.study.manifest import check_comparable, check_same, plain, write_study
+from xlite.study.manifest import check_comparable, check_same, metric_metadata, plain, write_study
 from xlite.study.model_costs import ModelCosts, measure_costs
 from xlite.study.options import Study
 from xlite.study.shares import Shares
@@ -107,7 +107,7 @@ def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None
     """
     targets = dataset.targets[dataset.part("train")]
     for config in losses_of(space, study.base):
-        study.task.target_spec.make_objective(config, targets)
+        study.task.target_spec.objective(config, targets)
 
 
 def describe_plan(plan: StudyPlan) -> list[str]:
@@ -157,7 +157,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         create=True,
         phase=options.phase,
         seed=options.seed,
-        metadata={**meaning, "config": flatten(study.base)},
+        metadata={**meaning, "config": flatten(study.base), **metric_metadata(study.task)},
         on_wait=console.say,
     )
     if not ledger.rows():
@@ -256,7 +256,7 @@ def update_leaderboard(ledger: Ledger, study: Study) -> None:
     if options.phase == "search":
         write_leaderboard(options.folder / "leaderboard.csv", leaderboard_of(ledger))
         return
-    with Ledger.open(options.storage, options.name, create=True, metadata={"metric": study.task.metric}) as search:
+    with Ledger.open(options.storage, options.name, create=True, metadata=metric_metadata(study.task)) as search:
         write_leaderboard(options.folder.parent / "leaderboard.csv", leaderboard_of(search))
 
 
