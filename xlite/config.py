@@ -67,6 +67,11 @@ class ModelConfig(Section):
     causal: bool = Field(False, description="lines: a line attends to itself and earlier lines only")
     normalise_lines: bool = Field(True, description="lines: standardise each line to mean 0, standard deviation 1")
 
+    @property
+    def has_backbone(self) -> bool:
+        """Whether it is built around a timm backbone, for any image size; "lines" has weights for each point."""
+        return self.architecture != "lines"
+
     @model_validator(mode="after")
     def _has_one_initialisation(self) -> Self:
         if self.pretrained and self.weights is not None:
@@ -77,9 +82,7 @@ class ModelConfig(Section):
 class LossConfig(Section):
     """The supervised loss."""
 
-    name: Literal["bce", "weighted_bce", "focal", "bce_focal", "cross_entropy", "coral"] = Field(
-        "bce", description="the first four are for independent labels, the last two for exclusive classes"
-    )
+    name: str = Field("bce", min_length=1, description="one of `TargetSpec.losses` of the task's targets")
     weighting: Literal["negatives_positives", "inverse_frequency", "effective_number"] = Field(
         "negatives_positives", description="weighted_bce: how labels are weighted"
     )
@@ -212,6 +215,16 @@ def shorten_warmup(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
 def flatten(config: RunConfig) -> dict[str, Any]:
     """All fields by dotted key: {"model.backbone": ..., ...}."""
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
+
+
+def model_name(config: Mapping[str, Any]) -> str | None:
+    """What stands for a model in tables: its backbone; of a scan-line encoder, which has none, its layers and width.
+
+    Args:
+        config: flat; may be part of a configuration, e.g. a trial's overrides.
+    """
+    lines = "model.layers" in config and config.get("model.architecture", "lines") == "lines"
+    return f"lines_{config['model.layers']}x{config.get('model.width', '?')}" if lines else config.get("model.backbone")
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xlite.data.input_spec import InputSpec
 from xlite.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -54,14 +55,11 @@ class Device:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.pin_memory().to(self.torch_device, non_blocking=True) if self.on_gpu else tensor
 
-    def images(self, pixels: np.ndarray) -> Tensor:
-        """Pixels on this device; colour images (B, S, S, C) become (B, C, S, S), all else is unchanged."""
-        tensor = self.put(pixels)
-        return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
-
-    def example(self, pixels: np.ndarray, auxiliary: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
-        """A batch for a model: `images` of the pixels, and the auxiliary inputs, if any."""
-        return self.images(pixels), None if auxiliary is None else self.put(auxiliary)
+    def inputs(
+        self, spec: InputSpec, pixels: np.ndarray, auxiliary: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """A batch (B, *spec.shape) as models take it, and its auxiliary integers (B, E), if any."""
+        return self.put(pixels).permute(spec.model_axes), None if auxiliary is None else self.put(auxiliary)
 
     def random_state(self) -> Tensor:
         """State of the generator that dropout on this device draws from."""

@@ -4,19 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device
 from xlite.gpu import probe_worker
 from xlite.gpu.probe import Footprint, Shapes, footprint_key, probe_all, probe_config
 from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES, context_bytes, used_by_uuid
 
 CPU = choose_device(kind="cpu")
-SHAPES = Shapes("chestxray14", "multilabel", (32, 32), "uint8", (3,), None, 8)
+SHAPES = Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 8)
 MIB = 2**20
 
 
@@ -140,7 +142,7 @@ def test_the_key_depends_only_on_what_memory_and_time_depend_on():
         "train__threads": 2,
     }  # fmt: skip
     keys = {key(**{name: value}) for name, value in different.items()} | {
-        key(Shapes("chestxray14", "multilabel", (64, 64), "uint8", (3,), None, 8))
+        key(Shapes("chestxray14", "multilabel", InputSpec("image", (64, 64)), (3,), 8))
     }
     assert len(keys) == 6 and key() not in keys
 
@@ -154,31 +156,33 @@ def test_a_probed_run_is_short_and_needs_neither_teacher_nor_network():
 
 
 STACKS = {"model__architecture": "slices", "model__num_slices": 3}
+LINES = {"model__architecture": "lines", "model__width": 16}
 
 
 @pytest.mark.parametrize(
-    ("task", "kind", "pixels", "targets", "auxiliary", "overrides"),
+    ("task", "kind", "spec", "targets", "overrides"),
     [
-        ("lumbar_spine", "ordinal", (3, 24, 24, 3), (3,), (1,), STACKS),
-        ("stm_scanlines", "multiclass", (8, 32), (8, 4), None, {"model__architecture": "lines", "model__width": 16}),
-        ("images", "multiclass", (32, 32, 3), (5,), None, {}),
+        ("lumbar_spine", "ordinal", InputSpec("slices", (3, 24, 24, 3), "|u1", ("level",), (1,)), (3,), STACKS),
+        ("stm_scanlines", "multiclass", InputSpec("lines", (8, 32), "<f2"), (8, 4), LINES),
+        ("images", "multiclass", InputSpec("image", (32, 32, 3)), (5,), {}),
     ],
 )  # fmt: skip
-def test_synthetic_data_of_every_kind_trains(task, kind, pixels, targets, auxiliary, overrides):
+def test_synthetic_data_of_every_kind_trains(task, kind, spec, targets, overrides):
     class_loss = {"loss__name": "cross_entropy", "model__layers": 1, "model__ffn_width": 16}
-    shapes = Shapes(task, kind, pixels, "uint8", targets, auxiliary, 6)
+    shapes = Shapes(task, kind, spec, targets, 6)
     step_s = probe_worker.trained_step_s(probe_config(config(**class_loss, **overrides)), shapes, CPU)
     assert step_s > 0
 
 
 def test_shapes_are_those_of_the_data(tiny_dataset):
     shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel")
-    assert shapes == Shapes("chestxray14", "multilabel", (32, 32), "uint8", (3,), None, 30)
-    assert Shapes.from_json(json.loads(json.dumps(vars(shapes)))) == shapes
+    assert shapes == Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 30)
+    assert Shapes.from_json(json.loads(json.dumps(asdict(shapes)))) == shapes
 
 
 def test_synthetic_data_stays_in_range(tmp_path):
-    made = Shapes("lumbar_spine", "ordinal", (3, 8, 8, 3), "uint8", (3,), (4,), 20).make(tmp_path, 12)
+    spec = InputSpec("slices", (3, 8, 8, 3), "|u1", ("level",), (4,))
+    made = Shapes("lumbar_spine", "ordinal", spec, (3,), 20).make(tmp_path, 12)
     assert isinstance(made, Dataset)
     assert made.auxiliary.min() == 0 and made.auxiliary.max() == 4
     assert (made.targets.sum(axis=1) == 1).all() and len(made.part("train")) == 12 and len(made.part("val")) == 20
@@ -222,7 +226,7 @@ def test_out_of_memory_is_a_footprint_that_does_not_fit(monkeypatch):
         raise RuntimeError("CUDA error: out of memory")
 
     monkeypatch.setattr(probe_worker, "trained_step_s", trains)
-    request = {"config": probe_config(config()).model_dump(), "shapes": vars(SHAPES), "device": "cpu"}
+    request = {"config": probe_config(config()).model_dump(), "shapes": asdict(SHAPES), "device": "cpu"}
     found = probe_worker.measure(json.loads(json.dumps(request)), {})
     assert not found.fits and found.peak_bytes > 0
 

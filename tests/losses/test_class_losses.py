@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from xlite.config import LossConfig, RunConfig
+from xlite.config import RunConfig
 from xlite.errors import InputError
-from xlite.losses.classes import class_weights, coral, cross_entropy, cumulative_logits, make_class_loss
+from xlite.losses.classes import class_weights, coral, cross_entropy, cumulative_logits
 from xlite.losses.distillation import cumulative_kd, sigmoid_kd, softmax_kd, unpadded
 from xlite.losses.objectives import class_objective
 
@@ -73,8 +73,6 @@ def test_weights_from_text_and_from_the_data():
     np.testing.assert_allclose(class_weights("balanced", targets, beta=0.99), [10 / 18, 10 / 9, 10 / 3], rtol=1e-6)
     with pytest.raises(InputError, match="give 3 numbers"):
         class_weights("1,2", targets, beta=0.99)
-    with pytest.raises(InputError, match="independent labels"):
-        make_class_loss(LossConfig(name="bce"), targets)
 
 
 def test_cumulative_kd_is_zero_for_the_teacher_itself_and_grows_with_distance():

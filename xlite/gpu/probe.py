@@ -23,11 +23,13 @@ import torch
 from xlite.config import RunConfig
 from xlite.console import ProgressCallback
 from xlite.data.dataset import Dataset
-from xlite.data.sources import TargetKind
+from xlite.data.input_spec import InputSpec
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.models.cost import architecture
 from xlite.storage.files import read_json, write_json
+from xlite.tasks import find_task
+from xlite.tasks.task import Task
 
 FORMAT = 2
 """Of the cached footprints; those of another format are measured again. Since 2 gradients are in one tensor."""
@@ -59,56 +61,65 @@ class Shapes:
 
     Attributes:
         task: name or module:NAME; kind: of its targets.
-        pixels: shape of one row of the pixel file; dtype: its type's name.
+        input_spec: of its examples.
         targets: shape of one example's targets.
-        extras: the largest value in each column of the extras, or None.
         num_val: examples of a validation batch.
     """
 
     task: str
-    kind: TargetKind
-    pixels: tuple[int, ...]
-    dtype: str
+    kind: str
+    input_spec: InputSpec
     targets: tuple[int, ...]
-    auxiliary: tuple[int, ...] | None
     num_val: int
 
     @classmethod
-    def of(cls, dataset: Dataset, task: str, kind: TargetKind) -> "Shapes":
+    def of(cls, dataset: Dataset, task: str, kind: str) -> "Shapes":
         """Those of a data set."""
-        pixels = dataset.open_pixels()
-        auxiliary = None if dataset.auxiliary is None else tuple(int(top) for top in dataset.auxiliary.max(axis=0))
         num_val = min(_MAX_VAL, len(dataset.part("val")))
-        return cls(task, kind, pixels.shape[1:], str(pixels.dtype), dataset.targets.shape[1:], auxiliary, num_val)
+        return cls(task, kind, dataset.input_spec, dataset.targets.shape[1:], num_val)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Shapes":
         """What `dataclasses.asdict` gave, through JSON."""
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        spec, targets = InputSpec.from_json(values["input_spec"]), tuple(values["targets"])
+        return cls(**{**values, "input_spec": spec, "targets": targets})
+
+    def identity(self) -> dict[str, Any]:
+        """JSON values that stand for them in a footprint's key."""
+        spec = self.input_spec
+        return {
+            "task": self.task,
+            "kind": self.kind,
+            "pixels": list(spec.shape),
+            "dtype": np.dtype(spec.dtype).name,
+            "targets": list(self.targets),
+            "auxiliary": list(spec.auxiliary_max) or None,
+            "num_val": self.num_val,
+        }
+
+    def resolved_task(self) -> Task:
+        """The task, its targets settled."""
+        return find_task(self.task).resolve_targets(self.kind)
 
     def make(self, folder: Path, num_train: int) -> Dataset:
         """Made-up examples of these shapes; their few pixels lie in `folder`."""
         num = num_train + self.num_val
         distinct = min(num, 16)
-        generator = np.random.default_rng(0)
-        np.save(folder / "pixels.npy", generator.integers(0, 255, (distinct, *self.pixels)).astype(self.dtype))
-        numbers = np.arange(num * int(np.prod(self.targets[:-1])))
-        classes = self.targets[-1]
-        targets: np.ndarray = np.eye(classes)[numbers % classes]
-        if self.kind == "multilabel":
-            targets = (numbers[:, None] + np.arange(classes)) % 2.0  # every label has both values
+        generator, spec = np.random.default_rng(0), self.input_spec
+        np.save(folder / "pixels.npy", generator.integers(0, 255, (distinct, *spec.shape)).astype(spec.dtype))
+        highest = np.array(spec.auxiliary_max)
         return Dataset(
             folder / "pixels.npy",
             "probe",
             np.arange(num) % distinct,
             np.arange(num).astype(str),
             np.arange(num).astype(str),
-            targets.reshape(num, *self.targets).astype(np.float32),
-            tuple(f"label{number}" for number in range(classes)),
+            self.resolved_task().target_spec.made_up(num, self.targets).astype(np.float32),
+            tuple(f"label{number}" for number in range(self.targets[-1])),
             {"train": np.arange(num_train), "val": np.arange(num_train, num), "test": np.arange(0)},
             "probe",
-            auxiliary=None if self.auxiliary is None else np.arange(num)[:, None] % (np.array(self.auxiliary) + 1),
+            spec,
+            auxiliary=np.arange(num)[:, None] % (highest + 1) if len(highest) else None,
         )
 
 
@@ -139,7 +150,7 @@ def _identity(config: RunConfig, shapes: Shapes, device: Device) -> dict[str, An
         "batch_size": probed.optim.batch_size,
         "train": probed.train.model_dump(exclude={"precision"}),
         "precision": str(choose_device(config.train.precision, kind=device.torch_device.type).autocast_dtype),
-        "shapes": json.loads(json.dumps(asdict(shapes))),
+        "shapes": shapes.identity(),
         "device": device.name,
         "total_bytes": torch.cuda.get_device_properties(device.torch_device).total_memory if device.on_gpu else 0,
         "versions": [torch.__version__, timm.__version__],

@@ -19,7 +19,6 @@ from xlite.config import RunConfig
 from xlite.device import Device, choose_device
 from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
 from xlite.gpu.probe import Footprint, Shapes
-from xlite.tasks import find_task
 from xlite.train.loop import fit
 
 NUM_STEPS = 4
@@ -75,7 +74,7 @@ def measure(request: Mapping[str, Any], used_before: Mapping[str, int]) -> Footp
 
 def trained_step_s(config: RunConfig, shapes: Shapes, device: Device) -> float:
     """Seconds per step in the second epoch; the model is freed when this returns."""
-    task = find_task(shapes.task).for_kind(shapes.kind)
+    task = shapes.resolved_task()
     with tempfile.TemporaryDirectory() as folder:
         dataset = shapes.make(Path(folder), NUM_STEPS * config.optim.batch_size)
         seconds = [report.seconds["step"] for report in fit(config, task, dataset, device=device)]

@@ -113,12 +113,8 @@ def make_class_loss(config: LossConfig, targets: np.ndarray) -> ClassLoss:
     """The configured loss, its class weights computed from the training targets (..., K).
 
     Raises:
-        InputError: as `class_weights`; or the loss is one for independent labels.
+        InputError: as `class_weights`.
     """
-    if config.name not in ("cross_entropy", "coral"):
-        raise InputError(
-            f"loss.name={config.name} is for independent labels; exclusive classes take cross_entropy or coral"
-        )
     weights = class_weights(config.class_weights, targets, beta=config.beta)
     return ClassLoss(config, None if weights is None else torch.from_numpy(weights))
 

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from xlite.config import RunConfig
-from xlite.errors import InputError
 from xlite.losses.classes import ClassLoss, cross_entropy, make_class_loss
 from xlite.losses.distillation import combine, cumulative_kd, sigmoid_kd, softmax_kd, unpadded
 from xlite.losses.multilabel import SupervisedLoss, make_supervised_loss
@@ -69,13 +68,7 @@ class ClassObjective:
 
 
 def multilabel_objective(config: RunConfig, targets: np.ndarray) -> MultilabelObjective:
-    """The configured loss, its label weights computed from the training targets (R, L).
-
-    Raises:
-        InputError: the loss is one for exclusive classes.
-    """
-    if config.loss.name in ("cross_entropy", "coral"):
-        raise InputError(f"loss.name={config.loss.name} is for exclusive classes, but these labels are independent")
+    """The configured loss, its label weights computed from the training targets (R, L)."""
     return MultilabelObjective(make_supervised_loss(config.loss, targets), config)
 
 
@@ -83,6 +76,6 @@ def class_objective(config: RunConfig, targets: np.ndarray) -> ClassObjective:
     """The configured loss, its class weights computed from the training targets (R, ..., K).
 
     Raises:
-        InputError: the loss is one for independent labels, or its weights do not fit the classes.
+        InputError: its weights do not fit the classes.
     """
     return ClassObjective(make_class_loss(config.loss, targets), config)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig
 from xlite.models.backbones import create_backbone
 from xlite.models.heads import create_head
-from xlite.models.student import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, create_attention
+from xlite.models.student import Normalise, create_attention
 
 _CENTRE_WIDTH = 0.25  # standard deviation of the first slice weights, in stack lengths
 _LEVEL_STD = 0.02  # small relative to the features: a level alone says little
@@ -41,9 +41,6 @@ class SliceStudent(nn.Module):
         InputError: as `create_backbone`.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         config: ModelConfig,
@@ -55,9 +52,7 @@ class SliceStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.normalise = Normalise(in_channels)
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
         dim = self.backbone.num_features
         self.attention = create_attention(config, dim, generator)
@@ -74,7 +69,7 @@ class SliceStudent(nn.Module):
         assert images.ndim == 5 and images.shape[1] == self.config.num_slices, tuple(images.shape)
         assert images.shape[-1] == self.in_channels, tuple(images.shape)
         slices = images.flatten(0, 1).permute(0, 3, 1, 2)
-        return self.backbone((slices.float() - self.mean) / self.std)
+        return self.backbone(self.normalise(slices))
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)

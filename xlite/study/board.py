@@ -2,6 +2,7 @@
 
 from xlite.ledger import Ledger
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
+from xlite.study.manifest import metric_metadata
 from xlite.study.options import Study
 
 
@@ -11,5 +12,5 @@ def update_leaderboard(ledger: Ledger, study: Study) -> None:
     if options.phase == "search":
         write_leaderboard(options.folder / "leaderboard.csv", leaderboard_of(ledger))
         return
-    with Ledger.open(options.storage, options.name, create=True, metadata={"metric": study.task.metric}) as search:
+    with Ledger.open(options.storage, options.name, create=True, metadata=metric_metadata(study.task)) as search:
         write_leaderboard(options.folder.parent / "leaderboard.csv", leaderboard_of(search))

@@ -7,7 +7,6 @@ from typing import Any
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
-from xlite.data.table import TargetKind
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
 from xlite.gpu.memory_policy import Attempt
@@ -30,7 +29,7 @@ class Job:
     """
 
     task: str
-    kind: TargetKind
+    kind: str
     dataset: Dataset
     bank: Bank | None
     folders: "TrialFolders"

@@ -18,6 +18,7 @@ from xlite.storage.files import read_json_object, write_json
 from xlite.study.plan import StudyPlan
 from xlite.study.teacher import StudyTeacher, num_views
 from xlite.tasks.prepare import Prepared
+from xlite.tasks.task import Task
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
 IMMUTABLE = "meaning"
@@ -102,6 +103,11 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "threads": base.train.threads,
         "settings": dict(options.settings),
     }
+
+
+def metric_metadata(task: Task) -> dict[str, Any]:
+    """What a leaderboard must know of a study's metrics; part of the ledger's metadata."""
+    return {"metric": task.metric, "columns": _json(asdict(task.target_spec.columns))}
 
 
 def details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher | None) -> dict[str, Any]:

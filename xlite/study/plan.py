@@ -82,4 +82,4 @@ def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None
     """
     targets = dataset.targets[dataset.part("train")]
     for config in losses_of(space, study.base):
-        study.task.target_spec.make_objective(config, targets)
+        study.task.target_spec.objective(config, targets)

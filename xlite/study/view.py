@@ -11,10 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from xlite.config import model_name
 from xlite.console import Console
 from xlite.ledger import TrialRecord
 
-SHOWN_KEYS = ("model.backbone", "model.attention", "loss.name", "distill.temperature", "distill.alpha")
+SHOWN_KEYS = ("model.attention", "loss.name", "distill.temperature", "distill.alpha")
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,8 @@ def where_time_went(rows: Sequence[TrialRecord]) -> str:
 
 def describe(overrides: Mapping[str, Any]) -> str:
     """The searched values a person wants to see first, in a few words."""
-    backbone, attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
-    if "model.layers" in overrides:
-        backbone = f"{overrides['model.layers']} layers x {overrides.get('model.width', '?')}"
-    words = [str(word) for word in (backbone, attention, loss) if word not in (None, "none")]
+    attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
+    words = [str(word) for word in (model_name(overrides), attention, loss) if word not in (None, "none")]
     if alpha:
         words.append(f"KD T={temperature or 0:.1f} alpha={alpha:.2f}")
     return " ".join(words)

@@ -14,13 +14,17 @@ def base_config(
     """The defaults of the task and its targets, the study's own values and `--set`, in this order.
 
     Raises:
-        InputError: a setting is unknown or out of range.
+        InputError: a setting is unknown or out of range, or its loss is for other targets.
     """
-    target_spec = {} if task.fixed_target_spec is None else task.fixed_target_spec.config
-    defaults = shorten_warmup({**target_spec, **task.defaults[device_kind].config}, epochs=max_epochs)
+    targets = task.declared_target_spec
+    loss = {} if targets is None else {"loss.name": targets.losses[0]}
+    defaults = shorten_warmup({**loss, **task.defaults[device_kind].config}, epochs=max_epochs)
     own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
     config = RunConfig().override({**own, **defaults}, source=f"task {task.name}")
-    return config.override({**own, **settings}, source="--set")
+    config = config.override({**own, **settings}, source="--set")
+    if targets is not None:
+        targets.check_loss(config.loss.name)
+    return config
 
 
 def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int) -> RunConfig:

@@ -59,7 +59,7 @@ class BatchLoader:
     ) -> None:
         train = dataset.part("train")
         self.config, self.device, self.bank, self.num_views = config, device, bank, num_views
-        self.targets = dataset.targets[train]
+        self.spec, self.targets = dataset.input_spec, dataset.targets[train]
         self.auxiliary = dataset.auxiliary_of(train)
         self.weights = task.target_spec.sample_weights(self.targets, config.data.sampler)
         self.views = ViewReader(
@@ -112,8 +112,8 @@ class BatchLoader:
     def send(
         self, pixels: np.ndarray, auxiliary: np.ndarray | None, targets: np.ndarray, teacher: np.ndarray | None
     ) -> Batch:
-        """A batch of these arrays on the device."""
-        images, auxiliary_inputs = self.device.example(pixels, auxiliary)
+        """The arrays on the device."""
+        images, auxiliary_inputs = self.device.inputs(self.spec, pixels, auxiliary)
         return Batch(
             images, auxiliary_inputs, self.device.put(targets), None if teacher is None else self.device.put(teacher)
         )

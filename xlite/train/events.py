@@ -16,20 +16,27 @@ NAME_WAIT_S = 2.0
 
 
 class EventWriter:
-    """Loss terms, validation metrics, per-label AUC and speed by epoch; HParams with the best value so far.
+    """Loss terms, validation metrics, also by label, and speed by epoch; HParams with the best value so far.
 
     Args:
         folder: the run's own folder.
         hyper_parameters: dotted keys, shown in the HParams tab.
         metric: the task's metric; the tab shows `best/<metric>`.
+        label_metric: `MetricColumns.per_label`, written for each label.
         purge_from: hide events of this epoch and later, left by an interrupted process.
     """
 
     def __init__(
-        self, folder: Path, hyper_parameters: Mapping[str, Any], *, metric: str, purge_from: int | None = None
+        self,
+        folder: Path,
+        hyper_parameters: Mapping[str, Any],
+        *,
+        metric: str,
+        label_metric: str,
+        purge_from: int | None = None,
     ) -> None:
         self.writer = _newest_writer(folder, purge_from)
-        self.best_tag = f"best/{metric}"
+        self.best_tag, self.label_metric = f"best/{metric}", label_metric
         shown = {key: value for key, value in hyper_parameters.items() if value is not None}
         experiment, start, self.end = hparams(shown, {self.best_tag: 0.0})
         for summary in (experiment, start):
@@ -38,12 +45,13 @@ class EventWriter:
 
     def add(self, report: EpochReport) -> None:
         """Write one epoch; on disk when this returns."""
+        shown = self.label_metric
         scalars = {
             **{f"train/{name}": value for name, value in report.train.items()},
             "train/learning_rate": report.learning_rate,
             "val/loss": report.val_loss,
             **{f"val/{name}": value for name, value in report.val.scalars.items()},
-            **{f"val_auc/{label}": row["auc"] for label, row in report.val.per_label.items() if "auc" in row},
+            **{f"val_{shown}/{label}": row[shown] for label, row in report.val.per_label.items() if shown in row},
             **{f"seconds/{name}": value for name, value in report.seconds.items()},
             "speed/images_per_s": report.images_per_s,
             self.best_tag: report.best_value,

@@ -12,7 +12,14 @@ from xlite.storage.locks import locked
 from xlite.study.board import update_leaderboard
 from xlite.study.footprints import sharing_of
 from xlite.study.job import Job, TrialFolders
-from xlite.study.manifest import check_comparable, check_same, details, immutable_settings, write_study
+from xlite.study.manifest import (
+    check_comparable,
+    check_same,
+    details,
+    immutable_settings,
+    metric_metadata,
+    write_study,
+)
 from xlite.study.plan import StudyPlan
 from xlite.study.rungs import expected_epochs
 from xlite.study.space import distils
@@ -77,7 +84,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         create=True,
         phase=options.phase,
         seed=options.seed,
-        metadata={**settings, "config": flatten(study.base)},
+        metadata={**settings, "config": flatten(study.base), **metric_metadata(study.task)},
         on_wait=console.say,
     )
     if not ledger.rows():

@@ -139,7 +139,7 @@ class DistillationTrial(tune.Trainable):
             config = self.assignment.config
             self.kept = train_resumable(
                 config,
-                find_task(self.job.task).for_kind(self.job.kind),
+                find_task(self.job.task).resolve_targets(self.job.kind),
                 self.job.dataset,
                 folder=self.folder,
                 stem=STUDENT,
