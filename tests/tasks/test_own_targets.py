@@ -151,7 +151,7 @@ def test_it_is_split_trained_ranked_shown_promoted_and_asked(prepared, tmp_path,
     curve = [result.report.value for result in results]
     errors = [result.report.val.scalars["mae"] for result in results]
     assert curve == [-error for error in errors] and TASK.metric == "neg_mae"  # the highest score is the lowest error
-    assert results[-1].best_value == -min(errors) and results[-1].best_epoch == int(np.argmin(errors)) + 1
+    assert results[-1].best_value == -min(errors) and results[-1].summary.best_epoch == int(np.argmin(errors)) + 1
     assert min(errors) < 0.8 * np.nanmean(np.abs(dataset.targets - np.nanmean(dataset.targets, axis=0)))
 
     db = sqlite_url(tmp_path / "s.db")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_study_options, add_subset_option, open_data, shown, space_file
+from xlite.commands.options import (
+    add_data_options,
+    add_study_options,
+    add_subset_option,
+    open_configured,
+    shown,
+    space_file,
+)
 from xlite.config import model_name
 from xlite.console import Console
 from xlite.errors import InputError
@@ -50,18 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import device_kind
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
-    from xlite.tasks import find_task
-    from xlite.tasks.defaults import base_config
     from xlite.tune.study import run_study
 
     console = Console()
-    task, kind = find_task(arguments.task), device_kind()
-    options = resolve(arguments, kind)
-    own = {"max_epochs": options.max_epochs, "seed": options.seed, "threads": options.cpus_per_trial}
-    data = base_config(task, kind, settings=options.settings, **own).data
+    options = resolve(arguments, device_kind())
     console.say(f"Baselines of study {options.name} in {shown(options.folder)}")
-    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
-    base = base_config(prepared.task, kind, settings=options.settings, **own)
+    prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     for line in plan.describe():
         console.say(line)
