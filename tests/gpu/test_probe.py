@@ -14,8 +14,8 @@ from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device
 from xlite.gpu import probe_worker
-from xlite.gpu.probe import Footprint, Shapes, footprint_key, probe_all, probe_config
-from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES, context_bytes, used_by_uuid
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, footprint_key, probe_all, probe_config
+from xlite.gpu.probe_worker import context_bytes, used_by_uuid
 
 CPU = choose_device(kind="cpu")
 SHAPES = Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 8)

@@ -27,7 +27,7 @@ from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.gpu import probe_worker
 from xlite.gpu.probe import Shapes, probe_config
-from xlite.ledger import Ledger, sqlite_url
+from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.metrics.columns import MetricColumns
 from xlite.metrics.multilabel import Evaluation
 from xlite.promote import Member, folds, promote, promotion_config
@@ -40,6 +40,7 @@ from xlite.tasks.prepare import DataRequest, prepare
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Budget, Defaults, Task
 from xlite.train.resumable import train_resumable
+from xlite.train.summary import NO_RUN
 
 CPU = choose_device("fp32", kind="cpu")
 LABELS = ("nuclei", "mitoses")
@@ -160,8 +161,8 @@ def test_it_is_split_trained_ranked_shown_promoted_and_asked(prepared, tmp_path,
             ledger.enqueue({"optim.learning_rate": rate})
             ledger.ask(lambda trial: {"optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-4, 1)})
             ledger.report(number, 1, -error)
-            summary = results[-1].summary if number == 1 else {}
-            ledger.finish(number, "complete", value=-error, record=summary)
+            summary = results[-1].summary if number == 1 else NO_RUN
+            ledger.finish(number, "complete", value=-error, result=TrialResult(summary=summary))
         winner = ledger.best()
         assert winner.number == 1
         config = promotion_config(config_of(6), winner, epochs=2)

@@ -15,7 +15,6 @@ from xlite.commands.options import (
     shown,
     space_file,
 )
-from xlite.config import model_name
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -137,6 +136,8 @@ def table_of(rows: "Sequence[TrialRecord]", target_spec: "TargetSpec") -> Table:
 
 def _named(row: "TrialRecord") -> tuple[str, str]:
     """Model and attention; of a scan-line encoder its mask."""
+    from xlite.config import model_name
+
     attention = {True: "causal", False: "global", None: row.overrides.get("model.attention", "-")}
     return model_name(row.overrides) or "-", attention[row.overrides.get("model.causal")]
 

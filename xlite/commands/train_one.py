@@ -68,11 +68,19 @@ def run(arguments: argparse.Namespace) -> int:
         banks = prepared.request.cache_dir / "banks"
         bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console)
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
-    place = {"folder": folder, "stem": "student", "hyper_parameters": {"model.backbone": config.model.backbone}}
     noted = None
     try:
         with locked(folder, waiting=None):
-            for result in train_resumable(config, task, dataset, device=device, bank=bank, **place):
+            for result in train_resumable(
+                config,
+                task,
+                dataset,
+                folder=folder,
+                stem="student",
+                device=device,
+                bank=bank,
+                hyper_parameters={"model.backbone": config.model.backbone},
+            ):
                 noted = tell(result, task.metric, noted, console)
             remove_checkpoints(folder, "student")
     except BlockingIOError:

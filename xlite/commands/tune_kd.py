@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.winner is None:
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
-        note = better_without_teacher(result.ledger.rows(), result.teacher.value, task.metric)
+        note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
     if not arguments.no_promote:

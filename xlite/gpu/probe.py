@@ -31,6 +31,8 @@ from xlite.storage.files import read_json, write_json
 from xlite.tasks import find_task
 from xlite.tasks.task import Task
 
+TYPICAL_CONTEXT_BYTES = 600 * 2**20
+"""Assumed where it cannot be measured: a context with the cuDNN and cuBLAS kernels that training loads."""
 FORMAT = 2
 """Of the cached footprints; those of another format are measured again. Since 2 gradients are in one tensor."""
 LIMIT_S = 300.0

@@ -18,13 +18,11 @@ import torch
 from xlite.config import RunConfig
 from xlite.device import Device, choose_device
 from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
-from xlite.gpu.probe import Footprint, Shapes
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes
 from xlite.train.loop import fit
 
 NUM_STEPS = 4
 """Per epoch, of two: the first allocates the optimiser's state and warms up, the second is timed."""
-TYPICAL_CONTEXT_BYTES = 600 * 2**20
-"""Assumed where it cannot be measured: a context with the cuDNN and cuBLAS kernels that training loads."""
 _MAX_CONTEXT_BYTES = 3 * 2**30  # more is not one context, but another process that started meanwhile
 
 

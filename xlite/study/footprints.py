@@ -9,8 +9,7 @@ from xlite.device import Device
 from xlite.gpu.limits import Sharing
 from xlite.gpu.memory import device_memory
 from xlite.gpu.mps import can_start
-from xlite.gpu.probe import Footprint, Shapes, probe_all
-from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, probe_all
 from xlite.study.options import Study, StudyOptions
 from xlite.study.shares import Shares, plan_shares
 from xlite.study.space import SearchSpace, distinct_steps
