@@ -127,7 +127,7 @@ def evaluate_labels(probs: np.ndarray, predicted: np.ndarray, targets: np.ndarra
         per_label[labels[i]] |= _ranking_metrics(probs[known[:, i], i], truth[known[:, i], i])
     undefined = tuple(name for name, is_defined in zip(labels, defined, strict=True) if not is_defined)
     averaged = [values for name, values in per_label.items() if name not in undefined]
-    micro = _ranking_metrics(probs[known], truth[known]) | _f1_precision_recall(*counts[1:].sum(axis=1).tolist())
+    micro = _ranking_metrics(probs[known], truth[known]) | f1_precision_recall(*counts[1:].sum(axis=1).tolist())
     scalars = {f"{name}_macro": float(np.mean([values[name] for values in averaged])) for name in micro}
     scalars |= {f"{name}_micro": value for name, value in micro.items()}
     return Evaluation(scalars, per_label, _notes(per_label, undefined), undefined)
@@ -234,10 +234,10 @@ def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dic
     values: dict[str, float] = {"num_positive": positives, "num_known": known}
     if known:
         values |= {"prevalence": positives / known, "predicted_positive_rate": predicted / known}
-    return values | (_f1_precision_recall(positives, predicted, hits) if positives else {})
+    return values | (f1_precision_recall(positives, predicted, hits) if positives else {})
 
 
-def _f1_precision_recall(positives: int, predicted: int, hits: int) -> dict[str, float]:
+def f1_precision_recall(positives: int, predicted: int, hits: int) -> dict[str, float]:
     """With at least one positive; nothing predicted positive is precision 0."""
     f1, precision = 2 * hits / (predicted + positives), hits / max(predicted, 1)
     return {"f1": f1, "precision": precision, "recall": hits / positives}

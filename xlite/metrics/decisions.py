@@ -1,0 +1,67 @@
+"""F1, precision and recall of decisions at chosen thresholds, cross-fitted where the same rows choose and judge."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from xlite.metrics.multilabel import f1_precision_recall
+
+NUM_FOLDS = 5
+KEPT = ("f1", "precision", "recall")
+ChooseThresholds = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+"""((M, L) probabilities, (M, L) targets) -> threshold by label."""
+
+
+def cross_fitted(
+    probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], groups: np.ndarray, choose: ChooseThresholds
+) -> np.ndarray:
+    """(N, L) bool decisions, each at a threshold chosen on the other folds' rows, so that no row judges its own choice.
+
+    Groups (patients) are dealt whole into NUM_FOLDS folds, in the order of their names; there is no randomness. With
+    fewer groups than folds each group is a fold; a single group is decided at thresholds chosen on itself.
+
+    Args:
+        probs: (N, L) in [0, 1].
+        targets: (N, L) of 0, 1 or NaN (unknown).
+        labels: the L names.
+        groups: (N,) the group of each row.
+    """
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    fold_of_row = group_of_row % min(NUM_FOLDS, len(names))
+    decisions = np.zeros(probs.shape, dtype=bool)
+    for fold in np.unique(fold_of_row):
+        judged = fold_of_row == fold
+        chosen_on = ~judged if len(names) > 1 else judged
+        thresholds = choose(probs[chosen_on], targets[chosen_on])
+        decisions[judged] = decide(probs[judged], thresholds, labels)
+    return decisions
+
+
+def decide(probs: np.ndarray, thresholds: Mapping[str, float], labels: Sequence[str]) -> np.ndarray:
+    """(N, L) bool: predicted positive from each label's threshold on, compared in float64."""
+    limits = np.array([thresholds[label] for label in labels], dtype=np.float64)
+    return np.asarray(probs, dtype=np.float64) >= limits
+
+
+def decision_metrics(
+    decisions: np.ndarray, targets: np.ndarray, labels: Sequence[str]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Macro averages {"f1_macro", "precision_macro", "recall_macro"} and the same by label, over the known targets.
+
+    As in `evaluate_multilabel`: a label without a known positive has none of the three, one of a single class is left
+    out of the averages, and precision is 0 where nothing is predicted positive.
+
+    Args:
+        decisions: (N, L) bool.
+        targets: (N, L) of 0, 1 or NaN (unknown).
+    """
+    known, truth = ~np.isnan(targets), targets == 1
+    predicted = decisions & known
+    counts = np.stack([mask.sum(axis=0) for mask in (known, truth, predicted, predicted & truth)]).T.tolist()
+    per_label = {
+        name: f1_precision_recall(positives, predicted, hits) if positives else {}
+        for name, (_, positives, predicted, hits) in zip(labels, counts, strict=True)
+    }
+    averaged = [per_label[name] for name, row in zip(labels, counts, strict=True) if 0 < row[1] < row[0]]
+    macro = {f"{name}_macro": float(np.mean([row[name] for row in averaged])) for name in KEPT} if averaged else {}
+    return macro, per_label
