@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -28,7 +28,7 @@ from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, train_resumable
-from xlite.train.summary import NO_RUN, RunSummary, finite, summary_of
+from xlite.train.summary import NO_RUN, RunSummary, summary_of
 
 STEM = "model"
 
@@ -60,13 +60,14 @@ class Promotion:
     Attributes:
         folder: holds each model's .safetensors and .json (enough to rebuild it), metrics.json and thresholds.json.
         epochs: the epoch chosen for each model.
-        validation: of each model on its own validation part, all parts together.
+        train, validation: of each model on its own parts, all models together.
         test: of the models' mean logits.
         interval: 95% bootstrap interval of the test metric, groups (patients) resampled.
     """
 
     folder: Path
     epochs: tuple[int, ...]
+    train: Evaluation
     validation: Evaluation
     test: Evaluation
     thresholds: dict[str, float]
@@ -158,31 +159,35 @@ def _promote(
             there or _made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
         )
     models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
-    parts = [
-        _judge([model], target_spec, member.dataset, "val", device)
-        for model, member in zip(models, members, strict=True)
-    ]
-    val = _together(parts, target_spec, dataset)
+    pairs = list(zip(models, members, strict=True))
+    train = _together([_judge([m], target_spec, each.dataset, "train", device) for m, each in pairs], target_spec)
+    parts = [_judge([model], target_spec, member.dataset, "val", device) for model, member in pairs]
+    val = _together(parts, target_spec).cross_fitted(target_spec)
     test = _judge(models, target_spec, dataset.unsealed(), "test", device)
-    thresholds, notes = target_spec.choose_thresholds(val.probabilities, val.targets, dataset.labels, method=method)
+    thresholds, notes = target_spec.choose_thresholds(val.answers, val.targets, val.labels, method=method)
+    test = test.at_thresholds(target_spec, thresholds)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
-    groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
-        target_spec.resampled_score, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
+        target_spec.resampled_score,
+        test.answers,
+        test.targets,
+        test.groups,
+        num_resamples=500,
+        seed=config.train.seed,
     )
     reads = len(ledger.finals()) + (not recorded)
     val_summary, test_summary = summary_of(val.evaluation), summary_of(test.evaluation)
     test_about = {**test_summary.to_json(), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
     epochs = tuple(summary.best_epoch for summary in summaries)
-    decided = partial(_decided, target_spec, dataset.labels, thresholds)
     write_json(
         folder / "metrics.json",
         {
             "metric": task.metric,
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
-            "validation": {**val_summary.to_json(), "at_thresholds": decided(val)},
-            "test": {**test_about, "at_thresholds": decided(test)},
+            "train": summary_of(train.evaluation).to_json(),
+            "validation": val_summary.to_json(),
+            "test": test_about,
         },
     )
     _remove_earlier(folder, {member.stem for member in members})
@@ -195,50 +200,52 @@ def _promote(
             promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
         )
         ledger.add_final(result, value=val.evaluation.scalars[task.metric])
-    return Promotion(folder, epochs, val.evaluation, test.evaluation, thresholds, interval)
+    return Promotion(folder, epochs, train.evaluation, val.evaluation, test.evaluation, thresholds, interval)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What models say of one part: probabilities and targets (N, ..., L), and the metrics."""
+    """What models answer on one part: answers and targets (N, ..., L), groups (N,), L labels, and the metrics."""
 
-    probabilities: np.ndarray
+    answers: np.ndarray
     targets: np.ndarray
+    groups: np.ndarray
+    labels: tuple[str, ...]
     evaluation: Evaluation
 
+    def cross_fitted(self, target_spec: TargetSpec) -> "_Judged":
+        """With metrics at thresholds that no judged row helped to choose."""
+        evaluation = target_spec.cross_fit(self.evaluation, self.answers, self.targets, self.labels, groups=self.groups)
+        return replace(self, evaluation=evaluation)
 
-def _decided(
-    target_spec: TargetSpec, labels: Sequence[str], thresholds: Mapping[str, float], judged: _Judged
-) -> dict[str, Any]:
-    """F1, precision and recall with each label's own threshold; empty where there are no thresholds."""
-    if not thresholds:
-        return {}
-    limits = np.array([thresholds[label] for label in labels])
-    decided = target_spec.evaluate((judged.probabilities >= limits).astype(np.float64), judged.targets, labels)
-    kept = ("f1", "precision", "recall")
-    return finite(
-        {
-            "scalars": {k: v for k, v in decided.scalars.items() if k.startswith(kept)},
-            "per_label": {name: {k: row[k] for k in kept if k in row} for name, row in decided.per_label.items()},
-        }
-    )
+    def at_thresholds(self, target_spec: TargetSpec, thresholds: Mapping[str, float]) -> "_Judged":
+        """With metrics at these thresholds."""
+        evaluation = target_spec.at_thresholds(
+            self.evaluation, self.answers, self.targets, self.labels, thresholds=thresholds
+        )
+        return replace(self, evaluation=evaluation)
 
 
 def _judge(
     models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device
 ) -> _Judged:
+    """The models' mean logits on one part of the data, judged."""
     positions = dataset.part(part)
     logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
-    probabilities, targets = target_spec.probabilities(logits), dataset.targets[positions]
-    return _Judged(probabilities, targets, target_spec.judge(probabilities, targets, dataset.labels))
+    answers, targets = target_spec.probabilities(logits), dataset.targets[positions]
+    evaluation = target_spec.judge(answers, targets, dataset.labels)
+    return _Judged(answers, targets, dataset.groups[positions], dataset.labels, evaluation)
 
 
-def _together(parts: Sequence[_Judged], target_spec: TargetSpec, dataset: Dataset) -> _Judged:
+def _together(parts: Sequence[_Judged], target_spec: TargetSpec) -> _Judged:
+    """All parts as one."""
     if len(parts) == 1:
         return parts[0]
-    probabilities = np.concatenate([part.probabilities for part in parts])
-    targets = np.concatenate([part.targets for part in parts])
-    return _Judged(probabilities, targets, target_spec.judge(probabilities, targets, dataset.labels))
+    answers, targets, groups = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("answers", "targets", "groups")
+    )
+    labels = parts[0].labels
+    return _Judged(answers, targets, groups, labels, target_spec.judge(answers, targets, labels))
 
 
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:

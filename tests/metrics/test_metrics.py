@@ -12,6 +12,7 @@ from xlite.metrics.multilabel import (
     DeadLabels,
     Evaluation,
     evaluate_multilabel,
+    find_dead_labels,
     ranking_counts,
     weighted_macro_auc,
 )
@@ -214,15 +215,21 @@ def test_a_dead_label_has_positives_and_no_positive_prediction() -> None:
     dead = evaluation.dead_labels
     assert dead == DeadLabels(("label0", "label1"), 5, exclusive=False) and not dead.collapsed
     assert evaluation.per_label["label0"]["f1"] == evaluation.per_label["label0"]["precision"] == 0
-    assert dead.note == "2 of 5 labels get no positive prediction (F1 0): label0, label1"
+    assert dead.note == "2 of 5 labels are decided alike for every image: label0, label1"
     assert evaluation_with_dead(0, 5, absent=1).dead_labels is None
 
 
 def test_thirteen_dead_labels_of_fourteen_are_called_a_collapse() -> None:
     dead = evaluation_with_dead(13, 14).dead_labels
     assert dead is not None and dead.collapsed
-    assert dead.finding == "predictions have collapsed to negative: 13 of 14 labels get no positive prediction (F1 0)"
-    assert dead.note.startswith(f"{dead.finding}: label0, ") and "label12; raise" in dead.note
+    assert dead.finding == "predictions have collapsed: 13 of 14 labels are decided alike for every image"
+    assert dead.note.startswith(f"{dead.finding}: label0, ") and dead.note.endswith("label12")
+
+
+@pytest.mark.parametrize(("share", "is_dead"), [(0.0, True), (0.3, False), (1.0, True)])
+def test_where_thresholds_were_chosen_their_decisions_tell_whether_a_label_is_dead(share: float, is_dead: bool) -> None:
+    values = {"num_positive": 3, "predicted_positive_rate": 0.0, "decided_positive_rate": share}
+    assert (find_dead_labels({}, {"a": values}) is not None) == is_dead
 
 
 def test_half_of_the_labels_dead_is_no_collapse_and_one_more_is() -> None:

@@ -295,7 +295,7 @@ def test_collapses_are_counted_by_loss_and_failures_by_reason() -> None:
     section = collapse_section(study(*rows))
     assert section.conclusion == "2 of 4 judged trials collapsed, 2 of 7 trials failed"
     text = section.markdown()
-    assert "13 of 14 labels get no positive prediction (F1 0) |" in text
+    assert "13 of 14 labels are decided alike for every image |" in text
     assert "focal 2 of 3" in text and "| 2 | 4, 5 | the loss is nan |" in text and "1 trial left out" in text
 
 

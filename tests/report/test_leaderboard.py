@@ -42,7 +42,7 @@ def full_row(**more: Any) -> TrialRecord:
         seconds=12.345,
         device_seconds=24.69,
         device="cpu",
-        metrics={"auc_macro": 0.7123456, "f1_macro": 0.25, "pr_auc_macro": 0.2},
+        metrics={"auc_macro": 0.7123456, "f1_macro_at_thresholds": 0.25, "f1_macro": 0.12, "pr_auc_macro": 0.2},
         per_label={"Hernia": {"auc": 0.81}, "Mass": {"f1": 0.1}},
         notes=("2 labels undefined",),
     )
@@ -50,7 +50,7 @@ def full_row(**more: Any) -> TrialRecord:
 
 
 def promotion(promoted_from: int) -> PromotionRecord:
-    test = EvaluationSummary(metrics={"auc_macro": 0.69, "f1_macro": 0.24})
+    test = EvaluationSummary(metrics={"auc_macro": 0.69, "f1_macro_at_thresholds": 0.24})
     return PromotionRecord("id", promoted_from, "f1", test, (0.6, 0.8), reads_of_test=1)
 
 
@@ -104,7 +104,12 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
     )
     assert read(tmp_path / "l.csv") == [
         {
-            **{"experiment_id": "s_00012", "date": "2026-03-09", "phase": "search", "model_name": "StudentNet+KD"},
+            **{
+                "experiment_id": "s_00012",
+                "date": "2026-03-09",
+                "phase": "distillation",
+                "model_name": "StudentNet+KD",
+            },
             **{"cnn_backbone": "resnet18", "attention_type": "mhsa", "kd_temperature": "4", "kd_alpha": "0.7"},
             **{"batch_size": "64", "learning_rate": "0.00031", "epochs": "5", "train_loss": "0.3123"},
             **{"val_auc_macro": "0.7123", "val_f1_macro": "0.2500", "test_auc_macro": "", "test_f1_macro": ""},
@@ -114,6 +119,8 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
             **{
                 "weight_decay": "1e-05",
                 "val_pr_auc_macro": "0.2000",
+                "val_f1_macro_at_half": "0.1200",
+                "test_f1_macro_at_half": "",
                 "test_value": "",
                 "num_params": "11400000",
                 "seconds": "12.3",
@@ -140,6 +147,12 @@ def test_only_a_promotion_has_test_columns() -> None:
     assert frame.loc["s_00012", ["test_auc_macro", "test_f1_macro"]].isna().all()
 
 
+@pytest.mark.parametrize(("alpha", "phase"), [(0.0, "baseline"), (0.5, "distillation")])
+def test_a_searched_trial_is_a_baseline_unless_a_teacher_taught_it(alpha: float, phase: str) -> None:
+    frame = leaderboard_frame([row(0, "complete", 0.7, overrides={"distill.alpha": alpha})], study="s")
+    assert frame["phase"].tolist() == [phase]
+
+
 def test_a_student_without_a_teacher_has_no_temperature() -> None:
     overrides = {"distill.alpha": 0.0, "distill.temperature": 4.0}
     frame = leaderboard_frame([row(0, "complete", 0.7, overrides=overrides)], study="s")
@@ -147,10 +160,11 @@ def test_a_student_without_a_teacher_has_no_temperature() -> None:
 
 
 def test_a_row_that_only_began_shows_what_it_runs() -> None:
-    running = row(3, "running", overrides={"model.backbone": "resnet18"}, queue_note="first", started=DAY)
+    chosen = {"model.backbone": "resnet18", "distill.alpha": 0.0}
+    running = row(3, "running", overrides=chosen, queue_note="first", started=DAY)
     frame = leaderboard_frame([running], study="s", base={"model.backbone": "x", "optim.batch_size": 32})
     shown = frame.loc[0, ["phase", "cnn_backbone", "batch_size", "epochs", "value", "date", "notes"]].tolist()
-    assert shown == ["search", "resnet18", 32, 5, 0.6, "2026-03-09", "first"]
+    assert shown == ["baseline", "resnet18", 32, 5, 0.6, "2026-03-09", "first"]
 
 
 def test_an_empty_record_and_an_empty_study_are_fine(tmp_path: Path) -> None:

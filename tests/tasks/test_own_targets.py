@@ -91,8 +91,8 @@ COUNTS = TargetSpec(
     strata=lambda targets: (targets > np.nanmedian(targets, axis=0)).astype(np.float32),
     check_split=check_split,
     made_up=lambda num, shape: np.arange(num * shape[0]).reshape(num, *shape) % 7.0,
-    columns=MetricColumns(("val_mae", "test_mae"), per_label="mae"),
-    label_row=lambda val, test, threshold: {"val error": f"{val['mae']:.2f}", "test error": f"{test['mae']:.2f}"},
+    columns=MetricColumns({"val_mae": "val/mae", "test_mae": "test/mae"}, per_label="mae"),
+    label_row=lambda train, val, test: {"val error": f"{val['mae']:.2f}", "test error": f"{test['mae']:.2f}"},
     describe_values=lambda values: f"{values.mean():.2f}",
 )
 
@@ -182,7 +182,7 @@ def test_it_is_split_trained_ranked_shown_promoted_and_asked(prepared, tmp_path,
     tell(done, COUNTS, console := Console(RichConsole(file=sys.stdout, width=120)))
     console.rich.print(baselines)
     shown = capsys.readouterr().out
-    assert "test error" in shown and "neg_mae" in shown and "mae" in shown
+    assert "error" in shown and "neg_mae" in shown and "mae" in shown
 
     metrics = read_json(tmp_path / "promoted" / "metrics.json")
     assert metrics["metric"] == "neg_mae" and set(metrics["test"]["per_label"]) == set(LABELS)

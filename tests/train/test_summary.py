@@ -32,7 +32,7 @@ def test_an_evaluation_is_recorded_with_six_decimals_without_nan_and_with_its_de
         "c": {"num_positive": 0, "predicted_positive_rate": 0.0},
     }
     recorded = summary_of(Evaluation({"auc_macro": 0.1234567}, per_label, ("left out: c",), ("c",)))
-    finding = "1 of 2 labels get no positive prediction (F1 0): a"
+    finding = "1 of 2 labels are decided alike for every image: a"
     assert recorded == EvaluationSummary(
         metrics={"auc_macro": 0.123457},
         per_label={**per_label, "a": {**per_label["a"], "auc": 0.666667}, "b": {**per_label["b"], "auc": None}},

@@ -12,7 +12,7 @@ from xlite.console import Console
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from xlite.distill.teacher import Teacher
@@ -107,17 +107,18 @@ def members_of(
 
 
 def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:
-    """The per-label table and the two numbers that matter."""
+    """The per-label table with its macro row, and the two numbers that matter."""
     table = Table(title="The promoted student, label by label", title_justify="left")
-    metric, val = target_spec.score, promotion.validation.per_label
-    rows = {
-        label: target_spec.label_row(val[label], test, promotion.thresholds.get(label))
-        for label, test in promotion.test.per_label.items()
-    }
+    metric, parts = target_spec.score, (promotion.train, promotion.validation, promotion.test)
+    rows = {label: target_spec.label_row(*(part.per_label[label] for part in parts)) for label in parts[-1].per_label}
+    if all(macro := [_macro(part.scalars) for part in parts]):
+        rows["macro"] = target_spec.label_row(*macro)
     table.add_column("label")
     for title in next(iter(rows.values())):
-        table.add_column(title, justify="right")
+        table.add_column(title.replace(" ", "\n"), justify="right")
     for label, row in rows.items():
+        if label == "macro":
+            table.add_section()
         table.add_row(Text(label), *row.values())
     console.rich.print(table)
     low, high = promotion.interval
@@ -129,6 +130,11 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
             console.say(f"Note, {part}: {note}")
+
+
+def _macro(scalars: "Mapping[str, float]") -> dict[str, float]:
+    """Macro averages under the names that they have for a label."""
+    return {name.replace("_macro", ""): value for name, value in scalars.items() if "_macro" in name}
 
 
 def parser() -> argparse.ArgumentParser:

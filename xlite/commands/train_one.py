@@ -99,7 +99,7 @@ def tell(result: "EpochResult", metric: str, noted: "DeadLabels | None", console
     if report is None:
         console.say(f"Resuming after epoch {result.epoch}, best {metric} {result.best_value:.4f}")
         return noted
-    dead = report.val.dead_labels
+    dead = report.val.dead_labels if report.best_state is not None else None
     if dead and dead != noted:
         console.say(f"epoch {report.epoch:>3}  {dead.note}")
     mark = " *" if report.best_state is not None else ""

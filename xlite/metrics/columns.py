@@ -10,33 +10,47 @@ class MetricColumns:
     """What is shown of an evaluation; recorded with a study, so that its leaderboard needs no task.
 
     Attributes:
-        leaderboard: columns "val_<scalar>" and "test_<scalar>", which say where their values come from.
+        leaderboard: column -> "val/<scalar>" or "test/<scalar>", where its values come from.
         per_label: the metric of a label: leaderboard "val_<per_label>_<label>", TensorBoard "val_<per_label>/<label>".
     """
 
-    leaderboard: tuple[str, ...]
+    leaderboard: Mapping[str, str]
     per_label: str
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "MetricColumns":
-        """The inverse of `dataclasses.asdict`, also after a detour through JSON."""
-        return cls(tuple(values["leaderboard"]), values["per_label"])
+        """The inverse of `dataclasses.asdict`, also after a round trip through JSON."""
+        return cls(values["leaderboard"], values["per_label"])
 
     def cells(self, validation: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
         """{column: its scalar, None where there is none}."""
         parts = {"val": validation, "test": test}
-        return {
-            column: parts[part].get(scalar)
-            for column in self.leaderboard
-            for part, _, scalar in [column.partition("_")]
-        }
+        sources = {column: source.split("/") for column, source in self.leaderboard.items()}
+        return {column: parts[part].get(scalar) for column, (part, scalar) in sources.items()}
 
     def validation_scalars(self) -> tuple[str, ...]:
         """The scalars of validation among the columns."""
-        return tuple(column.removeprefix("val_") for column in self.leaderboard if column.startswith("val_"))
+        return tuple(source.removeprefix("val/") for source in self.leaderboard.values() if source.startswith("val/"))
 
 
-AUC_COLUMNS = MetricColumns(
-    ("val_auc_macro", "val_f1_macro", "test_auc_macro", "test_f1_macro", "val_pr_auc_macro"), per_label="auc"
+_MACRO = {"val_auc_macro": "val/auc_macro", "test_auc_macro": "test/auc_macro", "val_pr_auc_macro": "val/pr_auc_macro"}
+CLASS_COLUMNS = MetricColumns(
+    {**_MACRO, "val_f1_macro": "val/f1_macro", "test_f1_macro": "test/f1_macro"}, per_label="auc"
 )
-"""Of labels and classes; also of studies that say nothing."""
+"""Of one class of several: F1 of the most probable class."""
+LABEL_COLUMNS = MetricColumns(
+    {
+        **_MACRO,
+        **{f"{part}_f1_macro": f"{part}/f1_macro_at_thresholds" for part in ("val", "test")},
+        **{f"{part}_f1_macro_at_half": f"{part}/f1_macro" for part in ("val", "test")},
+    },
+    per_label="auc",
+)
+"""Of independent labels: F1 at thresholds chosen on validation (cross-fitted there), and at 0.5."""
+
+
+def columns_of(metadata: Mapping[str, Any]) -> MetricColumns:
+    """Those recorded with a study; version 0.1.0 recorded none, but the kind of its targets."""
+    if "columns" in metadata:
+        return MetricColumns.from_json(metadata["columns"])
+    return CLASS_COLUMNS if metadata.get("kind") in ("multiclass", "ordinal") else LABEL_COLUMNS

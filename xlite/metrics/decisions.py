@@ -1,10 +1,11 @@
 """F1, precision and recall of decisions at chosen thresholds, cross-fitted where the same rows choose and judge."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from xlite.metrics.multilabel import f1_precision_recall
+from xlite.metrics.multilabel import Evaluation, f1_precision_recall
 
 NUM_FOLDS = 5
 KEPT = ("f1", "precision", "recall")
@@ -14,7 +15,7 @@ ChooseThresholds = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 
 def cross_fitted(
     probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], groups: np.ndarray, choose: ChooseThresholds
-) -> np.ndarray:
+) -> np.ndarray | None:
     """(N, L) bool decisions, each at a threshold chosen on the other folds' rows, so that no row judges its own choice.
 
     Groups (patients) are dealt whole into NUM_FOLDS folds, in the order of their names; there is no randomness. With
@@ -25,6 +26,9 @@ def cross_fitted(
         targets: (N, L) of 0, 1 or NaN (unknown).
         labels: the L names.
         groups: (N,) the group of each row.
+
+    Returns:
+        None where `choose` has no thresholds to give.
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
     fold_of_row = group_of_row % min(NUM_FOLDS, len(names))
@@ -33,6 +37,8 @@ def cross_fitted(
         judged = fold_of_row == fold
         chosen_on = ~judged if len(names) > 1 else judged
         thresholds = choose(probs[chosen_on], targets[chosen_on])
+        if not thresholds:
+            return None
         decisions[judged] = decide(probs[judged], thresholds, labels)
     return decisions
 
@@ -65,3 +71,30 @@ def decision_metrics(
     averaged = [per_label[name] for name, row in zip(labels, counts, strict=True) if 0 < row[1] < row[0]]
     macro = {f"{name}_macro": float(np.mean([row[name] for row in averaged])) for name in KEPT} if averaged else {}
     return macro, per_label
+
+
+def with_decisions(
+    evaluation: Evaluation, decisions: np.ndarray, targets: np.ndarray, labels: Sequence[str]
+) -> Evaluation:
+    """The evaluation with what these decisions are worth beside what it says at 0.5.
+
+    Adds the scalars "f1_macro_at_thresholds" (also of precision and recall), and for each label "f1_at_thresholds" and
+    the share of rows decided positive, "decided_positive_rate".
+
+    Args:
+        decisions: (N, L) bool.
+        targets: (N, L) of 0, 1 or NaN (unknown).
+    """
+    macro, per_label = decision_metrics(decisions, targets, labels)
+    known = ~np.isnan(targets)
+    shares = (decisions & known).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    rows = {
+        name: {
+            **evaluation.per_label[name],
+            **{f"{metric}_at_thresholds": value for metric, value in per_label[name].items()},
+            **({} if np.isnan(share) else {"decided_positive_rate": float(share)}),
+        }
+        for name, share in zip(labels, shares, strict=True)
+    }
+    scalars = evaluation.scalars | {f"{name}_at_thresholds": value for name, value in macro.items()}
+    return replace(evaluation, scalars=scalars, per_label=rows)

@@ -29,13 +29,13 @@ class Evaluation:
 
     @property
     def dead_labels(self) -> "DeadLabels | None":
-        """The labels with a positive in the truth and none predicted; None where there are none."""
+        """The labels that occur and are decided alike in every row; None where there are none."""
         return find_dead_labels(self.scalars, self.per_label)
 
 
 @dataclass(frozen=True)
 class DeadLabels:
-    """Labels that occur and are never predicted.
+    """Labels that occur and are decided alike in every row: never predicted, or always.
 
     Attributes:
         names: of these labels, one at least.
@@ -56,18 +56,13 @@ class DeadLabels:
     def finding(self) -> str:
         """What was found, in words, without the names."""
         share = f"{len(self.names)} of {self.num_labels}"
-        if self.exclusive:
-            return f"predictions have collapsed: {share} classes never predicted"
-        found = f"{share} labels get no positive prediction (F1 0)"
-        return f"predictions have collapsed to negative: {found}" if self.collapsed else found
+        what = "classes never predicted" if self.exclusive else "labels are decided alike for every image"
+        return f"predictions have collapsed: {share} {what}" if self.collapsed else f"{share} {what}"
 
     @property
     def note(self) -> str:
-        """One line for a person: the finding, the names, and what may help."""
-        advice = (
-            "; raise the positives' weight or lower the thresholds" if self.collapsed and not self.exclusive else ""
-        )
-        return f"{self.finding}: {', '.join(self.names)}{advice}"
+        """One line for a person: the finding and the names."""
+        return f"{self.finding}: {', '.join(self.names)}"
 
 
 def evaluate_multilabel(
@@ -218,15 +213,23 @@ def bootstrap_interval(
 def find_dead_labels(
     scalars: Mapping[str, float | None], per_label: Mapping[str, Mapping[str, float | None]]
 ) -> DeadLabels | None:
-    """The labels with a positive in the truth and none predicted, in label order; None where there are none.
+    """The labels with a positive in the truth that are decided alike in every row, in label order; None without any.
+
+    Where thresholds were chosen their decisions count: scores that rank well are no collapse for lying below 0.5. Else
+    a label is dead that is never predicted at 0.5, or by argmax.
 
     Args:
         scalars, per_label: as in `Evaluation`; classes that exclude each other have a balanced accuracy.
     """
     present = [name for name, values in per_label.items() if values.get("num_positive")]
-    dead = tuple(name for name in present if per_label[name].get("predicted_positive_rate") == 0)
+    dead = tuple(name for name in present if _is_dead(per_label[name]))
     exclusive = "balanced_accuracy" in scalars
     return DeadLabels(dead, len(per_label) if exclusive else len(present), exclusive) if dead else None
+
+
+def _is_dead(values: Mapping[str, float | None]) -> bool:
+    decided = values.get("decided_positive_rate")
+    return decided in (0, 1) if decided is not None else values.get("predicted_positive_rate") == 0
 
 
 def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from xlite.config import model_name
 from xlite.ledger import Ledger, TrialRecord, ranking_key
-from xlite.metrics.columns import AUC_COLUMNS, MetricColumns
+from xlite.metrics.columns import LABEL_COLUMNS, MetricColumns, columns_of
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text, escape_cell, single_line
 
@@ -48,7 +48,7 @@ def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
         study=ledger.name,
         metric=metadata.get("metric", "auc_macro"),
         base=metadata.get("config"),
-        columns=MetricColumns.from_json(metadata["columns"]) if "columns" in metadata else AUC_COLUMNS,
+        columns=columns_of(metadata),
     )
 
 
@@ -58,7 +58,7 @@ def leaderboard_frame(
     study: str,
     metric: str = "auc_macro",
     base: Mapping[str, Any] | None = None,
-    columns: MetricColumns = AUC_COLUMNS,
+    columns: MetricColumns = LABEL_COLUMNS,
 ) -> pd.DataFrame:
     """The leaderboard of search rows and promotions, best first.
 
@@ -80,7 +80,9 @@ def leaderboard_frame(
         if row_cells["status"] in ("completed", "pruned"):
             row_cells["rank"] = rank
     names = dict.fromkeys(_columns(columns)) | dict.fromkeys(name for row_cells in cells for name in row_cells)
-    return pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in names})
+    frame = pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in names})
+    frame.attrs["phases"] = [row.phase for row in (*finals, *search, *baselines)]
+    return frame
 
 
 def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
@@ -111,14 +113,15 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
         "ms": "inference_time_ms",
         "MB": "model_size_mb",
     }
-    searched = frame["phase"] == "search"
+    phases = dict(zip(frame.index, frame.attrs["phases"], strict=True))
+    searched = pd.Series([phase == "search" for phase in phases.values()], index=frame.index)
     shown = frame if top is None else frame[~searched | (searched.cumsum() <= top)]
     table = Table(caption="val and test: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
     for title, name in columns.items():
         text = name in _TEXT
         table.add_column(title, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
-    for _, row in shown.iterrows():
-        row["rank"] = row["rank"] if row["phase"] == "search" else row["phase"]
+    for index, row in shown.iterrows():
+        row["rank"] = row["rank"] if phases[index] == "search" else phases[index]
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
@@ -140,7 +143,7 @@ def _cells(
     return {
         "experiment_id": f"{study}_{row.number:05d}" if row.phase == "search" else f"{study}_{row.phase}_{row.number}",
         "date": when.date().isoformat() if when else None,
-        "phase": row.phase,
+        "phase": _phase(row, alpha),
         "model_name": None if alpha is None else "StudentNet+KD" if alpha > 0 else "StudentNet",
         "cnn_backbone": model_name(config),
         "attention_type": config.get("model.attention"),
@@ -174,6 +177,13 @@ def _cells(
         "gap": summary.gap,
         **{_label_column(label, columns): values.get(columns.per_label) for label, values in summary.per_label.items()},
     }
+
+
+def _phase(row: TrialRecord, alpha: float | None) -> str | None:
+    """As the experiment logs have it: "final", "distillation", or "baseline" for every run without a teacher."""
+    if row.phase != "search":
+        return row.phase
+    return None if alpha is None else "distillation" if alpha > 0 else "baseline"
 
 
 def _label_column(label: str, columns: MetricColumns) -> str:

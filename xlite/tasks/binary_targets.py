@@ -85,16 +85,16 @@ def made_up_classes(num: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.eye(shape[-1])[numbers % shape[-1]].reshape(num, *shape)
 
 
-def label_row(validation: Mapping[str, float], test: Mapping[str, float], threshold: float | None) -> dict[str, str]:
-    """A promotion's table row of one label; the recall in place of a threshold where a class is chosen by argmax."""
-    shown = {
-        "val AUC": validation.get("auc"),
-        "test AUC": test.get("auc"),
+def label_row(train: Mapping[str, float], validation: Mapping[str, float], test: Mapping[str, float]) -> dict[str, str]:
+    """A promotion's table row of a label; F1, precision and recall at its threshold, or of the most probable class."""
+    decided = {name: test.get(f"{name}_at_thresholds", test.get(name)) for name in ("f1", "precision", "recall")}
+    values = {
+        **{f"{part} AUC": row.get("auc") for part, row in (("train", train), ("val", validation), ("test", test))},
         "test PR-AUC": test.get("pr_auc"),
-        "test positives": f"{test['num_positive']:.0f} of {test['num_known']:.0f}",
+        **{f"test {'F1' if name == 'f1' else name}": value for name, value in decided.items()},
     }
-    shown |= {"test recall": test.get("recall")} if threshold is None else {"threshold": threshold}
-    return {title: value if isinstance(value, str) else digits(value) for title, value in shown.items()}
+    positives = f"{test['num_positive']:.0f} of {test['num_known']:.0f}" if "num_positive" in test else ""
+    return {title: digits(value) for title, value in values.items()} | {"test positives": positives}
 
 
 def digits(value: float | None) -> str:

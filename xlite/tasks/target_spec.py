@@ -15,7 +15,8 @@ from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.losses.objectives import class_objective, multilabel_objective
 from xlite.metrics.classes import argmax_thresholds, evaluate_classes, weighted_balanced_accuracy
-from xlite.metrics.columns import AUC_COLUMNS, MetricColumns
+from xlite.metrics.columns import CLASS_COLUMNS, LABEL_COLUMNS, MetricColumns
+from xlite.metrics.decisions import cross_fitted, decide, with_decisions
 from xlite.metrics.multilabel import Evaluation, Metric, evaluate_multilabel, weighted_macro_auc
 from xlite.metrics.thresholds import choose_thresholds
 from xlite.tasks.binary_targets import (
@@ -63,7 +64,8 @@ class TargetSpec:
         check_split: (table, split) -> notes on what the parts cannot teach or measure; InputError where that is all.
         made_up: (num, shape of one example's targets) -> (num, *shape) targets that a probe trains on.
         columns: which metrics stand in leaderboards and TensorBoard.
-        label_row: (validation, test, threshold) of one label -> title -> text, a row of the promotion's table.
+        label_row: (train, validation, test) of one label, or their macro averages -> title -> text, a row of the
+            promotion's table.
         describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
     """
 
@@ -81,7 +83,7 @@ class TargetSpec:
     check_split: Callable[[Table, Split], Sequence[str]]
     made_up: Callable[[int, tuple[int, ...]], np.ndarray]
     columns: MetricColumns
-    label_row: Callable[[Mapping[str, float], Mapping[str, float], float | None], dict[str, str]]
+    label_row: Callable[[Mapping[str, float], Mapping[str, float], Mapping[str, float]], dict[str, str]]
     describe_values: Callable[[np.ndarray], str]
     direction: Literal["maximize", "minimize"] = "maximize"
 
@@ -99,6 +101,41 @@ class TargetSpec:
         if self.direction == "maximize":
             return evaluation
         return replace(evaluation, scalars={**evaluation.scalars, self.score: -evaluation.scalars[self.metric]})
+
+    def at_thresholds(
+        self,
+        evaluation: Evaluation,
+        answers: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        thresholds: Mapping[str, float],
+    ) -> Evaluation:
+        """`evaluation` with what decisions at these thresholds are worth; as it is where there are none."""
+        if not thresholds:
+            return evaluation
+        return with_decisions(evaluation, decide(answers, thresholds, labels), targets, labels)
+
+    def cross_fit(
+        self,
+        evaluation: Evaluation,
+        answers: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        groups: np.ndarray,
+    ) -> Evaluation:
+        """`evaluation` with what decisions are worth at thresholds that other groups' rows chose (by F1).
+
+        Args:
+            groups: (N,) the group of each row.
+        """
+
+        def choose(probs: np.ndarray, truth: np.ndarray) -> Mapping[str, float]:
+            return self.choose_thresholds(probs, truth, labels, method="f1")[0]
+
+        decisions = cross_fitted(answers, targets, labels, groups, choose)
+        return evaluation if decisions is None else with_decisions(evaluation, decisions, targets, labels)
 
     def resampled_score(self, answers: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
         """`score` as a function of (N,) row weights >= 0."""
@@ -134,7 +171,7 @@ MULTILABEL = TargetSpec(
     strata=row_targets,
     check_split=check_parts,
     made_up=made_up_labels,
-    columns=AUC_COLUMNS,
+    columns=LABEL_COLUMNS,
     label_row=label_row,
     describe_values=prevalence,
 )
@@ -150,6 +187,7 @@ MULTICLASS = replace(
     initial_bias=log_priors,
     sample_weights=class_weights,
     choose_thresholds=argmax_thresholds,
+    columns=CLASS_COLUMNS,
     made_up=made_up_classes,
 )
 ORDINAL = replace(MULTICLASS, kind="ordinal", evaluate=partial(evaluate_classes, ordinal=True))

@@ -106,7 +106,7 @@ def fit(
     for epoch in range(len(history), config.train.epochs):
         trained = run.train_epoch(epoch, history)
         started = time.perf_counter()
-        val, val_loss = run.validate()
+        val, val_loss = run.validate(best_before=max(history, default=-math.inf))
         history.append(val.scalars[task.metric])
         best = best_epoch(history)
         seconds = {**trained.seconds, "evaluation": time.perf_counter() - started}
@@ -219,15 +219,19 @@ class _Run:
         except InputError:
             return math.nan
 
-    def validate(self) -> tuple[Evaluation, float]:
-        """Metrics and supervised loss on the validation part."""
+    def validate(self, *, best_before: float) -> tuple[Evaluation, float]:
+        """Metrics and supervised loss on the validation part; of a new best epoch also at cross-fitted thresholds."""
         val = self.dataset.part("val")
         logits = predict_logits(self.learner.model, self.dataset, val, device=self.device)
         targets = self.dataset.targets[val]
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
         loss = self.learner.objective.supervised(self.device.put(logits), self.device.put(targets))
-        return self.judge(logits, targets), float(loss)
+        evaluation, target_spec = self.judge(logits, targets), self.task.target_spec
+        if evaluation.scalars[self.task.metric] > best_before:
+            answers, groups = target_spec.probabilities(logits), self.dataset.groups[val]
+            evaluation = target_spec.cross_fit(evaluation, answers, targets, self.dataset.labels, groups=groups)
+        return evaluation, float(loss)
 
     def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
         """The task's metrics of logits (N, ..., L)."""
