@@ -158,7 +158,7 @@ def test_a_stack_needs_its_place_and_its_level(promoted):
     stack = predictor.preprocess.read(item)
     assert predictor.predict(stack, level) == predictor.predict(item, level)
     for source, auxiliary, reason in (
-        (item.path, level, "a slice alone is no example"),
+        (item.path, level, "one slice is not an example"),
         (item, (), r"auxiliary=\(\): this model takes \(level\) of at most \(4,\)"),
         (item, (5,), r"auxiliary=\(5,\)"),
         (stack[:3], level, "give the preprocessed input"),

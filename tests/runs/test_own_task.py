@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from conftest import read_json, run_runner
 
+import xlite
+
 MODULE = '''
 """Bars of numbers: which of three thirds of a row is the largest; the raw format is one text file an example."""
 
@@ -60,7 +62,7 @@ BARS = Task(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-def test_a_toy_task_from_raw_files_to_a_promoted_student(tmp_path):
+def test_a_toy_task_from_raw_files_to_a_promoted_student(tmp_path, monkeypatch):
     (tmp_path / "toy_task.py").write_text(MODULE)
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -79,6 +81,9 @@ def test_a_toy_task_from_raw_files_to_a_promoted_student(tmp_path):
     metrics = read_json(tmp_path / "r" / "s" / "promoted" / "metrics.json")
     assert set(metrics["test"]["per_label"]) == {"left", "mid", "right"}
     assert float(rows[0]["test_value"]) == pytest.approx(metrics["test"]["metrics"]["balanced_accuracy"], abs=1e-4)
+    monkeypatch.syspath_prepend(tmp_path)  # the model's description names toy_task:BarPicture
+    answer = xlite.load(tmp_path / "r" / "s" / "promoted").predict(raw / "000.txt")
+    assert set(answer) == {"left", "mid", "right"} and sum(answer.values()) == pytest.approx(1)
 
     refused = run_runner("tune_kd", "--task", "toy_task:BARS", "--study", "x", PYTHONPATH=str(tmp_path))
     assert refused.returncode == 2 and "there is no built-in data set" in refused.stderr
