@@ -14,7 +14,7 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.gpu.memory import DeviceMemory
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.limits import Limits
+from xlite.models.limits import Cost, Limits
 from xlite.study.job import Job, forget_cut_off_epoch, has_begun
 from xlite.study.shares import Shares
 from xlite.train.loop import fit
@@ -38,7 +38,7 @@ def rows(tiny_dataset, tmp_path_factory):
     """The culprit, which fails whenever it has trained three steps, and its neighbour."""
     folder = tmp_path_factory.mktemp("study")
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
-    cost = SimpleNamespace(num_params=1, size_mb=1.0, latency_ms=1.0)
+    cost = Cost(1, 1.0, 1.0)
     sharing = SharedGpu(DeviceMemory(2**34, 2**34), 2**29, environment={"CUDA_MPS_PIPE_DIRECTORY": str(folder)})
     job = Job("tiny_task:FAULTY", "multilabel", BASE, tiny_dataset, None, folder, sharing=sharing)
     shares = Shares(num_cpus=2, num_gpus=1, cpus_per_trial=1, gpus_per_trial=0.5, max_concurrent=2)

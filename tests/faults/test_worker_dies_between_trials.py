@@ -6,7 +6,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.limits import Limits
+from xlite.models.limits import Cost, Limits
 from xlite.study.job import TRACES, forget_cut_off_epoch, has_begun, trial_folder
 from xlite.tune.search import LedgerSearch
 
@@ -14,7 +14,7 @@ from xlite.tune.search import LedgerSearch
 @pytest.fixture
 def bridge(tmp_path):
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
-    cost = SimpleNamespace(num_params=1, size_mb=1.0, latency_ms=1.0)
+    cost = Cost(1, 1.0, 1.0)
     with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:
         yield LedgerSearch(
             ledger,
