@@ -23,9 +23,7 @@ def one_run(seed: int, options: list[str], folder: Path) -> dict[str, float]:
     """Run tune_kd once; minutes and validation and test macro AUC."""
     places = ["--results", str(folder / "results"), "--cache-dir", str(folder / "cache")]
     started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, str(RUNNER), "--study", "s", "--seed", str(seed), *places, *options], check=True, cwd=folder
-    )
+    subprocess.run([sys.executable, str(RUNNER), "--study", "s", "--seed", str(seed), *places, *options], check=True)
     minutes = (time.perf_counter() - started) / 60
     with (folder / "results" / "s" / "leaderboard.csv").open() as file:
         winner = next(row for row in csv.DictReader(file) if row["rank"] == "1")

@@ -1,8 +1,8 @@
-"""What a study's trials say: `python runners/analyze.py --help`."""
+"""What a study's trials say: the same as `xlite analyze`."""
 
 import sys
 
-from xlite.commands import analyze, cli
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(analyze.run, analyze.parser()))
+    main(["analyze", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""How often each sampler shows each label: `python runners/check_balance.py --help`."""
+"""How often each sampler shows each label: the same as `xlite balance`."""
 
 import sys
 
-from xlite.commands import check_balance, cli
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(check_balance.run, check_balance.parser()))
+    main(["balance", *sys.argv[1:]])

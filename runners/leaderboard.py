@@ -1,8 +1,8 @@
-"""A study's ranked trials, printed and exported: `python runners/leaderboard.py --help`."""
+"""A study's ranked trials, printed and exported: the same as `xlite leaderboard`."""
 
 import sys
 
-from xlite.commands import cli, leaderboard
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(leaderboard.run, leaderboard.parser()))
+    main(["leaderboard", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""Read, cache and split a data set: `python runners/prepare_data.py --help`."""
+"""Read, cache and split a data set: the same as `xlite prepare`."""
 
 import sys
 
-from xlite.commands import cli, prepare_data
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(prepare_data.run, prepare_data.parser()))
+    main(["prepare", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""Retrain, test and package a study's winner: `python runners/promote.py --help`."""
+"""Retrain, test and package a study's winner: the same as `xlite promote`."""
 
 import sys
 
-from xlite.commands import cli, promote
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(promote.run, promote.parser()))
+    main(["promote", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""Build, find or check a study's teacher bank: `python runners/teacher_bank.py --help`."""
+"""Build, find or check a study's teacher bank: the same as `xlite bank`."""
 
 import sys
 
-from xlite.commands import cli, teacher_bank
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(teacher_bank.run, teacher_bank.parser()))
+    main(["bank", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""Train the logs' baselines, without distillation: `python runners/train_baselines.py --study NAME [--data DIR]`."""
+"""Train the logs' baselines, without distillation: the same as `xlite baselines`."""
 
 import sys
 
-from xlite.commands import cli, train_baselines
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(train_baselines.run, train_baselines.parser()))
+    main(["baselines", *sys.argv[1:]])

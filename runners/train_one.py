@@ -1,8 +1,8 @@
-"""Train one configuration without a search: `python runners/train_one.py --help`."""
+"""Train one configuration without a search: the same as `xlite train`."""
 
 import sys
 
-from xlite.commands import cli, train_one
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(train_one.run, train_one.parser()))
+    main(["train", *sys.argv[1:]])

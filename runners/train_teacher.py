@@ -1,8 +1,8 @@
-"""Train a teacher: `python runners/train_teacher.py --help`."""
+"""Train a teacher: the same as `xlite teacher`."""
 
 import sys
 
-from xlite.commands import cli, train_teacher
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(train_teacher.run, train_teacher.parser()))
+    main(["teacher", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""Search, rank and promote a distilled student: `python runners/tune_kd.py [--data DIR]`."""
+"""Search, rank and promote a distilled student: the same as `xlite tune`."""
 
 import sys
 
-from xlite.commands import cli, tune_kd
+from xlite.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(tune_kd.run, tune_kd.parser()))
+    main(["tune", *sys.argv[1:]])

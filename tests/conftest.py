@@ -77,14 +77,14 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory):
 def run_runner(
     name: str, *arguments: object, timeout_s: float = 240, **environment: str
 ) -> subprocess.CompletedProcess:
-    """A runner in a process of its own, from another folder than the repository's."""
+    """A runner in a process of its own, from another folder than the repository's, which is XLITE_HOME unless given."""
     return subprocess.run(
         [sys.executable, str(REPO / "runners" / f"{name}.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout_s,
         cwd="/",
-        env={**os.environ, "COLUMNS": "160", **environment},
+        env={**os.environ, "COLUMNS": "160", "XLITE_HOME": str(REPO), **environment},
     )
 
 

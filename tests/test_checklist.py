@@ -25,7 +25,7 @@ def whole_table():
 
 
 def test_stratified_splits_have_the_logs_sizes(whole_table):
-    split = make_split(whole_table, kind="image", seed=42)
+    split = make_split(whole_table, strategy="image", seed=42)
     assert (len(split.train), len(split.val), len(split.test)) == (78_484, 16_818, 16_818)
     for label in range(14):
         shares = [np.mean(whole_table.targets[part, label]) for part in (split.train, split.val, split.test)]
@@ -39,7 +39,7 @@ def test_an_epoch_has_the_logs_4905_batches_and_every_image_at_most_once(whole_t
 
 
 def test_labels_are_multi_hot_and_survive_the_split(whole_table):
-    split = make_split(whole_table, kind="patient", seed=42)
+    split = make_split(whole_table, strategy="patient", seed=42)
     assert whole_table.labels == LABELS and set(np.unique(whole_table.targets)) == {0.0, 1.0}
     assert whole_table.targets.sum(axis=1).max() > 1
     for part in (split.train, split.val, split.test):

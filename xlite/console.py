@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from xlite.storage.files import visible
+from xlite.storage.text import escape_control_characters
 
 ProgressCallback = Callable[[int, int], None]
 LOG_COLUMNS = 160
@@ -25,7 +25,7 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print one line; square brackets are printed as they are."""
-        self.rich.print("\n".join(map(visible, text.split("\n"))), markup=False)
+        self.rich.print("\n".join(map(escape_control_characters, text.split("\n"))), markup=False)
 
     @contextmanager
     def progress(self, what: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:

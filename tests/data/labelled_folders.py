@@ -50,6 +50,6 @@ def error_of(folder: Path, **options) -> str:
     return str(caught.value)
 
 
-def note_with(reading: ParsedDataset, text: str) -> str:
-    (line,) = [note for note in reading.notes if text in note]
+def note_with(parsed: ParsedDataset, text: str) -> str:
+    (line,) = [note for note in parsed.notes if text in note]
     return line

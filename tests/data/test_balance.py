@@ -49,7 +49,7 @@ def test_inverse_frequency_is_one_over_the_root_scaled_to_mean_one() -> None:
     assert weights.mean() == pytest.approx(1)
 
 
-def test_inverse_frequency_of_the_chest_labels_lies_where_a_raw_pos_weight_would_erase_positives() -> None:
+def test_inverse_frequency_of_the_chest_labels_would_suppress_positives_as_a_pos_weight() -> None:
     unscaled = 1 / (np.array([13_823, 154]) + 1) ** 0.5
     np.testing.assert_allclose(unscaled, [0.0085, 0.080], atol=0.0005)
     np.testing.assert_allclose(inverse_frequency(np.array([13_823, 154])), unscaled / unscaled.mean())
@@ -60,7 +60,7 @@ def test_effective_number_of_cui_by_hand() -> None:
     np.testing.assert_allclose(weights, [1.2, 0.8])
 
 
-def test_effective_number_runs_from_equal_weights_to_inverse_frequency() -> None:
+def test_effective_number_goes_from_equal_weights_to_inverse_frequency() -> None:
     counts = np.array([10, 1000])
     np.testing.assert_allclose(effective_number(counts, beta=0.0), [1, 1])
     weights = effective_number(counts, beta=1 - 1e-9)
@@ -68,7 +68,7 @@ def test_effective_number_runs_from_equal_weights_to_inverse_frequency() -> None
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0])
-def test_a_label_without_positives_weighs_one_and_leaves_the_others_alone(smoothing: float) -> None:
+def test_a_label_without_positives_gets_one_and_does_not_change_the_others(smoothing: float) -> None:
     counts, present = np.array([0, 4, 400]), np.array([4, 400])
     with_zero = inverse_frequency(counts, smoothing=smoothing)
     np.testing.assert_allclose(with_zero, [1, *inverse_frequency(present, smoothing=smoothing)])
@@ -103,6 +103,6 @@ def test_expected_draws_of_the_whole_nih_table(
     assert expected_no_finding_share(nih_targets, weights) == pytest.approx(no_finding, abs=0.0005)
 
 
-def test_plain_shuffling_shows_hernia_once_in_350_labels(nih_targets: np.ndarray) -> None:
+def test_uniform_draws_show_hernia_once_in_350_labels(nih_targets: np.ndarray) -> None:
     shares = expected_label_shares(nih_targets, np.ones(len(nih_targets)))
     assert shares.min() == pytest.approx(0.0028, abs=0.00005) and shares.max() == pytest.approx(0.245, abs=0.0005)

@@ -1,4 +1,4 @@
-"""What an epoch draws: every row once, or in proportion to weights, never one view over and over."""
+"""Batches of an epoch: every row once, or drawn by weights, and a row drawn often in several views."""
 
 import numpy as np
 import pytest

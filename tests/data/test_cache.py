@@ -1,4 +1,4 @@
-"""The pixel cache: the right rows under the right key, trusted only when whole."""
+"""The pixel cache: the right rows under the right key, used only if complete."""
 
 import os
 import pickle
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.cache import PixelCache, list_caches, open_cache, open_or_build
+from xlite.data.cache import PixelCache, list_caches, open_or_build
 from xlite.data.decode import ImagePreprocess, decode
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -62,7 +62,7 @@ def test_rows_are_the_decoded_images_in_the_order_of_the_files(files: list[Path]
     assert cache.ok.all() and cache.failures == {}
 
 
-def test_pixels_are_a_plain_npy_whose_data_start_at_a_multiple_of_64_bytes(files: list[Path], build: Build) -> None:
+def test_pixels_are_an_npy_file_with_data_at_a_multiple_of_64_bytes(files: list[Path], build: Build) -> None:
     cache = build(files)
     loaded = np.load(cache.path / "pixels.npy", mmap_mode="r")
     np.testing.assert_array_equal(loaded, cache.pixels)
@@ -74,19 +74,7 @@ def test_a_complete_cache_is_opened_without_decoding(files: list[Path], build: B
     second = build(files)
     assert sorted(calls) == [file.name for file in files]
     assert second.path == first.path
-    again = open_cache(first.path, np.array([file.name for file in files]))
-    np.testing.assert_array_equal(again.pixels, first.pixels)
-
-
-def test_opening_by_folder_refuses_another_number_of_images_and_an_incomplete_cache(
-    files: list[Path], build: Build
-) -> None:
-    path = build(files).path
-    with pytest.raises(InputError, match="no complete pixel cache of 3 images"):
-        open_cache(path, np.array(["a", "b", "c"]))
-    os.truncate(path / "pixels.npy", 1000)
-    with pytest.raises(InputError, match="no complete pixel cache of 12 images"):
-        open_cache(path, np.array([file.name for file in files]))
+    np.testing.assert_array_equal(second.pixels, first.pixels)
 
 
 def test_every_input_is_in_the_key(files: list[Path], build: Build) -> None:
@@ -143,13 +131,13 @@ def test_a_file_that_could_not_be_read_is_tried_again_next_time(
     cache = build(files, decode=flaky)
     assert cache.failures == {"00004.png": "cannot be read (Input/output error)"}
     calls.clear()
-    mended = build(files)
+    repaired = build(files)
     assert calls == ["00004.png"]
-    assert mended.path == cache.path and mended.ok.all()
-    np.testing.assert_array_equal(mended.pixels[4], decode(files[4], SIZE))
+    assert repaired.path == cache.path and repaired.ok.all()
+    np.testing.assert_array_equal(repaired.pixels[4], decode(files[4], SIZE))
 
 
-def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
+def test_a_bug_in_a_decoder_is_not_reported_as_a_damaged_image(files: list[Path], build: Build, tmp_path: Path) -> None:
     def broken(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
         raise ZeroDivisionError
 
@@ -159,9 +147,7 @@ def test_a_bug_in_a_decoder_is_not_taken_for_a_damaged_image(files: list[Path], 
 
 
 @pytest.mark.parametrize("cut", [1, 12 * 256, 12 * 256 + 128])
-def test_truncated_pixels_are_noticed_and_made_again(
-    files: list[Path], build: Build, calls: list[str], cut: int
-) -> None:
+def test_truncated_pixels_are_found_and_rebuilt(files: list[Path], build: Build, calls: list[str], cut: int) -> None:
     expected = build(files)
     before = np.array(expected.pixels)
     path = expected.path / "pixels.npy"
@@ -173,7 +159,7 @@ def test_truncated_pixels_are_noticed_and_made_again(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": "other"}'])
-def test_a_lost_record_is_written_again_from_the_journal(
+def test_a_damaged_record_is_rebuilt_from_the_journal(
     files: list[Path], build: Build, calls: list[str], content: str
 ) -> None:
     files[2].write_bytes(b"")
@@ -185,7 +171,7 @@ def test_a_lost_record_is_written_again_from_the_journal(
     assert cache.failures == {"00002.png": "the file is empty"}
 
 
-def test_a_cache_travels_to_another_process_as_its_path(files: list[Path], build: Build) -> None:
+def test_a_cache_is_pickled_as_its_path(files: list[Path], build: Build) -> None:
     cache = build(files, ImagePreprocess(image_size=256))
     sent = pickle.dumps(cache)
     assert len(sent) < 2000
@@ -194,11 +180,11 @@ def test_a_cache_travels_to_another_process_as_its_path(files: list[Path], build
     np.testing.assert_array_equal(received.pixels, cache.pixels)
 
 
-def test_progress_ends_at_all_rows_and_never_falls(files: list[Path], build: Build) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_ends_at_all_rows_and_never_decreases(files: list[Path], build: Build) -> None:
+    reports: list[tuple[int, int]] = []
     files[2].write_bytes(b"")
-    build(files, progress=lambda *call: told.append(call))
-    assert told == sorted(told) and told[-1] == (12, 12)
+    build(files, progress=lambda *call: reports.append(call))
+    assert reports == sorted(reports) and reports[-1] == (12, 12)
 
 
 def test_opencvs_thread_number_is_restored_also_after_an_error(files: list[Path], build: Build) -> None:
@@ -218,15 +204,15 @@ def test_opencvs_thread_number_is_restored_also_after_an_error(files: list[Path]
         cv2.setNumThreads(previous)
 
 
-def test_too_little_disk_is_said_before_any_work(
+def test_too_little_disk_space_is_an_error_before_any_work(
     files: list[Path], build: Build, calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(2**40, 2**40, 2**28))
     with pytest.raises(InputError) as caught:
         build(files, ImagePreprocess(image_size=2**13))  # 12 x 64 MiB and 5%
     assert str(caught.value) == (
-        f"the pixel cache needs 0.79 GiB, 0.25 GiB free in {tmp_path / 'cache'}; "
-        "free some or give another place with --cache-dir"
+        f"{tmp_path / 'cache'}: the pixel cache needs 806.4 MiB, 256.0 MiB free; "
+        "free disk space or use another --cache-dir"
     )
     assert calls == []
 

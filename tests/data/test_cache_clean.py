@@ -1,4 +1,4 @@
-"""Listing and cleaning pixel caches: removed only when ours, unused and unlocked."""
+"""Listing and cleaning pixel caches: only unused and unlocked ones are removed."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def test_caches_are_listed_with_size_and_completeness(files: list[Path], tmp_pat
     assert 12 * 256 <= listed[whole.path].num_bytes <= 12 * 256 + 5 * 4096
 
 
-def test_only_unused_unlocked_caches_of_ours_are_removed(files: list[Path], tmp_path: Path) -> None:
+def test_only_unused_unlocked_cache_folders_are_removed(files: list[Path], tmp_path: Path) -> None:
     kept, unused, busy, mixed = (build(tmp_path, files[start:]) for start in range(4))
     (mixed.path / "thesis.tex").write_text("not ours")
     outside = tmp_path / ("a" * 32)

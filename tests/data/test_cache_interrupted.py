@@ -1,4 +1,4 @@
-"""The pixel cache under interruption, with real processes: killed, stopped, doubled, or out of disk."""
+"""The pixel cache with real processes that are killed, interrupted, run twice, or out of disk space."""
 
 import signal
 import subprocess
@@ -105,7 +105,7 @@ def expected_pixels(root: Path) -> np.ndarray:
     return np.stack([decode(file, SIZE) for file in sorted((root / "images").iterdir())])
 
 
-def test_a_killed_build_goes_on_where_its_journal_ends(root: Path) -> None:
+def test_a_killed_build_resumes_where_its_journal_ends(root: Path) -> None:
     process = start(root, "build()", pause_s=0.02)
     folder = wait_for_journal(root, 32)
     process.kill()
@@ -123,7 +123,7 @@ def test_a_killed_build_goes_on_where_its_journal_ends(root: Path) -> None:
 
 
 @pytest.mark.parametrize("tail", [b'{"rows": [1, 2', b"\0" * 40 + b"\n", b'[7]\n{"rows": [0], "failures": {}}\n'])
-def test_a_journal_that_ends_in_rubbish_counts_up_to_it(root: Path, tail: bytes) -> None:
+def test_a_journal_is_read_up_to_the_first_damaged_line(root: Path, tail: bytes) -> None:
     folder = build_here(root, []).path
     (folder / "cache.json").unlink()
     journal = folder / "journal.jsonl"
@@ -135,7 +135,7 @@ def test_a_journal_that_ends_in_rubbish_counts_up_to_it(root: Path, tail: bytes)
     assert len(read_journal(journal)[0]) == NUM_IMAGES  # the rubbish is gone: what followed it can be read
 
 
-def test_a_journal_without_its_pixels_counts_for_nothing(root: Path) -> None:
+def test_a_journal_without_its_pixels_is_ignored(root: Path) -> None:
     folder = build_here(root, []).path
     (folder / "pixels.npy").unlink()
     calls: list[int] = []
@@ -161,7 +161,7 @@ def test_ctrl_c_ends_a_build_within_an_image_and_leaves_its_journal(root: Path) 
     assert not (folder / "cache.json").exists() and len(read_journal(folder / "journal.jsonl")[0]) >= 16
 
 
-def test_two_processes_at_once_make_one_cache_and_decode_each_image_once(root: Path) -> None:
+def test_two_processes_at_once_build_one_cache_and_decode_each_image_once(root: Path) -> None:
     body = """
         told = []
         cache = build(progress=lambda *call: told.append(call))
@@ -186,7 +186,7 @@ def test_the_lock_of_a_killed_builder_is_free(root: Path) -> None:
     assert second.communicate(timeout=60) == ("True\n", "")
 
 
-def test_no_room_for_the_array_is_an_input_error_and_leaves_no_array(root: Path) -> None:
+def test_too_little_space_for_the_array_is_an_input_error_and_leaves_no_array(root: Path) -> None:
     body = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         print(message_of(build))
@@ -198,7 +198,7 @@ def test_no_room_for_the_array_is_an_input_error_and_leaves_no_array(root: Path)
     assert not (root / "log").exists() or (root / "log").read_text() == ""
 
 
-def test_a_disk_that_fills_up_half_way_is_an_input_error_and_the_rest_is_done_later(root: Path) -> None:
+def test_a_disk_that_fills_up_halfway_is_an_input_error_and_the_build_resumes_later(root: Path) -> None:
     body = """
         def filling(item, preprocess):
             if item.path.stem == "00060":

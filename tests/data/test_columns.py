@@ -1,4 +1,4 @@
-"""Recognising a label table's columns: what is clear is taken, what is not is asked."""
+"""Recognising a label table's columns: clear ones are used, ambiguous ones are an error that names the option."""
 
 import pandas as pd
 import pytest
@@ -35,7 +35,7 @@ def question(columns: dict[str, list[str]], **column_overrides) -> str:
 
 @pytest.mark.parametrize("name", ["image", "Image Index", "x", "id"])
 @pytest.mark.parametrize("ending", ["", ".png"])
-def test_the_file_column_is_known_by_what_it_names(name: str, ending: str) -> None:
+def test_the_file_column_is_recognised_by_the_images_it_names(name: str, ending: str) -> None:
     columns = understood({"label": CLASSES, name: [n + ending for n in NAMES]})
     assert (columns.file, columns.labels, columns.form) == (name, ("label",), "class")
 
@@ -48,7 +48,7 @@ def test_numbers_that_name_images_by_chance_are_not_the_file_column() -> None:
     assert (columns.file, columns.labels) == ("id", ("flag",))
 
 
-def test_two_columns_that_name_different_images_are_a_question_that_an_option_answers() -> None:
+def test_two_columns_that_name_different_images_need_an_option() -> None:
     table = {"frontal": NAMES, "lateral": NAMES[::-1], "label": CLASSES}
     message = question(table)
     assert "--file-column 'frontal'" in message and "--file-column 'lateral'" in message
@@ -56,33 +56,33 @@ def test_two_columns_that_name_different_images_are_a_question_that_an_option_an
     assert (columns.file, columns.labels) == ("lateral", ("label",))
 
 
-def test_of_two_columns_that_name_the_same_images_the_fuller_is_taken() -> None:
+def test_of_two_columns_that_name_the_same_images_the_longer_names_are_used() -> None:
     assert understood({"id": NAMES, "file": [n + ".png" for n in NAMES], "label": CLASSES}).file == "file"
 
 
-def test_a_table_that_names_no_image_is_a_question() -> None:
+def test_a_table_that_names_no_image_is_an_error() -> None:
     assert "--file-column 'where'" in question({"where": ["a"] * N, "label": CLASSES})
 
 
 @pytest.mark.parametrize("name", ["patient", "Patient ID", "PatientID", "patientid", "subject_id", "pid", "case_id"])
-def test_a_patient_column_is_known_by_its_name(name: str) -> None:
+def test_a_patient_column_is_recognised_by_its_name(name: str) -> None:
     columns = understood({"image": NAMES, name: PATIENTS, "label": CLASSES})
     assert (columns.group, columns.labels) == (name, ("label",))
 
 
 @pytest.mark.parametrize("name", ["Patient Age", "patient_sex", "hospital", "study description"])
-def test_what_only_describes_a_patient_is_no_group(name: str) -> None:
+def test_properties_of_a_patient_are_not_the_group(name: str) -> None:
     assert understood({"image": NAMES, name: PATIENTS, "label": CLASSES}).group is None
 
 
-def test_a_person_goes_before_a_study_and_a_lesion() -> None:
+def test_a_patient_column_takes_precedence_over_study_and_lesion() -> None:
     studies = [f"s{i}" for i in range(N)]
     table = {"image": NAMES, "study_id": studies, "label": CLASSES}
     assert understood(table).group == "study_id"
     assert understood({**table, "patient": PATIENTS}).group == "patient"
 
 
-def test_two_patient_columns_that_differ_are_a_question() -> None:
+def test_two_different_patient_columns_are_ambiguous() -> None:
     table = {"image": NAMES, "patient": PATIENTS, "subject": PATIENTS[::-1], "label": CLASSES}
     table["subject"][0] = "another"
     message = question(table)
@@ -90,7 +90,7 @@ def test_two_patient_columns_that_differ_are_a_question() -> None:
     assert understood(table, group_column="subject").group == "subject"
 
 
-def test_a_column_that_may_be_class_or_group_is_a_question() -> None:
+def test_a_column_that_may_be_class_or_group_is_ambiguous() -> None:
     table = {"image": NAMES, "group": CLASSES}
     message = question(table)
     assert "--group-column 'group'" in message and "--label-column 'group'" in message
@@ -100,19 +100,19 @@ def test_a_column_that_may_be_class_or_group_is_a_question() -> None:
     assert understood(both, label_column=("flag",)).group is None
 
 
-def test_the_split_column_is_known_by_its_values() -> None:
+def test_the_split_column_is_recognised_by_its_values() -> None:
     columns = understood({"image": NAMES, "phase": PARTS, "label": CLASSES})
     assert (columns.split, columns.labels) == ("phase", ("label",))
     assert "'a'" in question({"image": NAMES, "a": PARTS, "b": PARTS, "label": CLASSES})
 
 
 @pytest.mark.parametrize("separator", ["|", ";", ",", " | ", ", "])
-def test_joined_names_are_known_by_their_separator(separator: str) -> None:
+def test_joined_names_are_recognised_by_their_separator(separator: str) -> None:
     columns = understood({"image": NAMES, "found": [text.replace("|", separator) for text in JOINED]})
     assert (columns.form, columns.separator, columns.labels) == ("joined", separator.strip(), ("found",))
 
 
-def test_a_comma_inside_a_class_name_joins_nothing() -> None:
+def test_a_comma_inside_a_class_name_is_not_a_separator() -> None:
     names = {"cat": "carcinoma, ductal", "dog": "carcinoma in situ", "owl": "cyst"}
     assert understood({"image": NAMES, "class": [names[c] for c in CLASSES]}).form == "class"
 
@@ -129,7 +129,7 @@ def test_label_columns_hold_0_1_or_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["sex", "Gender", "is_male", "smoker", "patient_sex"])
-def test_0_and_1_that_may_be_no_label_are_asked_about(name: str) -> None:
+def test_0_1_columns_that_may_not_be_labels_are_ambiguous(name: str) -> None:
     table = {"image": NAMES, "Edema": FLAGS, "Mass": OTHER_FLAGS, name: FLAGS}
     message = question(table)
     assert "--label-column" in message and all(repr(column) in message for column in ("Edema", "Mass", name))
@@ -137,11 +137,11 @@ def test_0_and_1_that_may_be_no_label_are_asked_about(name: str) -> None:
     assert (columns.labels, columns.left_out) == (("Edema", "Mass"), (name,))
 
 
-def test_a_column_named_label_beside_other_0_1_columns_is_a_question() -> None:
+def test_a_column_named_label_beside_other_0_1_columns_is_ambiguous() -> None:
     assert "'label', 'portable'" in question({"image": NAMES, "label": FLAGS, "portable": OTHER_FLAGS})
 
 
-def test_a_class_column_is_known_by_its_name_among_others() -> None:
+def test_a_class_column_is_recognised_by_its_name_among_others() -> None:
     sites = [("back", "arm", "leg", "face")[i % 4] for i in range(N)]
     table = {"image_id": NAMES, "lesion_id": PATIENTS, "dx": CLASSES, "dx_type": sites, "age": FLAGS, "sex": FLAGS}
     columns = understood(table)
@@ -149,7 +149,7 @@ def test_a_class_column_is_known_by_its_name_among_others() -> None:
     assert columns.left_out == ("dx_type", "age", "sex")
 
 
-def test_two_columns_that_may_be_the_class_are_a_question() -> None:
+def test_two_columns_that_may_be_the_class_are_ambiguous() -> None:
     table = {"image": NAMES, "kind": CLASSES, "tissue": CLASSES[::-1]}
     message = question(table)
     assert "'kind', 'tissue'" in message and "--label-column" in message
@@ -158,11 +158,11 @@ def test_two_columns_that_may_be_the_class_are_a_question() -> None:
     assert "--label-column" in question({"image": NAMES, "Mass": FLAGS, "tissue": CLASSES})
 
 
-def test_a_lone_fitting_column_is_the_class_whatever_its_name() -> None:
+def test_the_only_suitable_column_is_the_class_under_any_name() -> None:
     assert understood({"image": NAMES, "animal seen": CLASSES}).labels == ("animal seen",)
 
 
-def test_a_table_without_labels_is_a_question() -> None:
+def test_a_table_without_labels_is_an_error() -> None:
     assert "--label-column 'number'" in question({"image": NAMES, "number": [str(i / 7) for i in range(N)]})
 
 
@@ -177,7 +177,7 @@ def test_a_table_without_labels_is_a_question() -> None:
         ("binary", CLASSES, "class"),
     ],
 )
-def test_a_stated_kind_decides_the_form(kind: str, column: list[str], form: str) -> None:
+def test_a_given_kind_decides_the_form(kind: str, column: list[str], form: str) -> None:
     assert understood({"image": NAMES, "label": column}, kind=kind).form == form
 
 
@@ -198,7 +198,7 @@ def test_binary_takes_one_label() -> None:
         {"label_column": ("image",), "file_column": "image"},
     ],
 )
-def test_stated_columns_must_be_there_and_fit(column_overrides: dict) -> None:
+def test_given_columns_must_exist_and_fit(column_overrides: dict) -> None:
     question({"image": NAMES, "label": CLASSES}, **column_overrides)
 
 
@@ -214,7 +214,7 @@ headers = st.sampled_from(
 
 
 @given(st.data())
-def test_any_table_is_understood_or_a_question(data: st.DataObject) -> None:
+def test_any_table_is_recognised_or_an_input_error(data: st.DataObject) -> None:
     names = data.draw(st.lists(headers, min_size=1, max_size=5, unique=True))
     n = data.draw(st.integers(1, 12))
     table = {name: data.draw(st.lists(texts, min_size=n, max_size=n)) for name in names}
@@ -229,7 +229,7 @@ def test_any_table_is_understood_or_a_question(data: st.DataObject) -> None:
     assert {name for name in used if name} == set(names) and columns.labels
 
 
-def test_fractions_are_no_classes_whatever_their_column_is_called() -> None:
+def test_fractions_are_not_classes_under_any_name() -> None:
     spacing = [("0.143", "0.171")[i % 2] for i in range(N)]
     assert understood({"image": NAMES, "class": CLASSES, "target": spacing}).labels == ("class",)
     assert "no column looks like labels" in question({"image": NAMES, "grade": spacing})

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xlite.data.decode import ImagePreprocess, UnreadableImage, decode, read_picture
+from xlite.data.decode import ImagePreprocess, decode, read_picture
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nih_originals"
@@ -74,7 +75,7 @@ def test_one_bit_png_is_black_and_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_jpeg_gives_what_it_holds_and_that_is_nearly_the_same_picture(tmp_path: Path, mode: str) -> None:
+def test_a_jpeg_is_read_exactly_and_close_to_the_same_picture(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "image.jpg"
     Image.fromarray(picture()).convert(mode).save(path, quality=98)
     result = decode(path, ImagePreprocess(image_size=32))
@@ -108,7 +109,7 @@ def test_a_long_thin_image_is_averaged_along_its_length(tmp_path: Path) -> None:
     assert np.ptp(decode(path, ImagePreprocess(image_size=64))) <= 40
 
 
-def test_a_png_cut_anywhere_is_unreadable_and_says_nothing_on_stderr(
+def test_a_png_truncated_anywhere_is_unreadable_and_prints_nothing(
     small_png: Path, capfd: pytest.CaptureFixture
 ) -> None:
     data = small_png.read_bytes()
@@ -119,7 +120,7 @@ def test_a_png_cut_anywhere_is_unreadable_and_says_nothing_on_stderr(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_png_with_any_one_byte_changed_is_unreadable_and_says_nothing_on_stderr(
+def test_a_png_with_any_byte_changed_is_unreadable_and_prints_nothing(
     small_png: Path, capfd: pytest.CaptureFixture
 ) -> None:
     data = small_png.read_bytes()
@@ -130,7 +131,7 @@ def test_a_png_with_any_one_byte_changed_is_unreadable_and_says_nothing_on_stder
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_jpeg_cut_anywhere_is_unreadable_and_says_nothing_on_stderr(
+def test_a_jpeg_truncated_anywhere_is_unreadable_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     path = tmp_path / "image.jpg"
@@ -166,7 +167,7 @@ def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_a_jpeg(tmp_path: Pat
         (bytes(5000), "not an image"),
     ],
 )
-def test_what_is_no_image_is_unreadable_and_named(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_an_image_is_unreadable_and_named(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "00000001_000.png"
     path.write_bytes(content)
     with pytest.raises(UnreadableImage, match=reason) as caught:
@@ -186,7 +187,7 @@ def test_preprocess_out_of_range_is_refused_by_name(wrong: dict) -> None:
         ImagePreprocess(**({"image_size": 8} | wrong))
 
 
-def test_real_chest_x_rays_equal_the_bare_loop() -> None:
+def test_real_chest_x_rays_equal_a_plain_opencv_loop() -> None:
     if not ORIGINALS.is_dir():
         pytest.skip("no NIH originals beside the repository")
     files = sorted(ORIGINALS.glob("*.png"))
@@ -222,7 +223,7 @@ def test_clahe_changes_lightness_and_leaves_the_colours(tmp_path: Path) -> None:
     assert np.abs(after[..., 1:] - before[..., 1:]).mean() < 1.5
 
 
-def test_clahe_off_is_a_resize_alone(png: Path) -> None:
+def test_without_clahe_an_image_is_only_resized(png: Path) -> None:
     expected = cv2.resize(picture(), (32, 32), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(decode(png, ImagePreprocess(32, clahe_clip=0)), expected)
 
@@ -243,20 +244,20 @@ def test_16_bit_colour_is_scaled_by_one_minimum_and_maximum_for_all_channels(tmp
 
 @pytest.mark.parametrize("ending", [".tif", ".tiff", ".bmp", ".TIF"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_tiff_and_bmp_give_the_picture_they_hold(tmp_path: Path, ending: str, channels: int) -> None:
+def test_tiff_and_bmp_are_read_exactly(tmp_path: Path, ending: str, channels: int) -> None:
     path = tmp_path / f"image{ending}"
     held = picture() if channels == 1 else colourful()
     Image.fromarray(held).save(path)
     np.testing.assert_array_equal(read_picture(path, channels=channels), held)
 
 
-def test_a_float_tiff_is_scaled_and_of_several_pages_the_first_counts(tmp_path: Path) -> None:
+def test_a_float_tiff_is_scaled_and_the_first_page_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep.tif"
     assert cv2.imwritemulti(str(path), [picture().astype(np.float32) * 7 - 300, np.zeros((96, 80), np.float32)])
     np.testing.assert_array_equal(read_picture(path, channels=1), picture())
 
 
-def test_a_bmp_cut_anywhere_is_unreadable_and_says_nothing_on_stderr(
+def test_a_bmp_truncated_anywhere_is_unreadable_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     path = tmp_path / "image.bmp"
@@ -269,7 +270,7 @@ def test_a_bmp_cut_anywhere_is_unreadable_and_says_nothing_on_stderr(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_tiff_cut_anywhere_gives_no_other_picture(tmp_path: Path) -> None:
+def test_a_tiff_truncated_anywhere_gives_no_wrong_picture(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
     Image.fromarray(picture()).save(path)
     data = path.read_bytes()
@@ -284,7 +285,7 @@ def test_a_tiff_cut_anywhere_gives_no_other_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_exif_orientation_is_followed(tmp_path: Path, channels: int) -> None:
+def test_an_exif_orientation_is_applied(tmp_path: Path, channels: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter clockwise
     Image.fromarray(colourful()).save(tmp_path / "turned.jpg", exif=exif)
@@ -300,7 +301,7 @@ def test_dicom_is_scaled_by_its_own_minimum_and_maximum(
     path = tmp_path / name
     path.write_bytes(bytes(128) + b"DICM" + bytes(64))
     held = picture().astype(np.float32) * 3 - 100
-    monkeypatch.setattr("xlite.data.dicom.read_colour_or_grey", {path: held}.__getitem__)
+    monkeypatch.setattr("xlite.data.decode.read_colour_or_grey", {path: held}.__getitem__)
     np.testing.assert_array_equal(decode(path, ImagePreprocess(32)), reference(picture(), 32))
     np.testing.assert_array_equal(read_picture(path, channels=3), np.dstack([picture()] * 3))
 

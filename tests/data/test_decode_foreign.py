@@ -1,4 +1,4 @@
-"""Foreign picture files: damage is told once, by name, without a word of the decoders, and no size fills the memory."""
+"""Image files of unknown origin: damage is reported once, decoders print nothing, no size fills the memory."""
 
 import struct
 import zlib
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xlite.data.decode import UnreadableImage, read_picture
+from xlite.data.decode import read_picture
+from xlite.data.unreadable import UnreadableImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -53,7 +54,7 @@ NOISY = {
 
 
 @pytest.mark.parametrize("name", NOISY)
-def test_what_cannot_be_decoded_is_refused_without_a_word(tmp_path: Path, capfd, name: str) -> None:
+def test_undecodable_files_are_refused_without_output(tmp_path: Path, capfd, name: str) -> None:
     (tmp_path / name).write_bytes(NOISY[name])
     for channels in (1, 3):
         with pytest.raises(UnreadableImage) as refused:
@@ -62,7 +63,7 @@ def test_what_cannot_be_decoded_is_refused_without_a_word(tmp_path: Path, capfd,
     assert capfd.readouterr() == ("", "")
 
 
-def test_damage_that_jpeg_cannot_show_is_passed_over_without_a_word(tmp_path: Path, capfd) -> None:
+def test_undetectable_jpeg_damage_is_ignored_without_output(tmp_path: Path, capfd) -> None:
     data = encoded(".jpg")
     (tmp_path / "1.jpg").write_bytes(overwritten(data, len(data) // 2, len(data) // 2 + 40))
     assert read_picture(tmp_path / "1.jpg", channels=1).shape == (64, 48)
@@ -90,7 +91,7 @@ def test_odd_metadata_of_a_png_changes_no_pixel_and_prints_nothing(tmp_path: Pat
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_small_file_that_claims_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_small_file_with_a_huge_image_size_is_refused_before_decoding(tmp_path: Path) -> None:
     jpeg = bytes(encoded(".jpg"))
     frame = jpeg.index(b"\xff\xc0")
     files = {

@@ -1,4 +1,4 @@
-"""DICOM files: any depth, sign and colour read as they are meant, and what is no single picture refused by name."""
+"""DICOM files: any depth, sign and colour is read correctly, and anything but a single image is refused."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from xlite.data.decode import UnreadableImage, read_picture
+from xlite.data.decode import read_picture
 from xlite.data.dicom import read_colour_or_grey, read_dicom, read_header
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 LITTLE = "1.2.840.10008.1.2.1"
@@ -42,7 +43,7 @@ def pattern(kind: str = "<u2") -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["<u2", "<i2", "|u1"])
-def test_stored_values_of_any_width_and_sign_are_read_as_they_stand(tmp_path: Path, kind: str) -> None:
+def test_stored_values_of_any_width_and_sign_are_read_exactly(tmp_path: Path, kind: str) -> None:
     pixels = pattern(kind)
     read = read_dicom(write(tmp_path / "1.dcm", pixels))
     assert read.dtype == np.float32 and np.array_equal(read, pixels.astype(np.float32))
@@ -59,7 +60,7 @@ def test_monochrome1_is_inverted_within_its_stored_range(tmp_path: Path, kind: s
     assert np.array_equal(read_dicom(path), top - pattern(kind).astype(np.float32))
 
 
-def test_every_cut_of_a_file_is_refused_with_a_reason(tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_is_refused_with_a_reason(tmp_path: Path) -> None:
     whole = write(tmp_path / "1.dcm", pattern()).read_bytes()
     for length in range(0, len(whole) - 1, 7):
         path = tmp_path / "cut.dcm"
@@ -72,7 +73,7 @@ def test_every_cut_of_a_file_is_refused_with_a_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "empty"), (b"a text, no picture" * 20, "not a DICOM"), (b"\x89PNG" * 99, "not a DICOM")]
 )
-def test_what_is_no_dicom_is_said_to_be_none(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_dicom_is_an_error(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "1.dcm").write_bytes(content)
     with pytest.raises(UnreadableImage, match=said):
         read_dicom(tmp_path / "1.dcm")
@@ -84,9 +85,9 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
         read_dicom(path)
 
 
-def test_colour_is_refused_where_grey_levels_are_asked_for(tmp_path: Path) -> None:
+def test_colour_is_refused_by_read_dicom(tmp_path: Path) -> None:
     path = write(tmp_path / "1.dcm", pattern("|u1"), PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(UnreadableImage, match="not a grey picture"):
+    with pytest.raises(UnreadableImage, match="not a grey image"):
         read_dicom(path)
 
 
@@ -104,7 +105,7 @@ def write_colours(path: Path, pixels: np.ndarray, kind: str, **tags: object) -> 
     return write(path, data, PhotometricInterpretation=kind, **{**about, **tags})
 
 
-def test_rgb_is_kept_in_either_order_of_planes(tmp_path: Path) -> None:
+def test_rgb_is_read_in_either_planar_configuration(tmp_path: Path) -> None:
     pixels = colours()
     assert np.array_equal(read_colour_or_grey(write_colours(tmp_path / "1.dcm", pixels, "RGB")), pixels)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).reshape(8, 6, 3)
@@ -133,7 +134,7 @@ def test_luminance_and_chrominance_become_red_green_and_blue(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_palettes_give_the_colours_they_name(tmp_path: Path, bits: int) -> None:
+def test_palette_colours_are_looked_up(tmp_path: Path, bits: int) -> None:
     indices = np.arange(48, dtype=np.uint8).reshape(8, 6)
     palette = np.random.default_rng(1).integers(0, 256, (48, 3)).astype(np.uint16)
     entries = palette if bits == 8 else palette * 257
@@ -170,7 +171,7 @@ def test_colours_of_more_than_8_bits_keep_their_range(tmp_path: Path) -> None:
     assert np.array_equal(read_colour_or_grey(path), (pixels >> 4).astype(np.uint8))
 
 
-def test_a_picture_is_colour_or_grey_as_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_picture_is_converted_to_the_requested_channels(tmp_path: Path) -> None:
     import cv2
 
     pixels = colours()
@@ -180,7 +181,7 @@ def test_a_picture_is_colour_or_grey_as_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_unknown_colours_and_damaged_colour_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImage, match=r"neither grey nor a colour that is known \(CMYK"):
+    with pytest.raises(UnreadableImage, match=r"neither grey nor a supported colour space \(CMYK"):
         read_colour_or_grey(write_colours(tmp_path / "1.dcm", colours(), "CMYK"))
     with pytest.raises(UnreadableImage, match="neither grey nor"):
         read_colour_or_grey(write(tmp_path / "2.dcm", pattern("|u1"), PhotometricInterpretation="RGB"))
@@ -192,7 +193,7 @@ def test_unknown_colours_and_damaged_colour_files_are_refused(tmp_path: Path) ->
         read_colour_or_grey(tmp_path / "4.dcm")
 
 
-def test_a_file_that_claims_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+def test_a_file_with_a_huge_image_size_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "1.dcm", pattern(), Rows=65_535, Columns=65_535)
     for read in (read_dicom, read_colour_or_grey):
         with pytest.raises(UnreadableImage, match="65535 x 65535 px, more than"):
@@ -218,7 +219,7 @@ def test_a_file_without_pixels_is_refused(tmp_path: Path) -> None:
         ("1.2.840.10008.1.2.4.80", "JPEG-LS", "pylibjpeg-libjpeg"),
     ],
 )
-def test_a_compression_without_decoder_names_itself_and_the_package(
+def test_a_compression_without_decoder_is_named_with_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, name: str, package: str
 ) -> None:
     from pydicom.pixels import get_decoder
@@ -240,7 +241,7 @@ def test_pydicom_s_own_compression_is_read(tmp_path: Path) -> None:
     assert np.array_equal(read_dicom(tmp_path / "2.dcm"), pattern().astype(np.float32))
 
 
-def test_the_header_gives_what_orders_a_series_and_reads_no_pixels(tmp_path: Path) -> None:
+def test_the_header_orders_a_series_without_reading_pixels(tmp_path: Path) -> None:
     path = write(
         tmp_path / "1.dcm",
         pattern(),

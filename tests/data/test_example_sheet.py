@@ -1,4 +1,4 @@
-"""The example sheet: a row a label, raw beside preprocessed, for every shape of input."""
+"""The example sheet: a row per label, raw beside preprocessed, for every shape of input."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.decode import ImagePreprocess, UnreadableImage
+from xlite.data.decode import ImagePreprocess
 from xlite.data.example_sheet import example_sheet, picture_of, write_sheet
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 
 TILE, GAP, NAME = 128, 4, 22
 
@@ -55,7 +56,7 @@ def tiles(sheet: np.ndarray, row: int, width: int, count: int) -> list[np.ndarra
     return [sheet[top : top + TILE, left : left + width] for left in lefts]
 
 
-def test_each_label_has_a_row_of_its_own_examples_raw_beside_preprocessed(images: Table) -> None:
+def test_each_label_has_a_row_of_its_examples_raw_beside_preprocessed(images: Table) -> None:
     sheet = example_sheet(images, Given(np.full((8, 8), 130, np.uint8)), per_label=3)
     width = 2 * TILE + 1
     assert sheet.dtype == np.uint8 and sheet.shape == (2 * (NAME + TILE + GAP), GAP + 3 * (width + GAP), 3)
@@ -92,7 +93,7 @@ def test_the_seed_decides_which_examples_are_shown(tmp_path: Path) -> None:
     assert (first != other).any()
 
 
-def test_of_slices_the_middle_one_is_shown() -> None:
+def test_the_middle_slice_is_shown() -> None:
     slices = np.zeros((5, 8, 8, 3), np.uint8)
     slices[2] = (10, 20, 30)
     assert picture_of(slices)[0, 0].tolist() == [10, 20, 30]
@@ -122,7 +123,7 @@ def test_scan_lines_are_scaled_by_their_own_percentiles(tmp_path: Path) -> None:
     assert not picture_of(np.full((4, 4), np.nan, np.float16)).any()
 
 
-def test_examples_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+def test_unreadable_examples_are_skipped(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("bad1.npz", "gone.png", "good.npz", "bad2.npz")]
     paths[2].write_bytes(b"")
     table = table_of(paths, np.ones((4, 1)), ("a",))

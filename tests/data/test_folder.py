@@ -1,4 +1,4 @@
-"""Class folders and tables of labelled images: each form is read, what is unclear or broken is said."""
+"""Class folders and tables of labelled images: each form is read, ambiguous or broken ones are clear errors."""
 
 from pathlib import Path
 
@@ -11,34 +11,34 @@ from xlite.data.sources.folder import ColumnOverrides, read_images
 # Class folders
 
 
-def test_a_folder_a_class_is_multiclass_even_with_two(tmp_path: Path) -> None:
+def test_class_folders_are_multiclass_even_with_two(tmp_path: Path) -> None:
     write_images(tmp_path, ["well/a.png", "well/deep/er/b.PNG", "ill/a.png", ".hidden/c.png", "__MACOSX/ill/._a.png"])
     write_images(tmp_path, ["ill/.d.png"])
-    reading = read_images(tmp_path)
-    assert (reading.kind, reading.table.labels, reading.channels) == ("multiclass", ("ill", "well"), 1)
-    assert reading.table.ids.tolist() == ["ill/a.png", "well/a.png", "well/deep/er/b.PNG"]
-    assert reading.table.targets.tolist() == [[1, 0], [0, 1], [0, 1]] and reading.table.targets.dtype == np.float32
-    assert reading.table.groups.tolist() == reading.table.ids.tolist() and reading.table.official is None
-    assert note_with(reading, "kind:") == "kind: multiclass, 2 classes: ill 1, well 2"
-    assert "one patient" in note_with(reading, "no group column")
-    assert "8 x 6 (3) px; grey: 1 channel" in note_with(reading, "looked at")
+    parsed = read_images(tmp_path)
+    assert (parsed.kind, parsed.table.labels, parsed.channels) == ("multiclass", ("ill", "well"), 1)
+    assert parsed.table.ids.tolist() == ["ill/a.png", "well/a.png", "well/deep/er/b.PNG"]
+    assert parsed.table.targets.tolist() == [[1, 0], [0, 1], [0, 1]] and parsed.table.targets.dtype == np.float32
+    assert parsed.table.groups.tolist() == parsed.table.ids.tolist() and parsed.table.official is None
+    assert note_with(parsed, "kind:") == "kind: multiclass, 2 classes: ill 1, well 2"
+    assert "one patient" in note_with(parsed, "no group column")
+    assert "8 x 6 (3) px; grey: 1 channel" in note_with(parsed, "images sampled")
 
 
-def test_two_classes_are_one_label_where_binary_is_stated(tmp_path: Path) -> None:
+def test_two_classes_are_one_label_with_kind_binary(tmp_path: Path) -> None:
     write_images(tmp_path, ["normal/a.png", "crack/b.png", "normal/c.png"])
-    reading = read_images(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
-    assert (reading.kind, reading.table.labels) == ("multilabel", ("crack",))
-    assert dict(zip(reading.table.ids, reading.table.targets[:, 0], strict=True)) == {
+    parsed = read_images(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
+    assert (parsed.kind, parsed.table.labels) == ("multilabel", ("crack",))
+    assert dict(zip(parsed.table.ids, parsed.table.targets[:, 0], strict=True)) == {
         "crack/b.png": 1,
         "normal/a.png": 0,
         "normal/c.png": 0,
     }
-    assert "'crack' is 1, 'normal' is 0" in note_with(reading, "binary")
+    assert "'crack' is 1, 'normal' is 0" in note_with(parsed, "binary")
     write_images(tmp_path, ["other/a.png"])
     assert "3: crack, normal, other" in error_of(tmp_path, column_overrides=ColumnOverrides(kind="binary"))
 
 
-def test_numbered_classes_stand_in_their_order(tmp_path: Path) -> None:
+def test_numbered_classes_are_sorted_by_number(tmp_path: Path) -> None:
     write_images(tmp_path, [f"{i}/a.png" for i in (0, 2, 10)])
     assert read_images(tmp_path).table.labels == ("0", "2", "10")
 
@@ -48,29 +48,29 @@ def test_numbered_classes_stand_in_their_order(tmp_path: Path) -> None:
 )
 def test_part_folders_above_the_classes_are_the_official_parts(tmp_path: Path, parts: tuple[str, ...]) -> None:
     write_images(tmp_path, [f"{part}/{label}/{i}.png" for part in parts for label in "ab" for i in range(2)])
-    reading = read_images(tmp_path)
-    assert reading.table.labels == ("a", "b") and reading.table.official is not None
+    parsed = read_images(tmp_path)
+    assert parsed.table.labels == ("a", "b") and parsed.table.official is not None
     expected = dict(zip(parts, ("train", "val", "test"), strict=True))
-    assert reading.table.official.tolist() == [expected[i.split("/")[0]] for i in reading.table.ids]
-    assert note_with(reading, "official") == "official parts: test 4, train 4, val 4"
+    assert parsed.table.official.tolist() == [expected[i.split("/")[0]] for i in parsed.table.ids]
+    assert note_with(parsed, "official") == "official parts: test 4, train 4, val 4"
 
 
 @pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["val/a/1.png", "test/b/1.png"]])
-def test_a_part_beside_what_is_none_is_a_question(tmp_path: Path, names: list[str]) -> None:
+def test_a_part_folder_beside_another_folder_is_ambiguous(tmp_path: Path, names: list[str]) -> None:
     assert "part or a class" in error_of(write_images(tmp_path, names))
 
 
-def test_images_in_no_class_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_images_outside_class_folders_are_left_out_and_counted(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/1.png", "loose.png", "more.png"])
     assert "2 images in no class folder" in note_with(read_images(tmp_path), "left out")
 
 
 @pytest.mark.parametrize("names", [[], ["only/1.png"], ["1.png", "2.png"], ["a/1.txt", "b/2.txt"], ["train/1.png"]])
-def test_a_folder_without_two_classes_says_so(tmp_path: Path, names: list[str]) -> None:
+def test_a_folder_without_two_classes_is_an_error(tmp_path: Path, names: list[str]) -> None:
     assert str(tmp_path) in error_of(write_images(tmp_path, names))
 
 
-def test_no_folder_and_a_stated_column_without_a_table_are_refused(tmp_path: Path) -> None:
+def test_no_folder_and_a_given_column_without_a_table_are_refused(tmp_path: Path) -> None:
     assert "no such folder" in error_of(tmp_path / "none")
     write_images(tmp_path, ["a/1.png", "b/1.png"])
     assert "table" in error_of(tmp_path, column_overrides=ColumnOverrides(label_column=("x",)))
@@ -94,10 +94,10 @@ def test_a_patient_in_two_given_folders_is_refused(tmp_path: Path) -> None:
     patients = ["p1", "p2", "p3", "p4", "q1", "q2", "q3", "q4", "r1", "r2", "r3", "p1"]
     rows = zip(names, patients, [0, 1] * 6, strict=True)
     write_table(tmp_path / "labels.csv", [["image", "patient", "ill"], *rows])
-    assert "'p1' stands in several parts of the folders train, val and test" in error_of(tmp_path)
+    assert "'p1' is in several parts of the folders train, val and test" in error_of(tmp_path)
 
 
-def test_flags_beside_a_column_of_classes_are_a_question(tmp_path: Path) -> None:
+def test_0_1_columns_beside_a_class_column_are_ambiguous(tmp_path: Path) -> None:
     flags, kinds = [0, 1, 0, 1, 0, 1], ["a", "b", "c", "a", "b", "c"]
     folder = labelled(tmp_path, ["smoke", "drink", "diagnostic"], flags, flags[::-1], kinds)
     assert "--label-column" in error_of(folder)
@@ -107,48 +107,48 @@ def test_label_columns_with_patients_parts_and_unknowns(tmp_path: Path) -> None:
     flags, unknown = [0, 1, 0, 1, 0, 1], [1, "", 0, 0, "", "0.0"]
     parts, people = ["train", "train", "train", "train", "test", "test"], ["p", "p", "q", "q", "r", "r"]
     folder = labelled(tmp_path, ["Mass", "Edema/severe: 2", "patient", "set"], flags, unknown, people, parts)
-    reading = read_images(folder)
-    assert (reading.kind, reading.table.labels) == ("multilabel", ("Mass", "Edema/severe: 2"))
+    parsed = read_images(folder)
+    assert (parsed.kind, parsed.table.labels) == ("multilabel", ("Mass", "Edema/severe: 2"))
     np.testing.assert_array_equal(
-        reading.table.targets, np.array([[0, 1], [1, np.nan], [0, 0], [1, 0], [0, np.nan], [1, 0]], np.float32)
+        parsed.table.targets, np.array([[0, 1], [1, np.nan], [0, 0], [1, 0], [0, np.nan], [1, 0]], np.float32)
     )
-    assert reading.table.groups.tolist() == people and reading.table.official.tolist() == parts
-    assert reading.table.ids.tolist() == numbered(6) and reading.missing == ()
-    assert [item.path for item in reading.table.items] == [folder / name for name in numbered(6)]
-    assert "Mass 3, Edema/severe: 2 1 (2 unknown)" in note_with(reading, "kind: multilabel, 2 labels")
-    assert note_with(reading, "groups") == "groups: 3 by 'patient'"
-    assert "'Mass'" in note_with(reading, "labels.csv") and not any("no group column" in n for n in reading.notes)
+    assert parsed.table.groups.tolist() == people and parsed.table.official.tolist() == parts
+    assert parsed.table.ids.tolist() == numbered(6) and parsed.missing == ()
+    assert [item.path for item in parsed.table.items] == [folder / name for name in numbered(6)]
+    assert "Mass 3, Edema/severe: 2 1 (2 unknown)" in note_with(parsed, "kind: multilabel, 2 labels")
+    assert note_with(parsed, "groups") == "groups: 3 by 'patient'"
+    assert "'Mass'" in note_with(parsed, "labels.csv") and not any("no group column" in n for n in parsed.notes)
 
 
 @pytest.mark.parametrize("separator", ["|", ";", ","])
 @pytest.mark.parametrize("nothing", ["No Finding", "normal", "NONE", "no_finding"])
-def test_joined_names_and_the_name_for_nothing(tmp_path: Path, separator: str, nothing: str) -> None:
+def test_joined_names_and_a_name_for_no_label(tmp_path: Path, separator: str, nothing: str) -> None:
     found = [f"Mass{separator}Edema", "Mass", nothing, "Edema", f"Edema{separator} Mass", ""]
-    reading = read_images(labelled(tmp_path, ["findings"], found))
-    assert (reading.kind, reading.table.labels) == ("multilabel", ("Edema", "Mass"))
+    parsed = read_images(labelled(tmp_path, ["findings"], found))
+    assert (parsed.kind, parsed.table.labels) == ("multilabel", ("Edema", "Mass"))
     expected = np.array([[1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [np.nan, np.nan]], np.float32)
-    np.testing.assert_array_equal(reading.table.targets, expected)
-    assert nothing in note_with(reading, "means no label") and "1 images unknown" in note_with(reading, "kind:")
+    np.testing.assert_array_equal(parsed.table.targets, expected)
+    assert nothing in note_with(parsed, "means no label") and "1 images unknown" in note_with(parsed, "kind:")
 
 
-def test_a_name_for_nothing_that_stands_beside_another_is_a_label(tmp_path: Path) -> None:
+def test_a_name_for_no_label_joined_to_another_is_a_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["findings"], ["Mass|normal", "Mass", "normal", "Edema"])
     assert read_images(folder).table.labels == ("Edema", "Mass", "normal")
 
 
-def test_an_empty_row_of_joined_names_is_a_question_where_nothing_has_no_name(tmp_path: Path) -> None:
+def test_an_empty_row_of_joined_names_is_ambiguous_without_a_name_for_no_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["findings"], ["Mass|Edema", "Mass", "", "Edema"])
     assert "row 4" in error_of(folder) and "No Finding" in error_of(folder)
 
 
 def test_a_class_column_is_multiclass_and_empty_is_unknown(tmp_path: Path) -> None:
-    reading = read_images(labelled(tmp_path, ["class"], ["b", "a", "", "b", "a", "c"]))
-    assert (reading.kind, reading.table.labels) == ("multiclass", ("a", "b", "c"))
-    assert np.isnan(reading.table.targets[2]).all() and reading.table.targets[0].tolist() == [0, 1, 0]
-    assert "1 images unknown" in note_with(reading, "kind:")
+    parsed = read_images(labelled(tmp_path, ["class"], ["b", "a", "", "b", "a", "c"]))
+    assert (parsed.kind, parsed.table.labels) == ("multiclass", ("a", "b", "c"))
+    assert np.isnan(parsed.table.targets[2]).all() and parsed.table.targets[0].tolist() == [0, 1, 0]
+    assert "1 images unknown" in note_with(parsed, "kind:")
 
 
-def test_a_single_0_1_column_is_one_label_or_two_classes_where_stated(tmp_path: Path) -> None:
+def test_a_single_0_1_column_is_one_label_or_with_kind_multiclass_two_classes(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [0, 1, 1, 0])
     assert (read_images(folder).kind, read_images(folder).table.labels) == ("multilabel", ("ill",))
     binary = read_images(folder, column_overrides=ColumnOverrides(kind="binary"))
@@ -157,7 +157,7 @@ def test_a_single_0_1_column_is_one_label_or_two_classes_where_stated(tmp_path: 
     assert (classes.kind, classes.table.labels) == ("multiclass", ("0", "1"))
 
 
-def test_label_columns_that_exclude_one_another_are_classes_where_stated(tmp_path: Path) -> None:
+def test_label_columns_that_exclude_one_another_are_classes_with_kind_multiclass(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["A", "B"], [1, 0, 1, ""], [0, 1, 0, ""])
     assert read_images(folder, column_overrides=ColumnOverrides(kind="multiclass")).table.targets[:3].tolist() == [
         [1, 0],
@@ -180,33 +180,33 @@ def test_every_table_format_is_read(tmp_path: Path, name: str) -> None:
         ["", "", ""],
     ]
     write_table(tmp_path / name, rows, delimiter)
-    reading = read_images(tmp_path)
-    assert reading.table.labels == ("Mass", "Edema") and reading.table.targets[:, 0].tolist() == [0, 1, 0, 1]
+    parsed = read_images(tmp_path)
+    assert parsed.table.labels == ("Mass", "Edema") and parsed.table.targets[:, 0].tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
     "written",
     ["images/a/{}.png", "images/a/{}", "a/{}", "{}", "./images/a/{}.png", "../x/data/images/a/{}.png", "images\\a\\{}"],
 )
-def test_names_may_lack_the_extension_and_stand_in_sub_folders(tmp_path: Path, written: str) -> None:
+def test_names_may_lack_the_extension_and_lie_in_subfolders(tmp_path: Path, written: str) -> None:
     folder = tmp_path / "x" / "data"
     write_images(folder, [f"images/a/{i}.0.png" for i in range(4)])
     rows = [(written.format(f"{i}.0"), i % 2) for i in range(4)]
     write_table(folder / "labels.csv", [["file", "ill"], *rows])
-    reading = read_images(folder)
-    assert [item.path for item in reading.table.items] == [folder / f"images/a/{i}.0.png" for i in range(4)]
-    assert reading.table.ids.tolist() == [name for name, _ in rows]
+    parsed = read_images(folder)
+    assert [item.path for item in parsed.table.items] == [folder / f"images/a/{i}.0.png" for i in range(4)]
+    assert parsed.table.ids.tolist() == [name for name, _ in rows]
 
 
-def test_a_name_in_another_folder_is_not_taken_for_the_image(tmp_path: Path) -> None:
+def test_a_name_in_another_folder_does_not_match_the_image(tmp_path: Path) -> None:
     write_images(tmp_path, [f"old/{i}.png" for i in range(4)])
     write_table(
         tmp_path / "labels.csv", [["file", "ill"], *((f"{'new' if i else 'old'}/{i}.png", i % 2) for i in range(4))]
     )
-    assert "3 of its 4 images" in error_of(tmp_path)
+    assert "3 of 4 images" in error_of(tmp_path)
 
 
-def test_a_name_that_fits_two_images_is_a_question_unless_it_stands_exactly_there(tmp_path: Path) -> None:
+def test_a_name_that_matches_two_images_is_ambiguous_unless_one_matches_exactly(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/1.png", "a/2.png"])
     write_table(tmp_path / "labels.csv", [["file", "ill"], ["1.png", 0], ["2.png", 1]])
     assert "row 2" in error_of(tmp_path) and "a/1.png or b/1.png" in error_of(tmp_path)
@@ -221,19 +221,19 @@ def test_parts_are_read_from_folders_above_the_images_too(tmp_path: Path) -> Non
     assert read_images(tmp_path).table.official.tolist() == ["train", "train", "test", "test"]
 
 
-def test_absent_images_are_missing_and_above_a_hundredth_refused(tmp_path: Path) -> None:
+def test_missing_images_are_counted_and_above_one_percent_refused(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [i % 2 for i in range(200)])
     (folder / "scan07.png").unlink()
-    reading = read_images(folder)
-    assert reading.missing == ("scan07.png",) and len(reading.table) == 199
-    assert "scan07.png" in note_with(reading, "missing: 1 of 200")
+    parsed = read_images(folder)
+    assert parsed.missing == ("scan07.png",) and len(parsed.table) == 199
+    assert "scan07.png" in note_with(parsed, "missing: 1 of 200")
     for i in (20, 21):
         (folder / f"scan{i}.png").unlink()
-    assert "3 of its 200 images (1.5%)" in error_of(folder) and "--allow-missing" in error_of(folder)
+    assert "3 of 200 images (1.5%)" in error_of(folder) and "--allow-missing" in error_of(folder)
     assert len(read_images(folder, allow_missing=True).table) == 197
 
 
-def test_a_label_whose_only_image_is_absent_is_no_label(tmp_path: Path) -> None:
+def test_a_label_whose_only_image_is_missing_is_not_a_label(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["class"], ["a", "b", "a", "b", "c"])
     (folder / "scan04.png").unlink()
     assert read_images(folder, allow_missing=True).table.labels == ("a", "b")
@@ -249,8 +249,8 @@ def test_a_row_that_repeats_another_is_kept_once_and_one_that_contradicts_it_is_
     folder = labelled(tmp_path, ["ill"], [0, 1, 0])
     with (folder / "labels.csv").open("a") as file:
         file.write("scan01,1\nscan01.png,1\n")
-    reading = read_images(folder)
-    assert len(reading.table) == 3 and "2 rows that repeat" in note_with(reading, "left out")
+    parsed = read_images(folder)
+    assert len(parsed.table) == 3 and "2 rows that repeat" in note_with(parsed, "left out")
     with (folder / "labels.csv").open("a") as file:
         file.write("scan01.png,0\n")
     message = error_of(folder)
@@ -266,14 +266,14 @@ def test_a_row_that_repeats_another_is_kept_once_and_one_that_contradicts_it_is_
         ("image,ill,ill\nscan00.png,1,0\n", "two columns"),
         ("image,ill\nscan00.png,1\n,0\n", "row 3 has no file"),
         ("image,ill\nscan00.png,1\nscan01.png,0,5\n", "row 3 has 3 fields"),
-        ("image,ill\nscan00.png,0\nscan01.png,0\n", "nothing to learn"),
-        ("image,ill\nscan00.png,1\nscan01.png,1\n", "nothing to tell apart"),
+        ("image,ill\nscan00.png,0\nscan01.png,0\n", "use a table with positives"),
+        ("image,ill\nscan00.png,1\nscan01.png,1\n", "no label is 0 in any row"),
         ("image,Mass,Edema\nscan00.png,1,0\nscan01.png,0,\n", "'Edema' is 0 or unknown"),
-        ("image,class\nscan00.png,a\nscan01.png,a\n", "only the class 'a'"),
-        ("image,findings\nscan00.png,none\nscan01.png,none\n", "only the class 'none'"),
+        ("image,class\nscan00.png,a\nscan01.png,a\n", "only class is 'a'"),
+        ("image,findings\nscan00.png,none\nscan01.png,none\n", "only class is 'none'"),
         ("image,ill,patient\nscan00.png,1,p\nscan01.png,0,\nscan02.png,0,q\n", "row 3 has no group"),
         ("image,ill,set\nscan00.png,1,train\nscan01.png,0,\nscan02.png,0,test\n", "row 3 has no part"),
-        ("image,ill,patient,set\nscan00.png,1,p,train\nscan01.png,0,p,test\nscan02.png,0,q,test\n", "'p' stands in"),
+        ("image,ill,patient,set\nscan00.png,1,p,train\nscan01.png,0,p,test\nscan02.png,0,q,test\n", "'p' is in"),
         ("image,ill\nscan00.png,1\x00\n", "not a table"),
         ('image,ill\n"' + "x" * 200_000 + '",1\n', "not a CSV table"),
         ("image,ill\nother.png,1\nmore.png,0\n", "--file-column"),
@@ -286,14 +286,14 @@ def test_a_broken_table_is_named_with_the_row(tmp_path: Path, text: str, said: s
     assert said in message and "labels.csv" in message
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_tables_that_are_not_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"image,ill\n\xff\xfe\n")
     assert "UTF-8" in error_of(tmp_path)
     (tmp_path / "labels.csv").rename(tmp_path / "labels.csv.gz")
     assert "gzip" in error_of(tmp_path)
 
 
-def test_of_several_tables_the_one_that_names_images_counts(tmp_path: Path) -> None:
+def test_of_several_tables_the_one_that_names_images_is_used(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ill"], [0, 1, 0])
     (folder / "dictionary.csv").write_text("term,meaning\nill,not well\n")
     assert "dictionary.csv" in note_with(read_images(folder), "names no image")
@@ -303,15 +303,15 @@ def test_of_several_tables_the_one_that_names_images_counts(tmp_path: Path) -> N
     assert "copy.csv, labels.csv" in error_of(folder)
 
 
-def test_a_table_beside_class_folders_counts_only_where_it_names_images(tmp_path: Path) -> None:
+def test_a_table_beside_class_folders_is_used_only_if_it_names_images(tmp_path: Path) -> None:
     write_images(tmp_path, ["a/1.png", "b/2.png"])
     (tmp_path / "about.csv").write_text("term,meaning\nx,y\n")
-    reading = read_images(tmp_path)
-    assert reading.kind == "multiclass" and "about.csv" in note_with(reading, "names no image")
+    parsed = read_images(tmp_path)
+    assert parsed.kind == "multiclass" and "about.csv" in note_with(parsed, "names no image")
 
 
-def test_the_options_are_named_where_a_table_is_unclear(tmp_path: Path) -> None:
+def test_an_ambiguous_table_names_the_options(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["Mass", "Edema", "sex"], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1])
     assert "--label-column" in error_of(folder)
-    reading = read_images(folder, column_overrides=ColumnOverrides(label_column=("Mass", "Edema")))
-    assert reading.table.labels == ("Mass", "Edema") and "left out: sex" in note_with(reading, "labels.csv")
+    parsed = read_images(folder, column_overrides=ColumnOverrides(label_column=("Mass", "Edema")))
+    assert parsed.table.labels == ("Mass", "Edema") and "left out: sex" in note_with(parsed, "labels.csv")

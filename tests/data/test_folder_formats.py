@@ -1,4 +1,4 @@
-"""Folders of images in mixed formats, random tables, and the real images laid out anew in every form."""
+"""Folders of images in mixed formats, random tables, and the real images in every layout."""
 
 from pathlib import Path
 
@@ -26,9 +26,9 @@ def test_mixed_sizes_and_formats_are_described_and_colour_is_seen(tmp_path: Path
     rgb_of_grey = cv2.imencode(".jpg", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))[1].tobytes()
     (tmp_path / "a" / "grey_in_colour.jpg").write_bytes(rgb_of_grey)
     (tmp_path / "a" / "damaged.png").write_bytes(PNG.tobytes()[:20])
-    reading = read_images(tmp_path)
-    assert reading.channels == 1 and len(reading.table) == 8
-    line = note_with(reading, "looked at")
+    parsed = read_images(tmp_path)
+    assert parsed.channels == 1 and len(parsed.table) == 8
+    line = note_with(parsed, "images sampled")
     assert "40 x 30 (3), 40 x 28 (2), 40 x 29 (2)" in line and "grey" in line and "1 cannot be opened" in line
     colour = np.dstack([grey, grey[:, ::-1], grey])
     (tmp_path / "b" / "stain.png").write_bytes(cv2.imencode(".png", colour)[1].tobytes())
@@ -55,9 +55,9 @@ def test_dicom_files_without_a_suffix_count_where_the_table_names_them(tmp_path:
         write_dicom(tmp_path / name)
     (tmp_path / "README").write_text("no image")
     write_table(tmp_path / "labels.csv", [["uid", "ill"], ["1.2.840.1", 0], ["1.2.840.2", 1]])
-    reading = read_images(tmp_path)
-    assert [item.path.name for item in reading.table.items] == ["1.2.840.1", "1.2.840.2"]
-    assert "8 x 6 (2)" in note_with(reading, "looked at") and reading.channels == 1
+    parsed = read_images(tmp_path)
+    assert [item.path.name for item in parsed.table.items] == ["1.2.840.1", "1.2.840.2"]
+    assert "8 x 6 (2)" in note_with(parsed, "images sampled") and parsed.channels == 1
 
 
 def test_class_folders_take_dicom_files_with_the_suffix(tmp_path: Path) -> None:
@@ -111,26 +111,24 @@ headers = st.sampled_from(["image", "label", "patient", "group", "sex", "Mass", 
     allow_missing=st.booleans(),
     name=st.sampled_from(["t.csv", "t.tsv", "t.csv.gz"]),
 )
-def test_any_table_gives_a_reading_or_a_clear_error(six_images, header, rows, kind, allow_missing, name) -> None:
+def test_any_table_is_parsed_or_a_clear_error(six_images, header, rows, kind, allow_missing, name) -> None:
     path = six_images / name
     write_table(path, [header, *rows], "\t" if "tsv" in name else ",")
     try:
-        reading = read_images(six_images, allow_missing=allow_missing, column_overrides=ColumnOverrides(kind=kind))
+        parsed = read_images(six_images, allow_missing=allow_missing, column_overrides=ColumnOverrides(kind=kind))
     except InputError as error:
         assert "\n" not in str(error)
         return
     finally:
         path.unlink()
-    values = reading.table.targets
-    assert len(reading.table) and set(np.unique(values[~np.isnan(values)])) <= {0, 1} and (values == 1).any()
-    assert len(set(reading.table.ids)) == len(reading.table) and all(
-        item.path.is_file() for item in reading.table.items
-    )
+    values = parsed.table.targets
+    assert len(parsed.table) and set(np.unique(values[~np.isnan(values)])) <= {0, 1} and (values == 1).any()
+    assert len(set(parsed.table.ids)) == len(parsed.table) and all(item.path.is_file() for item in parsed.table.items)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=80))
-def test_any_bytes_for_a_table_give_a_reading_or_a_clear_error(six_images, data: bytes) -> None:
+def test_any_bytes_for_a_table_are_parsed_or_a_clear_error(six_images, data: bytes) -> None:
     (six_images / "t.csv").write_bytes(b"image,label\n0.png," + data)
     try:
         read_images(six_images)
@@ -146,17 +144,19 @@ def test_any_bytes_for_a_table_give_a_reading_or_a_clear_error(six_images, data:
 @pytest.fixture(scope="module")
 def real(nih_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ParsedDataset]:
     """A folder with links to the real images in sub-folders, and what NIH's own reader says of them."""
-    reading = read_nih(nih_mini)
+    parsed = read_nih(nih_mini)
     folder = tmp_path_factory.mktemp("real")
-    for item in reading.table.items:
+    for item in parsed.table.items:
         place = folder / "images" / item.path.name[:5]
         place.mkdir(parents=True, exist_ok=True)
         (place / item.path.name).symlink_to(item.path)
-    return folder, reading
+    return folder, parsed
 
 
 @pytest.mark.parametrize("form", ["columns", "joined |", "joined ;", "joined ,", "as distributed"])
-def test_the_real_images_read_alike_from_every_form_of_table(real, nih_mini: Path, tmp_path: Path, form: str) -> None:
+def test_the_real_images_are_read_the_same_from_every_form_of_table(
+    real, nih_mini: Path, tmp_path: Path, form: str
+) -> None:
     folder, nih = real
     (tmp_path / "images").symlink_to(folder / "images")
     table = nih.table
@@ -169,13 +169,13 @@ def test_the_real_images_read_alike_from_every_form_of_table(real, nih_mini: Pat
         joined = [form[-1].join(np.array(LABELS)[row == 1]) or "No Finding" for row in table.targets]
         rows = zip([name[:-4] for name in table.ids], table.groups.tolist(), joined, strict=True)
         write_table(tmp_path / "t.csv.gz", [["id", "subject", "findings"], *rows])
-    reading = read_images(tmp_path)
-    assert (reading.kind, reading.table.labels, reading.channels) == ("multilabel", LABELS, 1)
-    np.testing.assert_array_equal(reading.table.targets, table.targets)
-    assert reading.table.groups.tolist() == table.groups.tolist()
-    assert [i.path.name for i in reading.table.items] == [i.path.name for i in table.items]
-    assert "groups: 1262" in note_with(reading, "groups") and "256 x 256 (300) px; grey" in note_with(
-        reading, "looked at"
+    parsed = read_images(tmp_path)
+    assert (parsed.kind, parsed.table.labels, parsed.channels) == ("multilabel", LABELS, 1)
+    np.testing.assert_array_equal(parsed.table.targets, table.targets)
+    assert parsed.table.groups.tolist() == table.groups.tolist()
+    assert [i.path.name for i in parsed.table.items] == [i.path.name for i in table.items]
+    assert "groups: 1262" in note_with(parsed, "groups") and "256 x 256 (300) px; grey" in note_with(
+        parsed, "images sampled"
     )
 
 

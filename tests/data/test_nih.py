@@ -53,15 +53,15 @@ def error_of(folder: Path) -> str:
 
 @needs_shared
 def test_the_real_images_are_read_whole() -> None:
-    reading = read_nih(SHARED / "nih_mini")
-    counts = dict(zip(LABELS, reading.table.targets.sum(axis=0).tolist(), strict=True))
-    assert len(reading.table) == 1565 and len(np.unique(reading.table.groups)) == 1262
+    parsed = read_nih(SHARED / "nih_mini")
+    counts = dict(zip(LABELS, parsed.table.targets.sum(axis=0).tolist(), strict=True))
+    assert len(parsed.table) == 1565 and len(np.unique(parsed.table.groups)) == 1262
     assert (counts["Hernia"], counts["Infiltration"], counts["Pneumonia"]) == (23, 259, 363)
-    assert int((reading.table.targets.sum(axis=1) == 0).sum()) == 683
-    assert (reading.missing, reading.notes, reading.table.official) == ((), (), None)
+    assert int((parsed.table.targets.sum(axis=1) == 0).sum()) == 683
+    assert (parsed.missing, parsed.notes, parsed.table.official) == ((), (), None)
     assert all(
         path.name == name
-        for path, name in zip([item.path for item in reading.table.items], reading.table.ids, strict=True)
+        for path, name in zip([item.path for item in parsed.table.items], parsed.table.ids, strict=True)
     )
 
 
@@ -115,7 +115,7 @@ def test_images_are_found_wherever_they_are_unpacked(tmp_path: Path, inside: str
     assert table.items == (Item((tmp_path / inside / "a.png",)),)
 
 
-def test_a_packed_table_and_packed_lists_are_read(tmp_path: Path) -> None:
+def test_gzipped_tables_and_lists_are_read(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png", patient="2")])
     write_lists(tmp_path, ["a.png"], ["b.png"])
     for name in ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"):
@@ -125,7 +125,7 @@ def test_a_packed_table_and_packed_lists_are_read(tmp_path: Path) -> None:
     assert table.official is not None and table.official.tolist() == ["train", "test"]
 
 
-def test_a_table_and_its_packed_copy_are_one_table(tmp_path: Path) -> None:
+def test_a_table_and_its_gzipped_copy_are_one_table(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png")])
     text = (tmp_path / "Data_Entry_2017.csv").read_bytes()
     (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text))
@@ -140,17 +140,17 @@ def test_blank_lines_do_not_shift_row_numbers(tmp_path: Path) -> None:
     assert "row 4 has the unknown label 'Masss'; known are Atelectasis, " in message
 
 
-def test_images_without_a_row_and_twice_on_disk_are_noted(tmp_path: Path) -> None:
+def test_images_without_a_row_and_repeated_images_are_noted(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png")], images=["a.png", "b.png", "c.png", "d.png"])
     (tmp_path / "images_001").mkdir()
     (tmp_path / "images_001" / "b.png").touch()
-    reading = read_nih(tmp_path)
-    assert reading.table.ids.tolist() == ["a.png", "b.png"]
-    assert reading.notes == (
-        f"{tmp_path}: 1 images stand in two places, e.g. b.png",
+    parsed = read_nih(tmp_path)
+    assert parsed.table.ids.tolist() == ["a.png", "b.png"]
+    assert parsed.notes == (
+        f"{tmp_path}: 1 images are in two folders, e.g. b.png",
         f"{tmp_path}: 2 images on disk are not in the table; they are left out",
     )
-    assert reading.table.items[1].path == tmp_path / "images_001" / "b.png"
+    assert parsed.table.items[1].path == tmp_path / "images_001" / "b.png"
 
 
 def hundred(folder: Path, *, absent: int) -> Path:
@@ -159,30 +159,30 @@ def hundred(folder: Path, *, absent: int) -> Path:
 
 
 def test_one_percent_of_missing_images_is_left_out(tmp_path: Path) -> None:
-    reading = read_nih(hundred(tmp_path, absent=1))
-    assert reading.missing == ("000.png",) and len(reading.table) == 99
+    parsed = read_nih(hundred(tmp_path, absent=1))
+    assert parsed.missing == ("000.png",) and len(parsed.table) == 99
 
 
 def test_more_than_one_percent_missing_is_refused_unless_allowed(tmp_path: Path) -> None:
     message = error_of(hundred(tmp_path, absent=2))
-    assert "2 of the table's 100 images (2.0%) are missing, e.g. 000.png; fetch them or pass --allow-missing" in message
-    reading = read_nih(tmp_path, allow_missing=True)
-    assert reading.missing == ("000.png", "001.png") and reading.table.ids[0] == "002.png"
+    assert "2 of 100 images (2.0%) are missing, e.g. 000.png; add them or pass --allow-missing" in message
+    parsed = read_nih(tmp_path, allow_missing=True)
+    assert parsed.missing == ("000.png", "001.png") and parsed.table.ids[0] == "002.png"
 
 
 def test_no_image_at_all_is_refused_even_if_missing_is_allowed(tmp_path: Path) -> None:
     hundred(tmp_path, absent=100)
-    with pytest.raises(InputError, match="none of the table's 100 images is there"):
+    with pytest.raises(InputError, match="none of the 100 images is there"):
         read_nih(tmp_path, allow_missing=True)
 
 
 def test_one_official_list_alone_is_left_out_with_a_note(tmp_path: Path) -> None:
     write_nih(tmp_path, [line("a.png")])
     (tmp_path / "test_list.txt").write_text("a.png")
-    reading: ParsedDataset = read_nih(tmp_path)
-    assert reading.table.official is None
-    expected = f"{tmp_path}: test_list.txt is there but train_val_list.txt is not; the official split is left out"
-    assert reading.notes == (expected,)
+    parsed: ParsedDataset = read_nih(tmp_path)
+    assert parsed.table.official is None
+    expected = f"{tmp_path}: test_list.txt exists but train_val_list.txt does not; the official split is not used"
+    assert parsed.notes == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_one_official_list_alone_is_left_out_with_a_note(tmp_path: Path) -> None
         (["a.png"], ["b.png", "c.png"], "patient 1 is on both (1 such patients)"),
     ],
 )
-def test_official_lists_must_part_the_patients(
+def test_official_lists_must_not_share_patients(
     tmp_path: Path, train: list[str], test: list[str], expected: str
 ) -> None:
     write_nih(tmp_path, [line("a.png"), line("b.png"), line("c.png", patient="2")])
@@ -209,7 +209,7 @@ def test_official_lists_must_part_the_patients(
         ([line("a.png", "")], "row 2 has no Finding Labels"),
         ([line("a.png", "Mass|")], "row 2 has the unknown label ''"),
         ([line("a.png", "Mass|No Finding")], "row 2 has 'Mass|No Finding', both 'No Finding' and a finding"),
-        ([line("a.png"), line("b.png"), line("a.png")], "a.png stands in rows 2 and 4"),
+        ([line("a.png"), line("b.png"), line("a.png")], "a.png is in rows 2 and 4"),
         ([line("a.png", "No Finding")], "no image has any of the 14 findings"),
         ([line("a.png"), line("b.png", patient=" ")], "row 3 has no Patient ID"),
         ([line("a.png"), "b.png,Mass"], "row 3 has no Patient ID"),
@@ -228,7 +228,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'Data_Entry_2017.csv'}: no column 'Patient ID'" in message
 
 
-def test_a_place_that_holds_no_table_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_table_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}: no Data_Entry_2017*.csv" in error_of(tmp_path)
     assert "no such folder" in error_of(tmp_path / "nowhere")
     (tmp_path / "file").touch()

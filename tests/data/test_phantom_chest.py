@@ -76,7 +76,7 @@ def test_header_is_the_real_one() -> None:
     assert real.read_text().splitlines()[0] == REAL_HEADER
 
 
-def test_official_lists_part_the_pictures_by_patient(small: Path) -> None:
+def test_official_lists_keep_patients_whole(small: Path) -> None:
     lists = [(small / name).read_text().split("\n") for name in ("train_val_list.txt", "test_list.txt")]
     patients = [{name[:8] for name in names} for names in lists]
     assert all(lists) and not patients[0] & patients[1]
@@ -145,7 +145,7 @@ def test_the_default_set_has_at_least_15_of_every_finding() -> None:
     assert min(counts.values()) >= 15, counts
 
 
-def test_findings_go_together_as_in_nih() -> None:
+def test_findings_are_correlated_as_in_nih() -> None:
     records = draw_records(4000, 2)
     found = {name: np.array([name in p.severities for p in records]) for name in FINDINGS}
 
@@ -219,7 +219,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".set.0badcafe.tmp" / "images_001").mkdir(parents=True)
     write_phantom(tmp_path / "set", num_images=10, image_px=64, num_threads=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
@@ -235,7 +235,7 @@ def test_a_folder_with_something_else_is_refused(small: Path, tmp_path: Path) ->
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for folder in (small, tmp_path / "mine"):
-        with pytest.raises(InputError, match=f"{folder.name}.*choose another folder"):
+        with pytest.raises(InputError, match=f"{folder.name}.*use another folder"):
             write_phantom(folder, num_images=24, image_px=64, seed=4)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 

@@ -29,10 +29,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_real_reader_reads_every_level(small: Path) -> None:
-    reading = read_rsna(small)
-    assert len(reading.table) == 50 and not (reading.missing or reading.excluded or reading.notes)
-    assert len(set(reading.table.groups)) == 10
-    assert SlicePreprocess(32).read(reading.table.items[0]).std() > 10
+    parsed = read_rsna(small)
+    assert len(parsed.table) == 50 and not (parsed.missing or parsed.excluded or parsed.notes)
+    assert len(set(parsed.table.groups)) == 10
+    assert SlicePreprocess(32).read(parsed.table.items[0]).std() > 10
 
 
 def test_the_tables_have_rsna_s_columns(small: Path) -> None:
@@ -46,7 +46,7 @@ def test_the_tables_have_rsna_s_columns(small: Path) -> None:
     assert list(pd.read_csv(small / "train_series_descriptions.csv")) == ["study_id", "series_id", "series_description"]
 
 
-def test_slices_are_numbered_in_the_order_of_their_places(small: Path) -> None:
+def test_slices_are_numbered_in_the_order_of_their_positions(small: Path) -> None:
     for series in (small / "train_images").glob("*/*"):
         paths = sorted(series.iterdir(), key=lambda path: int(path.stem))
         headers = [read_header(path) for path in paths]
@@ -64,7 +64,7 @@ def test_the_same_parameters_give_the_same_bytes_and_another_seed_others(small: 
     assert contents(tmp_path / "other").keys() != contents(small).keys()
 
 
-def test_a_complete_set_is_left_alone_and_anything_else_is_not_overwritten(small: Path, tmp_path: Path) -> None:
+def test_a_complete_set_is_kept_and_anything_else_is_not_overwritten(small: Path, tmp_path: Path) -> None:
     before = (small / "train.csv").stat().st_mtime_ns
     write_lumbar_phantom(small, num_studies=10, image_px=64, seed=3)
     assert (small / "train.csv").stat().st_mtime_ns == before
@@ -94,7 +94,7 @@ def test_parameters_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, in
         write_lumbar_phantom(tmp_path / "x", **wrong)
 
 
-def test_grades_have_the_stated_shares_and_narrowing_is_commonest_at_l4_l5() -> None:
+def test_grades_have_the_documented_shares_and_narrowing_is_most_common_at_l4_l5() -> None:
     grades = np.array([study.grades for study in _draw_studies(3000, seed=0)])
     shares = np.bincount(grades.ravel(), minlength=len(LABELS)) / grades.size
     assert np.abs(shares - GRADE_SHARES).max() < 0.015
@@ -123,7 +123,7 @@ def test_the_canal_at_the_annotated_point_narrows_with_the_grade() -> None:
     assert normal > moderate + 0.1 > severe + 0.2
 
 
-def test_a_degenerated_disc_says_nothing_of_the_grade() -> None:
+def test_a_degenerated_disc_is_independent_of_the_grade() -> None:
     def discs(grade: int) -> np.ndarray:
         spines = [draw_spine(np.full(5, grade), np.random.default_rng(seed)) for seed in range(60)]
         return np.array([disc.signal for spine in spines for disc in spine.discs[1:6]])

@@ -31,11 +31,11 @@ def contents(folder):
 
 
 def test_the_reader_takes_it(phantom):
-    reading = read_stm(phantom)
-    assert reading.table.labels == LABELS and not reading.excluded and not reading.notes
-    assert reading.table.targets.shape == (NUM_SCANS * 4, 32, 4)
-    assert len(np.unique(reading.table.groups)) == NUM_SCANS // 2
-    known = np.isfinite(reading.table.targets).all(axis=2)
+    parsed = read_stm(phantom)
+    assert parsed.table.labels == LABELS and not parsed.excluded and not parsed.notes
+    assert parsed.table.targets.shape == (NUM_SCANS * 4, 32, 4)
+    assert len(np.unique(parsed.table.groups)) == NUM_SCANS // 2
+    known = np.isfinite(parsed.table.targets).all(axis=2)
     assert 0.97 < known.mean() < 1
 
 
@@ -45,7 +45,7 @@ def test_class_shares_are_those_of_the_weights():
     np.testing.assert_allclose(1 / (4 * np.array(SHARES)), [0.569, 0.823, 2.845, 1.478], rtol=0.03)
 
 
-def test_bytes_depend_on_the_parameters_alone(tmp_path):
+def test_bytes_depend_only_on_the_parameters(tmp_path):
     one = contents(write_small(tmp_path / "one"))
     assert one == contents(write_small(tmp_path / "two"))
     other = contents(write_small(tmp_path / "three", seed=1))
@@ -54,7 +54,7 @@ def test_bytes_depend_on_the_parameters_alone(tmp_path):
     assert all(longer[name] == data for name, data in one.items() if name.suffix == ".npz")
 
 
-def test_it_is_written_once_and_what_is_foreign_is_left_alone(tmp_path):
+def test_it_is_written_once_and_other_files_are_not_overwritten(tmp_path):
     folder = write_small(tmp_path)
     marker = folder / "lines.csv"
     marker.write_text("mine")
@@ -64,7 +64,7 @@ def test_it_is_written_once_and_what_is_foreign_is_left_alone(tmp_path):
         write_stm_phantom(folder, num_scans=11, lines=32, points=32, seed=0)
 
 
-def test_an_interrupted_one_leaves_nothing_and_is_written_anew(tmp_path):
+def test_an_interrupted_one_leaves_nothing_and_is_written_again(tmp_path):
     folder = tmp_path / "stm"
 
     def stop(done, _):

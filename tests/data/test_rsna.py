@@ -1,4 +1,4 @@
-"""RSNA's layout: what a row is read from, and one clear line or a counted reason for all that is wrong with it."""
+"""The RSNA reader: the files of a row, and a one-line error or a counted reason for everything wrong."""
 
 import json
 import time
@@ -49,17 +49,17 @@ def numbers(item) -> list[int]:
 
 
 def test_a_row_is_a_study_and_level_with_grade_group_and_level_number(tmp_path: Path) -> None:
-    reading = read_rsna(write(tmp_path))
-    table = reading.table
-    assert (reading.kind, reading.channels, table.labels) == ("ordinal", 3, LABELS)
+    parsed = read_rsna(write(tmp_path))
+    table = parsed.table
+    assert (parsed.kind, parsed.channels, table.labels) == ("ordinal", 3, LABELS)
     assert table.ids.tolist()[:6] == ["11_l1_l2", "11_l2_l3", "11_l3_l4", "11_l4_l5", "11_l5_s1", "22_l1_l2"]
     assert table.groups.tolist() == ["11"] * 5 + ["22"] * 5 + ["33"] * 4
     assert table.auxiliary is not None and table.auxiliary.dtype == np.int64
     assert table.auxiliary[:, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 4]
     assert table.targets.argmax(1).tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]
     assert table.targets.dtype == np.float32 and (table.targets.sum(1) == 1).all()
-    assert not reading.missing and not reading.excluded
-    (note,) = reading.notes
+    assert not parsed.missing and not parsed.excluded
+    (note,) = parsed.notes
     assert "1 levels have no grade" in note
 
 
@@ -77,18 +77,20 @@ def test_another_number_of_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("instance", "expected"), [(1, [1, 1, 1, 1, 2, 3, 4]), (9, [6, 7, 8, 9, 9, 9, 9])])
-def test_where_the_series_ends_its_last_slice_is_repeated(tmp_path: Path, instance: int, expected: list[int]) -> None:
+def test_the_last_slice_of_a_series_is_repeated_beyond_its_end(
+    tmp_path: Path, instance: int, expected: list[int]
+) -> None:
     assert numbers(read_rsna(write(tmp_path, instance=instance)).table.items[0]) == expected
 
 
-def test_an_absent_slice_is_replaced_by_the_nearest_there_is(tmp_path: Path) -> None:
+def test_a_missing_slice_is_replaced_by_the_nearest_one(tmp_path: Path) -> None:
     folder = write(tmp_path)
     for number in (5, 6):
         (folder / "train_images" / "11" / "117" / f"{number}.dcm").unlink()
     assert numbers(read_rsna(folder).table.items[0]) == [2, 3, 4, 4, 7, 7, 8]
 
 
-def test_the_radius_is_the_mean_distance_to_the_neighbours_there_are(tmp_path: Path) -> None:
+def test_the_radius_is_the_mean_distance_to_the_existing_neighbours(tmp_path: Path) -> None:
     folder = write(tmp_path)
     change(
         folder,
@@ -96,9 +98,9 @@ def test_the_radius_is_the_mean_distance_to_the_neighbours_there_are(tmp_path: P
         "11,117,5,Spinal Canal Stenosis,L2/L3,101,90",
         "11,117,5,Spinal Canal Stenosis,L2/L3,100,80",
     )
-    places = read_grades(folder).places[:, 2] / 0.75
-    assert places[0] == pytest.approx(30)  # L1/L2 has one neighbour
-    assert places[1] == pytest.approx((30 + np.hypot(2, 50)) / 2)
+    crops = read_grades(folder).crops[:, 2] / 0.75
+    assert crops[0] == pytest.approx(30)  # L1/L2 has one neighbour
+    assert crops[1] == pytest.approx((30 + np.hypot(2, 50)) / 2)
 
 
 def test_a_point_without_neighbours_takes_the_table_s_median_radius(tmp_path: Path) -> None:
@@ -107,15 +109,15 @@ def test_a_point_without_neighbours_takes_the_table_s_median_radius(tmp_path: Pa
     lonely = [line for line in text if not (line.startswith("11,117") and "L3/L4" not in line)]
     (folder / "train_label_coordinates.csv").write_text("\n".join(lonely))
     grades = read_grades(folder)
-    assert grades.ids[0] == "11_l3_l4" and grades.places[0, 2] == pytest.approx(0.75 * np.hypot(1, 40))
+    assert grades.ids[0] == "11_l3_l4" and grades.crops[0, 2] == pytest.approx(0.75 * np.hypot(1, 40))
 
 
 def test_a_level_without_point_is_excluded_with_the_reason(tmp_path: Path) -> None:
     folder = write(tmp_path)
     change(folder, "train_label_coordinates.csv", "22,227,5,Spinal Canal Stenosis,L4/L5,103,170\n", "")
-    reading = read_rsna(folder)
-    assert list(reading.excluded) == ["22_l4_l5"] and "no Spinal Canal Stenosis point" in reading.excluded["22_l4_l5"]
-    assert "22_l4_l5" not in reading.table.ids and len(reading.table) == 13
+    parsed = read_rsna(folder)
+    assert list(parsed.excluded) == ["22_l4_l5"] and "no Spinal Canal Stenosis point" in parsed.excluded["22_l4_l5"]
+    assert "22_l4_l5" not in parsed.table.ids and len(parsed.table) == 13
 
 
 @pytest.mark.parametrize(
@@ -132,10 +134,10 @@ def test_points_in_another_series_are_excluded_with_the_reason(tmp_path: Path, d
 def test_a_series_or_study_without_slices_is_missing_and_too_many_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "train_images" / "22").rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"5 of 14 graded levels .* e\.g\. 22_l1_l2; .*--allow-missing"):
+    with pytest.raises(InputError, match=r"5 of 14 levels' slices .* e\.g\. 22_l1_l2; .*--allow-missing"):
         read_rsna(folder)
-    reading = read_rsna(folder, allow_missing=True)
-    assert reading.missing == tuple(f"22_{key}" for key in KEYS) and len(reading.table) == 9
+    parsed = read_rsna(folder, allow_missing=True)
+    assert parsed.missing == tuple(f"22_{key}" for key in KEYS) and len(parsed.table) == 9
 
 
 def test_a_level_with_no_slice_near_its_point_is_missing(tmp_path: Path) -> None:
@@ -149,10 +151,10 @@ def test_a_level_with_no_slice_near_its_point_is_missing(tmp_path: Path) -> None
     assert read_rsna(folder, allow_missing=True).missing == ("11_l1_l2",)
 
 
-def test_no_images_at_all_is_refused_even_where_missing_ones_are_allowed(tmp_path: Path) -> None:
+def test_no_images_at_all_is_refused_even_if_missing_is_allowed(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "train_images").rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="none of the 14 graded levels has slices"):
+    with pytest.raises(InputError, match="none of the 14 levels' slices is there"):
         read_rsna(folder, allow_missing=True)
 
 
@@ -160,17 +162,17 @@ def test_no_images_at_all_is_refused_even_where_missing_ones_are_allowed(tmp_pat
     ("name", "old", "new", "said"),
     [
         ("train.csv", "Severe", "Awful", r"train\.csv row 2: spinal_canal_stenosis_l4_l5 is 'Awful'; known are Normal"),
-        ("train.csv", "22,", "11,", r"train\.csv row 3: study_id 11 stands in row 2 already"),
+        ("train.csv", "22,", "11,", r"train\.csv row 3: study_id 11 is in row 2 already"),
         ("train.csv", "22,", "../22,", r"train\.csv row 3: study_id is '\.\./22'; write digits"),
         ("train.csv", "l3_l4", "l3_l5", r"train\.csv: no column 'spinal_canal_stenosis_l3_l4'"),
         ("train_label_coordinates.csv", "L4/L5", "L4/L6", r"coordinates\.csv row 6: unknown level 'L4/L6'"),
-        ("train_label_coordinates.csv", "L4/L5", "L3/L4", r"row 6: study_id 11, level L3/L4 stands in row 5 already"),
+        ("train_label_coordinates.csv", "L4/L5", "L3/L4", r"row 6: study_id 11, level L3/L4 is in row 5 already"),
         ("train_label_coordinates.csv", ",103,", ",left,", r"row 6: x is 'left'; write a number"),
         ("train_label_coordinates.csv", ",103,", ",,", r"row 6: x is ''; write a number"),
         ("train_label_coordinates.csv", ",103,", ",inf,", r"row 6: x is 'inf'; write a number"),
         ("train_label_coordinates.csv", "117,5,", "117,5.5,", r"row 3: instance_number is '5\.5'; write a whole"),
         ("train_label_coordinates.csv", "instance_number", "slice", r"no column 'instance_number'"),
-        ("train_series_descriptions.csv", "22,227", "11,117", r"row 3: study_id 11, series_id 117 stands in row 2"),
+        ("train_series_descriptions.csv", "22,227", "11,117", r"row 3: study_id 11, series_id 117 is in row 2"),
     ],
 )
 def test_a_wrong_cell_is_one_line_naming_file_and_row(tmp_path: Path, name: str, old: str, new: str, said: str) -> None:
@@ -209,4 +211,4 @@ def test_the_real_tables_are_read_in_seconds() -> None:
     assert np.bincount(grades.grades).tolist() == [8549, 731, 468]
     assert sum("Sagittal T1" in reason for reason in grades.excluded.values()) == 5
     assert "5 levels have no grade" in grades.notes[0]
-    assert np.isfinite(grades.places).all() and (grades.places[:, 2] > 0).all()
+    assert np.isfinite(grades.crops).all() and (grades.crops[:, 2] > 0).all()

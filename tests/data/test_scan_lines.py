@@ -1,13 +1,13 @@
-"""Windows of scan lines: levelled and finite whatever the unit, and views that keep the order of the lines."""
+"""Windows of scan lines: levelled and finite in any unit, and views that keep the order of the lines."""
 
 import json
 
 import numpy as np
 import pytest
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import ScanLinePreprocess, augment_lines, fill_lines
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 
@@ -82,7 +82,7 @@ def test_a_scan_that_became_shorter_is_unreadable(tmp_path):
         ScanLinePreprocess(points=48, window_lines=8).read(item(tmp_path / "s.npy", 0, 8, 8))
 
 
-def test_a_changed_file_is_read_anew(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     path = tmp_path / "s.npy"
     preprocess = ScanLinePreprocess(points=48, window_lines=8)
     np.save(path, surface())
@@ -99,7 +99,7 @@ def test_sizes_out_of_range_are_refused():
 
 
 @pytest.mark.parametrize("preset", ["light", "medium", "strong"])
-def test_a_view_depends_on_seed_row_and_view_alone(preset):
+def test_a_view_depends_only_on_seed_row_and_view(preset):
     pixels, rows, views = windows(), np.array([5, 6, 7, 8]), np.array([0, 1, 0, 3])
     together = augment_lines(pixels, rows, views, preset=preset, seed=3)
     assert together.shape == pixels.shape and together.dtype == pixels.dtype

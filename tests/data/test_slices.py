@@ -1,4 +1,4 @@
-"""Stacks of slices: windows, crop and size; what makes one unreadable; views that are a function of their numbers."""
+"""Stacks of slices: windows, crop and size; unreadable ones; views as a function of seed, row and view number."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from conftest import SHARED
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from xlite.data import slices
-from xlite.data.decode import UnreadableImage
 from xlite.data.slices import SlicePreprocess, augment_slices
 from xlite.data.sources.rsna import LEVELS, read_rsna
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 REAL = SHARED / "lumbar_slices"
@@ -47,7 +47,7 @@ def item(paths: list[Path], x: float = 30, y: float = 40, radius: float = 10) ->
     return Item(tuple(paths), json.dumps({"x": x, "y": y, "radius": radius}))
 
 
-def test_a_stack_has_the_promised_shape_and_type(tmp_path: Path) -> None:
+def test_a_stack_has_the_declared_shape_and_type(tmp_path: Path) -> None:
     made = SlicePreprocess(32, num_slices=3)
     pixels = made.read(item(series(tmp_path)))
     assert made.shape == (3, 32, 32, 3) == pixels.shape and pixels.dtype == np.dtype(made.dtype) == np.uint8
@@ -63,7 +63,7 @@ def test_the_crop_is_the_square_around_the_point(tmp_path: Path) -> None:
     assert beside[0, :, :8, 2].max() < beside[0, :, 12:, 2].min()  # its left edge in the middle
 
 
-def test_the_crop_repeats_the_edge_it_reaches_over(tmp_path: Path) -> None:
+def test_a_crop_beyond_the_edge_repeats_it(tmp_path: Path) -> None:
     stack = SlicePreprocess(20, num_slices=1).read(item(series(tmp_path, 1), x=0, y=40))
     assert (stack[0, :, :10] == stack[0, :, :1]).all() and not (stack[0, :, 10:] == stack[0, :, :1]).all()
 
@@ -84,12 +84,12 @@ def test_channels_are_wide_narrow_and_whole_windows_of_the_stack(tmp_path: Path,
         assert np.abs(stack[0, :, :, channel] - expected).max() <= 1
 
 
-def test_a_flat_stack_is_read_without_a_division_by_nothing(tmp_path: Path) -> None:
+def test_a_constant_stack_is_read_without_division_by_zero(tmp_path: Path) -> None:
     stack = SlicePreprocess(16, num_slices=1).read(item([write(tmp_path / "1.dcm", np.full((80, 60), 7))]))
     assert len(np.unique(stack)) == 1
 
 
-def test_a_repeated_slice_is_read_once_and_stands_where_it_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_a_repeated_slice_is_read_once_and_repeated_in_order(tmp_path: Path, monkeypatch) -> None:
     first, second, _ = series(tmp_path)
     read: list[Path] = []
     real = slices.read_dicom
@@ -123,7 +123,7 @@ def test_a_damaged_slice_is_unreadable_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e9])
-def test_a_senseless_radius_costs_no_more_than_the_image(tmp_path: Path, radius: float) -> None:
+def test_a_huge_radius_costs_no_more_than_the_image(tmp_path: Path, radius: float) -> None:
     assert SlicePreprocess(16, num_slices=3).read(item(series(tmp_path), radius=radius)).shape == (3, 16, 16, 3)
 
 
@@ -144,7 +144,7 @@ ROWS, VIEWS = np.array([4, 9, 2, 4, 7, 0]), np.array([0, 0, 1, 1, 2, 3])
 
 
 @pytest.mark.parametrize("preset", ["light", "medium", "strong"])
-def test_a_view_is_a_function_of_seed_row_and_view_alone(preset) -> None:
+def test_a_view_is_a_function_of_seed_row_and_view_only(preset) -> None:
     pixels = stacks()
     whole = augment_slices(pixels, ROWS, VIEWS, preset=preset, seed=3)
     assert whole.shape == pixels.shape and whole.dtype == np.uint8
@@ -171,7 +171,7 @@ def marked(num: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("preset", "share"), [("light", 0.0), ("medium", 0.5), ("strong", 0.5)])
-def test_order_is_reversed_as_often_as_said_and_slices_are_never_flipped(preset, share: float) -> None:
+def test_order_is_reversed_with_the_preset_probability_and_slices_are_never_flipped(preset, share: float) -> None:
     made = augment_slices(marked(200), np.arange(200), np.zeros(200, int), preset=preset, seed=0).astype(float)
     level = made[:, :, :4, 18:].mean(axis=(2, 3, 4))
     rising = (np.diff(level, axis=1) >= 0).all(axis=1)

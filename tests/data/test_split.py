@@ -12,9 +12,9 @@ from xlite.data.sources.nih import LABELS, read_labels
 from xlite.data.split import (
     FRACTIONS,
     PARTS,
+    Part,
     Split,
     check_split,
-    label_counts,
     load_or_make_split,
     make_split,
     resolve_subset,
@@ -57,14 +57,19 @@ def random_table(seed: int, num_rows: int = 200, num_groups: int = 80, official:
     return table_of(groups.tolist(), targets, lists)
 
 
+def label_counts(table: Table, split: Split) -> dict[Part, np.ndarray]:
+    """(L,) positives of each label, by part."""
+    return {part: (table.row_targets[split.rows_of(part)] == 1).sum(axis=0) for part in PARTS}
+
+
 def crossing(table: Table, split: Split) -> set[str]:
     """Groups found in more than one part."""
-    held = [set(table.groups[split.fold(part)].tolist()) for part in PARTS]
-    return (held[0] & held[1]) | (held[0] & held[2]) | (held[1] & held[2])
+    groups_in = [set(table.groups[split.rows_of(part)].tolist()) for part in PARTS]
+    return (groups_in[0] & groups_in[1]) | (groups_in[0] & groups_in[2]) | (groups_in[1] & groups_in[2])
 
 
 def covered(split: Split) -> list[int]:
-    return sorted(np.concatenate([split.fold(part) for part in PARTS]).tolist())
+    return sorted(np.concatenate([split.rows_of(part) for part in PARTS]).tolist())
 
 
 @st.composite
@@ -80,23 +85,23 @@ def tables(draw: st.DrawFn) -> Table:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(tables(), st.integers(0, 2**32 - 1), st.sampled_from(["patient", "image"]))
-def test_every_row_is_in_one_part_and_no_patient_crosses(table: Table, seed: int, kind: str) -> None:
-    split = make_split(table, kind=kind, seed=seed)  # type: ignore[arg-type]
+def test_every_row_is_in_one_part_and_no_patient_crosses(table: Table, seed: int, strategy: str) -> None:
+    split = make_split(table, strategy=strategy, seed=seed)  # type: ignore[arg-type]
     assert covered(split) == list(range(len(table)))
-    assert all(len(split.fold(part)) > 0 and (np.diff(split.fold(part)) > 0).all() for part in PARTS)
-    assert kind == "image" or not crossing(table, split)
+    assert all(len(split.rows_of(part)) > 0 and (np.diff(split.rows_of(part)) > 0).all() for part in PARTS)
+    assert strategy == "image" or not crossing(table, split)
 
 
 @needs_shared
 @pytest.mark.parametrize("seed", range(10))
 def test_on_all_of_nih_each_label_keeps_its_prevalence(seed: int) -> None:
     table = real("nih_labels")
-    split = make_split(table, kind="patient", seed=seed)
+    split = make_split(table, strategy="patient", seed=seed)
     whole = table.targets.mean(axis=0)
     assert not crossing(table, split) and covered(split) == list(range(112_120))
     for part, fraction in zip(PARTS, FRACTIONS, strict=True):
-        prevalence = table.targets[split.fold(part)].mean(axis=0)
-        assert abs(len(split.fold(part)) / len(table) - fraction) < 0.001  # asked: 0.002
+        prevalence = table.targets[split.rows_of(part)].mean(axis=0)
+        assert abs(len(split.rows_of(part)) / len(table) - fraction) < 0.001  # asked: 0.002
         assert np.abs(prevalence - whole).max() < 0.0015, LABELS[int(np.abs(prevalence - whole).argmax())]  # 0.0040
         assert np.abs(prevalence / whole - 1).max() < 0.01, part  # 0.15
 
@@ -104,33 +109,33 @@ def test_on_all_of_nih_each_label_keeps_its_prevalence(seed: int) -> None:
 @needs_shared
 def test_the_seeds_image_level_split_has_its_exact_sizes() -> None:
     table = real("nih_labels")
-    split = make_split(table, kind="image", seed=42)
-    assert [len(split.fold(part)) for part in PARTS] == [78_484, 16_818, 16_818]
+    split = make_split(table, strategy="image", seed=42)
+    assert [len(split.rows_of(part)) for part in PARTS] == [78_484, 16_818, 16_818]
     whole = table.targets.mean(axis=0)
-    assert max(np.abs(table.targets[split.fold(p)].mean(axis=0) / whole - 1).max() for p in PARTS) < 0.01
+    assert max(np.abs(table.targets[split.rows_of(p)].mean(axis=0) / whole - 1).max() for p in PARTS) < 0.01
     assert crossing(table, split)
 
 
 @needs_shared
 def test_the_official_test_list_is_kept_and_validation_is_an_eighth_of_the_rest() -> None:
     table = real("nih_labels")
-    split = make_split(table, kind="official", seed=0)
+    split = make_split(table, strategy="official", seed=0)
     assert table.official is not None
     assert split.test.tolist() == np.flatnonzero(table.official == "test").tolist()
     assert abs(len(split.val) / 86_524 - 1 / 8) < 0.001 and not crossing(table, split)
-    train, val = (table.targets[split.fold(part)].mean(axis=0) for part in ("train", "val"))
+    train, val = (table.targets[split.rows_of(part)].mean(axis=0) for part in ("train", "val"))
     assert np.abs(val / train - 1).max() < 0.05
 
 
 @needs_shared
-def test_on_the_small_real_set_counts_are_as_near_as_whole_images_allow() -> None:
+def test_on_the_small_real_set_counts_are_as_close_as_whole_images_allow() -> None:
     table = real("nih_mini")
     total = table.targets.sum(axis=0)
     for seed in range(5):
-        split = make_split(table, kind="patient", seed=seed)
+        split = make_split(table, strategy="patient", seed=seed)
         for part, fraction in zip(PARTS, FRACTIONS, strict=True):
             assert np.abs(label_counts(table, split)[part] - fraction * total).max() < 2.5
-            assert abs(len(split.fold(part)) / len(table) - fraction) < 0.005
+            assert abs(len(split.rows_of(part)) / len(table) - fraction) < 0.005
         assert check_split(table, split) == ()
 
 
@@ -140,7 +145,7 @@ def test_three_positive_patients_are_enough_for_all_parts(seed: int) -> None:
     targets[[5, 25, 45], 0] = 1
     targets[[5, 6, 7, 8], 1] = 1
     table = table_of([*range(60)], targets)
-    counts = label_counts(table, make_split(table, kind="patient", seed=seed))
+    counts = label_counts(table, make_split(table, strategy="patient", seed=seed))
     assert [int(counts[part][0]) for part in PARTS] == [1, 1, 1]
     assert all(counts[part][1] > 0 for part in PARTS)
 
@@ -150,28 +155,28 @@ def test_two_positive_patients_go_to_training_and_validation(seed: int) -> None:
     targets = np.zeros((60, 1))
     targets[[5, 25], 0] = 1
     table = table_of([*range(60)], targets)
-    counts = label_counts(table, make_split(table, kind="patient", seed=seed))
+    counts = label_counts(table, make_split(table, strategy="patient", seed=seed))
     assert [int(counts[part][0]) for part in PARTS] == [1, 1, 0]
 
 
-def test_the_seed_alone_decides() -> None:
+def test_only_the_seed_decides() -> None:
     table = random_table(0)
-    hashes = [make_split(table, kind="patient", seed=seed).content_hash(table) for seed in (1, 1, 2, 3, 4)]
+    hashes = [make_split(table, strategy="patient", seed=seed).content_hash(table) for seed in (1, 1, 2, 3, 4)]
     assert hashes[0] == hashes[1] and len(set(hashes)) == 4
 
 
 def test_the_content_hash_is_of_ids_and_parts_only() -> None:
     table = random_table(0)
-    split = make_split(table, kind="patient", seed=1)
+    split = make_split(table, strategy="patient", seed=1)
     reverse = table.take(np.arange(len(table))[::-1])
-    mirrored = [np.sort(len(table) - 1 - split.fold(part)) for part in PARTS]
+    mirrored = [np.sort(len(table) - 1 - split.rows_of(part)) for part in PARTS]
     assert Split(*mirrored, "official", 9).content_hash(reverse) == split.content_hash(table)
     assert Split(split.train, split.test, split.val, "patient", 1).content_hash(table) != split.content_hash(table)
 
 
 def test_the_official_split_of_a_small_table() -> None:
     table = random_table(1, official=True)
-    split = make_split(table, kind="official", seed=0)
+    split = make_split(table, strategy="official", seed=0)
     assert table.official is not None
     assert (table.official[split.test] == "test").all() and (table.official[split.train] == "train").all()
     assert covered(split) == list(range(200)) and not crossing(table, split)
@@ -179,20 +184,20 @@ def test_the_official_split_of_a_small_table() -> None:
 
 def test_official_without_lists_or_without_test_images_is_refused() -> None:
     with pytest.raises(InputError, match=r"no official train and test lists; .* --split patient"):
-        make_split(random_table(1), kind="official", seed=0)
+        make_split(random_table(1), strategy="official", seed=0)
     everything_train = table_of([1, 2, 3], np.eye(3), ["train"] * 3)
     with pytest.raises(InputError, match="none of the 3 images is on the official test list; use --split patient"):
-        make_split(everything_train, kind="official", seed=0)
+        make_split(everything_train, strategy="official", seed=0)
     one_patient = table_of([1, 1, 3], np.eye(3), ["train", "train", "test"])
     with pytest.raises(InputError, match="2 images of 1 patients cannot fill train and val"):
-        make_split(one_patient, kind="official", seed=0)
+        make_split(one_patient, strategy="official", seed=0)
 
 
 def test_too_few_patients_or_images_are_refused() -> None:
     with pytest.raises(InputError, match="5 images of 2 patients cannot fill train, val and test"):
-        make_split(table_of([1, 1, 1, 2, 2], np.ones((5, 1))), kind="patient", seed=0)
+        make_split(table_of([1, 1, 1, 2, 2], np.ones((5, 1))), strategy="patient", seed=0)
     with pytest.raises(InputError, match="2 images cannot fill train, val and test"):
-        make_split(table_of([1, 2], np.ones((2, 1))), kind="image", seed=0)
+        make_split(table_of([1, 2], np.ones((2, 1))), strategy="image", seed=0)
 
 
 def test_labels_absent_from_a_part_are_named() -> None:
@@ -207,9 +212,7 @@ def test_labels_absent_from_a_part_are_named() -> None:
 
 
 @pytest.mark.parametrize(("train", "val", "part"), [([1, 3], [0, 2], "train"), ([0, 1], [2, 4], "val")])
-def test_a_part_in_which_nothing_can_be_learnt_or_chosen_is_refused(
-    train: list[int], val: list[int], part: str
-) -> None:
+def test_a_part_without_a_usable_label_is_refused(train: list[int], val: list[int], part: str) -> None:
     table = table_of([*range(6)], np.array([[1], [0], [1], [0], [1], [0]]))
     split = Split(np.array(train), np.array(val), np.array([5]), "patient", 0)
     with pytest.raises(
@@ -221,7 +224,7 @@ def test_a_part_in_which_nothing_can_be_learnt_or_chosen_is_refused(
 @needs_shared
 def test_a_fifth_of_nih_keeps_patients_whole_and_prevalences() -> None:
     table = real("nih_labels")
-    train = make_split(table, kind="patient", seed=0).train
+    train = make_split(table, strategy="patient", seed=0).train
     rows = subset(table, train, 0.2, seed=0)
     assert abs(len(rows) / len(train) - 0.2) < 0.005 and set(rows.tolist()) <= set(train.tolist())
     assert not set(table.groups[rows].tolist()) & set(table.groups[np.setdiff1d(train, rows)].tolist())
@@ -250,26 +253,26 @@ def test_a_subset_outside_0_to_1_is_refused(value: str | float) -> None:
         resolve_subset(value, 100)
 
 
-@pytest.mark.parametrize("kind", ["patient", "official", "image"])
-def test_a_stored_split_is_re_read_not_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize("strategy", ["patient", "official", "image"])
+def test_a_stored_split_is_read_not_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
     table = random_table(2, official=True)
-    drawn, path = load_or_make_split(table, kind=kind, seed=5, folder=tmp_path / "splits")  # type: ignore[arg-type]
+    drawn, path = load_or_make_split(table, strategy=strategy, seed=5, folder=tmp_path / "splits")  # type: ignore[arg-type]
     monkeypatch.setattr("xlite.data.split.make_split", None)
-    stored, again = load_or_make_split(table, kind=kind, seed=5, folder=tmp_path / "splits")  # type: ignore[arg-type]
-    assert path == again == tmp_path / "splits" / f"split_{kind}_seed5_{table.content_hash()}.csv"
-    assert all(np.array_equal(drawn.fold(part), stored.fold(part)) for part in PARTS)
-    assert (stored.kind, stored.seed) == (kind, 5) and stored.train.dtype == np.int64
+    stored, again = load_or_make_split(table, strategy=strategy, seed=5, folder=tmp_path / "splits")  # type: ignore[arg-type]
+    assert path == again == tmp_path / "splits" / f"split_{strategy}_seed5_{table.content_hash()}.csv"
+    assert all(np.array_equal(drawn.rows_of(part), stored.rows_of(part)) for part in PARTS)
+    assert (stored.strategy, stored.seed) == (strategy, 5) and stored.train.dtype == np.int64
 
 
-def test_other_seeds_kinds_and_tables_have_files_of_their_own(tmp_path: Path) -> None:
+def test_other_seeds_strategies_and_tables_have_their_own_files(tmp_path: Path) -> None:
     first, second = random_table(2), random_table(3)
-    for table, kind, seed in [
+    for table, strategy, seed in [
         (first, "patient", 1),
         (first, "patient", 2),
         (first, "image", 1),
         (second, "patient", 1),
     ]:
-        load_or_make_split(table, kind=kind, seed=seed, folder=tmp_path)  # type: ignore[arg-type]
+        load_or_make_split(table, strategy=strategy, seed=seed, folder=tmp_path)  # type: ignore[arg-type]
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -289,19 +292,19 @@ def test_other_seeds_kinds_and_tables_have_files_of_their_own(tmp_path: Path) ->
 )
 def test_a_changed_split_file_is_refused(tmp_path: Path, old: str, new: str) -> None:
     table = random_table(2)
-    _, path = load_or_make_split(table, kind="patient", seed=5, folder=tmp_path)
+    _, path = load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(InputError, match="delete it to draw the split anew") as caught:
-        load_or_make_split(table, kind="patient", seed=5, folder=tmp_path)
+    with pytest.raises(InputError, match="delete it to draw the split again") as caught:
+        load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_a_split_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_split_file_is_refused(tmp_path: Path, keep: int) -> None:
     table = random_table(2)
-    _, path = load_or_make_split(table, kind="patient", seed=5, folder=tmp_path)
+    _, path = load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match="delete it to draw the split anew"):
-        load_or_make_split(table, kind="patient", seed=5, folder=tmp_path)
+    with pytest.raises(InputError, match="delete it to draw the split again"):
+        load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""The STM reader: windows judge each line once; what is wrong with a table or a scan is said in one line."""
+"""The STM reader: windows label each line once; errors in a table or a scan are one line."""
 
 import gzip
 import json
@@ -51,10 +51,10 @@ def write_sxm(path, forward, *, header_extra=b"", cut=0):
     path.write_bytes(header + data[: len(data) - cut])
 
 
-def test_windows_tile_a_scan_and_judge_each_line_once(tmp_path):
-    reading = read_stm(write_folder(tmp_path, {"s": scan()}, alternating("s", 10)), window_lines=4)
-    table = reading.table
-    assert reading.kind == "multiclass" and table.labels == ("a", "b")
+def test_windows_tile_a_scan_and_label_each_line_once(tmp_path):
+    parsed = read_stm(write_folder(tmp_path, {"s": scan()}, alternating("s", 10)), window_lines=4)
+    table = parsed.table
+    assert parsed.kind == "multiclass" and table.labels == ("a", "b")
     assert table.ids.tolist() == ["s:0000", "s:0004", "s:0006"]
     known = np.isfinite(table.targets).all(axis=2)
     assert known.tolist() == [[True] * 4, [True] * 4, [False, False, True, True]]
@@ -79,19 +79,19 @@ def test_window_0_is_the_whole_scan_padded_to_the_longest(tmp_path):
     assert table.auxiliary.tolist() == [[3], [7]]
 
 
-def test_empty_and_absent_labels_are_unknown_and_windows_without_any_are_left_out(tmp_path):
+def test_empty_and_missing_labels_are_unknown_and_windows_without_any_are_left_out(tmp_path):
     rows = ["s.npz,0,a", "s.npz,1,", "s.npz,2,b"]
-    reading = read_stm(write_folder(tmp_path, {"s": scan(lines=8)}, rows), window_lines=4)
-    assert np.isfinite(reading.table.targets[0, :, 0]).tolist() == [True, False, True, False]
-    assert len(reading.table) == 1 and "1 windows" in reading.notes[0]
+    parsed = read_stm(write_folder(tmp_path, {"s": scan(lines=8)}, rows), window_lines=4)
+    assert np.isfinite(parsed.table.targets[0, :, 0]).tolist() == [True, False, True, False]
+    assert len(parsed.table) == 1 and "1 windows" in parsed.notes[0]
 
 
-def test_numeric_classes_are_in_the_order_of_their_numbers(tmp_path):
+def test_numeric_classes_are_sorted_by_number(tmp_path):
     folder = write_folder(tmp_path, {"s": scan()}, ["s,0,10", "s,1,9", "s,2,2"])
     assert read_stm(folder).table.labels == ("2", "9", "10")
 
 
-def test_the_group_column_puts_scans_together(tmp_path):
+def test_the_group_column_groups_scans(tmp_path):
     rows = ["s,0,a,mica", "t,0,b,mica", "u,0,b,"]
     folder = write_folder(
         tmp_path, {name: scan() for name in "stu"}, rows, header="scan,line,label,group", name="labels.csv"
@@ -99,7 +99,7 @@ def test_the_group_column_puts_scans_together(tmp_path):
     assert read_stm(folder).table.groups.tolist() == ["mica", "mica", "u"]
 
 
-def test_a_packed_table_and_a_folder_of_scans_are_found(tmp_path):
+def test_a_gzipped_table_and_a_folder_of_scans_are_found(tmp_path):
     (tmp_path / "scans").mkdir()
     np.save(tmp_path / "scans" / "s.npy", scan())
     text = "\n".join(["scan,line,label", *alternating("s.npy", 10)])
@@ -115,7 +115,7 @@ def test_a_missing_line_is_unknown(tmp_path):
     assert np.flatnonzero(np.isnan(table.targets[0, :, 0])).tolist() == [4]
 
 
-def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
+def test_unreadable_scans_are_excluded_with_the_reason(tmp_path):
     bad = {
         "aborted": np.full((10, 24), np.nan, np.float32),
         "flat": np.ones((10, 24)),
@@ -128,12 +128,12 @@ def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
     (folder / "cut.npz").write_bytes((folder / "s.npz").read_bytes()[:300])
     (folder / "empty.npy").touch()
     write_sxm(folder / "short.sxm", scan(), cut=8)
-    reading = read_stm(folder)
-    assert len(reading.table) == 1
-    assert set(reading.excluded) == {*bad, "cut", "empty", "short"}
-    assert "aborted" in reading.excluded["aborted"] and "constant" in reading.excluded["flat"]
-    assert "(3, 10, 24)" in reading.excluded["stack"] and "not numbers" in reading.excluded["words"]
-    assert all("\n" not in reason for reason in reading.excluded.values())
+    parsed = read_stm(folder)
+    assert len(parsed.table) == 1
+    assert set(parsed.excluded) == {*bad, "cut", "empty", "short"}
+    assert "aborted" in parsed.excluded["aborted"] and "constant" in parsed.excluded["flat"]
+    assert "(3, 10, 24)" in parsed.excluded["stack"] and "not numbers" in parsed.excluded["words"]
+    assert all("\n" not in reason for reason in parsed.excluded.values())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_scans_that_cannot_be_read_are_excluded_with_their_reason(tmp_path):
         (["s,0,a", "s,10,b"], "row 3 has line 10, but s.npz has lines 0-9"),
         (["s,0,a", "s,-1,b"], "row 3 has line '-1'"),
         (["s,0,a", "s,1.5,b"], "row 3 has line '1.5'"),
-        (["s,0,a", "s,1,b", "s.npz,01,a"], "s.npz line 1 stands in rows 3 and 4"),
+        (["s,0,a", "s,1,b", "s.npz,01,a"], "s.npz line 1 is in rows 3 and 4"),
         (["s,0,a", "t,1,b"], "row 3: no scan file 't'"),
         (["s,0,a", ",1,b"], "row 3 has no scan"),
         (["t,0,a", "t,1,b"], "row 2: no scan file 't'"),
@@ -176,7 +176,7 @@ def test_a_scan_has_one_group(tmp_path):
         read_stm(folder)
 
 
-def test_one_name_for_two_files_is_refused_unless_the_table_says_which(tmp_path):
+def test_a_name_that_matches_two_files_is_refused_unless_the_suffix_is_given(tmp_path):
     folder = write_folder(tmp_path, {"s": scan()}, ["s,0,a", "s,1,b"])
     np.save(folder / "s.npy", scan())
     with pytest.raises(InputError, match=r"row 2: which of s\.npz, s\.npy"):
@@ -185,7 +185,7 @@ def test_one_name_for_two_files_is_refused_unless_the_table_says_which(tmp_path)
     assert read_stm(folder).table.ids.tolist() == ["s.npy:0000", "s.npz:0000"]
 
 
-def test_absent_scans_are_missing_where_that_is_allowed(tmp_path):
+def test_missing_scans_are_left_out_if_allowed(tmp_path):
     folder = write_folder(tmp_path, {"s": scan()}, [*alternating("s", 10), "gone,0,a"])
     assert read_stm(folder, allow_missing=True).missing == ("gone",)
 
@@ -198,7 +198,7 @@ def test_arrays_of_unknown_names_are_listed(tmp_path):
     assert load_scan(tmp_path / "t.npz").shape == (10, 24)
 
 
-def test_the_current_is_read_where_the_topography_is_flat(tmp_path):
+def test_the_current_is_read_if_the_topography_is_flat(tmp_path):
     flat = np.repeat(np.arange(10.0)[:, None], 24, axis=1)  # steps of the drift correction between constant lines
     np.savez(tmp_path / "s.npz", Z_fwd=flat, Current_fwd=scan(seed=1), Current_bwd=scan(seed=2))
     np.testing.assert_array_equal(load_scan(tmp_path / "s.npz"), scan(seed=1))
@@ -216,7 +216,7 @@ def test_a_nanonis_file_is_read_as_it_was_recorded(tmp_path):
     assert ScanLinePreprocess(points=16, window_lines=12).read(item).shape == (12, 16)
 
 
-def test_without_its_reader_a_nanonis_file_names_the_package(tmp_path, monkeypatch):
+def test_a_nanonis_file_without_its_reader_names_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nanonispy2.read", None)
     write_sxm(tmp_path / "s.sxm", scan())
     with pytest.raises(InputError, match="pip install nanonispy2"):
@@ -224,16 +224,16 @@ def test_without_its_reader_a_nanonis_file_names_the_package(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="real STM scans are not here")
-def test_real_scans_are_read_but_the_aborted_one(tmp_path):
+def test_real_scans_are_read_except_the_aborted_one(tmp_path):
     files = sorted(REAL.glob("*.npz"))
     rows = ["scan,line,label"]
     for file in files:
         (tmp_path / file.name).symlink_to(file)
         rows += [f"{file.stem},{line},{'ab'[line % 3 == 0]}" for line in range(80)]
     (tmp_path / "lines.csv").write_text("\n".join(rows))
-    reading = read_stm(tmp_path)
-    assert list(reading.excluded) == ["tycoon_empty"] and len(set(reading.table.groups)) == len(files) - 1
+    parsed = read_stm(tmp_path)
+    assert list(parsed.excluded) == ["tycoon_empty"] and len(set(parsed.table.groups)) == len(files) - 1
     preprocess = ScanLinePreprocess(points=64, window_lines=32)
-    for item in reading.table.items:
+    for item in parsed.table.items:
         window = preprocess.read(item).astype(np.float64)
         assert np.isfinite(window).all() and window.std(axis=1).min() > 0

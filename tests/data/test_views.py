@@ -1,4 +1,4 @@
-"""A view is a function of (seed, row, view number) and of nothing else."""
+"""A view is a function of (seed, row, view number) only."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def albumentations_medium(image, turned, angle, flipped, brightness, contrast):
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (24, 24, 3)])
-def test_a_medium_view_is_what_albumentations_makes_of_the_same_choices(shape):
+def test_a_medium_view_equals_albumentations_with_the_same_choices(shape):
     image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     views = np.arange(60)
     seeds = view_seeds(3, np.zeros(60, int), views)

@@ -101,7 +101,7 @@ def _build_until(root, kill_at, counted):
         return step
 
     write_at = bank_build.write_at
-    bank_build.write_at, bank_build._sync_data = dying(write_at), dying(bank_build._sync_data)
+    bank_build.write_at, bank_build.sync_data = dying(write_at), dying(bank_build.sync_data)
     Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
     build(root)
     counted.put(steps)

@@ -23,7 +23,7 @@ from xlite.commands import (
     tune_kd,
 )
 from xlite.commands.cli import run as run_command
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 COMMANDS = {
     "analyze": analyze,
@@ -43,7 +43,7 @@ SECRET = "SECRET"  # where a row has a password, this is it
 
 def check_line(row: Row, error: str) -> None:
     assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n"), error
-    assert is_plain(error[:-1]) and SECRET not in error, repr(error)
+    assert not has_control_characters(error[:-1]) and SECRET not in error, repr(error)
     assert re.search(row.line, error.strip()), error
 
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import xlite
-from xlite.storage.files import wait_for_room
+from xlite.storage.files import wait_for_disk_space
 from xlite.tune.execute import Deadline
 
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
@@ -32,6 +32,6 @@ def test_a_time_budget_is_not_spent_by_a_jump_of_the_clock(monkeypatch):
         assert not deadline.stop_all() and spent.stop_all()
 
 
-def test_waiting_for_room_does_not_end_with_a_jump_of_the_clock(tmp_path, monkeypatch):
+def test_waiting_for_disk_space_does_not_end_with_a_jump_of_the_clock(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1e12)
-    wait_for_room(tmp_path, 1, patience_s=0)
+    wait_for_disk_space(tmp_path, 1, timeout_s=0)

@@ -22,7 +22,8 @@ from xlite.data.sources.folder import read_images
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.metrics.multilabel import DeadLabels
-from xlite.storage.files import csv_text, plain_cell, read_json, safe_cell, write_json
+from xlite.storage.files import read_json, write_json
+from xlite.storage.text import csv_text, escape_cell, unescape_cell
 from xlite.train.summary import RunSummary
 
 CODE = [
@@ -124,7 +125,7 @@ def test_pickles_in_scans_and_pixel_caches_are_not_loaded(home: Path, capsys) ->
     rows = [(name, line, "xy"[line % 2]) for name in ("a", "b") for line in range(4)]
     pd.DataFrame(rows, columns=["scan", "line", "label"]).to_csv(scans / "lines.csv", index=False)
     assert called(prepare_data, "--task", "stm_scanlines", "--data", scans, "--cache-dir", home / "cache") == 2
-    assert "none of its 2 scans can be read" in capsys.readouterr().err and not mark.exists()
+    assert "none of the 2 scans can be read" in capsys.readouterr().err and not mark.exists()
     places = ("--data", home / "nih", "--cache-dir", home / "cache")
     assert called(prepare_data, *places) == 0
     (pixels,) = (home / "cache").glob("*/pixels.npy")
@@ -136,11 +137,11 @@ def test_pickles_in_scans_and_pixel_caches_are_not_loaded(home: Path, capsys) ->
 def test_text_that_a_spreadsheet_would_run_is_kept_from_it_and_read_back() -> None:
     texts = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "'", "", "plain", "a=b", FORMULA]
     for text in texts:
-        cell = safe_cell(text)
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝")) and plain_cell(cell) == text
+        cell = escape_cell(text)
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝")) and unescape_cell(cell) == text
     written = csv_text([texts, [-1, -0.5, 2]])
     rows = list(csv.reader(io.StringIO(written, newline="")))
-    assert [plain_cell(cell) for cell in rows[0]] == texts and rows[1] == ["-1", "-0.5", "2"]
+    assert [unescape_cell(cell) for cell in rows[0]] == texts and rows[1] == ["-1", "-0.5", "2"]
 
 
 def hostile_images(folder: Path) -> Path:
@@ -249,7 +250,7 @@ def test_a_small_file_that_unpacks_to_a_huge_table_is_refused(tmp_path: Path, mo
 
     monkeypatch.setattr(listing, "MAX_TABLE_BYTES", 10_000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" * 100_000))
-    with pytest.raises(InputError, match="more than 10,000 bytes, which no label table has"):
+    with pytest.raises(InputError, match="more than 10,000 bytes, too large for a label table"):
         listing.read_columns(tmp_path / "t.csv.gz", ("a",))
 
 

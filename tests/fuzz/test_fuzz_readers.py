@@ -1,4 +1,4 @@
-"""Any table gives a valid reading or one line of refusal: no other exception, nothing silently wrong."""
+"""Any table gives a valid data set or a one-line error: no other exception, nothing silently wrong."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from xlite.data.sources.rsna import LABELS as GRADES
 from xlite.data.sources.rsna import LEVELS, read_grades
 from xlite.data.sources.stm import read_stm
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 QUICK = settings(
     derandomize=True,
@@ -109,22 +109,22 @@ def outcome(read: Callable[[], object]) -> object | None:
         return None
 
 
-def check_reading(reading: ParsedDataset) -> None:
+def check_parsed(parsed: ParsedDataset) -> None:
     """What every task builds on."""
-    table = reading.table
+    table = parsed.table
     num_rows, num_labels = len(table), len(table.labels)
     assert num_rows > 0 and num_labels > 0 and len(set(table.labels)) == num_labels
-    assert all(label and is_plain(label) for label in table.labels)
+    assert all(label and not has_control_characters(label) for label in table.labels)
     assert len(set(table.ids.tolist())) == num_rows and "" not in table.ids.tolist()
     assert len(table.items) == len(table.groups) == num_rows
     values = table.targets.reshape(-1, num_labels)
     assert values.dtype == np.float32 and (np.isnan(values) | (values == 0) | (values == 1)).all()
     assert (values == 1).any() and (values == 0).any()
-    if reading.kind != "multilabel":
+    if parsed.kind != "multilabel":
         known = ~np.isnan(values)
         assert (known.all(axis=1) == known.any(axis=1)).all()
         assert (np.nansum(values, axis=1)[known.all(axis=1)] == 1).all()
-    assert not set(reading.missing) & set(table.ids.tolist())
+    assert not set(parsed.missing) & set(table.ids.tolist())
 
 
 def of(*names: str) -> st.SearchStrategy[str]:
@@ -149,11 +149,11 @@ def test_nih(profile: settings) -> None:
         with folder() as place:
             place.mkdir()
             (place / "Data_Entry_2017.csv").write_bytes(data)
-            reading = outcome(lambda: read_labels(place))
-            if reading is None:
+            parsed = outcome(lambda: read_labels(place))
+            if parsed is None:
                 return
-            check_reading(reading)  # type: ignore[arg-type]
-            table = reading.table  # type: ignore[attr-defined]
+            check_parsed(parsed)  # type: ignore[arg-type]
+            table = parsed.table  # type: ignore[attr-defined]
             written = read_columns(place / "Data_Entry_2017.csv", ("Image Index", "Finding Labels", "Patient ID"))
             assert len(table) == len(written) and not np.isnan(table.targets).any()
             for row, text in zip(table.targets, written["Finding Labels"], strict=True):
@@ -220,7 +220,7 @@ def test_rsna(profile: settings) -> None:
             graded = int((wide[GRADE_HEADER[1:]] != "").to_numpy().sum())
             assert len(found.ids) + len(found.excluded) == graded  # type: ignore[attr-defined]
             assert len(set(found.ids.tolist())) == len(found.ids) > 0  # type: ignore[attr-defined]
-            assert np.isfinite(found.places).all() and (found.places[:, 2] > 0).all()  # type: ignore[attr-defined]
+            assert np.isfinite(found.crops).all() and (found.crops[:, 2] > 0).all()  # type: ignore[attr-defined]
             assert all(name.isascii() and name.isdigit() for name in found.studies)  # type: ignore[attr-defined]
 
     holds()
@@ -251,11 +251,11 @@ def test_stm(profile: settings) -> None:
             if at < 200:  # most often one scan is damaged, its header more often than its numbers
                 whole = (place / "b.npy").read_bytes()
                 (place / "b.npy").write_bytes(whole[:at] + damage + whole[at + len(damage) :])
-            reading = outcome(lambda: read_stm(place, allow_missing=True, window_lines=window_lines))
-            if reading is None:
+            parsed = outcome(lambda: read_stm(place, allow_missing=True, window_lines=window_lines))
+            if parsed is None:
                 return
-            check_reading(reading)  # type: ignore[arg-type]
-            table = reading.table  # type: ignore[attr-defined]
+            check_parsed(parsed)  # type: ignore[arg-type]
+            table = parsed.table  # type: ignore[attr-defined]
             rows = read_columns(place / "lines.csv", ("scan", "line", "label"))
             used = {item.path.name for item in table.items}
             named = rows["scan"].map(lambda name: name if name.endswith(".npy") else f"{name}.npy")
@@ -316,12 +316,12 @@ def test_labelled_images(profile: settings, tmp_path: Path) -> None:
             for number in range(8):
                 (place / f"{number}.png").write_bytes(png.tobytes())
             (place / "labels.csv").write_bytes(data)
-            reading = outcome(lambda: read_images(place, allow_missing=True, column_overrides=ColumnOverrides(**said)))  # type: ignore[arg-type]
-            if reading is None:
+            parsed = outcome(lambda: read_images(place, allow_missing=True, column_overrides=ColumnOverrides(**said)))  # type: ignore[arg-type]
+            if parsed is None:
                 return
-            check_reading(reading)  # type: ignore[arg-type]
-            check_cells(place, reading.table, said)  # type: ignore[attr-defined]
-            assert all(item.path.parent == place for item in reading.table.items)  # type: ignore[attr-defined]
+            check_parsed(parsed)  # type: ignore[arg-type]
+            check_cells(place, parsed.table, said)  # type: ignore[attr-defined]
+            assert all(item.path.parent == place for item in parsed.table.items)  # type: ignore[attr-defined]
 
     holds()
 
@@ -373,9 +373,9 @@ def test_folders_of_classes(profile: settings) -> None:
                 (inner / "1.png").write_bytes(png.tobytes())
                 if not one.startswith("."):
                     made.add(one)
-            reading = outcome(lambda: read_images(place))
-            if reading is not None:
-                check_reading(reading)  # type: ignore[arg-type]
-                assert len(reading.table) == len(made)  # type: ignore[attr-defined]
+            parsed = outcome(lambda: read_images(place))
+            if parsed is not None:
+                check_parsed(parsed)  # type: ignore[arg-type]
+                assert len(parsed.table) == len(made)  # type: ignore[attr-defined]
 
     holds()

@@ -1,9 +1,10 @@
-"""A file is replaced whole or not at all, and names cannot leave their folder."""
+"""Files are replaced atomically, and names cannot leave their folder."""
 
 import pytest
 
 from xlite.errors import InputError
-from xlite.storage.files import atomic_write, checked_name, double_buffered_write, read_json, spares_of, write_json
+from xlite.storage.files import atomic_write, double_buffered_write, read_json, spares_of, write_json
+from xlite.storage.text import checked_name
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -28,7 +29,7 @@ def test_names_that_could_leave_their_folder_are_refused(name):
         checked_name(name, "study name")
 
 
-def test_a_cut_short_json_is_named(tmp_path):
+def test_a_truncated_json_file_is_named(tmp_path):
     (tmp_path / "study.json").write_text('{"a": ')
     with pytest.raises(InputError, match=r"study\.json: not valid JSON"):
         read_json(tmp_path / "study.json")
@@ -43,7 +44,7 @@ def write_in_turn(path, text):
         file.truncate()
 
 
-def test_two_files_take_turns_and_none_is_freed(tmp_path):
+def test_two_files_swap_roles_and_none_is_freed(tmp_path):
     path, numbers = tmp_path / "model", []
     for text in ("first", "second", "3rd", "the fourth"):
         write_in_turn(path, text)
@@ -54,7 +55,7 @@ def test_two_files_take_turns_and_none_is_freed(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, spares_of(path)[0]])
 
 
-def test_a_turn_that_fails_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_double_buffered_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "model"
     for text in ("first", "second"):
         write_in_turn(path, text)
@@ -66,7 +67,7 @@ def test_a_turn_that_fails_leaves_the_file_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("killed_after", ["link", "first rename"])
-def test_a_process_killed_in_a_turn_leaves_nothing_that_is_written_over(tmp_path, killed_after):
+def test_a_process_killed_between_the_renames_does_not_lose_the_file(tmp_path, killed_after):
     path = tmp_path / "model"
     for text in ("first", "second"):
         write_in_turn(path, text)
@@ -92,7 +93,7 @@ def test_a_backup_by_hard_links_does_not_change(tmp_path):
     assert (backup.read_text(), path.read_text()) == ("first", "fourth")
 
 
-def test_without_hard_links_it_replaces(tmp_path, monkeypatch):
+def test_without_hard_links_the_file_is_replaced(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError
 

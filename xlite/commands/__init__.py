@@ -1,1 +1,1 @@
-"""What the runners do: their options, and the steps behind each; heavy imports happen inside the steps."""
+"""What each command does: its options, and the steps behind each; heavy imports happen inside the steps."""

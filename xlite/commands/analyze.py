@@ -10,7 +10,7 @@ from xlite.storage.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `analyze.py`."""
+    """Options of `xlite analyze`."""
     out = cli.parser("Answer from a study's ledger what it has shown so far, with intervals; also while it runs.")
     add_study_options(out, required=True)
     out.add_argument(

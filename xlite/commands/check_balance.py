@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from xlite.commands import cli
-from xlite.commands.options import ROOT, shown
+from xlite.commands.options import home, shown
 from xlite.console import Console
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `check_balance.py`."""
+    """Options of `xlite balance`."""
     out = cli.parser("Measure how often each sampler shows each label; a label table is enough, images are not read.")
     out.add_argument(
         "--data",
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for line in describe_balance(measured, table.labels):
         console.say(line)
-    out = arguments.out or ROOT / "ray_results" / f"balance_{cli.default_study_name()}"
+    out = arguments.out or home() / "ray_results" / f"balance_{cli.default_study_name()}"
     out.mkdir(parents=True, exist_ok=True)
     write_balance_csv(out / "balance.csv", measured, table.labels, positive_counts(table.targets))
     draw_balance(out / "balance.png", measured, table.labels, table.targets)
@@ -59,6 +59,6 @@ def _phantom(console: Console) -> Path:
     write_phantom = find_task("chestxray14").write_phantom
     assert write_phantom is not None
     with console.progress("Writing phantom images", "images") as progress:
-        folder = write_phantom(ROOT / "data" / "phantom", progress)
+        folder = write_phantom(home() / "data" / "phantom", progress)
     console.say(f"No --data: working on the table of phantom images, in {shown(folder)}")
     return folder

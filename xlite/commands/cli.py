@@ -1,4 +1,4 @@
-"""What every runner shares: options with clear errors, one-line failures, exit codes. Imports nothing slow."""
+"""What every command shares: options with clear errors, one-line failures, exit codes. Imports nothing slow."""
 
 import argparse
 import errno
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from xlite.errors import EXIT_INPUT, EXIT_INTERRUPTED, InputError
-from xlite.storage.files import checked_name, printable
+from xlite.storage.text import checked_name, single_line
 
 _EXIT_PIPE = 141  # what a shell reports for SIGPIPE
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -86,11 +86,6 @@ def positive_float(text: str) -> float:
     return _number(text, "a number above 0, e.g. 0.5", lambda value: value > 0)
 
 
-def fraction(text: str) -> float:
-    """A number above 0 and at most 1."""
-    return _number(text, "a number above 0 and at most 1, e.g. 0.2", lambda value: 0 < value <= 1)
-
-
 def share(text: str) -> float | Literal["auto"]:
     """auto, or a number from 0 to 1."""
     if text == "auto":
@@ -120,24 +115,6 @@ def size(text: str) -> int:
     if not 0.5 < count < float("inf"):
         raise argparse.ArgumentTypeError(f"got {text!r}; write a number above 0, e.g. 6M, 500k, 40000")
     return round(count)
-
-
-def existing_file(text: str) -> Path:
-    """The absolute path of a file that is there."""
-    path = Path(text).expanduser().resolve()
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{path}: " + ("is a folder, not a file" if path.is_dir() else "no such file"))
-    return path
-
-
-def existing_dir(text: str) -> Path:
-    """The absolute path of a folder that is there."""
-    path = Path(text).expanduser().resolve()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"{path}: " + ("is a file, not a folder" if path.exists() else "no such folder")
-        )
-    return path
 
 
 def output_file(text: str) -> Path:
@@ -202,12 +179,14 @@ def _number(text: str, good: str, holds: Callable[[float], bool]) -> float:
 
 
 def _failed(message: str) -> int:
-    print("error: " + printable(message), file=sys.stderr)
+    print("error: " + single_line(message), file=sys.stderr)
     return EXIT_INPUT
 
 
 def _stdout_is_closed() -> bool:
     """Whether it was our own output that nobody reads; if so, what is left of it is dropped."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

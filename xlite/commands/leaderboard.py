@@ -4,16 +4,16 @@ import argparse
 import sys
 
 from xlite.commands import cli
-from xlite.commands.options import ROOT
+from xlite.commands.options import home
 from xlite.storage.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `leaderboard.py`."""
+    """Options of `xlite leaderboard`."""
     out = cli.parser("Print the ranked trials of a study, also while it runs.")
     out.add_argument("--study", required=True, metavar="NAME", help="the study's name")
     out.add_argument(
-        "--results", type=cli.results_dir, default=ROOT / "ray_results", metavar="DIR", help="where studies lie"
+        "--results", type=cli.results_dir, default=home() / "ray_results", metavar="DIR", help="where studies lie"
     )
     out.add_argument(
         "--csv", type=cli.output_file, metavar="FILE", help="write every row and column to this file as well"

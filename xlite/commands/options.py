@@ -1,11 +1,12 @@
-"""Options that several runners share, and what they resolve to. Nothing heavy is imported for --help."""
+"""Options that several commands share, and what they resolve to. Nothing heavy is imported for --help."""
 
 import argparse
+import os
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlite.commands import cli
-from xlite.config import parse_assignment
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -14,10 +15,39 @@ if TYPE_CHECKING:
     from xlite.tasks.prepare import DataRequest, Prepared
     from xlite.tasks.task import Task
 
-ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("patient", "official", "image")
 FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
 KINDS = ("binary", "multilabel", "multiclass")
+
+
+def home() -> Path:
+    """The folder that holds `data/` and `ray_results/`: XLITE_HOME, or the working directory."""
+    return Path(os.environ.get("XLITE_HOME") or Path.cwd()).expanduser().resolve()
+
+
+def space_file(given: Path | None, default: str) -> Path:
+    """The absolute path of a search space: a file, or one of the shipped spaces by its name (`kd_grid`, `kd_grid.py`).
+
+    Args:
+        default: file name of the shipped space to use where none is given.
+
+    Raises:
+        InputError: `given` is a bare name that is neither a file here nor a shipped space.
+    """
+    package = Path(str(files("xlite")))
+    shipped = package / "search_spaces"  # as installed; in a checkout they are at its top level
+    if not shipped.is_dir():
+        shipped = package.parent / "search_spaces"
+    if given is None:
+        return shipped / default
+    path = given.expanduser().resolve()
+    if path.exists() or given.name != str(given):
+        return path
+    named = shipped / f"{given.name.removesuffix('.py')}.py"
+    if not named.is_file():
+        names = ", ".join(sorted(file.stem for file in shipped.glob("*.py")))
+        raise InputError(f"--space {given}: no such file; spaces that come with xlite: {names}")
+    return named
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +65,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=cli.positive_int, metavar="N", help="px, points of a line (default: the task's)"
     )
     group.add_argument(
-        "--cache-dir", type=Path, default=ROOT / "data" / "cache", metavar="DIR", help="pixel caches, splits, teachers"
+        "--cache-dir",
+        type=Path,
+        default=home() / "data" / "cache",
+        metavar="DIR",
+        help="pixel caches, splits, teachers",
     )
     group.add_argument("--file-column", metavar="C", help="task images: the table's column of file names")
     group.add_argument("--label-column", nargs="+", metavar="C", help="task images: the column or columns of labels")
@@ -73,7 +107,7 @@ def add_study_options(parser: argparse.ArgumentParser, *, required: bool) -> Non
     group = parser.add_argument_group("study")
     text = "the study's name" if required else "the study's name; the same name continues it (default: date and time)"
     group.add_argument("--study", required=required, metavar="NAME", help=text)
-    group.add_argument("--results", type=Path, default=ROOT / "ray_results", metavar="DIR", help="where studies lie")
+    group.add_argument("--results", type=Path, default=home() / "ray_results", metavar="DIR", help="where studies lie")
     group.add_argument("--storage", metavar="URL", help="database of the ledger (default: study.db in its folder)")
 
 
@@ -86,6 +120,8 @@ def add_threshold_option(parser: argparse.ArgumentParser) -> None:
 
 def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """`--set` assignments, with `--image-size` as one of them."""
+    from xlite.config import parse_assignment
+
     out = dict(parse_assignment(text) for text in arguments.assignments)
     if arguments.image_size is not None:
         out["data.image_size"] = arguments.image_size
@@ -109,7 +145,7 @@ def data_request(
         if task.write_phantom is None:
             raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
         with console.progress("Writing phantom images", "images") as progress:
-            folder = task.write_phantom(ROOT / "data" / "phantom", progress)
+            folder = task.write_phantom(home() / "data" / "phantom", progress)
         console.say(f"No --data: working on phantom images, made in {shown(folder)}")
     else:
         folder = arguments.data.expanduser().resolve()

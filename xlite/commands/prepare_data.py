@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.commands import cli
-from xlite.commands.options import ROOT, add_data_options, add_subset_option, data_request, open_data, shown
+from xlite.commands.options import add_data_options, add_subset_option, data_request, home, open_data, shown
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `prepare_data.py`."""
+    """Options of `xlite prepare`."""
     out = cli.parser("Read, check, cache and split a data set; what is there already is not made again.")
     add_data_options(out)
     add_subset_option(out)
     out.add_argument("--dry-run", action="store_true", help="read the tables, say what was understood, prepare nothing")
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
     out.add_argument(
-        "--results", type=cli.results_dir, default=ROOT / "ray_results", metavar="DIR", help="with --clean: the studies"
+        "--results",
+        type=cli.results_dir,
+        default=home() / "ray_results",
+        metavar="DIR",
+        help="with --clean: the studies",
     )
     return out
 

@@ -134,7 +134,7 @@ def tell(promotion: "Promotion", metric: str, console: Console) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `promote.py`."""
+    """Options of `xlite promote`."""
     out = cli.parser("Retrain a study's winner on all the training data, test it once, and package it.")
     add_study_options(out, required=True)
     out.add_argument("--trial", type=int, metavar="N", help="promote this trial (default: the leaderboard's first)")
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     winner = opened.ledger.best() if arguments.trial is None else rows.get(arguments.trial)
     if winner is None or winner.value is None:
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
-        raise InputError(f"study {arguments.study}: there is no value of {which}; see runners/leaderboard.py")
+        raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
     distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
     teacher = same_teacher(opened, console) if distils else None
     promote_and_tell(

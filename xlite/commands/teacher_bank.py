@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `teacher_bank.py`."""
+    """Options of `xlite bank`."""
     out = cli.parser(
         "Build the teacher bank of a study, or find it, and say what it is. With --check, ask the live teacher again "
         "and compare; exit 1 if the bank does not match."

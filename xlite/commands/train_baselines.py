@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from xlite.commands import cli
-from xlite.commands.options import ROOT, add_data_options, add_study_options, add_subset_option, open_data, shown
+from xlite.commands.options import add_data_options, add_study_options, add_subset_option, open_data, shown, space_file
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -22,9 +22,9 @@ POWER_SAFE_THREADS = 4
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `train_baselines.py`."""
+    """Options of `xlite baselines`."""
     out = cli.parser(
-        "Train the baselines without distillation; the same --study continues, and tune_kd.py can share it."
+        "Train the baselines without distillation; the same --study continues, and `xlite tune` can share it."
     )
     add_study_options(out, required=False)
     add_data_options(out)
@@ -91,7 +91,7 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
         folder=folder / "baselines",
         storage=arguments.storage or sqlite_url(folder / "study.db"),
         task=arguments.task,
-        space=(arguments.space or ROOT / "search_spaces" / defaults.baselines).expanduser().resolve(),
+        space=space_file(arguments.space, defaults.baselines),
         num_trials=1,  # a grid has as many as it has
         max_epochs=epochs,
         promote_epochs=epochs,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from xlite.commands import cli
 from xlite.commands.options import (
-    ROOT,
     add_data_options,
     add_set_option,
     add_subset_option,
+    home,
     open_data,
     settings,
     shown,
@@ -18,7 +18,7 @@ from xlite.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `train_one.py`."""
+    """Options of `xlite train`."""
     out = cli.parser("Train one configuration, with or without a teacher, and save its best epoch.")
     add_data_options(out)
     add_subset_option(out)
@@ -67,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         bank = teacher_bank(
             teacher.teacher, task, dataset, config, folder=prepared.request.cache_dir / "banks", console=console
         )
-    folder = (arguments.out or ROOT / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     told = None
     try:
         with locked(folder, waiting=None):

@@ -3,13 +3,13 @@
 import argparse
 
 from xlite.commands import cli
-from xlite.commands.options import ROOT, add_data_options, add_set_option, open_data, settings, shown
+from xlite.commands.options import add_data_options, add_set_option, home, open_data, settings, shown
 from xlite.console import Console
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `train_teacher.py`."""
-    out = cli.parser("Train a teacher; give its file to tune_kd.py with --teacher (several are averaged).")
+    """Options of `xlite teacher`."""
+    out = cli.parser("Train a teacher; give its file to `xlite tune` with --teacher (several are averaged).")
     add_data_options(out)
     out.add_argument("--backbone", metavar="NAME", help="any timm model (default: the task's for this device)")
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the task's)")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     base = base_config(task, kind, **shared)
     config = teacher_config(task, base, kind, epochs=epochs).override(own, source="--set")
     backbone = config.model.backbone
-    folder = arguments.out or ROOT / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
+    folder = arguments.out or home() / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 
     def on_epoch(kept: EpochResult) -> None:
         if kept.report is None:

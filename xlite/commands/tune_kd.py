@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
-    ROOT,
     add_data_options,
     add_set_option,
     add_study_options,
@@ -17,10 +16,11 @@ from xlite.commands.options import (
     open_data,
     settings,
     shown,
+    space_file,
 )
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.storage.files import checked_name
+from xlite.storage.text import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options of `tune_kd.py`."""
+    """Options of `xlite tune`."""
     out = cli.parser("Search for the best distilled student, rank what was tried, retrain and test the winner.")
     add_study_options(out, required=False)
     add_data_options(out)
     group = out.add_argument_group("search")
-    group.add_argument("--space", type=Path, metavar="FILE", help="search space (default: the task's for this device)")
+    group.add_argument(
+        "--space", type=Path, metavar="FILE", help="search space: a file, or a shipped one's name (default: the task's)"
+    )
     group.add_argument(
         "--trials", type=cli.positive_int, metavar="N", help="configurations in all (default: the task's)"
     )
@@ -146,7 +148,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         folder=folder,
         storage=arguments.storage or sqlite_url(folder / "study.db"),
         task=arguments.task,
-        space=(arguments.space or ROOT / "search_spaces" / defaults.space).expanduser().resolve(),
+        space=space_file(arguments.space, defaults.space),
         num_trials=arguments.trials or budget.num_trials,
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
@@ -191,5 +193,5 @@ def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, 
         return None
     return (
         f"Trial {best.number}, a student without distillation, beats the teacher ({metric} {best.value:.4f} against "
-        f"{teacher_value:.4f}): train a better one with runners/train_teacher.py and give it with --teacher"
+        f"{teacher_value:.4f}): train a better one with `xlite teacher` and give it with --teacher"
     )

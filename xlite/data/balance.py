@@ -1,15 +1,15 @@
-"""Weights against label imbalance: per label for the loss, per row for the sampler."""
+"""Weights against label imbalance: per label for the loss, per row for the weighted sampler."""
 
 from typing import Literal
 
 import numpy as np
 
 NO_FINDING_WEIGHT = 0.01
-"""Sampler weight of a row without any positive label, beside label weights whose maximum is 1."""
+"""Sampler weight of a row without positive labels; label weights have a maximum of 1."""
 
 
 def positive_counts(targets: np.ndarray) -> np.ndarray:
-    """(L,) int64: how many rows are known to be positive.
+    """(L,) int64: known positives of each label.
 
     Args:
         targets: (N, L) of 0, 1 or NaN (unknown).
@@ -20,10 +20,10 @@ def positive_counts(targets: np.ndarray) -> np.ndarray:
 def negatives_positives(targets: np.ndarray) -> np.ndarray:
     """(L,) float64: known negatives over known positives, the `pos_weight` of weighted BCE.
 
-    A label without positives, or without negatives, gets 1: there is no balance to strike.
+    A label without positives or without negatives gets 1.
 
     Args:
-        targets: (N, L) of 0, 1 or NaN (unknown, counted nowhere).
+        targets: (N, L) of 0, 1 or NaN (unknown, not counted).
     """
     positives = positive_counts(targets).astype(np.float64)
     negatives = np.asarray(targets == 0).sum(axis=0, dtype=np.float64)
@@ -33,7 +33,7 @@ def negatives_positives(targets: np.ndarray) -> np.ndarray:
 
 
 def negative_shares(targets: np.ndarray) -> np.ndarray:
-    """(L,) float64 in [0, 1]: known negatives over known rows; 0.5 for a label that is known nowhere.
+    """(L,) float64 in [0, 1]: known negatives over known rows; 0.5 for a label without known rows.
 
     Args:
         targets: (N, L) of 0, 1 or NaN (unknown).
@@ -48,8 +48,8 @@ def negative_shares(targets: np.ndarray) -> np.ndarray:
 def inverse_frequency(counts: np.ndarray, *, smoothing: float = 1.0, power: float = 0.5) -> np.ndarray:
     """(L,) float64: 1 / (count + smoothing)^power, scaled to mean 1.
 
-    A label without positives gets 1, the mean, and takes no part in the scaling: it would else dwarf all others.
-    For multiplying a label's positive and negative terms alike. Not a `pos_weight`: below 1 that erases positives.
+    A label without positives gets 1, the mean, and is left out of the scaling, which it would dominate. Meant to
+    multiply a label's positive and negative terms alike, not as a `pos_weight`: one below 1 suppresses positives.
 
     Args:
         counts: (L,) positives per label.
@@ -61,7 +61,7 @@ def inverse_frequency(counts: np.ndarray, *, smoothing: float = 1.0, power: floa
 def effective_number(counts: np.ndarray, *, beta: float) -> np.ndarray:
     """(L,) float64: (1 - beta) / (1 - beta^count), scaled to mean 1 (Cui et al., arXiv 1901.05555, eq. 2).
 
-    beta 0 weighs all labels alike, beta near 1 by inverse frequency. A label without positives as in
+    beta 0 weighs all labels equally, beta near 1 by inverse frequency. Labels without positives: as in
     `inverse_frequency`.
 
     Args:
@@ -73,14 +73,14 @@ def effective_number(counts: np.ndarray, *, beta: float) -> np.ndarray:
 
 
 def sample_weights(targets: np.ndarray, *, how: Literal["mean", "max", "unscaled"]) -> np.ndarray:
-    """(N,) float64: how likely each row is drawn, up to a common factor.
+    """(N,) float64: unnormalised probability of drawing each row.
 
-    A label weighs 1 / (count + 1); a row weighs the mean or the maximum over its positive labels; a row without a
-    positive weighs 0.01. For "mean" and "max" the label weights are scaled to a maximum of 1 first. "unscaled" is
-    "max" without that: 0.01 then dwarfs every label, and nearly all draws are rows without a finding.
+    A label has weight 1 / (count + 1); a row has the mean or the maximum over its positive labels, or 0.01 without a
+    positive. For "mean" and "max" the label weights are first scaled to a maximum of 1. "unscaled" is "max" without
+    that scaling: 0.01 then exceeds every label weight, and nearly all rows drawn have no finding.
 
     Args:
-        targets: (N, L) of 0, 1 or NaN; unknown counts as no finding.
+        targets: (N, L) of 0, 1 or NaN; unknown counts as negative.
     """
     positive = np.asarray(targets == 1)
     counts = positive.sum(axis=0)
@@ -94,24 +94,24 @@ def sample_weights(targets: np.ndarray, *, how: Literal["mean", "max", "unscaled
 
 
 def expected_label_shares(targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(L,) float64, sum 1: each label's expected share of all positive labels in rows drawn by `weights`.
+    """(L,) float64, sum 1: each label's expected share of all positives among rows drawn with `weights`.
 
     Args:
-        targets: (N, L) of 0, 1 or NaN; at least one positive in a row of positive weight.
-        weights: (N,) from `sample_weights`, or ones for plain shuffling.
+        targets: (N, L) of 0, 1 or NaN, with at least one positive in a row of positive weight.
+        weights: (N,) from `sample_weights`, or ones for uniform draws.
     """
     drawn = weights @ np.asarray(targets == 1, dtype=np.float64)
     return drawn / drawn.sum()
 
 
 def expected_no_finding_share(targets: np.ndarray, weights: np.ndarray) -> float:
-    """Expected share, in [0, 1], of rows without any positive label among rows drawn by `weights`."""
+    """Expected share, in [0, 1], of rows without positive labels among rows drawn with `weights`."""
     empty = ~np.asarray(targets == 1).any(axis=1)
     return float(weights[empty].sum() / weights.sum())
 
 
 def _scaled_to_mean_one(raw: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(L,): `raw`, the weights of the labels present, scaled to mean 1 among themselves; 1 for the others."""
+    """(L,): `raw`, one weight per label in `present`, scaled to mean 1; 1 for the other labels."""
     weights = np.ones(len(present))
     if len(raw):
         weights[present] = raw / raw.mean()

@@ -1,4 +1,4 @@
-"""Batches of views: which rows, which view of each, in what order; all a function of (seed, epoch)."""
+"""Batches of views: which rows in which order, and which view of each; a pure function of (seed, epoch)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xlite.data.views import Augment, augment
 
 @dataclass(frozen=True)
 class Draw:
-    """One batch's choice: positions within the training part and the view number of each, both (B,) int64."""
+    """One batch: positions within the training rows and the view number of each, both (B,) int64."""
 
     positions: np.ndarray
     views: np.ndarray
@@ -20,12 +20,17 @@ class Draw:
 def draws(
     num_rows: int, *, epoch: int, batch_size: int, num_views: int, seed: int, weights: np.ndarray | None = None
 ) -> Iterator[Draw]:
-    """The batches of one epoch (0-based).
+    """The batches of one epoch.
 
-    Without weights every row comes once, in a fresh order. With weights (R,), rows are drawn in proportion, with
-    replacement, as many as there are rows; the k-th draw of a row takes view (epoch + k) mod num_views, so a row drawn
-    often is not shown one view over and over. A last batch below batch_size is dropped, unless it is the only one:
-    batch normalisation over a handful of images would disturb the running statistics.
+    A last batch smaller than `batch_size` is dropped unless it is the only one, because batch normalisation over a few
+    images would disturb the running statistics.
+
+    Args:
+        num_rows: R training rows.
+        epoch: 0-based.
+        weights: None draws every row once, in random order. (R,) draws R rows with replacement, with these unnormalised
+            probabilities; the k-th draw of a row takes view (epoch + k) mod num_views, so that a row drawn often is
+            shown in several views.
     """
     generator = np.random.default_rng([seed, epoch, 0xBA7C])
     if weights is None:
@@ -42,7 +47,7 @@ def draws(
 
 
 def _occurrence(order: np.ndarray) -> np.ndarray:
-    """For each element, how many times its value came before it."""
+    """(R,): for each element, the number of equal elements before it."""
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -55,13 +60,13 @@ def _occurrence(order: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ViewReader:
-    """Views of the training part, augmented when asked for.
+    """Reads views of the training rows, augmented on access.
 
     Attributes:
-        pixels: the mapped pixel file.
+        pixels: the memory-mapped pixel file.
         rows: (R,) pixel-file row of each training position.
-        augmentation, seed: what the views are a function of, beside row and view.
-        augment: the task's; see `views.Augment`.
+        augmentation, seed: decide a view together with its row and view number.
+        augment: the task's augmentation; see `views.Augment`.
     """
 
     pixels: np.ndarray
@@ -71,6 +76,6 @@ class ViewReader:
     augment: Augment = augment
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
-        """(B, *shape) of the pixel file."""
+        """(B, *shape) views of the rows at `positions` (B,), with view numbers `views` (B,)."""
         rows = self.rows[positions]
         return self.augment(self.pixels[rows], rows, views, preset=self.augmentation, seed=self.seed)

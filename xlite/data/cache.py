@@ -1,4 +1,4 @@
-"""All preprocessed images of one data set in one memory-mapped array, keyed by what went into it."""
+"""All preprocessed images of one data set in one memory-mapped array; the key covers everything that decides it."""
 
 import hashlib
 import json
@@ -18,23 +18,23 @@ from xlite.data.cache_build import JOURNAL, PIXELS, Read, build, read_item, read
 from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.table import Item
 from xlite.errors import InputError
-from xlite.storage.arrays import pixels_whole
+from xlite.storage.arrays import is_complete_npy
 from xlite.storage.files import read_json, write_json
 from xlite.storage.locks import LOCK, locked
 
 RECORD = "cache.json"
 _KEY = re.compile(r"[0-9a-f]{32}")
-_OURS = re.compile(r"pixels\.npy|journal\.jsonl|cache\.json|lock|\.cache\.json\.[0-9a-f]{8}\.tmp")
+_CACHE_FILES = re.compile(r"pixels\.npy|journal\.jsonl|cache\.json|lock|\.cache\.json\.[0-9a-f]{8}\.tmp")
 
 
 @dataclass(frozen=True)
 class PixelCache:
-    """A complete cache. It travels between processes as its path, never as its pixels.
+    """A complete cache. Pickled as its path, never as its pixels.
 
     Attributes:
         path: its folder; the folder's name is the key.
-        pixels: (N, *shape) of the preprocessing, memory-mapped, read-only; rows in the order of `ids`.
-        ok: (N,) bool, False where the image could not be had; such rows are zeros.
+        pixels: (N, *preprocess.shape), memory-mapped, read-only; rows in the order of the ids.
+        ok: (N,) bool, False where the image is missing or unreadable; such rows are zeros.
         failures: id -> reason, for the rows that are not ok.
     """
 
@@ -45,15 +45,16 @@ class PixelCache:
 
     @property
     def key(self) -> str:
+        """32 hex digits that stand for the content."""
         return self.path.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _mapped, (self.path, self.ok, self.failures)
+        return _map, (self.path, self.ok, self.failures)
 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One cache folder: bytes it takes on the disk, whether it is complete, when it was last opened (Unix time)."""
+    """One cache folder: bytes on disk, whether it is complete, when it was last opened (Unix time)."""
 
     path: Path
     num_bytes: int
@@ -71,17 +72,17 @@ def open_or_build(
     num_threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> PixelCache:
-    """Open the cache of exactly these files and parameters in `cache_dir`; make it, or finish making it, if need be.
+    """Open the cache of exactly these files and parameters in `cache_dir`; build or finish it first if needed.
 
-    Costs one `stat` a file when it is there. An interrupted build goes on where it was; when another process is
-    building, this one waits for it. Rows that met an OSError last time are tried again.
+    Opening a complete cache costs one `stat` per file. An interrupted build is resumed; while another process builds
+    the same cache, this one waits for it. Rows that met an OSError last time are tried again.
 
     Args:
-        items: N raw inputs, in row order.
+        items: N raw inputs, in row order; N is at least 1.
         ids: (N,) unique names of the rows.
-        read: (item, preprocess) -> an array of the preprocessing's shape, or raises UnreadableImage or OSError.
-        num_threads: threads to decode with; default: the cores this process may use.
-        progress: told (rows tried, N) while building or waiting.
+        read: (item, preprocess) -> an array of `preprocess.shape`, or raises UnreadableImage or OSError.
+        num_threads: of the decoding; default: the cores this process may use.
+        progress: called with (rows tried, N) while building or waiting.
 
     Raises:
         InputError: `cache_dir` cannot be written, or has too little free disk.
@@ -106,37 +107,25 @@ def open_or_build(
                     )
                     record = _write_record(folder, ids, preprocess, failures, unread)
         except OSError as error:
-            if record is None:  # else it is whole but for unread rows, in a place that is read-only: use it as it is
+            if record is None:  # else only unread rows are missing, e.g. in a read-only folder: use it as it is
                 raise InputError(
                     f"{folder}: the pixel cache cannot be written ({error.strerror or error}); "
-                    "mend that or give another place with --cache-dir"
+                    "fix that or use another --cache-dir"
                 ) from error
-    return _opened(folder, record, ids)
-
-
-def open_cache(folder: Path, ids: np.ndarray) -> PixelCache:
-    """Open a complete cache by its folder without looking at the raw files: what a trial does.
-
-    Raises:
-        InputError: `folder` holds no complete cache of `len(ids)` images.
-    """
-    record = _complete_record(folder)
-    if record is None or record["num_images"] != len(ids):
-        raise InputError(f"{folder}: no complete pixel cache of {len(ids)} images; run prepare_data.py again")
-    return _opened(folder, record, ids)
+    return _open(folder, record, ids)
 
 
 def list_caches(cache_dir: Path) -> list[CacheInfo]:
-    """The cache folders in `cache_dir`, by name. A folder that holds anything but a cache's files is not one."""
+    """The caches in `cache_dir`, by name. A folder that holds any other file than a cache's is not listed."""
     folders = sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []
-    return [info for folder in folders if (info := _info(folder)) is not None]
+    return [info for folder in folders if (info := _cache_info(folder)) is not None]
 
 
 def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
-    """Remove every cache in `cache_dir`, complete or not, whose key is not in `keep` and which nobody is building.
+    """Remove the caches in `cache_dir`, complete or not, whose key is not in `keep` and which nobody is building.
 
     Returns:
-        What was removed: (folder, bytes it took on the disk).
+        The removed caches: (folder, bytes it took on disk).
 
     Raises:
         InputError: a folder cannot be removed.
@@ -147,8 +136,8 @@ def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
             continue
         try:
             with locked(info.path, waiting=None):
-                # The record goes first: what is left of an interrupted removal is no complete cache. Not the lock's
-                # file, which others may be waiting for: it is the last, so a folder without it is gone.
+                # The record goes first, so that an interrupted removal leaves no complete cache; the lock's file goes
+                # last, since others may be waiting for it.
                 names = {path.name for path in info.path.iterdir()} - {LOCK}
                 for name in [RECORD, *sorted(names - {RECORD}), LOCK]:
                     (info.path / name).unlink(missing_ok=True)
@@ -164,9 +153,9 @@ def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
 
 
 def _scan(items: Sequence[Item]) -> tuple[np.ndarray, dict[int, str]]:
-    """(F, 2) int64 of size and mtime in ns of every file, -1 where there is none, and row -> reason for those."""
+    """(F, 2) int64 size and mtime in ns of every file, -1 where it is missing, and row -> reason for missing ones."""
     stats: list[tuple[int, int]] = []
-    known: dict[Path, tuple[int, int]] = {}  # windows of one scan, levels of one series share their files
+    known: dict[Path, tuple[int, int]] = {}  # windows of one scan share its file, levels of one series too
     missing: dict[int, str] = {}
     for row, item in enumerate(items):
         for path in item.paths:
@@ -185,7 +174,7 @@ def _scan(items: Sequence[Item]) -> tuple[np.ndarray, dict[int, str]]:
 def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: Preprocess) -> str:
     """32 hex digits of the SHA-256 over the parameters and every row's (id, detail, sizes, mtimes), in order.
 
-    Of rows with several files their names count too: slices of one series are of one size."""
+    For rows with several files the names count too: the slices of a series often have the same size."""
     digest = hashlib.sha256(json.dumps(parameters(preprocess), sort_keys=True).encode())
     digest.update("\0".join(["", *ids.tolist(), ""]).encode())
     digest.update("\0".join(["", *(item.detail for item in items), ""]).encode())
@@ -195,13 +184,14 @@ def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: 
 
 
 def _complete_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a complete cache whose pixels are whole, else None."""
+    """The record of a cache, None unless it is complete and its pixel file has the right size."""
     try:
         record = read_json(folder / RECORD)
-        whole = record["key"] == folder.name and pixels_whole(folder / PIXELS, tuple(record["shape"]), record["dtype"])
+        shape, dtype = tuple(record["shape"]), record["dtype"]
+        complete = record["key"] == folder.name and is_complete_npy(folder / PIXELS, shape, dtype)
     except (InputError, OSError, KeyError, TypeError):  # none yet, or damaged: the next build writes it again
         return None
-    return record if whole else None
+    return record if complete else None
 
 
 def _write_record(
@@ -221,14 +211,14 @@ def _write_record(
     return record
 
 
-def _opened(folder: Path, record: dict[str, Any], ids: np.ndarray) -> PixelCache:
-    with suppress(OSError):  # the record's mtime says when it was last used; a shared cache may be read-only
+def _open(folder: Path, record: dict[str, Any], ids: np.ndarray) -> PixelCache:
+    with suppress(OSError):  # the record's mtime is the time of last use; a shared cache may be read-only
         os.utime(folder / RECORD)
     failures = record["failures"]
-    return _mapped(folder, np.array([name not in failures for name in ids.tolist()], dtype=bool), failures)
+    return _map(folder, np.array([name not in failures for name in ids.tolist()], dtype=bool), failures)
 
 
-def _mapped(folder: Path, ok: np.ndarray, failures: dict[str, str]) -> PixelCache:
+def _map(folder: Path, ok: np.ndarray, failures: dict[str, str]) -> PixelCache:
     return PixelCache(folder, np.load(folder / PIXELS, mmap_mode="r"), ok, failures)
 
 
@@ -237,8 +227,8 @@ def _report_journal(folder: Path, progress: ProgressCallback | None, num_images:
         progress(len(read_journal(folder / JOURNAL)[0]), num_images)
 
 
-def _info(folder: Path) -> CacheInfo | None:
-    """What `folder` is; None where it is no cache: its name is no key, or not all in it are plain files of ours.
+def _cache_info(folder: Path) -> CacheInfo | None:
+    """None if `folder` is no cache: its name is no key, or it holds anything but a cache's regular files.
 
     Links are never followed.
     """
@@ -247,9 +237,9 @@ def _info(folder: Path) -> CacheInfo | None:
     try:
         found = {path.name: path.lstat() for path in folder.iterdir()}
         last_used_s = max(entry.st_mtime for entry in (folder.lstat(), *found.values()))
-    except OSError:  # a plain file, not ours to read, or removed this moment
+    except OSError:  # a regular file, not readable, or just removed
         return None
-    if not all(_OURS.fullmatch(name) and stat.S_ISREG(entry.st_mode) for name, entry in found.items()):
+    if not all(_CACHE_FILES.fullmatch(name) and stat.S_ISREG(entry.st_mode) for name, entry in found.items()):
         return None
     num_bytes = sum(512 * entry.st_blocks for entry in found.values())
     return CacheInfo(folder, num_bytes, _complete_record(folder) is not None, last_used_s)

@@ -1,7 +1,7 @@
-"""Fill a pixel cache's array: journaled, parallel over cores, safe to interrupt at any instant.
+"""Fills a pixel cache's array: journaled, in parallel, resumed after an interruption at any point.
 
-The order of events is what makes it safe: pixels are written, then `fdatasync`ed, then their rows are appended to the
-journal; only when every row has been tried does the caller write the record that makes the cache complete.
+Pixels are written, then synced, and only then are their rows appended to the journal; only when every row has been
+tried does the caller write the record that makes the cache complete.
 """
 
 import json
@@ -22,30 +22,41 @@ import numpy as np
 
 from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
-from xlite.data.decode import UnreadableImage
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item
-from xlite.storage.arrays import allocate, npy_header, opened, pixels_whole, write_at
+from xlite.data.unreadable import UnreadableImage
+from xlite.storage.arrays import (
+    allocate_npy,
+    check_disk_space,
+    data_bytes,
+    is_complete_npy,
+    npy_header,
+    open_descriptor,
+    sync_data,
+    write_at,
+)
 
 PIXELS, JOURNAL = "pixels.npy", "journal.jsonl"
 Read = Callable[[Item, Preprocess], np.ndarray]
 
-Tried = dict[int, str | None]  # row -> why it failed, None when it is decoded
+Tried = dict[int, str | None]  # row -> reason of the failure, None where the row was decoded
+Unread = dict[int, str]  # row -> reason, for rows to try again in the next build
 
-_TASK_ROWS = 8  # rows a thread takes at once: long against the overhead of a task
-_COMMIT_ROWS, _COMMIT_S = 512, 3.0  # at most about this much is done again after an interruption
-_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+_TASK_ROWS = 8  # rows a thread takes at once, so that a task takes long compared to its overhead
+_COMMIT_ROWS, _COMMIT_S = 512, 3.0  # an interruption loses at most about this much work
+_FREE_MARGIN = 1.05
 
 
 def read_item(item: Item, preprocess: Preprocess) -> np.ndarray:
-    """What `build` calls for a row unless told otherwise."""
+    """The default `read` of a build: `preprocess.read(item)`."""
     return preprocess.read(item)
 
 
 def read_journal(path: Path) -> tuple[Tried, int]:
-    """The rows whose pixels are on the disk, and how many bytes of the journal are sound.
+    """Read a journal up to the first line that is truncated or damaged.
 
-    A line cut short by an interruption does not count, nor does what comes after it.
+    Returns:
+        The rows whose pixels are on disk, and the number of valid bytes of the journal.
     """
     tried: Tried = {}
     num_bytes = 0
@@ -72,14 +83,14 @@ def build(
     read: Read,
     num_threads: int | None = None,
     progress: ProgressCallback | None = None,
-) -> tuple[dict[int, str], dict[int, str]]:
-    """Decode every row that the journal lacks into `folder`'s pixels. Only one process at a time may call it.
+) -> tuple[dict[int, str], Unread]:
+    """Decode the rows that are not in the journal yet into `folder`'s pixels. The caller holds the folder's lock.
 
     Args:
-        missing: row -> reason, for files known not to be there; they are not tried.
-        read: raises UnreadableImage for a file that will never decode, OSError for one that cannot be read today.
+        missing: row -> reason, for rows whose files do not exist; they are not tried.
+        read: raises UnreadableImage for a file that can never be decoded, OSError for one that cannot be read now.
         num_threads: default: the cores this process may use.
-        progress: told (rows tried, rows) every few rows.
+        progress: called with (rows tried, rows) every few rows.
 
     Returns:
         (failures, unread), both row -> reason; such rows are zeros. Unread ones met an OSError and are not in the
@@ -90,33 +101,35 @@ def build(
         OSError: `folder` cannot be written.
     """
     shape = (len(items), *preprocess.shape)
-    if not pixels_whole(folder / PIXELS, shape, preprocess.dtype):
-        (folder / JOURNAL).unlink(missing_ok=True)  # first: it must never speak of pixels that are gone
-        allocate(folder / PIXELS, shape, preprocess.dtype)
+    if not is_complete_npy(folder / PIXELS, shape, preprocess.dtype):
+        (folder / JOURNAL).unlink(missing_ok=True)  # first: it must never list pixels that are gone
+        (folder / PIXELS).unlink(missing_ok=True)  # not truncated: another process may have it mapped
+        check_disk_space(folder.parent, _FREE_MARGIN * data_bytes(shape, preprocess.dtype), "pixel cache")
+        allocate_npy(folder / PIXELS, shape, preprocess.dtype)
     tried, journal_bytes = read_journal(folder / JOURNAL)
     tried.update(missing)
-    unread: dict[int, str] = {}
+    unread: Unread = {}
     todo = [row for row in range(len(items)) if row not in tried]
-    with opened(folder / PIXELS, os.O_RDWR) as pixels, (folder / JOURNAL).open("ab") as journal:
+    with open_descriptor(folder / PIXELS, os.O_RDWR) as pixels, (folder / JOURNAL).open("ab") as journal:
         journal.truncate(journal_bytes)
-        chunks = _Chunks(pixels, journal)
+        uncommitted = _Uncommitted(pixels, journal)
 
-        def take(decoded: Tried, not_read: dict[int, str]) -> None:
-            chunks.add(decoded)
+        def collect(decoded: Tried, not_read: Unread) -> None:
+            uncommitted.add(decoded)
             tried.update(decoded)
             unread.update(not_read)
             if progress is not None:
                 progress(len(tried) + len(unread), len(items))
 
-        take({}, {})
+        collect({}, {})
         filler = _Filler(pixels, shape, items, preprocess, read, threading.Event())
-        _fill_in_threads(filler, todo, num_threads or available_cpus(), take)
-        chunks.commit()
+        _fill_in_threads(filler, todo, num_threads or available_cpus(), collect)
+        uncommitted.commit()
     return {row: reason for row, reason in tried.items() if reason is not None}, unread
 
 
-class _Chunks:
-    """Rows written but not yet promised; `commit` syncs their pixels, then promises them in the journal."""
+class _Uncommitted:
+    """Rows that are written but not in the journal; `commit` syncs their pixels, then appends them to it."""
 
     def __init__(self, pixels: int, journal: BinaryIO) -> None:
         self._pixels, self._journal = pixels, journal
@@ -131,18 +144,18 @@ class _Chunks:
     def commit(self) -> None:
         rows, self._rows = self._rows, {}
         if rows:
-            _sync_data(self._pixels)
+            sync_data(self._pixels)
             failures = {row: reason for row, reason in rows.items() if reason is not None}
             entry = {"rows": sorted(rows.keys() - failures.keys()), "failures": failures}
             self._journal.write(json.dumps(entry).encode() + b"\n")
             self._journal.flush()
-            _sync_data(self._journal.fileno())
+            sync_data(self._journal.fileno())
         self._committed_s = time.monotonic()
 
 
 @dataclass(frozen=True)
 class _Filler:
-    """What a thread needs to decode rows and write them; `stop` makes it give up between two rows."""
+    """Decodes rows and writes them, in any thread, until `stop` is set."""
 
     pixels: int
     shape: tuple[int, ...]
@@ -151,9 +164,9 @@ class _Filler:
     read: Read
     stop: threading.Event
 
-    def fill(self, rows: Sequence[int]) -> tuple[Tried, dict[int, str]]:
+    def fill(self, rows: Sequence[int]) -> tuple[Tried, Unread]:
         decoded: Tried = {}
-        unread: dict[int, str] = {}
+        unread: Unread = {}
         dtype = np.dtype(self.preprocess.dtype)
         start, row_bytes = len(npy_header(self.shape, dtype.str)), math.prod(self.shape[1:]) * dtype.itemsize
         for row in rows:
@@ -173,14 +186,14 @@ class _Filler:
 
 
 def _fill_in_threads(
-    filler: _Filler, todo: Sequence[int], num_threads: int, take: Callable[[Tried, dict[int, str]], None]
+    filler: _Filler, todo: Sequence[int], num_threads: int, collect: Callable[[Tried, Unread], None]
 ) -> None:
-    """Fill all of `todo`, giving each finished task's result to `take` in this thread.
+    """Fill all rows of `todo`; `collect` is called in this thread with the result of each finished task.
 
-    Whatever is raised here or in a thread (Ctrl-C, a full disk) is raised after at most one more image per thread.
+    An exception here or in a thread (Ctrl-C, a full disk) propagates after at most one more image per thread.
     """
     tasks = (todo[start : start + _TASK_ROWS] for start in range(0, len(todo), _TASK_ROWS))
-    pending: set[Future[tuple[Tried, dict[int, str]]]] = set()
+    pending: set[Future[tuple[Tried, Unread]]] = set()
     with _single_threaded_cv2(), ThreadPoolExecutor(num_threads) as pool:
         try:
             pending = {pool.submit(filler.fill, task) for task in islice(tasks, 2 * num_threads)}
@@ -188,7 +201,7 @@ def _fill_in_threads(
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 pending |= {pool.submit(filler.fill, task) for task in islice(tasks, len(finished))}
                 for future in finished:
-                    take(*future.result())
+                    collect(*future.result())
         finally:
             filler.stop.set()
             for future in pending:
@@ -197,7 +210,7 @@ def _fill_in_threads(
 
 @contextmanager
 def _single_threaded_cv2() -> Iterator[None]:
-    """Images are spread over threads here; OpenCV's own threads inside each image would only get in the way."""
+    """Turn OpenCV's own threads off: the images are spread over threads already."""
     previous = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,7 @@
-"""One DICOM image file to one picture, grey in its own units or in colour; the header values that order a series."""
+"""Reads one DICOM file: the image, grey in its own units or in colour, and the header values that order a series.
+
+pydicom is imported inside the functions: it takes 0.3 s, which only data sets with DICOM files should pay.
+"""
 
 import io
 import threading
@@ -11,13 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from xlite.data.decode import MAX_PIXELS, UnreadableImage
+from xlite.data.image_bytes import too_many_pixels
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Packages that decode a family of compressed transfer syntaxes, by the end of the UID 1.2.840.10008.1.2.
+# Packages that decode a compressed transfer syntax, by what follows 1.2.840.10008.1.2. in its UID.
 _PLUGINS = {
     "4.50": "pylibjpeg pylibjpeg-libjpeg",
     "4.51": "pylibjpeg pylibjpeg-libjpeg",
@@ -35,20 +39,20 @@ _ANY_PLUGIN = "python-gdcm"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
-_CHANGES_COLOURS = ("YBR_RCT", "YBR_ICT")  # of JPEG 2000, whose decoders undo them
+_DECODED_AS_RGB = ("YBR_RCT", "YBR_ICT")  # of JPEG 2000, whose decoders return RGB
 _HEADER_TAGS = ["InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"]
-# warnings.catch_warnings changes the whole process: two threads inside it could leave the wrong filters behind.
-_SILENCE = threading.Lock()
+# warnings.catch_warnings changes the whole process: two threads inside it could restore the wrong filters.
+_WARNINGS_LOCK = threading.Lock()
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class DicomHeader:
-    """Where a slice stands in its series; None where the file does not say.
+    """The position of a slice in its series; None where the file does not give it.
 
     Attributes:
-        instance_number: the slice's number.
+        instance_number: number of the slice.
         position_mm: patient coordinates of the first pixel's centre.
         orientation: direction cosines of a row, then of a column.
     """
@@ -59,7 +63,7 @@ class DicomHeader:
 
 
 def read_dicom(path: Path) -> np.ndarray:
-    """The picture of a single-frame grey DICOM file; what needs units or grey levels asks for this.
+    """Read a single-frame grey DICOM file in its own units.
 
     Stored values of any width and sign are rescaled by slope and intercept; MONOCHROME1 is inverted within its stored
     range first, so that larger always means brighter.
@@ -68,32 +72,32 @@ def read_dicom(path: Path) -> np.ndarray:
         (H, W) float32, finite.
 
     Raises:
-        UnreadableImage: no DICOM, cut short, damaged, without a picture, in colour, or of several frames.
-        InputError: compressed in a way that no installed package decodes; it would not be the file's fault.
-        OSError: the file cannot be read at all.
+        UnreadableImage: not DICOM, truncated, damaged, without pixels, too large, in colour, or with several frames.
+        InputError: a compression that no installed package decodes.
+        OSError: the file cannot be opened or read.
     """
-    with _silent():
-        dataset = _parsed(path, path.read_bytes())
+    with _without_warnings():
+        dataset = _parse(path, path.read_bytes())
         description = _describe(path, dataset)
         if not description.is_grey:
-            raise UnreadableImage(path, f"not a grey picture ({description.colours or 'no PhotometricInterpretation'})")
+            raise UnreadableImage(path, f"not a grey image ({description.colours or 'no PhotometricInterpretation'})")
         return _grey(path, dataset, description)
 
 
 def read_colour_or_grey(path: Path) -> np.ndarray:
-    """The picture of a single-frame DICOM file: grey as `read_dicom`, colour as red, green, blue.
+    """Read a single-frame DICOM file: grey as `read_dicom`, colour as red, green, blue.
 
-    RGB, YBR_FULL, YBR_FULL_422 and PALETTE COLOR are colour. Colours of more than 8 bits are scaled by the range that
-    the file states for them, not by their own minimum and maximum: a colour is a colour.
+    RGB, YBR_FULL, YBR_FULL_422 and PALETTE COLOR are colour. Colours of more than 8 bits are scaled by the number of
+    bits in the header, not by their own minimum and maximum, which would change the hue.
 
     Returns:
         (H, W) float32, finite; or (H, W, 3) uint8.
 
     Raises:
-        UnreadableImage, InputError, OSError: as `read_dicom`, colour apart.
+        UnreadableImage, InputError, OSError: as `read_dicom`, except that colour is supported.
     """
-    with _silent():
-        dataset = _parsed(path, path.read_bytes())
+    with _without_warnings():
+        dataset = _parse(path, path.read_bytes())
         description = _describe(path, dataset)
         if description.is_grey:
             return _grey(path, dataset, description)
@@ -101,15 +105,15 @@ def read_colour_or_grey(path: Path) -> np.ndarray:
 
 
 def read_header(path: Path) -> DicomHeader:
-    """The header values that order a series; the pixels are not read.
+    """Read the header values that order a series; the pixels are not read.
 
     Raises:
-        UnreadableImage: no DICOM, or its header is damaged.
-        OSError: the file cannot be read at all.
+        UnreadableImage: not DICOM, or the header is damaged.
+        OSError: the file cannot be opened or read.
     """
     import pydicom
 
-    with path.open("rb") as file, _silent():
+    with path.open("rb") as file, _without_warnings():
         dataset = _attempt(path, lambda: pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS]))
         number = _attempt(path, lambda: dataset.get("InstanceNumber"))
         position = _attempt(path, lambda: _floats(dataset.get("ImagePositionPatient"), 3))
@@ -118,15 +122,15 @@ def read_header(path: Path) -> DicomHeader:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """pydicom warns of much that does not matter here; what does matter is raised."""
-    with _SILENCE, warnings.catch_warnings():
+def _without_warnings() -> Iterator[None]:
+    """Suppress warnings, which pydicom issues for much that does not matter here; real problems are raised."""
+    with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _attempt(path: Path, step: Callable[[], Value]) -> Value:
-    """`step()`; whatever pydicom raises becomes an UnreadableImage."""
+    """Return `step()`; an error inside pydicom becomes an UnreadableImage."""
     from pydicom.errors import InvalidDicomError
 
     try:
@@ -135,12 +139,12 @@ def _attempt(path: Path, step: Callable[[], Value]) -> Value:
         raise UnreadableImage(path, "not a DICOM file (no DICM prefix)") from None
     except (MemoryError, UnreadableImage, InputError):
         raise
-    except Exception as error:  # its parser and decoders raise whatever they meet in damaged bytes
+    except Exception as error:  # damaged bytes make its parser and decoders raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(path, f"damaged DICOM ({reason})") from None
 
 
-def _parsed(path: Path, data: bytes) -> "Dataset":
+def _parse(path: Path, data: bytes) -> "Dataset":
     import pydicom
 
     if not data:
@@ -150,7 +154,7 @@ def _parsed(path: Path, data: bytes) -> "Dataset":
 
 @dataclass(frozen=True)
 class _Description:
-    """What a file says of its one picture: photometric interpretation, samples of a pixel, bits of a sample."""
+    """Photometric interpretation, samples per pixel and bits per sample of the file's one image."""
 
     colours: str
     samples: int
@@ -162,9 +166,9 @@ class _Description:
 
 
 def _describe(path: Path, dataset: "Dataset") -> _Description:
-    """Called inside `_silent`: values are converted, and complained of, when they are first asked for."""
+    """Called inside `_without_warnings`: pydicom converts values, and warns about them, on first access."""
     if "PixelData" not in dataset:
-        raise UnreadableImage(path, "no pixel data: cut short, or not an image")
+        raise UnreadableImage(path, "no pixel data: truncated, or not an image")
     colours, frames, samples, bits, rows, columns = _attempt(
         path,
         lambda: (
@@ -177,14 +181,14 @@ def _describe(path: Path, dataset: "Dataset") -> _Description:
         ),
     )
     if frames > 1:
-        raise UnreadableImage(path, f"{frames} frames in one file; export each slice as a file of its own")
-    if rows * columns > MAX_PIXELS:
-        raise UnreadableImage(path, f"{columns} x {rows} px, more than {MAX_PIXELS:,} in all")
+        raise UnreadableImage(path, f"{frames} frames in one file; export each slice to its own file")
+    if problem := too_many_pixels(columns, rows):
+        raise UnreadableImage(path, problem)
     return _Description(colours, samples, bits)
 
 
 def _grey(path: Path, dataset: "Dataset", description: _Description) -> np.ndarray:
-    """(H, W) float32. Called inside `_silent`."""
+    """(H, W) float32. Called inside `_without_warnings`."""
     _check_decoder(path, dataset)
     stored = _attempt(path, lambda: dataset.pixel_array)
     slope = _attempt(path, lambda: float(dataset.get("RescaleSlope") or 1))
@@ -192,30 +196,30 @@ def _grey(path: Path, dataset: "Dataset", description: _Description) -> np.ndarr
     values = stored.astype(np.float32)
     if description.colours == "MONOCHROME1":
         values = np.float32(-1 if dataset.PixelRepresentation else 2**description.bits - 1) - values
-    with np.errstate(all="ignore"):  # a slope of 1e300: what comes of it is judged below
+    with np.errstate(all="ignore"):  # e.g. a slope of 1e300; the result is checked below
         values = values * np.float32(slope) + np.float32(intercept)
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise UnreadableImage(path, f"no finite picture of two axes (shape {values.shape})")
+        raise UnreadableImage(path, f"pixels are not finite or not two-dimensional (shape {values.shape})")
     return values
 
 
 def _coloured(path: Path, dataset: "Dataset", description: _Description) -> np.ndarray:
-    """(H, W, 3) uint8. Called inside `_silent`."""
+    """(H, W, 3) uint8. Called inside `_without_warnings`."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
-    colours, wanted = description.colours, 1 if description.colours == _PALETTE else 3
-    if colours not in (*_COLOURS, _PALETTE) or description.samples != wanted:
-        said = f"{colours or 'no PhotometricInterpretation'}, {description.samples} samples"
-        raise UnreadableImage(path, f"neither grey nor a colour that is known ({said})")
+    colours, num_samples = description.colours, 1 if description.colours == _PALETTE else 3
+    if colours not in (*_COLOURS, _PALETTE) or description.samples != num_samples:
+        found = f"{colours or 'no PhotometricInterpretation'}, {description.samples} samples"
+        raise UnreadableImage(path, f"neither grey nor a supported colour space ({found})")
     _check_decoder(path, dataset)
     if colours == _PALETTE:
         values = _attempt(path, lambda: apply_color_lut(dataset.pixel_array, dataset))
-        bits = 8 * values.dtype.itemsize if values.max(initial=0) > 255 else 8  # 8 bits in entries of 16 are usual
+        bits = 8 * values.dtype.itemsize if values.max(initial=0) > 255 else 8  # often 8-bit values in 16-bit entries
     else:
-        values = _attempt(path, lambda: pixel_array(dataset, raw=colours in _CHANGES_COLOURS))  # YBR becomes RGB
+        values = _attempt(path, lambda: pixel_array(dataset, raw=colours in _DECODED_AS_RGB))  # converts YBR to RGB
         bits = description.bits
     if values.dtype.kind != "u" or values.ndim != 3 or values.shape[2] != 3:
-        raise UnreadableImage(path, f"no picture of three colours (shape {values.shape}, {values.dtype})")
+        raise UnreadableImage(path, f"pixels have no three colour channels (shape {values.shape}, {values.dtype})")
     return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 
@@ -238,6 +242,6 @@ def _check_decoder(path: Path, dataset: "Dataset") -> None:
 
 
 def _floats(value: object, count: int) -> tuple[float, ...] | None:
-    """`count` numbers, or None where there are not that many."""
+    """The `count` numbers of a multi-valued element, None if it has another number of them."""
     numbers = tuple(float(number) for number in value) if isinstance(value, list | tuple) or value else ()  # type: ignore[attr-defined]
     return numbers if len(numbers) == count else None

@@ -1,27 +1,33 @@
-"""One picture of a data set: for each label some of its examples, before and after preprocessing, side by side."""
+"""An overview image of a data set: examples of each label, before and after preprocessing, side by side."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from xlite.data.decode import UnreadableImage, is_dicom, read_picture
+from xlite.data.decode import read_picture
+from xlite.data.image_bytes import is_dicom
 from xlite.data.preprocess import Preprocess
+from xlite.data.sources.image_files import SUFFIXES
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 from xlite.storage.files import atomic_write
 
 _TILE_PX, _GAP_PX, _NAME_PX = 128, 4, 22
 _BACKGROUND, _INK = 24, (235, 235, 235)
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 
 
 def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> np.ndarray:
-    """Draw up to `per_label` random examples of each label (in any part); those that cannot be read are passed over.
+    """Draw up to `per_label` random examples of each label; those that cannot be read are skipped.
 
-    Each example is what `preprocess` makes of it and, where its raw file is an image, that image to the left of it. Of
-    a stack of slices the middle one is shown, of several raw files the middle one; numbers that are no bytes are
-    scaled from their own 1st to their 99th percentile. The aspect ratio of raw images is kept.
+    An example is shown after `preprocess` and, if its raw file is an image, before it, on the left. Of a stack of
+    slices, or of several raw files, the middle one is shown. Values that are not uint8 are scaled from their own 1st to
+    99th percentile. Raw images keep their aspect ratio.
+
+    Args:
+        per_label: at least 1.
+        seed: of the choice of examples.
 
     Returns:
         (H, W, 3) uint8, red, green, blue.
@@ -30,28 +36,28 @@ def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, s
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(table))
     rows = []
-    having = (table.targets == 1).reshape(len(table), -1, len(table.labels)).any(axis=1)
+    has_label = (table.targets == 1).reshape(len(table), -1, len(table.labels)).any(axis=1)
     for number, label in enumerate(table.labels):
-        chosen = [row for row in order.tolist() if having[row, number]]
-        rows.append((f"{label} ({len(chosen)})", _examples(table, chosen, preprocess, per_label)))
+        chosen = [row for row in order.tolist() if has_label[row, number]]
+        rows.append((f"{label} ({len(chosen)})", _example_tiles(table, chosen, preprocess, per_label)))
     width = max((tile.shape[1] for _, tiles in rows for tile in tiles), default=_TILE_PX)
-    return np.concatenate([_row(name, tiles, width, per_label) for name, tiles in rows])
+    return np.concatenate([_label_row(name, tiles, width, per_label) for name, tiles in rows])
 
 
 def write_sheet(path: Path, table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> None:
     """Write `example_sheet` to `path` as PNG, atomically."""
     sheet = example_sheet(table, preprocess, per_label=per_label, seed=seed)
-    written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert written
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    assert encoded
     with atomic_write(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
-def _examples(table: Table, rows: list[int], preprocess: Preprocess, most: int) -> list[np.ndarray]:
-    """Up to `most` examples, each (T, T or 2T + gap, 3) uint8. Twice as many rows are tried at the most."""
+def _example_tiles(table: Table, rows: list[int], preprocess: Preprocess, max_tiles: int) -> list[np.ndarray]:
+    """Up to `max_tiles` examples, each (T, T or 2T + gap, 3) uint8, from at most twice as many rows."""
     tiles: list[np.ndarray] = []
-    for row in rows[: 2 * most]:
-        if len(tiles) == most:
+    for row in rows[: 2 * max_tiles]:
+        if len(tiles) == max_tiles:
             break
         item = table.items[row]
         try:
@@ -65,7 +71,7 @@ def _examples(table: Table, rows: list[int], preprocess: Preprocess, most: int) 
 
 
 def picture_of(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 of one example's input: (S, S), (S, S, C), (T, S, S, C) or (H, P)."""
+    """(H, W) or (H, W, 3) uint8 image of one input of shape (S, S), (S, S, C), (T, S, S, C) or (H, P)."""
     if pixels.ndim == 4:
         pixels = pixels[len(pixels) // 2]
     if pixels.ndim == 3 and pixels.shape[-1] != 3:
@@ -73,18 +79,18 @@ def picture_of(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype == np.uint8:
         return pixels
     values = pixels.astype(np.float32)
-    known = values[np.isfinite(values)]
-    if known.size == 0:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
         return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(known, [1, 99])
+    low, high = np.percentile(finite, [1, 99])
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
     return np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
 
 
 def _raw_picture(item: Item) -> np.ndarray | None:
-    """The middle one of the item's raw files as (H, W, 3) uint8; None where it is no image."""
+    """The middle one of the item's raw files as (H, W, 3) uint8; None if it is not an image."""
     path = item.paths[len(item.paths) // 2]
-    if path.suffix.lower() not in _IMAGE_SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         with path.open("rb") as file:
             if not is_dicom(file.read(132)):
                 return None
@@ -92,7 +98,7 @@ def _raw_picture(item: Item) -> np.ndarray | None:
 
 
 def _tile(picture: np.ndarray, *, keep_aspect: bool) -> np.ndarray:
-    """(T, T, 3) uint8; with `keep_aspect` the picture is centred on the background."""
+    """(T, T, 3) uint8; with `keep_aspect` the picture is centred on the background, else stretched."""
     if picture.ndim == 2:
         picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2RGB)
     height, width = picture.shape[:2]
@@ -106,10 +112,10 @@ def _tile(picture: np.ndarray, *, keep_aspect: bool) -> np.ndarray:
     return tile
 
 
-def _row(name: str, tiles: list[np.ndarray], width: int, num_tiles: int) -> np.ndarray:
-    """A label's name above its examples."""
+def _label_row(name: str, tiles: list[np.ndarray], width: int, num_tiles: int) -> np.ndarray:
+    """A label's name above its examples, with space for `num_tiles` of `width` px."""
     row = np.full((_NAME_PX + _TILE_PX + _GAP_PX, _GAP_PX + num_tiles * (width + _GAP_PX), 3), _BACKGROUND, np.uint8)
-    text = name.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    text = name.encode("ascii", "replace").decode()  # OpenCV's fonts have no other characters
     cv2.putText(row, text, (_GAP_PX, _NAME_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
     for i, tile in enumerate(tiles):
         left = _GAP_PX + i * (width + _GAP_PX)

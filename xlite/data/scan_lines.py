@@ -1,4 +1,4 @@
-"""STM scans as lines: reading one file, levelling it, cutting windows of neighbouring lines, augmenting them."""
+"""STM scans as lines: reading a file, levelling it, cutting windows of neighbouring lines, augmenting them."""
 
 import json
 import tokenize
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from xlite.config import Augmentation
-from xlite.data.decode import UnreadableImage
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
 from xlite.errors import InputError
 
@@ -29,32 +29,35 @@ TOPOGRAPHY = (
     "tf0",
     "forward",
 )
-"""Names of the forward topography in a .npz or .sxm, in lower case, the first that is there counts."""
+"""Names of the forward topography in a .npz or .sxm, in lower case; the first one found is used."""
 CURRENT = ("current_fwd", "current_forward", "tf1")
-"""Names of the forward current, read where the topography is flat because the feedback was off."""
+"""Names of the forward current, used where the topography is flat because the feedback was off."""
 
 _SXM_END = b":SCANIT_END:\n"
-_SAFE = 60_000.0  # float16 ends at 65,504
-_DAMAGE = (ValueError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_FLOAT16_LIMIT = 60_000.0  # the largest float16 is 65,504
+_DAMAGE_ERRORS = (ValueError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 _NORMAL_IQR = 1.349  # of a normal distribution with standard deviation 1
-_LEAST_FINITE = 0.5  # a line with a smaller share of finite points counts as missing
+_MIN_FINITE = 0.5  # a line with a smaller share of finite points is missing
 _NOISE: Mapping[Augmentation, float] = {"light": 0.02, "medium": 0.05, "strong": 0.1}
 _DROPOUT: Mapping[Augmentation, float] = {"light": 0.0, "medium": 0.02, "strong": 0.05}
 
 
 @dataclass(frozen=True)
 class ScanLinePreprocess:
-    """A window of a scan: levelled, each line resampled, padded with zeros.
+    """The preprocessing of a window of a scan: level the scan, resample each line, pad the window with zeros.
 
     `Item.detail` is JSON with the window's first line ("start"), its number of real lines ("lines") and `window_lines`
-    ("window"). Missing lines are interpolated from their neighbours. The scan loses its median and its median slope
-    along a line, and is divided by its interquartile range / 1.349, so that heights of any unit are a few units of 1;
-    what then lies beyond +-60,000 is clipped, so that float16 holds it.
+    ("window"). Missing lines are interpolated from their neighbours. The median and the median slope along the lines
+    are subtracted, and the scan is divided by its interquartile range / 1.349, so that heights in any unit have a scale
+    of about 1. Values beyond +-60,000 are clipped to fit float16.
 
     Attributes:
         points: of a resampled line, at least 2.
         window_lines: lines of one example, at least 1.
-        version: raise it when `read` changes what it gives.
+        version: incremented when `read` gives different values, so that old caches are not used.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     points: int
@@ -62,9 +65,9 @@ class ScanLinePreprocess:
     version: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("points", 2), ("window_lines", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, but got {getattr(self, name)}")
+        for name, minimum in (("points", 2), ("window_lines", 1)):
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name} must be at least {minimum}, but got {getattr(self, name)}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,41 +76,42 @@ class ScanLinePreprocess:
 
     @property
     def dtype(self) -> str:
-        """Half precision."""
+        """float16."""
         return "<f2"
 
     def read(self, item: Item) -> np.ndarray:
-        """The window: (window_lines, points) float16, lines after the last real one 0.
+        """(window_lines, points) float16; lines after the last real one are 0.
 
         Raises:
             UnreadableImage: as `load_scan`, or the scan has fewer lines than the window needs.
-            OSError: the file cannot be read at all.
+            InputError: as `load_scan`.
+            OSError: the file cannot be opened or read.
         """
-        place = json.loads(item.detail)
-        assert place["window"] == self.window_lines, (place, self.window_lines)
+        window = json.loads(item.detail)
+        assert window["window"] == self.window_lines, (window, self.window_lines)
         stat = item.path.stat()
         scan = _levelled_scan(item.path, self.points, stat.st_size, stat.st_mtime_ns)
-        lines = scan[place["start"] : place["start"] + place["lines"]]
-        if len(lines) < place["lines"]:
-            raise UnreadableImage(item.path, f"{len(scan)} lines, but its table speaks of more")
-        window = np.zeros(self.shape, dtype=self.dtype)
-        window[: len(lines)] = lines
-        return window
+        lines = scan[window["start"] : window["start"] + window["lines"]]
+        if len(lines) < window["lines"]:
+            raise UnreadableImage(item.path, f"{len(scan)} lines, but the label table has more")
+        padded = np.zeros(self.shape, dtype=self.dtype)
+        padded[: len(lines)] = lines
+        return padded
 
 
 def load_scan(path: Path) -> np.ndarray:
-    """The forward scan of a .npz, .npy or Nanonis .sxm file; rows are lines in the order in which the file has them.
+    """Read the forward scan of a .npz, .npy or Nanonis .sxm file; rows are lines in the order of the file.
 
-    Of several arrays the first named in `TOPOGRAPHY` is read, but if each of its lines is constant (a scan at constant
-    height) the first one in `CURRENT` that is not; without a known name the only array. A .npy is that array.
+    Of several arrays the first one named in `TOPOGRAPHY` or `CURRENT`, in this order, whose lines are not all constant
+    is used (the topography is constant in a scan at constant height); if no name is known, the only array.
 
     Returns:
         (lines, points) float64, NaN where nothing was measured.
 
     Raises:
-        UnreadableImage: damaged, not two axes of numbers, nothing measured, or no line that is not constant.
-        InputError: several arrays of unknown names; .sxm without nanonispy2.
-        OSError: the file cannot be read at all.
+        UnreadableImage: damaged, not a two-dimensional array of numbers, all NaN, or every line constant.
+        InputError: several arrays with unknown names; .sxm without nanonispy2 installed.
+        OSError: the file cannot be opened or read.
     """
     channels = _read_channels(path)
     known = [name for name in (*TOPOGRAPHY, *CURRENT) if name in channels]
@@ -115,13 +119,13 @@ def load_scan(path: Path) -> np.ndarray:
         if len(channels) > 1:
             raise InputError(
                 f"{path}: which of the arrays {', '.join(sorted(channels))} is the forward topography? "
-                f"name it {TOPOGRAPHY[0]!r}"
+                f"rename it to {TOPOGRAPHY[0]!r}"
             )
         known = list(channels)
     scans = [_finite_scan(path, channels[name]) for name in known]
     measured = [scan for scan in scans if np.isfinite(scan).any()]
     if not measured:
-        raise UnreadableImage(path, "aborted scan (nothing but NaN)")
+        raise UnreadableImage(path, "aborted scan (all values are NaN)")
     varied = [scan for scan in measured if _varies(scan)]
     if not varied:
         raise UnreadableImage(path, "every line is constant")
@@ -129,15 +133,15 @@ def load_scan(path: Path) -> np.ndarray:
 
 
 def missing_lines(scan: np.ndarray) -> np.ndarray:
-    """(lines,) bool: lines of a scan (lines, points) of which less than half was measured."""
-    return np.isfinite(scan).mean(axis=1) < _LEAST_FINITE
+    """(lines,) bool: lines of a scan (lines, points) with less than half of their points measured."""
+    return np.isfinite(scan).mean(axis=1) < _MIN_FINITE
 
 
 def fill_lines(scan: np.ndarray) -> np.ndarray:
-    """A scan (lines, points) without NaN.
+    """Fill the gaps of a scan (lines, points) that has at least one line that is not missing.
 
-    Gaps in a line are interpolated along it; missing lines between the nearest others, at an end they repeat the
-    nearest. At least one line must not be missing.
+    Gaps within a line are interpolated along it. Missing lines are interpolated between their nearest neighbours, and
+    repeat the nearest line at either end.
     """
     filled = scan.copy()
     missing = missing_lines(scan)
@@ -147,7 +151,7 @@ def fill_lines(scan: np.ndarray) -> np.ndarray:
         filled[line] = np.interp(points, points[known], scan[line, known])
     if missing.any():
         rows, present = np.arange(len(scan)), np.flatnonzero(~missing)
-        at = np.interp(rows, present, np.arange(len(present)))[missing]  # between which of the lines that are there
+        at = np.interp(rows, present, np.arange(len(present)))[missing]  # fractional index into `present`
         low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
         share = (at - low)[:, None]
         filled[missing] = (1 - share) * filled[present[low]] + share * filled[present[high]]
@@ -157,11 +161,11 @@ def fill_lines(scan: np.ndarray) -> np.ndarray:
 def augment_lines(
     pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
 ) -> np.ndarray:
-    """The asked-for views of some windows: all lines mirrored together, Gaussian noise, lines dropped.
+    """The requested views of a batch of windows: all lines mirrored together, Gaussian noise, lines dropped.
 
-    Noise is a share of the mean standard deviation of the window's lines; a dropped line is set to the window's mean,
-    which stands for "nothing seen" under either normalisation of the model. Lines keep their order, since what a line
-    is depends on the lines before and after it. Padded lines (all 0) stay as they are.
+    Noise is relative to the mean standard deviation of the window's lines. A dropped line is set to the window's mean,
+    which is neutral under either normalisation of the model. Lines keep their order, since the class of a line depends
+    on the lines before and after it. Padded lines (all 0) are unchanged.
 
     Args:
         pixels: (B, H, P) float16, the rows' cached windows.
@@ -186,13 +190,13 @@ def augment_lines(
         noise_std = _NOISE[preset] * lines.std(axis=1).mean()
         noisy = lines + rng.normal(0, noise_std, lines.shape)
         noisy[dropout[real] < _DROPOUT[preset]] = lines.mean()
-        out[i, real] = np.clip(noisy[:, ::-1] if mirrored else noisy, -_SAFE, _SAFE)
+        out[i, real] = np.clip(noisy[:, ::-1] if mirrored else noisy, -_FLOAT16_LIMIT, _FLOAT16_LIMIT)
     return out
 
 
 @lru_cache(maxsize=16)  # the windows of a scan are read one after the other
-def _levelled_scan(path: Path, points: int, size_bytes: int, changed_ns: int) -> np.ndarray:
-    """(lines, points) float16; the file's size and time are there so that a changed file is read anew."""
+def _levelled_scan(path: Path, points: int, size_bytes: int, mtime_ns: int) -> np.ndarray:
+    """(lines, points) float16; the file's size and mtime are arguments so that a changed file is read again."""
     scan = fill_lines(load_scan(path))
     along = np.linspace(-0.5, 0.5, scan.shape[1])
     scan = scan - np.median(scan)
@@ -201,17 +205,17 @@ def _levelled_scan(path: Path, points: int, size_bytes: int, changed_ns: int) ->
     low, high = np.quantile(scan, (0.25, 0.75))
     spread = (high - low) / _NORMAL_IQR or scan.std() or 1.0
     resampled = _resample(scan / spread, points)
-    return np.clip(resampled, -_SAFE, _SAFE).astype("<f2")
+    return np.clip(resampled, -_FLOAT16_LIMIT, _FLOAT16_LIMIT).astype("<f2")
 
 
 def _resample(scan: np.ndarray, points: int) -> np.ndarray:
-    """Along the lines: area averaging where it shrinks, linear where it grows."""
+    """Resample the lines of a scan to `points`: area averaging to shrink, linear interpolation to grow."""
     method = cv2.INTER_AREA if points < scan.shape[1] else cv2.INTER_LINEAR
     return cv2.resize(scan, (points, len(scan)), interpolation=method)
 
 
 def _varies(scan: np.ndarray) -> bool:
-    """Whether any line of (lines, points) has two different values."""
+    """Whether any line of a scan (lines, points) has two different values."""
     finite = np.isfinite(scan)
     highest = np.where(finite, scan, -np.inf).max(axis=1)
     lowest = np.where(finite, scan, np.inf).min(axis=1)
@@ -219,10 +223,11 @@ def _varies(scan: np.ndarray) -> bool:
 
 
 def _finite_scan(path: Path, values: np.ndarray) -> np.ndarray:
+    """`values` as float64, infinities as NaN."""
     if values.dtype.kind not in "iuf":
         raise UnreadableImage(path, f"not numbers ({values.dtype})")
     if values.ndim != 2 or 0 in values.shape:
-        raise UnreadableImage(path, f"not a scan of lines and points (shape {values.shape})")
+        raise UnreadableImage(path, f"not an array of lines and points (shape {values.shape})")
     with np.errstate(all="ignore"):
         scan = values.astype(np.float64)
     scan[~np.isfinite(scan)] = np.nan
@@ -230,22 +235,22 @@ def _finite_scan(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def _read_channels(path: Path) -> dict[str, np.ndarray]:
-    """The file's arrays by name in lower case: the known ones, or else all that have two axes."""
+    """The file's arrays by lower-case name: those with known names, else all two-dimensional ones."""
     assert path.suffix in SCAN_SUFFIXES, path
     if path.suffix == ".sxm":
         return _read_sxm(path)
     try:
-        with path.open("rb") as file:  # np.load itself leaves the file of a damaged archive open
+        with path.open("rb") as file:  # np.load does not close the file of a damaged archive
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"": loaded}
             known = [name for name in loaded.files if name.lower() in (*TOPOGRAPHY, *CURRENT)]
             arrays = {name.lower(): loaded[name] for name in known or loaded.files}
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         raise UnreadableImage(path, f"damaged, or not plain numbers ({' '.join(str(error).split())})") from None
     arrays = {name: values for name, values in arrays.items() if known or values.ndim == 2}
     if not arrays:
-        raise UnreadableImage(path, "holds no array of lines and points")
+        raise UnreadableImage(path, "no array of lines and points in it")
     return arrays
 
 
@@ -253,13 +258,13 @@ def _read_sxm(path: Path) -> dict[str, np.ndarray]:
     try:
         from nanonispy2.read import Scan
     except ImportError:
-        raise InputError(f"{path}: Nanonis files need the package nanonispy2; pip install nanonispy2") from None
+        raise InputError(f"{path}: reading Nanonis files needs nanonispy2; pip install nanonispy2") from None
     end_of_header = path.read_bytes().find(_SXM_END)
     if end_of_header < 0:
-        raise UnreadableImage(path, "no Nanonis header, or cut short in it")
+        raise UnreadableImage(path, "no Nanonis header, or truncated within it")
 
     class QuietScan(Scan):
-        """Scan's own search for the header's end warns of bytes that are not UTF-8, e.g. a degree sign."""
+        """Scan itself warns about header bytes that are not UTF-8, e.g. a degree sign, when it looks for the end."""
 
         def start_byte(self) -> int:
             return end_of_header + len(_SXM_END)
@@ -268,7 +273,7 @@ def _read_sxm(path: Path) -> dict[str, np.ndarray]:
         signals = QuietScan(str(path)).signals
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # damage shows as whatever comes of it: IndexError, KeyError, ValueError, its own
-        raise UnreadableImage(path, f"cut short, damaged, or of one direction only ({error!r})") from None
-    # Lines are in the order of recording whatever SCAN_DIR says, and numbers are big-endian.
-    return {f"{name.lower()}_fwd": parts["forward"].astype(np.float32) for name, parts in signals.items()}
+    except Exception as error:  # damaged bytes raise anything: IndexError, KeyError, ValueError, its own
+        raise UnreadableImage(path, f"truncated, damaged, or without a backward scan ({error!r})") from None
+    # Lines are in the order of recording, whatever SCAN_DIR is; numbers are big-endian.
+    return {f"{name.lower()}_fwd": scans["forward"].astype(np.float32) for name, scans in signals.items()}

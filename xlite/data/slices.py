@@ -1,4 +1,4 @@
-"""Stacks of MR slices around a level: three windows as channels, CLAHE, a square crop; and their augmented views."""
+"""Stacks of MR slices around a level: three windows as channels, CLAHE, square crop; and their augmented views."""
 
 import json
 import math
@@ -8,32 +8,32 @@ import cv2
 import numpy as np
 
 from xlite.config import Augmentation
-from xlite.data.decode import UnreadableImage
 from xlite.data.dicom import read_dicom
 from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
 from xlite.errors import InputError
 
 WINDOWS = ((0.5, 99.5), (20.0, 98.0), (0.0, 100.0))
-"""The channels' windows, percentiles of the whole stack: wide, narrow, as it is. MR signal has no unit like CT's
-Hounsfield's, so windows in fixed numbers would mean something else on every scanner."""
+"""The channels' windows in percentiles of the whole stack: wide, narrow, full range. MR signal has no unit like CT's
+Hounsfield unit, so fixed windows would mean something different on every scanner."""
 
-_MAX_SAMPLES = 100_000  # percentiles of more pixels say the same and take longer
+_MAX_SAMPLES = 100_000  # more pixels change the percentiles little and take longer
 
 
 @dataclass(frozen=True)
 class SlicePreprocess:
-    """What is done to a stack of DICOM slices once, before any augmentation.
+    """The preprocessing of a stack of DICOM slices, done once before any augmentation.
 
-    An item's paths are the stack's slices in order; its detail is JSON {"x", "y", "radius"}: the middle and half the
-    side of the square to cut out, in pixels of the slices.
+    An item's paths are the stack's slices in order; its detail is JSON {"x", "y", "radius"}: the centre and half the
+    side of the square crop, in pixels of the slices.
 
     Attributes:
         image_size: side S of the result, pixels, at least 1.
         num_slices: T of the stack, at least 1.
         clahe_clip: CLAHE's clip limit, above 0.
         clahe_tiles: CLAHE's tiles along each axis of a whole slice, at least 1.
-        version: raise it when `read` changes its pixels, so that old caches are not taken for new ones.
+        version: incremented when `read` gives different pixels, so that old caches are not used.
 
     Raises:
         InputError: a value is out of range.
@@ -46,13 +46,13 @@ class SlicePreprocess:
     version: int = 1
 
     def __post_init__(self) -> None:
-        for name, holds, rule in (
+        for name, valid, rule in (
             ("image_size", self.image_size >= 1, "at least 1"),
             ("num_slices", self.num_slices >= 1, "at least 1"),
             ("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0"),
             ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
         ):
-            if not holds:
+            if not valid:
                 raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
 
     @property
@@ -62,17 +62,18 @@ class SlicePreprocess:
 
     @property
     def dtype(self) -> str:
+        """uint8."""
         return "|u1"
 
     def read(self, item: Item) -> np.ndarray:
-        """(T, S, S, 3) uint8. The crop repeats the slice's edge where it reaches over it.
+        """(T, S, S, 3) uint8; a crop that extends past the slice repeats its edge.
 
         Raises:
-            UnreadableImage: a slice cannot be read, the slices differ in size, or (x, y) lies outside of them.
-            OSError: a file cannot be read at all.
+            UnreadableImage: a slice cannot be decoded, the slices differ in size, or (x, y) lies outside them.
+            OSError: a file cannot be opened or read.
         """
         assert len(item.paths) == self.num_slices, (len(item.paths), self.num_slices)
-        place = json.loads(item.detail)
+        crop = json.loads(item.detail)
         slices = {path: read_dicom(path) for path in dict.fromkeys(item.paths)}
         first = slices[item.path].shape
         for path, pixels in slices.items():
@@ -80,29 +81,27 @@ class SlicePreprocess:
                 sizes = f"{pixels.shape[1]}x{pixels.shape[0]}, {item.path.name} {first[1]}x{first[0]} px"
                 raise UnreadableImage(path, f"slices of different sizes in one series: {sizes}")
         height, width = first
-        x, y = float(place["x"]), float(place["y"])
+        x, y = float(crop["x"]), float(crop["y"])
         if not (0 <= x < width and 0 <= y < height):
             raise UnreadableImage(item.path, f"the point ({x:g}, {y:g}) lies outside the {width}x{height} px image")
-        columns, rows = _square(x, y, float(place["radius"]), height, width)
+        columns, rows = _square(x, y, float(crop["radius"]), height, width)
         windows = _windows(np.stack(list(slices.values())))
-        made = {
-            path: self._crop(pixels, windows, rows, columns) for path, pixels in slices.items()
-        }  # a slice that stands for a missing neighbour is worked on once
-        return np.stack([made[path] for path in item.paths])
+        # By path: a slice that replaces a missing neighbour is processed once.
+        crops = {path: self._crop(pixels, windows, rows, columns) for path, pixels in slices.items()}
+        return np.stack([crops[path] for path in item.paths])
 
     def _crop(
         self, pixels: np.ndarray, windows: list[tuple[float, float]], rows: np.ndarray, columns: np.ndarray
     ) -> np.ndarray:
-        # A new object a call: making one costs microseconds, and one object must not be shared by threads.
+        # Created per call, which costs microseconds: the object must not be shared between threads.
         clahe = cv2.createCLAHE(self.clahe_clip, (self.clahe_tiles, self.clahe_tiles))
         square = np.stack([clahe.apply(_to_8_bits(pixels, *w))[np.ix_(rows, columns)] for w in windows], axis=-1)
-        shrinks = len(rows) > self.image_size
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(square, (self.image_size, self.image_size), interpolation=how)
+        interpolation = cv2.INTER_AREA if len(rows) > self.image_size else cv2.INTER_LINEAR
+        return cv2.resize(square, (self.image_size, self.image_size), interpolation=interpolation)
 
 
 def _square(x: float, y: float, radius: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row numbers of the crop, each (side,), clipped to the image."""
+    """Column and row indices of the crop, each (side,), clipped to the image."""
     radius = min(max(radius, 1.0), float(max(height, width)))
     side = round(2 * radius)
     left, top = round(x - radius), round(y - radius)
@@ -110,7 +109,7 @@ def _square(x: float, y: float, radius: float, height: int, width: int) -> tuple
 
 
 def _windows(stack: np.ndarray) -> list[tuple[float, float]]:
-    """(low, high) of each of WINDOWS over stack (T, H, W)."""
+    """(low, high) of each of WINDOWS over `stack` (T, H, W)."""
     step = math.ceil(math.sqrt(stack.size / _MAX_SAMPLES))
     levels = np.percentile(stack[:, ::step, ::step], [level for window in WINDOWS[:2] for level in window])
     return [(levels[0], levels[1]), (levels[2], levels[3]), (float(stack.min()), float(stack.max()))]
@@ -123,9 +122,9 @@ def _to_8_bits(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Range:
-    """How far a view may go: degrees, shares of the side, shares of the grey range; probability of reversed order."""
+    """Largest changes: degrees, shares of the side, shares of the grey range; probability of reversing the order."""
 
-    turn_deg: float
+    rotate_deg: float
     scale: float
     shift: float
     brightness: float
@@ -134,18 +133,18 @@ class _Range:
 
 
 _PRESETS = {
-    "light": _Range(turn_deg=5, scale=0.0, shift=0.0, brightness=0.1, contrast=0.1, reverse=0.0),
-    "medium": _Range(turn_deg=10, scale=0.08, shift=0.05, brightness=0.2, contrast=0.2, reverse=0.5),
-    "strong": _Range(turn_deg=20, scale=0.15, shift=0.08, brightness=0.3, contrast=0.3, reverse=0.5),
+    "light": _Range(rotate_deg=5, scale=0.0, shift=0.0, brightness=0.1, contrast=0.1, reverse=0.0),
+    "medium": _Range(rotate_deg=10, scale=0.08, shift=0.05, brightness=0.2, contrast=0.2, reverse=0.5),
+    "strong": _Range(rotate_deg=20, scale=0.15, shift=0.08, brightness=0.3, contrast=0.3, reverse=0.5),
 }
 
 
 def augment_slices(
     pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
 ) -> np.ndarray:
-    """The asked-for views of some stacks, one transform for all slices and windows of a stack.
+    """The requested views of a batch of stacks, with one transform for all slices and channels of a stack.
 
-    "medium" and "strong" also reverse the order of slices, which mirrors a sagittal stack left to right. Slices
+    "medium" and "strong" also reverse the order of slices, which mirrors a sagittal stack left to right. The slices
     themselves are never flipped: that would swap front and back.
 
     Args:
@@ -161,7 +160,7 @@ def augment_slices(
     if preset == "none":
         return np.array(pixels)
     if cv2.getNumThreads() != 1:
-        cv2.setNumThreads(1)  # a slice is too small to share out, and trials share the cores
+        cv2.setNumThreads(1)  # a slice is too small to parallelise, and trials share the cores
     out = np.empty_like(pixels)
     for i, view_seed in enumerate(view_seeds(seed, rows, views).tolist()):
         _draw_view(pixels[i], out[i], _PRESETS[preset], np.random.default_rng(view_seed))
@@ -170,11 +169,11 @@ def augment_slices(
 
 def _draw_view(stack: np.ndarray, out: np.ndarray, limits: _Range, rng: np.random.Generator) -> None:
     """Write one view of `stack` (T, S, S, C) into `out`."""
-    turn, scale, shift_x, shift_y, brightness, contrast = rng.uniform(-1, 1, 6)
+    rotation, scale, shift_x, shift_y, brightness, contrast = rng.uniform(-1, 1, 6)
     reverse = rng.random() < limits.reverse
     size = stack.shape[1]
     middle = ((size - 1) / 2, (size - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(middle, turn * limits.turn_deg, 1 + scale * limits.scale)
+    matrix = cv2.getRotationMatrix2D(middle, rotation * limits.rotate_deg, 1 + scale * limits.scale)
     matrix[:, 2] += np.array([shift_x, shift_y]) * limits.shift * size
     grey = (np.arange(256) - 127.5) * (1 + contrast * limits.contrast) + 127.5 + 255 * brightness * limits.brightness
     table = np.rint(grey.clip(0, 255)).astype(np.uint8)

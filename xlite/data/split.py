@@ -1,4 +1,4 @@
-"""Training, validation and test rows: drawn with patients whole, stored once, re-read ever after."""
+"""The split into training, validation and test rows: drawn once with patients kept whole, then read from its file."""
 
 import csv
 import hashlib
@@ -12,7 +12,8 @@ import numpy as np
 from xlite.data.stratify import stratified_group_split
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.storage.files import csv_text, plain_cell, write_text
+from xlite.storage.files import write_text
+from xlite.storage.text import csv_text, unescape_cell
 
 Part = Literal["train", "val", "test"]
 SplitStrategy = Literal["patient", "official", "image"]
@@ -24,60 +25,67 @@ AUTO_SUBSET, AUTO_SUBSET_ABOVE = 0.2, 20_000
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of a table: `train`, `val` and `test` are sorted (n,) int64, disjoint, and cover it; none is empty."""
+    """A table's rows in three parts.
+
+    Attributes:
+        train, val, test: (n,) int64, sorted, disjoint, none empty; together all rows.
+        strategy, seed: how the split was drawn.
+    """
 
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
-    kind: str
+    strategy: str
     seed: int
 
-    def fold(self, part: Part) -> np.ndarray:
-        """The rows of one part."""
+    def rows_of(self, part: Part) -> np.ndarray:
+        """(n,) int64: the rows of one part."""
         return {"train": self.train, "val": self.val, "test": self.test}[part]
 
     def content_hash(self, table: Table) -> str:
-        """16 hex digits over which ids stand in which part; how they came there and their order do not count."""
+        """16 hex digits over the ids of each part; strategy, seed and order do not matter."""
         digest = hashlib.sha256()
         for part in PARTS:
             digest.update(f"\1{part}\0".encode())
-            digest.update("\0".join(sorted(table.ids[self.fold(part)].tolist())).encode())
+            digest.update("\0".join(sorted(table.ids[self.rows_of(part)].tolist())).encode())
         return digest.hexdigest()[:16]
 
 
 def make_split(
-    table: Table, *, kind: SplitStrategy, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+    table: Table, *, strategy: SplitStrategy, seed: int, fractions: tuple[float, float, float] = FRACTIONS
 ) -> Split:
-    """Draw a split, stratified on all labels (see `stratify.deal`).
+    """Draw a split, stratified on all labels (see `stratified_group_split`).
 
     Args:
-        kind: "patient" keeps groups whole; "image" ignores them and makes the sizes exact; "official" takes the test
-            list as it is and, where there is no validation list, an eighth of the train_val list, groups whole.
-        fractions: of the rows for train, val and test, summing to 1; "official" does not use it.
+        strategy: "patient" keeps groups whole; "image" ignores groups and gives exact sizes; "official" uses the data
+            set's test list and its validation list, or else an eighth of the training list with groups kept whole.
+        fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
 
     Raises:
-        InputError: too few rows or groups for three parts, or no usable official lists.
+        InputError: too few rows or groups for the parts, or no usable official lists.
     """
     assert min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9, fractions
     rng = np.random.default_rng(seed)
-    if kind == "official":
+    if strategy == "official":
         part = _official_parts(table, rng)
-    elif kind == "patient":
+    elif strategy == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
         part = stratified_group_split(table.row_targets, table.groups, fractions, rng)
     else:
         if len(table) < len(PARTS):
             raise InputError(f"{len(table)} images cannot fill train, val and test; add images")
         part = stratified_group_split(table.row_targets, None, fractions, rng)
-    return _split_of(part, kind, seed)
+    return _split_of(part, strategy, seed)
 
 
-def _split_of(part: np.ndarray, kind: str, seed: int) -> Split:
+def _split_of(part: np.ndarray, strategy: str, seed: int) -> Split:
+    """The split of part numbers (N,)."""
     train, val, test = (np.flatnonzero(part == number) for number in range(len(PARTS)))
-    return Split(train, val, test, kind, seed)
+    return Split(train, val, test, strategy, seed)
 
 
 def _check_groups(table: Table, rows: np.ndarray, num_parts: int, parts: str) -> None:
+    """Raise InputError if `rows` have fewer groups than there are parts; `parts` names these in the message."""
     num_groups = len(np.unique(table.groups[rows]))
     if num_groups < num_parts:
         raise InputError(
@@ -87,9 +95,9 @@ def _check_groups(table: Table, rows: np.ndarray, num_parts: int, parts: str) ->
 
 
 def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
-    """(N,) part numbers by the official lists."""
+    """(N,) part numbers from the official lists."""
     if table.official is None:
-        raise InputError("the data set has no official train and test lists; put them beside it or use --split patient")
+        raise InputError("the data set has no official train and test lists; add them or use --split patient")
     for name in ("train", "test"):
         if not (table.official == name).any():
             raise InputError(f"none of the {len(table)} images is on the official {name} list; use --split patient")
@@ -103,43 +111,47 @@ def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
     return part
 
 
-def label_counts(table: Table, split: Split) -> dict[Part, np.ndarray]:
-    """(L,) int64 positives of each label, by part."""
-    return {part: (table.row_targets[split.fold(part)] == 1).sum(axis=0) for part in PARTS}
-
-
 def check_split(table: Table, split: Split) -> tuple[str, ...]:
-    """Lines naming the labels that a part has no positives or no negatives of.
+    """Find labels that cannot be learned or measured.
+
+    Returns:
+        One line for each part with labels that have no positives, or no negatives, in it.
 
     Raises:
-        InputError: train or val has positives and negatives of no label at all.
+        InputError: train or val has no label with both positives and negatives.
     """
     notes = []
     for part in PARTS:
-        targets = table.targets[split.fold(part)].reshape(-1, len(table.labels))
+        targets = table.targets[split.rows_of(part)].reshape(-1, len(table.labels))
         has = {"positives": (targets == 1).any(axis=0), "negatives": (targets == 0).any(axis=0)}
         if part != "test" and not (has["positives"] & has["negatives"]).any():
             raise InputError(
                 f"no label has both positives and negatives in the {len(targets)} images of the {part} part; "
                 "add images, or try another seed or --split"
             )
-        for sign, there in has.items():
-            if names := [label for label, some in zip(table.labels, there, strict=True) if not some]:
+        for sign, present in has.items():
+            if names := [label for label, some in zip(table.labels, present, strict=True) if not some]:
                 notes.append(f"the {part} part has no {sign} of {', '.join(names)}")
     return tuple(notes)
 
 
 def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:
-    """About `fraction` of `rows` with groups whole, stratified as a split is; sorted int64.
+    """Draw about `fraction` of `rows` with groups kept whole, stratified on all labels.
+
+    Args:
+        fraction: above 0, up to 1.
+
+    Returns:
+        (n,) int64, sorted.
 
     Raises:
-        InputError: the rows are of a single group.
+        InputError: all rows are of one group.
     """
     rows = np.sort(np.asarray(rows, dtype=np.int64))
     if fraction == 1:
         return rows
     assert 0 < fraction < 1, fraction
-    _check_groups(table, rows, 2, "a subset and its rest")
+    _check_groups(table, rows, 2, "a subset and the rest")
     part = stratified_group_split(
         table.row_targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed)
     )
@@ -147,10 +159,10 @@ def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.
 
 
 def resolve_subset(value: str | float, num_train: int) -> float:
-    """The fraction that `--subset` means: "auto" is 0.2 for more than 20,000 training images, else 1.
+    """The fraction of the training rows for a `--subset` value; "auto" is 0.2 above 20,000 training rows, else 1.
 
     Raises:
-        InputError: neither "auto" nor a number above 0 and up to 1.
+        InputError: `value` is neither "auto" nor a number above 0 and up to 1.
     """
     if value == "auto":
         return AUTO_SUBSET if num_train > AUTO_SUBSET_ABOVE else 1.0
@@ -163,48 +175,51 @@ def resolve_subset(value: str | float, num_train: int) -> float:
     return fraction
 
 
-def load_or_make_split(table: Table, *, kind: SplitStrategy, seed: int, folder: Path) -> tuple[Split, Path]:
-    """The stored split of this table, kind and seed; drawn and stored in `folder` the first time.
+def load_or_make_split(table: Table, *, strategy: SplitStrategy, seed: int, folder: Path) -> tuple[Split, Path]:
+    """Read the stored split of this table, strategy and seed, or draw it and store it in `folder`.
 
-    The file is a CSV of id and part below one comment line with the split's content hash.
+    The file is a CSV of id and part, below one comment line with the split's content hash.
+
+    Returns:
+        The split and its file.
 
     Raises:
-        InputError: as `make_split`; a stored file that does not fit its hash or the table.
+        InputError: as `make_split`; the stored file does not match its hash or the table.
     """
-    path = folder / f"split_{kind}_seed{seed}_{table.content_hash()}.csv"
+    path = folder / f"split_{strategy}_seed{seed}_{table.content_hash()}.csv"
     if path.exists():
-        return _read_split(path, table, kind, seed), path
-    split = make_split(table, kind=kind, seed=seed)
+        return _read_split(path, table, strategy, seed), path
+    split = make_split(table, strategy=strategy, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, _as_csv(table, split))
     return split, path
 
 
-def _heading(kind: str, seed: int, content_hash: str) -> str:
-    return f"# kind={kind} seed={seed} content_hash={content_hash}"
+def _heading(strategy: str, seed: int, content_hash: str) -> str:
+    return f"# kind={strategy} seed={seed} content_hash={content_hash}"
 
 
 def _as_csv(table: Table, split: Split) -> str:
     names = np.empty(len(table), dtype="<U5")
     for part in PARTS:
-        names[split.fold(part)] = part
-    heading = _heading(split.kind, split.seed, split.content_hash(table)) + "\n"
+        names[split.rows_of(part)] = part
+    heading = _heading(split.strategy, split.seed, split.content_hash(table)) + "\n"
     return heading + csv_text([("id", "part"), *zip(table.ids.tolist(), names.tolist(), strict=True)])
 
 
-def _read_split(path: Path, table: Table, kind: str, seed: int) -> Split:
-    """Read a stored split back; whatever is not as it was written is an InputError."""
-    refusal = InputError(f"{path}: changed or cut short since it was written; delete it to draw the split anew")
+def _read_split(path: Path, table: Table, strategy: str, seed: int) -> Split:
+    """Read a stored split; a file that was changed since is an InputError."""
+    damaged = InputError(f"{path}: changed or truncated since it was written; delete it to draw the split again")
     try:
         heading, _, body = path.read_bytes().decode("utf-8").partition("\n")
         header, *lines = csv.reader(io.StringIO(body, newline=""))
-        part_of = {plain_cell(name): PARTS.index(part) for name, part in lines}
+        part_of = {unescape_cell(name): PARTS.index(part) for name, part in lines}
         part = np.array([part_of[name] for name in table.ids.tolist()])
     except (ValueError, KeyError, csv.Error):
-        raise refusal from None
-    split = _split_of(part, kind, seed)
+        raise damaged from None
+    split = _split_of(part, strategy, seed)
     if header != ["id", "part"] or len(lines) != len(table):
-        raise refusal
-    if heading != _heading(kind, seed, split.content_hash(table)):
-        raise refusal
+        raise damaged
+    if heading != _heading(strategy, seed, split.content_hash(table)):
+        raise damaged
     return split

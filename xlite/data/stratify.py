@@ -1,28 +1,30 @@
-"""Dealing rows, or whole groups of rows, into parts so that every label keeps its prevalence in every part."""
+"""Stratified splits of rows, or of whole groups of rows: every label keeps its prevalence in every part."""
 
 import numpy as np
 
-_SIZE_WEIGHT = 4.0  # the number of rows counts as much as four labels
-_ABSENCE = 1e3  # outweighs any deviation: a label absent from a part cannot be measured there
-_TOLERANCE = 1e-6  # a squared relative deviation too small to move a group for
+_SIZE_WEIGHT = 4.0  # of the number of rows, relative to one label
+_ABSENCE_COST = 1e3  # exceeds any deviation: a label absent from a part cannot be measured there
+_TOLERANCE = 1e-6  # smallest improvement that a group is moved for
 _NUM_DRAWS = 8
 
 
 def stratified_group_split(
     targets: np.ndarray, groups: np.ndarray | None, fractions: tuple[float, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """The part of each row. Rows of one group stay together; without groups the sizes of the parts are exact.
+    """Assign each row to a part. Rows of one group stay together; without groups the part sizes are exact.
 
-    Groups are put in order of their label counts, rarest label first, shuffled among equals and dealt out in turn.
-    Then, while it helps, the one group whose move lowers the cost most changes its part. The cost is the sum over parts
-    and columns of ((count - share) / share)^2; a column is a label's positives, the rows without any positive, the rows
-    whose label is known, or the rows themselves. Above that, each label gets a positive and a negative group into as
-    many parts as it has groups for, the first parts first; up to 8 draws are made where one does not manage that.
+    Groups are sorted by their label counts, rarest label first, in random order among equals, and assigned to the parts
+    in turn. Then, as long as the cost falls, the group whose move lowers it most is moved to another part. The cost is
+    the sum over parts and columns of ((count - share) / share)^2; a column is a label's positives, the rows without
+    positives, the rows with a known label, or all rows. A large cost is added for every part without a positive, or
+    without a negative, group of a label; a label with fewer groups than parts should be in the first parts. If such an
+    absence remains, up to 8 draws are made and the best is returned.
 
     Args:
         targets: (N, L) of 0, 1 or NaN.
-        groups: (N,) of anything comparable, or None: each row by itself.
-        fractions: share of the rows for each part, summing to 1; at most as many as there are groups.
+        groups: (N,) of any sortable type, or None: each row is its own group.
+        fractions: of the rows for each part, summing to 1; no more parts than groups.
+        rng: advanced by each draw.
 
     Returns:
         (N,) int64 part numbers; no part is empty.
@@ -39,7 +41,7 @@ def stratified_group_split(
     repair = _Repair(balanced[first], present, np.bincount(pattern), fractions)
     draws = []
     for _ in range(_NUM_DRAWS):
-        part = _dealt(pattern, fractions, rng)
+        part = _assign_in_turn(pattern, fractions, rng)
         cost, num_absent = repair.run(pattern, part, _sizes(num_groups, fractions) if groups is None else None)
         draws.append((num_absent, cost, part))
         if num_absent == 0:
@@ -48,7 +50,7 @@ def stratified_group_split(
 
 
 def _balanced_columns(targets: np.ndarray) -> np.ndarray:
-    """(N, C) int64: each label's positives, rarest first; no positive at all; labels known, where some are not; 1."""
+    """(N, C) int64: each label's positives, rarest first; no positive; known, for partly known labels; ones."""
     positive = targets == 1
     positive = positive[:, np.argsort(positive.sum(axis=0), kind="stable")]
     known = ~np.isnan(targets)
@@ -58,20 +60,21 @@ def _balanced_columns(targets: np.ndarray) -> np.ndarray:
 
 
 def _presence_columns(targets: np.ndarray) -> np.ndarray:
-    """(N, 2L) bool of what each part should hold some: each label's positives, its negatives."""
+    """(N, 2L) bool: each label's positives, then each label's negatives; every part should have some of each."""
     return np.hstack([targets == 1, targets == 0])
 
 
 def _group_sums(columns: np.ndarray, group_of_row: np.ndarray, num_groups: int) -> np.ndarray:
-    """(G, C) int64 sums of (N, C) over each group's rows."""
+    """(G, C) int64: sums of `columns` (N, C) over each group's rows."""
     sums = [np.bincount(group_of_row, weights=column, minlength=num_groups) for column in columns.T]
     return np.stack(sums, axis=1).astype(np.int64)
 
 
 def _patterns(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Groups with equal (G, C) counts share a pattern, numbered in order of the columns, the first counting most.
+    """Number the distinct rows of `columns` (G, C), in lexicographic order with the first column as the main key.
 
-    Returns one group of each pattern, (P,), and each group's pattern, (G,).
+    Returns:
+        One group of each pattern, (P,), and each group's pattern, (G,).
     """
     order = np.lexsort(columns.T[::-1])
     new = np.ones(len(order), dtype=bool)
@@ -82,16 +85,17 @@ def _patterns(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sizes(n: int, fractions: tuple[float, ...]) -> np.ndarray:
-    """(K,) how many of n items each part gets: rounded, at least one; the largest takes what rounding left over."""
+    """(K,) items of n for each part: rounded, at least one; the largest part absorbs the rounding error."""
     sizes = np.maximum(1, np.round(n * np.array(fractions))).astype(np.int64)
     sizes[np.argmax(sizes)] += n - sizes.sum()
     return sizes
 
 
-def _dealt(pattern: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """Part of each item: in order of `pattern`, shuffled among equals, items take parts by turns.
+def _assign_in_turn(pattern: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """(G,) part of each group: sorted by `pattern`, in random order among equals, groups go to the parts in turn.
 
-    The k-th of a part's m turns comes at a random place of the k-th m-th of the order, which begins anywhere.
+    The k-th of a part's m turns is at a random position within the k-th of m equal sections of the order, and the order
+    starts at a random turn.
     """
     n = len(pattern)
     sizes = _sizes(n, fractions)
@@ -103,7 +107,14 @@ def _dealt(pattern: np.ndarray, fractions: tuple[float, ...], rng: np.random.Gen
 
 
 class _Repair:
-    """Steepest descent over moves of single groups, for P patterns of groups, K parts, C columns, S presences."""
+    """Steepest descent over moves of single groups, for P patterns of groups, K parts, C columns, S presence columns.
+
+    Args:
+        columns: (P, C) counts of a group of each pattern.
+        present: (P, S) bool, whether such a group has any of a presence column.
+        num_groups: (P,) groups of each pattern.
+        fractions: (K,).
+    """
 
     def __init__(
         self, columns: np.ndarray, present: np.ndarray, num_groups: np.ndarray, fractions: tuple[float, ...]
@@ -115,49 +126,50 @@ class _Repair:
         self.weight[:, -1] *= _SIZE_WEIGHT
         self.curvature = self.columns**2 @ self.weight.T
         self.present = present.astype(np.float64)
-        self.wanted = np.arange(len(fractions))[:, None] < num_groups @ present
+        self.required = np.arange(len(fractions))[:, None] < num_groups @ present
 
     def run(self, pattern: np.ndarray, part: np.ndarray, sizes: np.ndarray | None) -> tuple[float, int]:
-        """Change `part` (G,) in place, at last to `sizes` (K,) groups a part where given.
+        """Improve `part` (G,) in place; if `sizes` (K,) is given, part k gets sizes[k] groups in the end.
 
-        Returns the cost reached, and how many wanted presences are still absent.
+        Returns:
+            The cost, and the number of required presences that are still absent.
         """
-        held = np.zeros((len(self.columns), len(self.share)), dtype=np.int64)
-        np.add.at(held, (pattern, part), 1)
+        in_part = np.zeros((len(self.columns), len(self.share)), dtype=np.int64)  # (P, K) groups
+        np.add.at(in_part, (pattern, part), 1)
         to_another = ~np.eye(len(self.share), dtype=bool)
-        for _ in part:  # more moves than groups would be rounding errors going in circles
-            if not self._move(held, pattern, part, to_another, below=-_TOLERANCE):
+        for _ in part:  # more moves than groups would be cycles due to rounding
+            if not self._move(in_part, pattern, part, to_another, below=-_TOLERANCE):
                 break
-        while sizes is not None and (excess := held.sum(axis=0) - sizes).any():
-            self._move(held, pattern, part, np.outer(excess > 0, excess < 0), below=np.inf)
-        count, groups_with = held.T @ self.columns, held.T @ self.present
-        return float((self.weight * (count - self.share) ** 2).sum()), int((self.wanted & (groups_with == 0)).sum())
+        while sizes is not None and (excess := in_part.sum(axis=0) - sizes).any():
+            self._move(in_part, pattern, part, np.outer(excess > 0, excess < 0), below=np.inf)
+        count, groups_with = in_part.T @ self.columns, in_part.T @ self.present
+        return float((self.weight * (count - self.share) ** 2).sum()), int((self.required & (groups_with == 0)).sum())
 
     def _move(
-        self, held: np.ndarray, pattern: np.ndarray, part: np.ndarray, allowed: np.ndarray, *, below: float
+        self, in_part: np.ndarray, pattern: np.ndarray, part: np.ndarray, allowed: np.ndarray, *, below: float
     ) -> bool:
-        """Make the best of the `allowed` (K, K: from, to) moves if it changes the cost by less than `below`."""
-        change = self._change(held)
+        """Make the best of the `allowed` moves (K, K: from, to) if it changes the cost by less than `below`."""
+        change = self._change(in_part)
         change[:, ~allowed] = np.inf
         moved, source, target = np.unravel_index(int(np.argmin(change)), change.shape)
         if change[moved, source, target] >= below:
             return False
         part[np.flatnonzero((pattern == moved) & (part == source))[0]] = target
-        held[moved, source] -= 1
-        held[moved, target] += 1
+        in_part[moved, source] -= 1
+        in_part[moved, target] += 1
         return True
 
-    def _change(self, held: np.ndarray) -> np.ndarray:
-        """(P, K, K) change of the cost when a group of a pattern moves from part i to part j; inf where none can."""
-        count, groups_with = held.T @ self.columns, held.T @ self.present
+    def _change(self, in_part: np.ndarray) -> np.ndarray:
+        """(P, K, K) change of the cost if a group of a pattern moves from part i to part j; inf if impossible."""
+        count, groups_with = in_part.T @ self.columns, in_part.T @ self.present
         slope = 2 * self.columns @ (self.weight * (count - self.share)).T
         leave, enter = self.curvature - slope, self.curvature + slope
-        last, absent = self.wanted & (groups_with == 1), self.wanted & (groups_with == 0)
+        last, absent = self.required & (groups_with == 1), self.required & (groups_with == 0)
         if last.any():
-            leave += _ABSENCE * (self.present @ last.T)
+            leave += _ABSENCE_COST * (self.present @ last.T)
         if absent.any():
-            enter -= _ABSENCE * (self.present @ absent.T)
-        leave[held == 0] = np.inf
-        leave[:, held.sum(axis=0) == 1] = np.inf  # no part is emptied
+            enter -= _ABSENCE_COST * (self.present @ absent.T)
+        leave[in_part == 0] = np.inf
+        leave[:, in_part.sum(axis=0) == 1] = np.inf  # no part becomes empty
         change = leave[:, :, None] + enter[:, None, :]
-        return change.round(9)  # the order of sums, which differs between machines, must not decide between equals
+        return change.round(9)  # ties must not depend on the order of summation, which differs between machines

@@ -28,7 +28,7 @@ from xlite.distill.bank_build import (
 )
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.storage.arrays import pixels_whole
+from xlite.storage.arrays import is_complete_npy
 from xlite.storage.files import read_json, write_json
 from xlite.storage.locks import locked
 
@@ -188,7 +188,7 @@ def _open(place: Path, identity: Mapping[str, Any]) -> Bank | None:
         whole = all(record[key] == value for key, value in identity.items())
         whole = whole and record["files"].keys() == record["arrays"].keys()
         for name, array in record["arrays"].items():
-            whole = whole and pixels_whole(place / name, tuple(array["shape"]), array["dtype"])
+            whole = whole and is_complete_npy(place / name, tuple(array["shape"]), array["dtype"])
             num_bytes, crc32 = record["files"][name]
             whole = whole and crc32_of(place / name, num_bytes) == crc32
     except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):  # none yet, or damaged

@@ -6,7 +6,6 @@ its size and CRC-32; only when all is there does the caller write the record tha
 
 import math
 import os
-import shutil
 import time
 import zlib
 from collections import deque
@@ -25,7 +24,7 @@ from xlite.data.batches import Draw, ViewReader
 from xlite.device import Device, torch_threads
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.storage.arrays import npy_header, opened, write_at
+from xlite.storage.arrays import check_disk_space, data_bytes, npy_header, open_descriptor, sync_data, write_at
 from xlite.storage.files import read_json, write_json
 from xlite.storage.locks import LOCK
 
@@ -36,7 +35,6 @@ State = tuple[int, int]  # of a file: bytes, and their CRC-32
 
 _COMMIT_BYTES, _COMMIT_S = 64 * 2**20, 2.0  # at most about this much is done again after an interruption
 _READ_BYTES = 4 * 2**20
-_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,12 @@ def build(
         clear(place)
     for left_over in place.glob(".*.tmp"):
         left_over.unlink()
-    _check_room(place, arrays)
+    done_bytes = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
+    check_disk_space(place, sum(data_bytes(*array) for array in arrays.values()) - done_bytes, "teacher bank")
     with ExitStack() as stack:
         parts = {}
         for name, array in arrays.items():
-            descriptor = stack.enter_context(opened(place / name, os.O_RDWR | os.O_CREAT))
+            descriptor = stack.enter_context(open_descriptor(place / name, os.O_RDWR | os.O_CREAT))
             parts[name] = _Part(descriptor, *states.get(name, (0, 0)))
             parts[name].begin(npy_header(*array))
         todo = batches[sum(end <= num_done for end in np.cumsum([len(batch.positions) for batch in batches])) :]
@@ -197,7 +196,7 @@ class _Block:
 
     def commit(self, num_done: int) -> None:
         for part in self.parts.values():
-            _sync_data(part.descriptor)
+            sync_data(part.descriptor)
         states = {name: part.state() for name, part in self.parts.items()}
         about = {"meaning": dict(self.meaning), "done": num_done, "total": self.num_total, "files": states}
         write_json(self.place / PROGRESS, about)
@@ -213,27 +212,12 @@ def _durable(place: Path, meaning: Mapping[str, Any], arrays: Arrays) -> tuple[i
         states = {name: (int(num_bytes), int(crc32)) for name, (num_bytes, crc32) in about["files"].items()}
         same = about["meaning"] == meaning and states.keys() == arrays.keys()
         for name, (num_bytes, crc32) in states.items():
-            view_bytes = _data_bytes(arrays[name]) // math.prod(arrays[name][0][:2])
+            view_bytes = data_bytes(*arrays[name]) // math.prod(arrays[name][0][:2])
             same = same and num_bytes == len(npy_header(*arrays[name])) + num_done * view_bytes
             same = same and crc32_of(place / name, num_bytes) == crc32
     except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):  # none, or damaged
         return 0, {}
     return (num_done, states) if same else (0, {})
-
-
-def _check_room(place: Path, arrays: Arrays) -> None:
-    there = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
-    num_bytes = sum(map(_data_bytes, arrays.values())) - there
-    free = shutil.disk_usage(place).free
-    if num_bytes > free:
-        raise InputError(
-            f"{place}: the teacher bank needs {num_bytes / 2**20:,.1f} MiB, {free / 2**20:,.1f} MiB free; "
-            "free some or give another place with --cache-dir"
-        )
-
-
-def _data_bytes(array: tuple[tuple[int, ...], str]) -> int:
-    return math.prod(array[0]) * np.dtype(array[1]).itemsize
 
 
 def _answered(source: Source, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, np.ndarray]]:

@@ -74,7 +74,7 @@ def load_teacher(
     device: Device,
     allow_other_split: bool = False,
 ) -> Teacher:
-    """Load one or several teacher files (`.safetensors` with its `.json`, as `train_teacher.py` writes them).
+    """Load one or several teacher files (`.safetensors` with its `.json`, as `xlite teacher` writes them).
 
     Raises:
         InputError: a file cannot be used for these labels, these channels or this split, or its weights are not finite.
@@ -92,7 +92,7 @@ def load_teacher(
         if tuple(description["labels"]) != tuple(labels):
             raise InputError(
                 f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
-                "train one with runners/train_teacher.py"
+                "train one with `xlite teacher`"
             )
         if description["in_channels"] != in_channels:
             raise InputError(

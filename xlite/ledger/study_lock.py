@@ -1,29 +1,29 @@
 """One driver a study: a lock that ends with the process that holds it, however that ends."""
 
-import fcntl
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
+from filelock import BaseFileLock
 
 from xlite.errors import InputError
 from xlite.ledger.rdb import sqlite_file
 from xlite.ledger.retry import Retry, shown_url
+from xlite.storage.locks import try_lock
 
 
 class StudyLock:
     """The right to ask for trials of a study; whoever only reads, or records a promotion, needs none.
 
-    SQLite: flock on a file beside the database. PostgreSQL: an advisory lock of a connection kept for it; when the
+    SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock of a connection kept for it; when the
     server was restarted it is taken again. Other databases, and file systems without locks, have none: there a second
     driver is met when it finds its trial's number taken.
     """
 
     def __init__(self, engine: sa.Engine, url: str, name: str, patience: Retry) -> None:
         self._engine, self._url, self._name, self._patience = engine, url, name, patience
-        self._descriptor: int | None = None
+        self._file_lock: BaseFileLock | None = None
         self._connection: sa.Connection | None = None
         self._lockable = True
 
@@ -45,9 +45,9 @@ class StudyLock:
 
     def release(self) -> None:
         """Let another process have it."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._file_lock is not None:
+            self._file_lock.release()
+            self._file_lock = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -57,20 +57,16 @@ class StudyLock:
             self.release()
 
     def _lock_file(self, path: Path) -> bool:
-        if self._descriptor is not None or not self._lockable:
+        if self._file_lock is not None or not self._lockable:
             return True
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except OSError:
-            os.close(descriptor)
-            self._lockable = False
+            self._file_lock = try_lock(path)
+        except OSError as error:
+            if error.filename is not None:  # the file cannot be opened
+                raise
+            self._lockable = False  # its file system has no locks
             return True
-        self._descriptor = descriptor
-        return True
+        return self._file_lock is not None
 
     def _lock_session(self) -> bool:
         """True also when this very session holds it already."""

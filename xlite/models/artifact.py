@@ -12,7 +12,7 @@ from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.storage.files import atomic_write, double_buffered_write, read_json, spares_of, write_json
-from xlite.storage.tensors import parts_of, write_tensors
+from xlite.storage.tensors import tensor_bytes, write_tensors
 
 FORMAT = 1
 _MOST = {"in_channels": 64, "image_size": 16_384}
@@ -44,7 +44,7 @@ def save_artifact(
     folder.mkdir(parents=True, exist_ok=True)
     replace = double_buffered_write if repeatedly else atomic_write
     with replace(folder / f"{stem}.safetensors") as temporary:
-        write_tensors(temporary, parts_of(model_state))
+        write_tensors(temporary, tensor_bytes(model_state))
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / f"{stem}.json", {"format": FORMAT, **description, "weights_sha256": digest})

@@ -56,7 +56,7 @@ def study_rows(ledger: Ledger, described: Mapping[str, Any]) -> StudyRows:
     if not any(row.state in _ENDED for row in rows):
         raise InputError(
             f"study {ledger.name}: no trial of its {len(rows)} has ended, so there is nothing to analyse; "
-            "search first with runners/tune_kd.py, or wait"
+            "search first with `xlite tune`, or wait"
         )
     teacher, shares = (_object(described.get(key)) for key in ("teacher", "shares"))
     metadata = ledger.metadata

@@ -17,7 +17,8 @@ from xlite.data.balance import (
     sample_weights,
 )
 from xlite.data.batches import draws
-from xlite.storage.files import atomic_write, csv_text, write_text
+from xlite.storage.files import atomic_write, write_text
+from xlite.storage.text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

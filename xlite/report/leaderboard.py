@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.ledger import Ledger, TrialRecord, ranking_key
-from xlite.storage.files import csv_text, printable, safe_cell, write_text
+from xlite.storage.files import write_text
+from xlite.storage.text import csv_text, escape_cell, single_line
 
 FIRST_COLUMNS = (
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "kd_temperature", "kd_alpha"),
@@ -81,8 +82,8 @@ def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
     Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     columns = [[_printed(str(name), cell) for cell in column] for name, column in frame.items()]
-    rows = [[safe_cell(str(name)) for name in frame.columns], *zip(*columns, strict=True)]
-    write_text(path, csv_text(rows, neutral=True))
+    rows = [[escape_cell(str(name)) for name in frame.columns], *zip(*columns, strict=True)]
+    write_text(path, csv_text(rows, escaped=True))
 
 
 def render(frame: pd.DataFrame, top: int | None = None) -> Table:
@@ -114,7 +115,7 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
-        table.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if row["phase"] == "final" else None)
+        table.add_row(*(Text(single_line(cell)) for cell in cells), style="bold" if row["phase"] == "final" else None)
     return table
 
 
@@ -195,7 +196,7 @@ def _printed(name: str, cell: Any) -> str:
     if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, str):
-        return safe_cell(cell)
+        return escape_cell(cell)
     return str(cell) if name in _WHOLE else format(cell, _DIGITS.get(name, ".4f"))
 
 

@@ -1,4 +1,4 @@
-"""The one .npy file that holds a pixel cache: its header, its place on the disk, writes into it."""
+"""Large .npy files written piece by piece: preallocation, synced writes at an offset, checks before mapping."""
 
 import errno
 import io
@@ -13,59 +13,53 @@ import numpy as np
 
 from xlite.errors import InputError
 
-_FREE_MARGIN = 1.05
+sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """The bytes before the data in a .npy file of `shape`; their number is a multiple of 64."""
+    """The bytes before the data in a .npy file of this shape and type; their number is a multiple of 64."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
 
 
-def pixels_whole(path: Path, shape: tuple[int, ...], dtype: str) -> bool:
-    """Whether `path` has exactly the header and the size of an array of `shape`, so that mapping it is safe."""
+def data_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    """Bytes of an array's data, without the header."""
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def is_complete_npy(path: Path, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether `path` has exactly the header and the size of such an array, so that mapping it is safe."""
     header = npy_header(shape, dtype)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            return (
-                size == len(header) + math.prod(shape) * np.dtype(dtype).itemsize and file.read(len(header)) == header
-            )
+            return size == len(header) + data_bytes(shape, dtype) and file.read(len(header)) == header
     except FileNotFoundError:
         return False
 
 
-def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """Make `path` a new array of zeros of `shape` that has its place on the disk, in the stead of what was there.
+def allocate_npy(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Create `path` as an array of zeros whose disk space is reserved. `path` must not exist.
 
     Raises:
-        InputError: not enough free disk.
-        OSError: the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    path.unlink(missing_ok=True)  # not truncated: another process may have the old one mapped
     header = npy_header(shape, dtype)
-    num_bytes = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
-    free = shutil.disk_usage(path.parent).free
-    if num_bytes * _FREE_MARGIN > free:
-        raise InputError(
-            f"the pixel cache needs {num_bytes * _FREE_MARGIN / 2**30:.2f} GiB, {free / 2**30:.2f} GiB free "
-            f"in {path.parent.parent}; free some or give another place with --cache-dir"
-        )
     try:
-        with opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as pixels:
-            _claim(pixels, num_bytes)
-            write_at(pixels, header, 0)
-            os.fsync(pixels)
+        with open_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as descriptor:
+            _reserve(descriptor, len(header) + data_bytes(shape, dtype))
+            write_at(descriptor, header, 0)
+            os.fsync(descriptor)
     except BaseException:
-        path.unlink(missing_ok=True)  # nothing is in it yet, and it may be what filled the disk
+        path.unlink(missing_ok=True)  # it holds nothing yet, and may be what filled the disk
         raise
-    with opened(path.parent, os.O_RDONLY) as directory:
+    with open_descriptor(path.parent, os.O_RDONLY) as directory:
         os.fsync(directory)
 
 
-def _claim(descriptor: int, num_bytes: int) -> None:
-    """Claim the disk now, so that a full one shows before hours of work; where it cannot be claimed, write sparsely."""
+def _reserve(descriptor: int, num_bytes: int) -> None:
+    """Reserve disk space now, so that a full disk shows before hours of work; a sparse file where that fails."""
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, num_bytes)
@@ -75,8 +69,26 @@ def _claim(descriptor: int, num_bytes: int) -> None:
     os.ftruncate(descriptor, num_bytes)
 
 
+def check_disk_space(folder: Path, num_bytes: float, content: str) -> None:
+    """Check that the disk of `folder`, a cache, has `num_bytes` free.
+
+    Args:
+        content: what needs them, for the message, e.g. "pixel cache".
+
+    Raises:
+        InputError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise InputError(
+            f"{folder}: the {content} needs {num_bytes / 2**20:,.1f} MiB, {free / 2**20:,.1f} MiB free; "
+            "free disk space or use another --cache-dir"
+        )
+
+
 @contextmanager
-def opened(path: Path, flags: int) -> Iterator[int]:
+def open_descriptor(path: Path, flags: int) -> Iterator[int]:
+    """A file descriptor that is closed at the end; `flags` as for os.open."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
         yield descriptor
@@ -85,7 +97,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """All of `data`: pwrite alone may write less when the disk fills up, and says why only at the next try."""
+    """Write all of `data`: one pwrite may write less on a full disk, and reports the error only at the next call."""
     view = memoryview(data)
     while view:
         num_written = os.pwrite(descriptor, view, offset)

@@ -1,31 +1,22 @@
-"""Files that are never seen half-written: a temporary neighbour, fsync, rename. JSON, CSV and safe names."""
+"""Files that are never seen half-written: temporary file, fsync, rename. JSON, and waiting for disk space."""
 
-import csv
 import errno
-import io
 import json
 import os
-import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from xlite.errors import InputError
 
-ROOM_PATIENCE_S = 600.0
-"""How long a run waits for room on a full disk."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it replaces `path` in one step, on error it is removed."""
+    """Yield a temporary path in the same folder; on success it replaces `path` atomically, on error it is removed."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
@@ -36,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what is open for writing
     try:
         os.fsync(descriptor)
     finally:
@@ -45,14 +36,14 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def double_buffered_write(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a file that is written again and again: what it replaces stays as `spares_of(path)[0]`.
+    """As `atomic_write`, for a file that is rewritten often: two files swap roles.
 
-    The next time that one is given out to be written over. A file that is replaced for good frees its blocks, and on a
-    disk that is told of each (mount option discard) that takes longer than the writing.
+    Yields the path of the spare file, which may hold an earlier version to write over. Replacing a file frees its
+    blocks; on a disk mounted with `discard` that takes longer than the write itself.
     """
-    spare, kept = spares_of(path)
-    kept.unlink(missing_ok=True)  # of a process that was killed below
-    if spare.exists() and spare.stat().st_nlink > 1:  # somebody linked the file that this was, as a backup
+    spare, previous = spares_of(path)
+    previous.unlink(missing_ok=True)  # left by a process killed between the two renames below
+    if spare.exists() and spare.stat().st_nlink > 1:  # a hard link, e.g. somebody's backup: do not write over it
         spare.unlink()
     try:
         yield spare
@@ -60,29 +51,29 @@ def double_buffered_write(path: Path) -> Iterator[Path]:
     except BaseException:
         spare.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # there is none yet, or this file system has no links
-        os.link(path, kept)
+    with suppress(OSError):  # no file yet, or a file system without hard links
+        os.link(path, previous)
     spare.replace(path)
-    if kept.exists():
-        kept.replace(spare)
+    if previous.exists():
+        previous.replace(spare)
 
 
 def spares_of(path: Path) -> tuple[Path, Path]:
-    """What `taking_turns` leaves beside `path`, and what a process killed in it may leave."""
+    """The files beside `path` that `double_buffered_write` leaves: the spare, and one that only a kill leaves."""
     return path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.kept")
 
 
-def wait_for_room(folder: Path, num_bytes: int, *, patience_s: float = ROOM_PATIENCE_S) -> None:
-    """Return once the disk of `folder` has room for `num_bytes`; a full disk may be freed before anything is lost.
+def wait_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> None:
+    """Return once the disk of `folder` has `num_bytes` free, so that a disk that is full for a while loses nothing.
 
     Raises:
-        OSError: (ENOSPC) it has not within `patience_s`.
+        OSError: (ENOSPC) still full after `timeout_s`.
     """
-    until = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while shutil.disk_usage(folder).free < num_bytes:
-        if time.monotonic() > until:
-            raise OSError(errno.ENOSPC, f"no room for {num_bytes / 1e6:.0f} MB within {patience_s:.0f} s", str(folder))
-        time.sleep(min(1.0, patience_s))
+        if time.monotonic() > deadline:
+            raise OSError(errno.ENOSPC, f"no space for {num_bytes / 1e6:.0f} MB within {timeout_s:.0f} s", str(folder))
+        time.sleep(min(1.0, timeout_s))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,12 +83,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN is refused: a reader in another language could not parse it."""
+    """Write `value` as indented JSON, atomically.
+
+    Raises:
+        ValueError: it holds NaN or an infinity, which readers in other languages cannot parse.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a file that is missing, no file, or cut short is an InputError that names it."""
+    """Read a JSON file.
+
+    Raises:
+        InputError: it is missing, cannot be read, or is not valid JSON (e.g. truncated).
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -109,59 +108,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read JSON that is an object; anything else is an InputError as in `read_json`."""
+    """Read a JSON file that holds an object.
+
+    Raises:
+        InputError: as `read_json`, or it holds another type.
+    """
     value = read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: a JSON {type(value).__name__}, not an object; restore it or delete it")
     return value
-
-
-def csv_text(rows: Iterable[Sequence[object]], *, neutral: bool = False) -> str:
-    """Rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front, see `plain_cell`.
-
-    Numbers stay numbers, be they negative: what is to be one is given as one, not as text.
-
-    Args:
-        neutral: the cells are `safe_cell`s and formatted numbers already.
-    """
-    lines = []
-    for row in rows:
-        line = io.StringIO(newline="")
-        cells = [safe_cell(cell) if isinstance(cell, str) and not neutral else cell for cell in row]
-        csv.writer(line, lineterminator="\r\n").writerow(cells)  # it quotes what its line ends hold, so also a lone \r
-        lines.append(line.getvalue().removesuffix("\r\n"))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def is_plain(text: str) -> bool:
-    """Whether `text` holds nothing that a terminal obeys or that changes lines or the direction of writing."""
-    return _OBEYED.search(text) is None
-
-
-def visible(text: str) -> str:
-    """`text` with what is not plain written as an escape such as \\x1b."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def printable(text: str) -> str:
-    """The same on one line."""
-    return visible(" ".join(text.split()))
-
-
-def safe_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula; text that begins with an apostrophe gets a second one."""
-    return "'" + text if text.startswith((*_FORMULA_STARTS, "'")) else text
-
-
-def plain_cell(cell: str) -> str:
-    """What `safe_cell` was given."""
-    return cell.removeprefix("'")
-
-
-def checked_name(name: str, what: str) -> str:
-    """Return `name` if it is safe as a folder name, else raise InputError (`what`: e.g. "study name")."""
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"{what} {name!r}: use letters, digits, '.', '_' and '-' only, starting with a letter or digit, at most 128"
-        )
-    return name

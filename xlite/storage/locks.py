@@ -1,56 +1,58 @@
-"""One process at a time in a folder: flock, which ends with its holder however that dies."""
+"""File locks on any platform: one process at a time; the operating system ends a lock with its holder."""
 
 import errno
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 LOCK = "lock"
+"""Name of the lock file in a locked folder; it stays when the lock is released."""
 _POLL_S = 0.2
 
 
-@contextmanager
-def locked(folder: Path, *, waiting: Callable[[], None] | None) -> Iterator[None]:
-    """Hold the lock of `folder`, which is made if need be.
+def try_lock(file: Path) -> BaseFileLock | None:
+    """Lock `file`, which is created (with its folder) if it does not exist; its content does not matter.
 
-    While another holds it, `waiting` is called every 0.2 s.
+    Returns:
+        The lock, held until its `release()` or the end of this process, or None: somebody else holds it.
+
+    Raises:
+        OSError: the file cannot be opened for writing, or its file system has no locks.
+    """
+    # No fallback to a lock that exists as long as its file does: it would outlive a killed process.
+    lock = FileLock(file, thread_local=False, fallback_to_soft=False)
+    while True:
+        try:
+            lock.acquire(blocking=False)
+            return lock
+        except Timeout:
+            return None
+        except FileNotFoundError:  # the folder was removed between its creation and the file's
+            continue
+
+
+@contextmanager
+def locked_file(file: Path, *, waiting: Callable[[], None] | None) -> Iterator[None]:
+    """Hold the lock of `file` (see `try_lock`). While another holds it, `waiting` is called every 0.2 s.
 
     Raises:
         BlockingIOError: another holds it and `waiting` is None.
-        OSError: the folder cannot be made or written.
+        OSError: as `try_lock`.
     """
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:  # the folder was removed just now
-            continue
-        try:
-            while not _try_lock(descriptor):
-                if waiting is None:
-                    raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
-                waiting()
-                time.sleep(_POLL_S)
-            if _is_open_as(folder / LOCK, descriptor):  # else the folder was removed while we waited: begin anew
-                yield
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
+    while (lock := try_lock(file)) is None:
+        if waiting is None:
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(file.parent))
+        waiting()
+        time.sleep(_POLL_S)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    finally:
+        lock.release()
 
 
-def _is_open_as(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+def locked(folder: Path, *, waiting: Callable[[], None] | None) -> AbstractContextManager[None]:
+    """Hold the lock of `folder`, which is created if it does not exist, or is removed meanwhile. As `locked_file`."""
+    return locked_file(folder / LOCK, waiting=waiting)

@@ -97,8 +97,10 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit this code runs from, with "+changes" when the tree differs from it; None outside a checkout."""
+    """The commit this code runs from, with "+changes" when the tree differs from it; None if it is no checkout."""
     root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # e.g. installed in an environment that lies inside another project's checkout
+        return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("+changes" if _git(root, "status", "--porcelain", "-uno") else "")

@@ -16,7 +16,8 @@ from xlite.data.sources import ParsedDataset
 from xlite.data.split import Split, SplitStrategy, check_split, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.storage.files import csv_text, write_text
+from xlite.storage.files import write_text
+from xlite.storage.text import csv_text
 from xlite.tasks.task import Task
 
 MAX_EXCLUDED_SHARE = 0.01
@@ -92,7 +93,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     table, rows = _leave_out(reading, cache, request, console)
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
-    split, split_file = load_or_make_split(table, kind=kind, seed=request.seed, folder=request.cache_dir / "splits")
+    split, split_file = load_or_make_split(table, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits")
     for note in (*check_split(table, split), *unjudged(table, split)):
         console.say(f"Note: {note}")
     full = _dataset(table, rows, split, cache, parameters(preprocess))

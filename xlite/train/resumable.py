@@ -11,7 +11,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
 from xlite.models.artifact import save_artifact
-from xlite.storage.files import wait_for_room
+from xlite.storage.files import wait_for_disk_space
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import Checkpoint, Checkpoints
 from xlite.train.description import after_epoch, describe_model
@@ -123,7 +123,7 @@ class _Keeper:
         Events that a checkpoint does not cover are purged, and a best model is in the checkpoint of its epoch too.
         """
         progress = report.progress()
-        wait_for_room(self.folder, 3 * sum(t.numel() * t.element_size() for t in progress.tensors.values()))
+        wait_for_disk_space(self.folder, 3 * sum(t.numel() * t.element_size() for t in progress.tensors.values()))
         if self.events is not None:
             self.events.add(report)
         description: dict[str, Any] | None = None

@@ -16,7 +16,7 @@ from ray import tune
 
 from xlite.device import choose_device, release_memory
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, Attempt, is_gpu_fault, is_out_of_memory
-from xlite.storage.files import wait_for_room, write_json, write_text
+from xlite.storage.files import wait_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
 from xlite.study.job import GPU_FAULTS, STUDENT, TRACES, Job, trial_folder
 from xlite.tasks import find_task
@@ -78,7 +78,7 @@ class DistillationTrial(tune.Trainable):
             self.reporting_s += time.perf_counter() - self.told_at
         if self.disk_is_full:
             try:
-                wait_for_room(self.folder.parent, ROOM_BYTES)
+                wait_for_disk_space(self.folder.parent, ROOM_BYTES)
             except OSError as failure:
                 return CutOff(f"{failure.filename}: {failure.strerror}")
             self.disk_is_full = False

@@ -15,7 +15,7 @@ from xlite.data.phantom.chest_signs import PAINT
 from xlite.data.sources.nih import LABELS
 
 FINDINGS = LABELS
-_ANATOMY, _PLACES, _EXPOSURE, _NOISE = range(4)  # streams of random numbers; a stream of one part never moves another's
+_ANATOMY, _PLACES, _EXPOSURE, _NOISE = range(4)  # independent random streams
 
 
 def _stream(seed: int, *keys: int) -> np.random.Generator:
@@ -32,19 +32,20 @@ def draw_chest(
     portable: bool,
     image_px: int = 256,
 ) -> np.ndarray:
-    """One radiograph as (image_px, image_px) uint8, bright where dense: a pure function of its arguments.
+    """Draw one radiograph, (image_px, image_px) uint8, bright where dense: a pure function of its arguments.
 
     Args:
         severities: finding -> severity in [0, 1]; findings not named are absent.
         seed: of the data set.
-        patient: fixes the anatomy and where each finding lies; `follow_up` fixes position, exposure and noise.
-        female, portable: sex, and whether it is an AP picture taken on the ward.
+        patient: decides the anatomy and the position of each finding.
+        follow_up: decides positioning, exposure and noise.
+        female, portable: sex, and whether it is an AP image taken on the ward.
         image_px: side in pixels, at least 64 and a multiple of 4.
     """
     anatomy = draw_anatomy(_stream(seed, patient, _ANATOMY), female=female)
     exposure = draw_exposure(_stream(seed, patient, _EXPOSURE, follow_up), image_px=image_px, portable=portable)
     anatomy = replace(anatomy, dome_y=(anatomy.dome_y[0] + exposure.breath, anatomy.dome_y[1] + exposure.breath))
-    if portable:  # the heart lies nearer to the tube: larger on the picture
+    if portable:  # AP: the heart is nearer to the tube and appears larger
         anatomy = replace(anatomy, heart=(anatomy.heart[0] * 1.06, anatomy.heart[1] * 1.06))
     for name, reshape in RESHAPE.items():
         if name in severities:
@@ -78,7 +79,7 @@ def _empty_scene(canvas: Canvas, anatomy: Anatomy) -> Scene:
 
 
 def _project(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """The film's density, about 0 (air) to 1.2 (bone on mediastinum): tissue less the lungs' air, plus bones."""
+    """The film's density, about 0 (air) to 1.2 (bone over mediastinum): tissue minus air in the lungs, plus bones."""
     canvas, anatomy = scene.canvas, scene.anatomy
     film = _trunk(canvas, anatomy)
     vessels = canvas.stroke(vessel_tree(rng, anatomy, RIGHT) + vessel_tree(rng, anatomy, LEFT), 0.0015)

@@ -1,4 +1,4 @@
-"""The patient of the chest phantom: what stays the same from one follow-up to the next, and its outlines."""
+"""The anatomy of a chest phantom patient, which is the same at every follow-up, and its outlines."""
 
 from dataclasses import dataclass
 
@@ -10,28 +10,29 @@ RIGHT, LEFT = -1, 1  # the patient's sides; the patient's right is on the pictur
 _LATERAL_KNOTS = np.array([0.0, 0.03, 0.1, 0.22, 0.4, 0.65, 1.0])
 _LATERAL_WIDTH = np.array([0.36, 0.47, 0.61, 0.76, 0.89, 0.97, 1.0])
 _SHOOT = np.linspace(0, 1, 4)[:, None]
-_MEDIAL_X = 0.035  # where a lung ends behind the mediastinum
+_MEDIAL_X = 0.035  # medial end of a lung, behind the mediastinum
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient's chest in body coordinates (see chest_canvas); lengths in picture widths.
+    """One patient's chest in body coordinates (see chest_canvas); lengths in image widths.
 
     Attributes:
         female: draws breasts.
         lung_width: from spine to the lateral chest wall at the base.
         apex_y: top of the lungs.
         dome_y: top of the right and left hemidiaphragm.
-        dome_depth: how far the costophrenic angles lie below the domes.
-        heart: its extents to the patient's right and left.
+        dome_depth: distance of the costophrenic angles below the domes.
+        heart: extents to the patient's right and left.
         heart_top_y, knob: upper end of the heart's outline, radius of the aortic knob.
         mediastinum: half width of the mediastinum.
         spine_bend: sideways bow of the spine.
         rib_spacing, rib_drop, rib_width: of the posterior ribs.
-        clavicle_drop: how far the clavicles' inner ends lie below the outer.
-        torso: half width of the trunk; flesh: its density in [0, 1]; breast: size of the breasts.
-        air: how dark the lungs are; markings: strength of the vessels.
-        bubble: radii of the gastric air bubble (0 where there is none).
+        clavicle_drop: distance of the clavicles' inner ends below the outer ends.
+        torso, flesh: half width of the trunk, and its density in [0, 1].
+        breast: size of the breasts.
+        air, markings: darkness of the lungs, strength of the vessels.
+        bubble: radius of the gastric air bubble, 0 for none.
     """
 
     female: bool
@@ -64,13 +65,13 @@ class Anatomy:
         return self.lung_width * np.interp(depth, _LATERAL_KNOTS, _LATERAL_WIDTH)
 
     def lung_point(self, side: int, across: float, depth: float) -> tuple[float, float]:
-        """A place in a lung: `across` 0 (medial) to 1 (lateral), `depth` 0 (apex) to 1 (dome)."""
+        """A point in a lung: `across` 0 (medial) to 1 (lateral), `depth` 0 (apex) to 1 (dome)."""
         y = self.apex_y + depth * (self.dome(side) - self.apex_y)
         lateral = float(self.lateral_x(depth * 0.9))
         return side * (_MEDIAL_X + across * (lateral - _MEDIAL_X)), y
 
     def hilum(self, side: int) -> tuple[float, float]:
-        """Where the vessels of a lung leave the mediastinum; the left a little higher."""
+        """Where the vessels of a lung leave the mediastinum; slightly higher on the left."""
         return side * (self.mediastinum + 0.03), 0.40 if side == RIGHT else 0.385
 
     def lung_outline(self, side: int) -> np.ndarray:

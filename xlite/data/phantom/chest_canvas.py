@@ -1,7 +1,7 @@
 """Drawing in body coordinates: soft masks, strokes and smooth noise for the chest phantom.
 
-Body coordinates: one unit is the width of the picture, x runs from the patient's right (negative) to left (positive)
-with the spine at 0, y runs from 0 (top) to 1 (bottom). A canvas carries the patient's placement (turn, scale, shift).
+Body coordinates: one unit is the width of the image, x runs from the patient's right (negative) to left (positive)
+with the spine at 0, y runs from 0 (top) to 1 (bottom). A canvas holds the patient's position (turn, scale, shift).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 _SUBPIXEL_BITS = 4
-_MAX_BLUR_PX = 1.3  # a wider blur is drawn on a coarser grid and enlarged: same look, a fraction of the time
+_MAX_BLUR_PX = 1.3  # a wider blur is drawn on a coarser grid and enlarged, which is faster and looks the same
 _COARSE = 4
 _ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
@@ -38,13 +38,13 @@ def ellipse_outline(centre: tuple[float, float], radii: tuple[float, float], tur
 
 @dataclass(frozen=True)
 class Canvas:
-    """A square picture of `px` pixels and where the body lies on it.
+    """A square image of `px` pixels and the position of the body on it.
 
     Attributes:
         px: side in pixels.
         turn: rotation of the body, radians.
-        scale: enlargement about the picture's middle.
-        shift: (x, y) displacement in picture widths.
+        scale: enlargement about the image's centre.
+        shift: (x, y) displacement in image widths.
     """
 
     px: int
@@ -85,12 +85,12 @@ class Canvas:
 
         Args:
             outlines: each (K, 2), closed; later ones overwrite earlier ones.
-            blur: softness of the edges (sigma, in picture widths).
-            strengths: value inside each outline, 1 where none are given.
+            blur: softness of the edges (sigma, in image widths).
+            strengths: value inside each outline; default: 1.
         """
         px, sigma = self._drawing_size(blur)
         mask = np.zeros((px, px), np.uint8)
-        for k, outline in enumerate(outlines):  # one by one: overlapping outlines in one call would cut each other out
+        for k, outline in enumerate(outlines):  # one call each: overlapping outlines in one call would cancel
             value = round(255 * strengths[k]) if strengths else 255
             cv2.fillPoly(mask, [self._fixed_point(outline, px)], value, cv2.LINE_AA, _SUBPIXEL_BITS)
         return self._softened(mask, sigma)
@@ -98,7 +98,7 @@ class Canvas:
     def stroke(self, groups: Sequence[Stroke], blur: float = 0.0) -> np.ndarray:
         """Soft lines (px, px) float32 in [0, 1]; later groups overwrite earlier ones where they cross.
 
-        A line thinner than a pixel is drawn one pixel wide and as much fainter, so that pictures of all sizes agree.
+        A line thinner than a pixel is drawn one pixel wide and proportionally fainter, so that all image sizes agree.
         """
         px, sigma = self._drawing_size(blur)
         mask = np.zeros((px, px), np.uint8)
@@ -106,7 +106,7 @@ class Canvas:
             width_px = width * self.scale * px
             value = round(255 * strength * min(1.0, width_px))
             fixed = list(self._fixed_point(lines, px))
-            kind = cv2.LINE_AA if width_px < 2.5 else cv2.LINE_8  # thick anti-aliased lines take five times as long
+            kind = cv2.LINE_AA if width_px < 2.5 else cv2.LINE_8  # anti-aliasing thick lines takes five times as long
             cv2.polylines(mask, fixed, False, value, max(1, round(width_px)), kind, _SUBPIXEL_BITS)
         return self._softened(mask, sigma)
 
@@ -121,7 +121,7 @@ class Canvas:
 
     def _softened(self, mask: np.ndarray, sigma: float) -> np.ndarray:
         if sigma > 0.3:
-            size = 3 if sigma < 0.7 else 5  # the sizes OpenCV has fast paths for
+            size = 3 if sigma < 0.7 else 5  # sizes with fast paths in OpenCV
             mask = cv2.GaussianBlur(mask, (size, size), sigma)
         field = mask.astype(np.float32)
         field *= np.float32(1 / 255)

@@ -1,4 +1,4 @@
-"""Writes a chest X-ray data set of phantoms in NIH ChestX-ray14's own layout, for whoever has no data at hand."""
+"""Writes a chest X-ray data set of phantoms in the layout of NIH ChestX-ray14, to try the library without data."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +9,11 @@ import cv2
 from xlite.cores import available_cpus
 from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_records import Picture, draw_records
-from xlite.data.phantom.writing import write_once
+from xlite.data.phantom.writing import check_minimum, write_once
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 
-VERSION = 1  # raise it when any picture or label changes
+VERSION = 1  # incremented when any image or label changes
 _HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
@@ -21,7 +21,7 @@ _HEADER = (
 
 
 def phantom_folder(root: Path, *, num_images: int = 1200, image_px: int = 256, seed: int = 0) -> Path:
-    """Where the set with these parameters belongs under `root`, e.g. `chest-1200x256-s0-v1`."""
+    """The folder of the data set with these parameters under `root`, e.g. `chest-1200x256-s0-v1`."""
     return root / f"chest-{num_images}x{image_px}-s{seed}-v{VERSION}"
 
 
@@ -34,39 +34,35 @@ def write_phantom(
     num_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the data set into `folder`; one with the same parameters that is there already is left untouched.
+    """Write the data set into `folder`, atomically, unless it is there already.
 
-    The folder appears in one step when all of it is written. The bytes depend on `num_images`, `image_px` and
-    `seed` alone.
+    The bytes depend on `num_images`, `image_px` and `seed` only.
 
     Args:
-        folder: see `phantom_folder`; its parents are made.
+        folder: see `phantom_folder`.
         num_images: at least 10, so that both official lists have patients.
-        image_px: side of the pictures, at least 64 and a multiple of 4.
+        image_px: side of the images, at least 64 and a multiple of 4.
         seed: not negative.
-        num_threads: default: one for each core.
-        progress: called with (pictures done, num_images).
+        num_threads: default: one per core.
+        progress: called with (images done, num_images).
 
     Raises:
         InputError: a parameter out of range, or `folder` holds something else.
     """
-    if num_images < 10:
-        raise InputError(f"phantom: num_images is {num_images}; ask for 10 or more")
-    if image_px < 64 or image_px % 4:
-        raise InputError(f"phantom: image_px is {image_px}; use 64 or more, a multiple of 4")
-    if seed < 0:
-        raise InputError(f"phantom: seed is {seed}; use 0 or more")
-    wanted = {"version": VERSION, "num_images": num_images, "image_px": image_px, "seed": seed}
-    write_once(folder, wanted, lambda to: _write(to, draw_records(num_images, seed), wanted, num_threads, progress))
+    parameters = {"version": VERSION, "num_images": num_images, "image_px": image_px, "seed": seed}
+    check_minimum(parameters, num_images=10, image_px=64, seed=0)
+    if image_px % 4:
+        raise InputError(f"phantom: image_px is {image_px}; use a multiple of 4")
+    write_once(folder, parameters, lambda to: _write(to, parameters, num_threads, progress))
 
 
 def _write(
     folder: Path,
-    pictures: list[Picture],
     parameters: dict[str, int],
     num_threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
+    pictures = draw_records(parameters["num_images"], parameters["seed"])
     images = folder / "images_001" / "images"
     images.mkdir(parents=True)
 
@@ -82,8 +78,8 @@ def _write(
         pool.shutdown(cancel_futures=True)
     table = "".join(line + "\r\n" for line in [_HEADER, *(picture.row() for picture in pictures)])
     (folder / "Data_Entry_2017_v2020.csv").write_bytes(table.encode())
-    for name, of_test in (("train_val_list.txt", False), ("test_list.txt", True)):
-        chosen = [picture.name for picture in pictures if (picture.patient % 5 == 2) == of_test]
+    for name, is_test in (("train_val_list.txt", False), ("test_list.txt", True)):
+        chosen = [picture.name for picture in pictures if (picture.patient % 5 == 2) == is_test]
         write_text(folder / name, "\n".join(chosen))  # no newline at the end, as in NIH's lists
 
 
@@ -99,8 +95,6 @@ def _write_png(path: Path, picture: Picture, image_px: int, seed: int) -> None:
     )
     if picture.rgba:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
-    encoded, data = cv2.imencode(
-        ".png", pixels
-    )  # naming a compression level makes OpenCV try all filters: twice the time
+    encoded, data = cv2.imencode(".png", pixels)  # with a compression level OpenCV tries all filters: twice the time
     assert encoded, path
     path.write_bytes(data.tobytes())

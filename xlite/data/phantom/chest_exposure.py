@@ -1,4 +1,4 @@
-"""From density to film: the patient's place in the picture, exposure, noise, collimation, what is written on it."""
+"""From density to image: positioning, exposure, noise, collimation and inscriptions."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ _TONES = 1024
 
 @dataclass(frozen=True)
 class Exposure:
-    """What changes between two pictures of one patient apart from the findings.
+    """What differs between two images of one patient, apart from the findings.
 
     Attributes:
-        canvas: the patient's place in the picture.
-        breath: how far the diaphragm stands below its middle position, in picture widths.
+        canvas: the patient's position in the image.
+        breath: distance of the diaphragm below its middle position, in image widths.
         contrast, brightness, gamma: of the film's tone curve.
         noise: standard deviation of the quantum noise in grey levels (0 to 1).
-        collimated: corner points (4, 2) in picture widths outside which the picture is black, or None.
-        portable: an AP picture from the ward, with its inscription and wires.
+        collimated: corners (4, 2) in image widths of the area outside which the image is black, or None.
+        portable: an AP image from the ward, with its inscription and wires.
     """
 
     canvas: Canvas
@@ -34,7 +34,7 @@ class Exposure:
 
 
 def draw_exposure(rng: np.random.Generator, *, image_px: int, portable: bool) -> Exposure:
-    """Position and exposure of one picture; portable pictures are worse placed, flatter and noisier."""
+    """Positioning and exposure of one image; portable images are positioned worse, flatter and noisier."""
     spread = 1.4 if portable else 1.0
     canvas = Canvas(
         image_px,
@@ -61,16 +61,14 @@ def draw_exposure(rng: np.random.Generator, *, image_px: int, portable: bool) ->
 
 
 def wires(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
-    """Leads and electrodes on the skin of some patients on the ward, whatever they have."""
+    """(px, px) leads and electrodes on the skin of some patients on the ward, independent of the findings."""
     if rng.random() < 0.5:
         return np.zeros((canvas.px, canvas.px), np.float32)
     t = np.linspace(0, 1, 14)
     strokes = []
     for _ in range(int(rng.integers(1, 4))):
-        end, start = (
-            np.array([rng.uniform(-0.3, 0.3), rng.uniform(0.2, 0.7)]),
-            np.array([rng.choice([-0.5, 0.5]), 0.15]),
-        )
+        end = np.array([rng.uniform(-0.3, 0.3), rng.uniform(0.2, 0.7)])
+        start = np.array([rng.choice([-0.5, 0.5]), 0.15])
         sag = rng.normal(0, 0.08)
         wire = start + (end - start) * t[:, None] + np.stack([0 * t, sag * np.sin(np.pi * t)], 1)
         strokes += [(wire[None], 0.004, 0.8), (ellipse_outline((end[0], end[1]), (0.008, 0.008))[None], 0.01, 0.9)]
@@ -78,12 +76,11 @@ def wires(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
 
 
 def develop(film: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-    """Noise, tone curve and collimation: density to grey levels, uint8."""
+    """Density to grey levels, uint8: noise, tone curve and collimation. `film` is changed in place."""
     px = exposure.canvas.px
     grain = np.frombuffer(rng.bytes(px * px), np.uint8).reshape(px, px).astype(np.float32)
-    film += (
-        exposure.noise * (1 / 37) * (cv2.blur(grain, (2, 2)) - 127.5)
-    )  # sums of 4 uniform bytes: near enough to normal
+    # means of 4 uniform bytes, which are close to normal
+    film += exposure.noise * (1 / 37) * (cv2.blur(grain, (2, 2)) - 127.5)
     film += exposure.canvas.enlarged(0.025 * exposure.canvas.noise(rng, 4, coarse=True))
     density = np.linspace(-0.25, 1.45, _TONES)
     tone = 0.46 + exposure.brightness + exposure.contrast * 0.95 * (density - 0.5)
@@ -100,7 +97,7 @@ def develop(film: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> n
 
 
 def inscribe(picture: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """The side marker, and the word on portable pictures."""
+    """Draw the side marker, and the word PORTABLE on portable images, in place."""
     px = len(picture)
     cv2.putText(
         picture, "L", (round(0.91 * px), round(0.09 * px)), cv2.FONT_HERSHEY_SIMPLEX, px / 600, 235, 1, cv2.LINE_AA

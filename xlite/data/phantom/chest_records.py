@@ -1,8 +1,7 @@
-"""The patients of the chest phantom: who has which findings at which follow-up, and what the report says.
+"""The patients of the chest phantom: the findings of each at each follow-up, and the reported labels.
 
-Findings are as rare and as linked with each other as in NIH's label table in their order and tendencies, but less rare:
-about 45% of the pictures have none (NIH: 54%) and the rarest, Hernia, has 2.4% (NIH: 0.2%), so that 1,200 pictures hold
-some of everything.
+Findings have the order of prevalence and the correlations of NIH's label table, but are less rare: about 45% of the
+images have none (NIH: 54%) and the rarest, Hernia, has 2.4% (NIH: 0.2%), so that 1,200 images have some of each.
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ PREVALENCE = dict(
         strict=True,
     )
 )
-# How findings go together in NIH's 112,120 rows: tetrachoric correlations in hundredths, below the diagonal.
+# Tetrachoric correlations of the findings in NIH's 112,120 rows, in hundredths, below the diagonal.
 _CORRELATION = """
 7
 31 8
@@ -36,22 +35,24 @@ _CORRELATION = """
 14 2 15 56 12 -5 -9 0 29 -1 -3 2
 10 -17 0 -20 15 51 0 -3 0 12 3 14 -9
 """
-_PERSISTENCE = 0.8  # correlation of liabilities from one follow-up to the next: about half the findings stay
-_FOLLOW_UPS = (0.70, 0.15, 0.06, 0.04, 0.02, 0.01, 0.01, 0.01)  # share of patients with 1, 2, ... 8 pictures
-_WRONG_REPORT = 0.025  # share of pictures whose labels have one finding too many or too few
+_PERSISTENCE = 0.8  # correlation of liabilities between follow-ups: about half the findings persist
+_FOLLOW_UPS = (0.70, 0.15, 0.06, 0.04, 0.02, 0.01, 0.01, 0.01)  # share of patients with 1, 2, ... 8 images
+_WRONG_REPORT = 0.025  # share of images whose labels have one finding too many or too few
 _PORTABLE, _FEMALE, _RGBA = 0.30, 0.435, 0.01
-_RECORD = 9  # random stream of a patient's record, apart from those of its pictures
+_RECORD = 9  # random stream of a patient's record, separate from those of its images
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One row of the table: what is drawn, and what the report says.
+    """One row of the table: the findings drawn, and those reported.
 
     Attributes:
-        patient, follow_up: numbers from 1 and from 0.
-        severities: finding -> severity in [0, 1] of what is drawn.
-        labels: what the report names; differs from `severities` in a few pictures.
-        age: years; female; portable: an AP picture; rgba: stored with four channels, as some of NIH's are.
+        patient, follow_up: numbered from 1 and from 0.
+        severities: finding drawn -> severity in [0, 1].
+        labels: findings reported; differ from `severities` in a few images.
+        age: years.
+        portable: an AP image.
+        rgba: stored with four channels, as some of NIH's are.
     """
 
     patient: int
@@ -69,7 +70,7 @@ class Picture:
         return f"{self.patient:08d}_{self.follow_up:03d}.png"
 
     def row(self) -> str:
-        """Line of the table."""
+        """The row of the table as CSV."""
         found, sex, view = "|".join(self.labels), "F" if self.female else "M", "AP" if self.portable else "PA"
         found = found or "No Finding"
         return f"{self.name},{found},{self.follow_up},{self.patient},{self.age},{sex},{view},2500,2500,0.168,0.168"
@@ -89,11 +90,11 @@ def _root() -> np.ndarray:
 
 
 def draw_patient(seed: int, patient: int) -> list[Picture]:
-    """All pictures of one patient.
+    """All images of one patient.
 
-    Every finding has a liability, a normal variable that drifts from one follow-up to the next (autoregressive) and
-    goes with the other findings' as in NIH. A finding is there while its liability is above the threshold that its
-    prevalence sets, and the more severe the higher above.
+    Every finding has a liability: a normal variable, autoregressive over follow-ups and correlated with the others as
+    in NIH's table. A finding is present while its liability exceeds the quantile given by its prevalence, and the more
+    severe the further above.
     """
     rng = np.random.default_rng([seed, patient, _RECORD])
     female, age = bool(rng.random() < _FEMALE), int(np.clip(rng.normal(47, 17), 2, 90))
@@ -117,20 +118,20 @@ def draw_patient(seed: int, patient: int) -> list[Picture]:
 
 
 def _reported(rng: np.random.Generator, severities: dict[str, float]) -> tuple[str, ...]:
-    """The findings as the report names them: now and then one is missed or one too many is named."""
+    """The findings as reported: in a few reports one is missing or added."""
     found = set(severities)
-    wrong, invent = rng.random() < _WRONG_REPORT, rng.random() < 0.5
+    is_wrong, adds = rng.random() < _WRONG_REPORT, rng.random() < 0.5
     share = np.array(list(PREVALENCE.values()))
-    invented = FINDINGS[int(rng.choice(len(FINDINGS), p=share / share.sum()))]
-    if wrong and found and not invent:
+    added = FINDINGS[int(rng.choice(len(FINDINGS), p=share / share.sum()))]
+    if is_wrong and found and not adds:
         found.discard(sorted(found)[int(rng.integers(len(found)))])
-    elif wrong:
-        found.add(invented)
+    elif is_wrong:
+        found.add(added)
     return tuple(name for name in FINDINGS if name in found)
 
 
 def draw_records(num_images: int, seed: int) -> list[Picture]:
-    """The first `num_images` pictures of the patients 1, 2, ... of this seed."""
+    """The first `num_images` images of the patients 1, 2, ... of this seed."""
     pictures: list[Picture] = []
     patient = 1
     while len(pictures) < num_images:

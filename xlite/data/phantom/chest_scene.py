@@ -1,4 +1,4 @@
-"""The picture in the making: what the signs of the chest phantom draw into."""
+"""The maps that the signs of the chest phantom are drawn into."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,14 @@ from xlite.data.phantom.chest_canvas import Canvas
 
 @dataclass
 class Scene:
-    """What the signs draw into; all maps are (px, px) float32 on `canvas`.
+    """The state of a drawing; all maps are (px, px) float32 on `canvas`.
 
     Attributes:
-        anatomy: of this picture (already reshaped).
+        anatomy: of this image, already reshaped.
         lungs: mask of each lung by side.
-        water: part of the lung's air replaced by tissue or fluid, 0 to 1.
-        markings: multiplier of the vessels; air: multiplier of the lungs' darkness; density: added to everything.
+        water: share of the lung's air replaced by tissue or fluid, 0 to 1.
+        markings, air: factors on the vessels and on the lungs' darkness.
+        density: added to everything.
     """
 
     canvas: Canvas
@@ -28,12 +29,12 @@ class Scene:
     density: np.ndarray
 
     def opacify(self, amount: np.ndarray) -> None:
-        """Replace the part `amount` (0 to 1) of the air that is left."""
+        """Replace the share `amount` (0 to 1) of the remaining air."""
         self.water += amount * (1 - self.water)
 
 
 def either_side(rng: np.random.Generator) -> int:
-    """RIGHT or LEFT, as likely the one as the other."""
+    """RIGHT or LEFT, with equal probability."""
     return LEFT if rng.random() < 0.5 else RIGHT
 
 

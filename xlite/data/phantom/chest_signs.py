@@ -1,8 +1,8 @@
-"""The findings of the chest phantom as radiographic signs: what each adds to the picture.
+"""The findings of the chest phantom as radiographic signs.
 
-Those that change the anatomy itself (a wide heart, flat diaphragms) have that part in chest_reshape. Places come from
-`place`, a generator that is the same at every follow-up of the patient; how much of it there is comes from `severity`
-in [0, 1], which changes between follow-ups. Low severities are subtle on purpose.
+Findings that change the anatomy itself (a wide heart, flat diaphragms) do so in chest_reshape. The position of a sign
+comes from `place`, a generator that is the same at every follow-up of the patient; its extent comes from `severity` in
+[0, 1], which changes between follow-ups. Low severities are subtle on purpose.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _LOBES = {RIGHT: ((0.05, 0.50), (0.50, 0.78), (0.62, 1.05)), LEFT: ((0.05, 0.58)
 
 
 def _atelectasis(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """Plates near the raised diaphragm, or a wedge that points to the hilum."""
+    """Plates near the raised diaphragm, or a wedge pointing to the hilum."""
     side = either_side(place)
     anatomy = scene.anatomy
     if place.random() < 0.65:
@@ -63,7 +63,7 @@ def _edema(scene: Scene, place: np.random.Generator, severity: float) -> None:
 
 
 def _effusion(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """Fluid up to a meniscus that climbs the lateral chest wall; the smallest only blunt the costophrenic angle."""
+    """Fluid up to a meniscus that climbs the lateral chest wall; small ones only blunt the costophrenic angle."""
     both = place.random() < 0.3
     first = either_side(place)
     x, y = scene.canvas.grid
@@ -78,7 +78,7 @@ def _effusion(scene: Scene, place: np.random.Generator, severity: float) -> None
 
 
 def _emphysema(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """Bullae: thin-walled, empty of markings (the large, dark lungs are the anatomy's part)."""
+    """Thin-walled bullae without markings; chest_reshape makes the lungs large and dark."""
     for _ in range(int(place.integers(0, 3))):
         centre = scene.anatomy.lung_point(either_side(place), place.uniform(0.5, 0.8), place.uniform(0.1, 0.4))
         radius = place.uniform(0.03, 0.05)
@@ -104,7 +104,8 @@ def _fibrosis(scene: Scene, place: np.random.Generator, severity: float) -> None
     threads = np.concatenate([spots[1::2], spots[1::2] + place.normal(0, 0.018, (num // 2, 1, 2))], 1)
     closed = np.concatenate([rings, rings[:, :1]], 1)
     net = scene.canvas.stroke([(closed, 0.004, 0.8), (threads, 0.0045, 0.8)], 0.002)
-    net += 0.45 * cv2.blur(net, (scene.canvas.px // 16, scene.canvas.px // 16))  # what is too fine to be seen singly
+    haze_px = scene.canvas.px // 16
+    net += 0.45 * cv2.blur(net, (haze_px, haze_px))  # structures too fine to be seen individually
     scene.opacify(np.minimum(net * (0.4 + 0.6 * severity), 0.9))
 
 
@@ -142,7 +143,7 @@ def _round_shadow(scene: Scene, place: np.random.Generator, radius: float, opaci
 
 
 def _mass(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """A round shadow of 3.5 to 8 cm (the picture is about 40 cm wide), its border sharp."""
+    """A round shadow of 3.5 to 8 cm (the image is about 40 cm wide) with a sharp border."""
     _round_shadow(scene, place, place.uniform(0.045, 0.062) + 0.035 * severity, 0.5 + 0.45 * severity)
 
 
@@ -164,7 +165,7 @@ def _pleural_thickening(scene: Scene, place: np.random.Generator, severity: floa
 
 
 def _pneumonia(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """A lobe's opacity, straight along its fissure, with air-filled bronchi in it."""
+    """An opacity of a lobe with a straight border along its fissure and air-filled bronchi."""
     side = either_side(place)
     lobes = _LOBES[side]
     top, bottom = lobes[int(place.integers(len(lobes)))]
@@ -180,20 +181,20 @@ def _pneumonia(scene: Scene, place: np.random.Generator, severity: float) -> Non
     hilum = np.array(anatomy.hilum(side))
     bronchi = []
     for turn in (-0.45, 0.0, 0.45):
-        way = (middle - hilum) * 1.2
+        direction = (middle - hilum) * 1.2
         c, s = np.cos(turn), np.sin(turn)
-        end = hilum + np.array([c * way[0] - s * way[1], s * way[0] + c * way[1]])
+        end = hilum + np.array([c * direction[0] - s * direction[1], s * direction[0] + c * direction[1]])
         bronchi.append(np.linspace(hilum, end, 4))
     aerated = 1 - 0.7 * scene.canvas.stroke([(np.array(bronchi), 0.009, 1.0)], 0.002)
     scene.opacify(scene.canvas.enlarged(lobe) * scene.lungs[side] * aerated * (0.36 + 0.5 * severity))
 
 
 def _pneumothorax(scene: Scene, place: np.random.Generator, severity: float) -> None:
-    """The lung withdrawn from wall and apex: dark without markings outside, the visceral pleura as a thin line."""
+    """The lung retracted from wall and apex: dark without markings outside it, the visceral pleura as a thin line."""
     side = either_side(place)
     outline = scene.anatomy.lung_outline(side)
     gap = 0.035 + 0.135 * severity
-    apical = np.clip((0.62 - outline[:, 1]) / 0.4, 0.25, 1)[:, None]  # air gathers at the top of an upright patient
+    apical = np.clip((0.62 - outline[:, 1]) / 0.4, 0.25, 1)[:, None]  # air collects at the top of an upright patient
     inwards = np.array(scene.anatomy.hilum(side)) - outline
     inwards /= np.linalg.norm(inwards, axis=1, keepdims=True)
     collapsed = outline + inwards * gap * apical

@@ -1,4 +1,7 @@
-"""Writes a lumbar spine data set of phantoms in the RSNA 2024 layout: real DICOM series and its three tables."""
+"""Writes a lumbar spine data set of phantoms in the layout of RSNA 2024: DICOM series and three tables.
+
+pydicom is imported inside the functions: it takes 0.3 s, which only writing the phantom should pay.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlite.data.phantom.lumbar_scene import NUM_LEVELS, Spine, draw_slice, draw_spine, make_frame, slice_positions
-from xlite.data.phantom.writing import write_once
+from xlite.data.phantom.writing import check_minimum, write_once
 from xlite.data.sources.rsna import CONDITION, LABELS, LEVELS, SERIES
 from xlite.errors import InputError
 from xlite.storage.files import write_text
@@ -18,21 +21,21 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.uid import UID
 
-VERSION = 1  # raise it when any picture or label changes
+VERSION = 1  # incremented when any image or label changes
 GRADE_SHARES = (0.6, 0.22, 0.18)
-"""Of all levels. RSNA's own are 0.88, 0.07 and 0.05: too few Severe ones for a hundred studies to show anything."""
-_LEVEL_FACTORS = np.array([0.45, 0.8, 1.2, 1.5, 1.05])  # narrowing is commonest at L4/L5; mean 1
+"""Share of each grade. RSNA's are 0.88, 0.07 and 0.05: too few Severe levels in a hundred studies to learn from."""
+_LEVEL_FACTORS = np.array([0.45, 0.8, 1.2, 1.5, 1.05])  # narrowing is most common at L4/L5; mean 1
 
 _OTHER_CONDITIONS = (
     *("left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"),
     *("left_subarticular_stenosis", "right_subarticular_stenosis"),
 )
-_FULL_SIGNAL = 900.0  # stored value of fluid, before the scanner's own gain
+_FULL_SIGNAL = 900.0  # stored value of fluid, before the gain of the scanner
 
 
 @dataclass(frozen=True)
 class _Study:
-    """What one patient's files are made from; `seed` feeds the pictures, all else is here."""
+    """The parameters of one patient's files; `seed` decides the rest of the images."""
 
     study_id: int
     series_id: int
@@ -43,7 +46,7 @@ class _Study:
 
 
 def lumbar_phantom_folder(root: Path, *, num_studies: int = 100, image_px: int = 128, seed: int = 0) -> Path:
-    """Where the set with these parameters belongs under `root`, e.g. `lumbar-100x128-s0-v1`."""
+    """The folder of the data set with these parameters under `root`, e.g. `lumbar-100x128-s0-v1`."""
     return root / f"lumbar-{num_studies}x{image_px}-s{seed}-v{VERSION}"
 
 
@@ -55,14 +58,14 @@ def write_lumbar_phantom(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the data set into `folder`; one with the same parameters that is there already is left untouched.
+    """Write the data set into `folder`, atomically, unless it is there already.
 
-    Each study has one sagittal T2 series of 11 to 15 slices, a grade for each level and a point in the middle slice;
-    the conditions that are not drawn have no grades. The folder appears in one step when all of it is written. The
-    bytes depend on `num_studies`, `image_px` and `seed` alone.
+    Each study has one sagittal T2 series of 11 to 15 slices, and for each level a grade and a point in the middle
+    slice; conditions other than canal stenosis have no grades. The bytes depend on `num_studies`, `image_px` and `seed`
+    only.
 
     Args:
-        folder: see `lumbar_phantom_folder`; its parents are made.
+        folder: see `lumbar_phantom_folder`.
         num_studies: at least 10.
         image_px: side of the slices, at least 64 and even.
         seed: not negative.
@@ -71,14 +74,11 @@ def write_lumbar_phantom(
     Raises:
         InputError: a parameter out of range, or `folder` holds something else.
     """
-    if num_studies < 10:
-        raise InputError(f"phantom: num_studies is {num_studies}; ask for 10 or more")
-    if image_px < 64 or image_px % 2:
-        raise InputError(f"phantom: image_px is {image_px}; use 64 or more, an even number")
-    if seed < 0:
-        raise InputError(f"phantom: seed is {seed}; use 0 or more")
-    wanted = {"version": VERSION, "num_studies": num_studies, "image_px": image_px, "seed": seed}
-    write_once(folder, wanted, lambda to: _write(to, _draw_studies(num_studies, seed), image_px, progress))
+    parameters = {"version": VERSION, "num_studies": num_studies, "image_px": image_px, "seed": seed}
+    check_minimum(parameters, num_studies=10, image_px=64, seed=0)
+    if image_px % 2:
+        raise InputError(f"phantom: image_px is {image_px}; use an even number")
+    write_once(folder, parameters, lambda to: _write(to, _draw_studies(num_studies, seed), image_px, progress))
 
 
 def _draw_studies(num_studies: int, seed: int) -> list[_Study]:
@@ -107,12 +107,12 @@ def _write(folder: Path, studies: list[_Study], image_px: int, progress: Callabl
     series = ["study_id,series_id,series_description"]
     points = ["study_id,series_id,instance_number,condition,level,x,y"]
     for done, study in enumerate(studies, start=1):
-        middle, places = _write_series(folder / "train_images", study, image_px)
+        middle, points_px = _write_series(folder / "train_images", study, image_px)
         grades.append(",".join([str(study.study_id), *(LABELS[k] for k in study.grades), *("" for _ in others)]))
         series.append(f"{study.study_id},{study.series_id},{SERIES}")
         points += [
             f"{study.study_id},{study.series_id},{middle},{CONDITION},{level},{x:.3f},{y:.3f}"
-            for level, (x, y) in zip(LEVELS, places.tolist(), strict=True)
+            for level, (x, y) in zip(LEVELS, points_px.tolist(), strict=True)
         ]
         if progress is not None:
             progress(done, len(studies))
@@ -125,7 +125,11 @@ def _key(level: str) -> str:
 
 
 def _write_series(images: Path, study: _Study, image_px: int) -> tuple[int, np.ndarray]:
-    """Writes the slices; the instance number of the middle one, and the levels' points (NUM_LEVELS, 2) in pixels."""
+    """Write the slices.
+
+    Returns:
+        The instance number of the middle slice, and the levels' points (NUM_LEVELS, 2) in pixels.
+    """
     rng = np.random.default_rng(study.seed)
     spine = draw_spine(study.grades, rng)
     frame = make_frame(spine, image_px, rng)
@@ -142,7 +146,7 @@ def _write_series(images: Path, study: _Study, image_px: int) -> tuple[int, np.n
 
 
 def _dataset(study: _Study, spine: Spine, stored: np.ndarray, number: int, z: float) -> "Dataset":
-    """One slice with the tags that a reader of MR series looks at; the patient's left is at larger z."""
+    """One slice with the tags that readers of MR series use; the patient's left is at larger z."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
@@ -152,29 +156,29 @@ def _dataset(study: _Study, spine: Spine, stored: np.ndarray, number: int, z: fl
     meta.MediaStorageSOPInstanceUID = uid
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = _uid("implementation")
-    made = Dataset()
-    made.file_meta = meta
-    made.SOPClassUID, made.SOPInstanceUID = MRImageStorage, uid
-    made.Modality, made.SeriesDescription = "MR", "Sag T2 phantom"
-    made.PatientID = str(study.study_id)
-    made.StudyInstanceUID = _uid(f"{study.study_id}")
-    made.SeriesInstanceUID = _uid(f"{study.study_id}.{study.series_id}")
-    made.InstanceNumber = number
+    dataset = Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, uid
+    dataset.Modality, dataset.SeriesDescription = "MR", "Sag T2 phantom"
+    dataset.PatientID = str(study.study_id)
+    dataset.StudyInstanceUID = _uid(f"{study.study_id}")
+    dataset.SeriesInstanceUID = _uid(f"{study.study_id}.{study.series_id}")
+    dataset.InstanceNumber = number
     pixel_mm = spine.field_of_view / len(stored)
     corner = (len(stored) - 1) / 2 * pixel_mm
-    made.PixelSpacing = [round(pixel_mm, 5)] * 2
-    made.SliceThickness = 4.0
-    made.ImagePositionPatient = [round(z, 3), round(-corner, 3), round(corner, 3)]
-    made.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]  # sagittal: columns run to the back, rows to the feet
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.Rows, made.Columns = stored.shape
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 16, 15, 0
-    made.PixelData = stored.tobytes()
-    return made
+    dataset.PixelSpacing = [round(pixel_mm, 5)] * 2
+    dataset.SliceThickness = 4.0
+    dataset.ImagePositionPatient = [round(z, 3), round(-corner, 3), round(corner, 3)]
+    dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]  # sagittal: columns run to the back, rows to the feet
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.PixelData = stored.tobytes()
+    return dataset
 
 
 def _uid(name: str) -> "UID":
-    """A DICOM UID from a name: the root 2.25 takes any number below 2^128."""
+    """A DICOM UID from a name: the root 2.25 allows any number below 2^128."""
     from pydicom.uid import UID
 
     return UID(f"2.25.{int.from_bytes(hashlib.sha256(name.encode()).digest()[:15], 'big')}")

@@ -1,6 +1,6 @@
-"""The lumbar phantom's anatomy: sagittal T2 slices of a spine whose canal narrows at each level by its grade.
+"""The lumbar phantom's anatomy: sagittal T2 slices of a spine whose canal is narrowed at each level by its grade.
 
-Everything is drawn in the spine's own coordinates: s runs down along the posterior wall of the vertebral bodies, t
+Everything is drawn in the coordinates of the spine: s runs down along the posterior wall of the vertebral bodies, t
 across it (negative in the bodies, positive in the canal and behind it), z from one side of the patient to the other;
 all in mm.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 NUM_LEVELS = 5
 FREE_WIDTH = ((0.68, 1.0), (0.4, 0.68), (0.08, 0.4))
-"""What is left of the canal's depth at a level, by grade: Normal/Mild, Moderate, Severe."""
+"""Remaining share of the canal's depth (low, high) by grade: Normal/Mild, Moderate, Severe."""
 
 _SLICE_SPACING_MM = 4.4
 _STEP_MM = 1.0  # between points of the spine's curve
@@ -21,16 +21,16 @@ _NUM_DISCS = NUM_LEVELS + 3  # T12/L1 above, S1/S2 and S2/S3 below
 
 @dataclass(frozen=True)
 class Disc:
-    """One disc and what it does to the canal beside it.
+    """One disc and the narrowing of the canal beside it. Lengths in mm.
 
     Attributes:
-        s: its place along the spine.
+        s: position along the spine.
         height: of the disc.
-        signal: of its nucleus, 0-1: dark when degenerated, whatever the grade.
-        free: share of the canal's depth that is left.
-        front: share of the narrowing that comes from the disc in front, the rest from the ligament behind.
+        signal: of its nucleus, 0-1: dark if degenerated, independent of the grade.
+        free: remaining share of the canal's depth.
+        front: share of the narrowing due to the disc in front; the rest is due to the ligament behind.
         extent: of the narrowing along the spine (standard deviation).
-        lean: where across z the narrowing is worst.
+        lean: z of the strongest narrowing.
     """
 
     s: float
@@ -47,13 +47,16 @@ class Spine:
     """One patient. Lengths in mm, signals as shares of the cerebrospinal fluid's.
 
     Attributes:
-        curve: (K, 2) x and y of points _STEP_MM apart along the posterior wall; discs: from top to bottom.
+        curve: (K, 2) x and y of points _STEP_MM apart along the posterior wall.
+        discs: from top to bottom.
         field_of_view: side of the picture.
-        depth: of the bodies; canal: depth of the canal; half_width: of the canal across z.
-        middle, tilt: the canal's centre in z at the top and how it wanders per mm (scoliosis).
-        conus_s: where the cord ends.
-        skin: distance of the skin behind the canal; fat: thickness of the fat under it.
-        bone, muscle, fat_signal, noise, fade: brightness of tissues, of the noise; length over which the coil fades.
+        depth: of the vertebral bodies.
+        canal, half_width: depth of the canal, and half its width across z.
+        middle, tilt: z of the canal's centre at the top, and its change per mm (scoliosis).
+        conus_s: end of the cord.
+        skin, fat: distance of the skin behind the canal, and thickness of the fat under it.
+        bone, muscle, fat_signal, noise: brightness.
+        fade: length over which the coil's sensitivity fades.
     """
 
     curve: np.ndarray
@@ -74,9 +77,9 @@ class Spine:
     fade: float
 
     def points(self, px: int) -> np.ndarray:
-        """(NUM_LEVELS, 2) x and y, in pixels of a `px` picture, of the canal's middle at each level."""
-        place = np.array([disc.s for disc in self.discs[1 : 1 + NUM_LEVELS]])
-        foot, normal = _along(self.curve, place)
+        """(NUM_LEVELS, 2) x and y of the canal's middle at each level, in pixels of a `px` image."""
+        positions = np.array([disc.s for disc in self.discs[1 : 1 + NUM_LEVELS]])
+        foot, normal = _along(self.curve, positions)
         return (foot + normal * self.canal / 2) * px / self.field_of_view - 0.5
 
     def middle_z(self, s: np.ndarray) -> np.ndarray:
@@ -85,21 +88,21 @@ class Spine:
 
 
 def draw_spine(grades: np.ndarray, rng: np.random.Generator) -> Spine:
-    """A patient with these grades (NUM_LEVELS,) of 0-2 at L1/L2 to L5/S1; all else is drawn from `rng`."""
+    """A patient with these grades (NUM_LEVELS,), 0-2, at L1/L2 to L5/S1; everything else is drawn from `rng`."""
     field_of_view = rng.uniform(225, 260)
     pitch = rng.uniform(0.93, 1.07) * np.array([32.5, 34, 35, 36, 36, 32, 22]) * field_of_view / 240
     first = rng.uniform(6, 18)
-    places = first + np.concatenate([[0.0], np.cumsum(pitch)])
+    positions = first + np.concatenate([[0.0], np.cumsum(pitch)])
     return Spine(
-        curve=_draw_curve(field_of_view, float(places[NUM_LEVELS]), rng),
-        discs=tuple(_draw_disc(k, float(places[k]), grades, rng) for k in range(_NUM_DISCS)),
+        curve=_draw_curve(field_of_view, float(positions[NUM_LEVELS]), rng),
+        discs=tuple(_draw_disc(k, float(positions[k]), grades, rng) for k in range(_NUM_DISCS)),
         field_of_view=field_of_view,
         depth=rng.uniform(30, 36),
         canal=rng.uniform(14.5, 18),
         half_width=rng.uniform(10.5, 13),
         middle=rng.uniform(-2.5, 2.5),
         tilt=rng.uniform(-0.02, 0.02),
-        conus_s=float(places[1]) + rng.uniform(-22, 10),
+        conus_s=float(positions[1]) + rng.uniform(-22, 10),
         skin=rng.uniform(48, 75),
         fat=rng.uniform(6, 24),
         bone=rng.uniform(0.24, 0.42),
@@ -126,11 +129,11 @@ def _draw_disc(k: int, s: float, grades: np.ndarray, rng: np.random.Generator) -
 
 
 def _draw_curve(field_of_view: float, sacrum_s: float, rng: np.random.Generator) -> np.ndarray:
-    """(K, 2) the posterior wall: forwards down to about L4, then backwards along the sacrum."""
+    """(K, 2) posterior wall: forwards down to about L4, then backwards along the sacrum."""
     s = np.arange(0, field_of_view * 1.5, _STEP_MM)
     knots = np.array([0.0, 0.45, 0.8, 1.0, 1.2, 1.6]) * sacrum_s
     angles = np.array([-13.0, -9.0, 8.0, 30.0, 44.0, 47.0]) + rng.normal(0, 2.5, 6) + rng.normal(0, 3)
-    width = 15 + 2 * 30  # a moving mean makes the turning smooth
+    width = 15 + 2 * 30  # a moving average smooths the angle
     angle = np.interp(np.arange(-width // 2, len(s) + width // 2) * _STEP_MM, knots, np.deg2rad(angles))
     angle = np.convolve(angle, np.full(width, 1 / width), mode="same")[width // 2 : width // 2 + len(s)]
     x = np.cumsum(np.sin(angle)) * _STEP_MM
@@ -152,12 +155,12 @@ def _along(curve: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where each pixel lies, all (px, px) float32 in mm: along and across the spine, and behind it to the skin.
+    """Coordinates of each pixel, all (px, px) float32 in mm.
 
     Attributes:
-        s, t: see the module.
+        s, t: along and across the spine; see the module.
         behind: distance in front of the skin (negative in the air).
-        narrowing: (levels, px, px) how near a pixel is to each disc's narrowing along s, 0-1.
+        narrowing: (discs, px, px) strength of each disc's narrowing at the pixel's s, 0-1.
         texture: smooth noise of unit variance, finer along the spine than across.
     """
 
@@ -174,7 +177,7 @@ def make_frame(spine: Spine, px: int, rng: np.random.Generator) -> Frame:
     centres = (np.arange(px) + 0.5) * scale
     x, y = np.meshgrid(centres, centres)
     s = np.interp(y, spine.curve[:, 1], np.arange(len(spine.curve)) * _STEP_MM)
-    for _ in range(3):  # the foot of the perpendicular, by fixed-point steps
+    for _ in range(3):  # the foot of the perpendicular, by fixed-point iteration
         foot, normal = _along(spine.curve, s)
         s = s + 0.8 * (-(x - foot[..., 0]) * normal[..., 1] + (y - foot[..., 1]) * normal[..., 0]).clip(-12, 12)
     foot, normal = _along(spine.curve, s)
@@ -188,7 +191,7 @@ def make_frame(spine: Spine, px: int, rng: np.random.Generator) -> Frame:
 
 
 def slice_positions(num_slices: int) -> np.ndarray:
-    """(num_slices,) z of the slices, mm, about 0."""
+    """(num_slices,) z of the slices, mm, centred on 0."""
     return (np.arange(num_slices) - (num_slices - 1) / 2) * _SLICE_SPACING_MM
 
 
@@ -207,11 +210,12 @@ def draw_slice(spine: Spine, frame: Frame, z: float, rng: np.random.Generator) -
 
 
 def _step(distance: np.ndarray, soft: float = 1.0) -> np.ndarray:
-    """0 to 1 as `distance` goes from -soft/2 to soft/2 mm."""
+    """A linear ramp from 0 to 1 as `distance` goes from -soft/2 to soft/2 mm."""
     return (distance / soft + 0.5).clip(0, 1)
 
 
 def _blend(picture: np.ndarray, mask: np.ndarray, signal: np.ndarray | float) -> None:
+    """Draw `signal` into `picture` with opacity `mask`, in place."""
     picture += mask * (signal - picture)
 
 
@@ -226,7 +230,7 @@ def _soft_tissue(spine: Spine, frame: Frame, off: np.ndarray, rng: np.random.Gen
     streaks = (0.5 + 0.9 * coarse + 0.5 * frame.texture).clip(0, 1)
     _blend(picture, _step(t - spine.canal, 2), spine.muscle + (0.55 * spine.fat_signal - spine.muscle) * streaks)
     for disc, lower in zip(spine.discs, spine.discs[1:], strict=False):
-        # The process hangs down: its middle lies lower the further back it is.
+        # The process slopes down: it is lower further back.
         along = s - (0.4 * disc.s + 0.6 * lower.s) - 0.3 * (t - spine.canal)
         reach = t - spine.canal
         process = _step(9 - np.abs(along), 2) * _step(reach - 3, 2) * _step(30 - reach, 3) * midline
@@ -241,7 +245,7 @@ def _soft_tissue(spine: Spine, frame: Frame, off: np.ndarray, rng: np.random.Gen
 
 
 def _put_bodies(picture: np.ndarray, spine: Spine, frame: Frame, off: np.ndarray) -> None:
-    """Vertebral bodies with dark rims, and the discs between them; both end far from the midline."""
+    """Vertebral bodies with dark rims, and the discs between them; both end away from the midline."""
     s, t = frame.s, frame.t
     inside = _step(-t - 0.8, 1.2) * _step(t + spine.depth, 1.2) * _step(27 - np.abs(off), 6)
     marrow = spine.bone * (1 + 0.07 * frame.texture)
@@ -263,11 +267,11 @@ def _put_canal(picture: np.ndarray, spine: Spine, frame: Frame, off: np.ndarray,
     free, front = np.ones_like(s), np.zeros_like(s)
     for disc, near in zip(spine.discs, frame.narrowing, strict=True):
         lean = np.exp(-0.5 * ((off - disc.lean) / 14) ** 2)
-        lost = (1 - disc.free) * near * (0.4 + 0.6 * lean)
-        free -= lost
-        front += lost * disc.front
+        narrowing = (1 - disc.free) * near * (0.4 + 0.6 * lean)
+        free -= narrowing
+        front += narrowing * disc.front
     free = free.clip(0.03, 1)
-    round_off = np.sqrt((1 - (off / spine.half_width) ** 2).clip(0, 1))  # the canal is an ellipse seen from above
+    round_off = np.sqrt((1 - (off / spine.half_width) ** 2).clip(0, 1))  # the canal is an ellipse in cross-section
     taper = 1 - 0.45 * _step(s - spine.discs[NUM_LEVELS].s - 12, 50)
     depth = spine.canal * taper
     start = depth * front + 0.5 * depth * (1 - round_off) * free
@@ -277,7 +281,7 @@ def _put_canal(picture: np.ndarray, spine: Spine, frame: Frame, off: np.ndarray,
     opening = np.max(frame.narrowing, axis=0)
     beside = opening * foramen * spine.fat_signal * 0.75 + (1 - opening) * spine.bone
     lateral = _step(np.abs(off) - spine.half_width, 3)
-    _blend(picture, bed, 0.05 + lateral * (beside - 0.05))  # ligament and disc are dark where they fill the canal
+    _blend(picture, bed, 0.05 + lateral * (beside - 0.05))  # ligament and disc in the canal are dark
     sac = _step(t - start, 1) * _step(end - t, 1) * _step(end - start - 0.6, 1.2)
     pinched = _step(free - 0.3, 0.35)  # crowded roots leave little fluid
     _blend(picture, sac, (0.38 + 0.6 * pinched) * (1 - 0.05 * np.abs(frame.texture)))

@@ -1,4 +1,4 @@
-"""Writes a data set of STM phantoms with a label for each scan line: npz scans and lines.csv."""
+"""Writes a data set of STM phantoms with a label for each scan line: .npz scans and lines.csv."""
 
 import math
 from collections.abc import Callable
@@ -8,38 +8,37 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xlite.data.phantom.writing import write_once
-from xlite.errors import InputError
+from xlite.data.phantom.writing import check_minimum, write_once
 from xlite.storage.files import write_text
 
-VERSION = 1  # raise it when any scan or label changes
+VERSION = 1  # incremented when any scan or label changes
 LABELS = ("clean", "recovering", "tip_change", "unstable")
-"""What a line's label says of the tip: as it was; settling after a change; changing for good; flickering."""
+"""The state of the tip in a line: unchanged; settling after a change; changing permanently; flickering."""
 SHARES = (0.44, 0.30, 0.09, 0.17)
-"""Of all lines, about: those whose inverse-frequency weights are 0.569, 0.823, 2.845 and 1.478."""
+"""Approximate share of each label, with inverse-frequency weights of 0.569, 0.823, 2.845 and 1.478."""
 
 _CLEAN, _RECOVERING, _TIP_CHANGE, _UNSTABLE = range(4)
 _CHANGE_LINES = 3
-_SPELL_LINES = {_CLEAN: (3, 13), _RECOVERING: (7, 15), _UNSTABLE: (4, 9)}  # from, up to but without
-_STEADY = 0.4  # the log contrast of a settled tip lies within this of 0, whatever it went through before
-_FLICKER = 0.65  # share of an unstable spell's lines that really jump
-_GLITCH = 0.02  # share of single lines that jump in any spell and are no sign of anything
+_SPELL_LINES = {_CLEAN: (3, 13), _RECOVERING: (7, 15), _UNSTABLE: (4, 9)}  # (first, end), end excluded
+_STEADY = 0.4  # largest absolute log contrast of a settled tip
+_FLICKER = 0.65  # share of an unstable spell's lines that jump
+_GLITCH = 0.02  # share of lines that jump in any spell, without meaning
 _UNKNOWN = 0.01  # share of lines without a label
 _SCANS_PER_SESSION = 2
-_SUDDEN = 0.7  # corrugations from one line to the next that are a jump
-_CREEP, _CREEP_LENGTH = 0.6, 0.2  # share of a jump that the piezo lags behind; of a line until a third of it is left
-_ATOM_M, _BASE_M = 2e-11, -1.27e-7  # corrugation of atoms under a tip of contrast 1; where the piezo stands
+_SUDDEN = 0.7  # corrugations from one line to the next that count as a jump
+_CREEP, _CREEP_LENGTH = 0.6, 0.2  # the piezo's lag after a jump: share of the jump; decay length, share of a line
+_ATOM_M, _BASE_M = 2e-11, -1.27e-7  # corrugation of atoms at contrast 1; position of the piezo
 
 
 @dataclass(frozen=True)
 class Tip:
-    """What the tip does to each line; all (lines,).
+    """The tip's effect on each line; all (lines,).
 
     Attributes:
         labels: class numbers in `LABELS`.
         contrast: log of the factor on the atoms' corrugation.
         height: offset, in corrugations.
-        jumps: whether the tip is another one in a part of the line.
+        jumps: whether the tip changes within a part of the line.
     """
 
     labels: np.ndarray
@@ -49,7 +48,7 @@ class Tip:
 
 
 def stm_phantom_folder(root: Path, *, num_scans: int = 160, lines: int = 128, points: int = 128, seed: int = 0) -> Path:
-    """Where the set with these parameters belongs under `root`, e.g. `stm-160x128x128-s0-v1`."""
+    """The folder of the data set with these parameters under `root`, e.g. `stm-160x128x128-s0-v1`."""
     return root / f"stm-{num_scans}x{lines}x{points}-s{seed}-v{VERSION}"
 
 
@@ -62,13 +61,13 @@ def write_stm_phantom(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the data set into `folder`; one with the same parameters that is there already is left untouched.
+    """Write the data set into `folder`, atomically, unless it is there already.
 
-    Two scans make a session (column `group`) on one surface with one lattice. The folder appears in one step when all
-    of it is written. The bytes depend on `num_scans`, `lines`, `points` and `seed` alone.
+    Two scans form a session (column `group`) on one surface with one lattice. The bytes depend on `num_scans`, `lines`,
+    `points` and `seed` only.
 
     Args:
-        folder: see `stm_phantom_folder`; its parents are made.
+        folder: see `stm_phantom_folder`.
         num_scans: at least 10.
         lines: of a scan, at least 16.
         points: of a line, at least 32.
@@ -78,23 +77,20 @@ def write_stm_phantom(
     Raises:
         InputError: a parameter out of range, or `folder` holds something else.
     """
-    wanted = {"num_scans": num_scans, "lines": lines, "points": points, "seed": seed}
-    for (name, value), least in zip(wanted.items(), (10, 16, 32, 0), strict=True):
-        if value < least:
-            raise InputError(f"phantom: {name} is {value}; use {least} or more")
-    wanted = {"version": VERSION, **wanted}
-    write_once(folder, wanted, lambda to: _write(to, num_scans, (lines, points), seed, progress))
+    parameters = {"version": VERSION, "num_scans": num_scans, "lines": lines, "points": points, "seed": seed}
+    check_minimum(parameters, num_scans=10, lines=16, points=32, seed=0)
+    write_once(folder, parameters, lambda to: _write(to, num_scans, (lines, points), seed, progress))
 
 
 def draw_tip(rng: np.random.Generator, lines: int) -> Tip:
-    """The tip's life over one scan.
+    """Draw the tip's states over one scan.
 
-    A clean spell ends in a tip change or in an unstable spell. At a tip change contrast and height jump and hold for
-    three lines, then relax to another steady value: recovering. In an unstable spell single lines jump and come back,
-    and afterwards the tip is what it was before. Contrasts of all spells overlap, so that a line alone tells little:
-    what counts is whether a jump lasts, and whether the contrast still moves.
+    A clean spell is followed by a tip change or by an unstable spell. At a tip change contrast and height jump and hold
+    for three lines, then relax to another steady value (recovering). In an unstable spell single lines jump and come
+    back, and afterwards the tip is as before. The contrasts of all spells overlap, so that a single line tells little:
+    the label depends on whether a jump lasts, and on whether the contrast still changes.
     """
-    skipped = int(rng.integers(0, 40))  # scans begin anywhere in a spell
+    skipped = int(rng.integers(0, 40))  # a scan starts anywhere in a spell
     labels, contrast, height = (np.empty(0) for _ in range(3))
     steady, offset = rng.uniform(-_STEADY, _STEADY), 0.0
     while len(labels) < skipped + lines:
@@ -130,7 +126,7 @@ def draw_tip(rng: np.random.Generator, lines: int) -> Tip:
 
 
 def _next_contrast(rng: np.random.Generator, steady: float) -> tuple[float, float]:
-    """(the log contrast after it has settled, right after the jump): the jump is clear, and much of it goes back."""
+    """Log contrasts (after settling, right after the jump): a clear jump, of which a large part relaxes."""
     while True:
         settled = rng.uniform(-_STEADY, _STEADY)
         jump = settled + rng.choice((-1, 1)) * rng.uniform(0.9, 1.4)
@@ -140,7 +136,7 @@ def _next_contrast(rng: np.random.Generator, steady: float) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class _Sample:
-    """A session's surface: its lattice and how rough it is."""
+    """A session's surface: lattice and roughness; heights in corrugations."""
 
     spacing_points: float
     angle: float
@@ -160,13 +156,13 @@ def _draw_sample(rng: np.random.Generator, points: int) -> _Sample:
 
 
 def draw_scan(rng: np.random.Generator, sample: _Sample, tip: Tip, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and backward topography, (lines, points) float32 in metres, both from left to right."""
+    """Draw forward and backward topography, (lines, points) float32 in metres, both from left to right."""
     lines = len(tip.labels)
     line, point = np.mgrid[:lines, :points].astype(np.float64)
     drift = rng.normal(0, 0.08, 2)  # points per line: thermal drift shears the lattice
     x, y = point + drift[0] * line, line * (1 + drift[1]) * points / lines
     atoms = _atoms(sample, x, y, rng.uniform(0, 2 * math.pi, 2))
-    bow = sample.bow * (2 * point / points - 1) ** 2  # the scanner's own, along the line
+    bow = sample.bow * (2 * point / points - 1) ** 2  # of the scanner, along the line
     ground = bow + _ground(rng, sample, x, y, points)
     wander = np.cumsum(rng.normal(0, 0.08, lines))  # of the piezo, from line to line
     both = []
@@ -175,17 +171,15 @@ def draw_scan(rng: np.random.Generator, sample: _Sample, tip: Tip, points: int) 
         streaks = _streaks(rng, tip, points)
         noise = sample.noise * rng.standard_normal((lines, points))
         slow = cv2.GaussianBlur(rng.standard_normal((lines, points)), (0, 0), sigmaX=points / 12, sigmaY=1e-3)
-        heights = contrast * np.roll(atoms, way, axis=1) + np.roll(
-            ground, way, axis=1
-        )  # the piezo lags on its way back
+        # the piezo lags on its way back
+        heights = contrast * np.roll(atoms, way, axis=1) + np.roll(ground, way, axis=1)
         heights += _along_lines(tip.height, points) + wander[:, None] + streaks + noise + slow
         both.append((_BASE_M + _ATOM_M * heights).astype(np.float32))
     return both[0], both[1]
 
 
 def _along_lines(height: np.ndarray, points: int) -> np.ndarray:
-    """(lines, points) of the tip's offset: where it jumped before a line the piezo creeps after it, and where it
-    relaxes slowly it does so within the line too."""
+    """(lines, points) offset of the tip: the piezo creeps after a jump; slow relaxation continues within a line."""
     along = np.arange(points) / points
     step = np.diff(height, prepend=height[0])
     sudden = np.abs(step) > _SUDDEN
@@ -194,7 +188,7 @@ def _along_lines(height: np.ndarray, points: int) -> np.ndarray:
 
 
 def _atoms(sample: _Sample, x: np.ndarray, y: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """A hexagonal lattice between -1 and 1, the rows of one direction stronger than the others."""
+    """A hexagonal lattice in [-1, 1], with the rows of one direction stronger than the others."""
     total = np.zeros_like(x)
     for k, weight in enumerate((0.5, 0.3, 0.2)):
         angle = sample.angle + k * math.pi / 3
@@ -206,7 +200,7 @@ def _atoms(sample: _Sample, x: np.ndarray, y: np.ndarray, phases: np.ndarray) ->
 
 
 def _ground(rng: np.random.Generator, sample: _Sample, x: np.ndarray, y: np.ndarray, points: int) -> np.ndarray:
-    """Tilt, terraces with rough edges and adsorbates, in corrugations: what any tip sees alike."""
+    """Tilt, terraces with rough edges and adsorbates, in corrugations: independent of the tip."""
     ground = rng.normal(0, 1.5) * x / points + rng.normal(0, 3) * y / points
     direction = rng.uniform(0.15, 0.35) * math.pi
     across = x * math.cos(direction) + y * math.sin(direction)
@@ -220,7 +214,7 @@ def _ground(rng: np.random.Generator, sample: _Sample, x: np.ndarray, y: np.ndar
 
 
 def _streaks(rng: np.random.Generator, tip: Tip, points: int) -> np.ndarray:
-    """Where a line's tip jumps, a part of the line between two places lies higher or lower."""
+    """(lines, points) offsets of a random part of each line in which the tip jumps."""
     streaks = np.zeros((len(tip.jumps), points))
     for line in np.flatnonzero(tip.jumps):
         start, end = np.sort(rng.integers(0, points + 1, 2))
@@ -236,7 +230,7 @@ def _write(
     table = ["scan,line,label,group\n"]
     for scan in range(num_scans):
         session = scan // _SCANS_PER_SESSION
-        # A stream each, so that a scan does not depend on how many there are.
+        # A random stream each, so that a scan does not depend on the number of scans.
         sample = _draw_sample(np.random.default_rng((seed, session, 0)), points)
         rng = np.random.default_rng((seed, scan, 1))
         tip = draw_tip(rng, lines)

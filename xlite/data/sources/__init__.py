@@ -1,4 +1,4 @@
-"""One reader per raw format; each returns a Reading."""
+"""One reader per raw format; each returns a ParsedDataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from xlite.data.table import Table, TargetKind
 
 @dataclass(frozen=True)
 class ParsedDataset:
-    """What a reader found.
+    """A raw data set as read.
 
     Attributes:
-        table: the rows whose files are there.
-        missing: ids that the raw table names but whose file is absent, in the raw table's order.
-        notes: lines worth showing to a person.
-        kind: what the targets are: several labels at once, one class of several, or grades in their order.
-        channels: of the input: 1 (grey) or 3 (colour) for images.
-        excluded: id -> reason, for what the reader itself left out.
-        num_units: what `missing` and `excluded` are counted among, where that is not examples (e.g. scans).
+        table: the rows whose files exist.
+        missing: ids in the raw table whose file is missing, in the raw table's order.
+        notes: lines to show to the user.
+        kind: of the targets: independent labels, one class of several, or ordered grades.
+        channels: of the input images: 1 (grey) or 3 (colour).
+        excluded: id -> reason, for examples that the reader left out.
+        num_units: total that `missing` and `excluded` count among, if they do not name examples but e.g. scans.
     """
 
     table: Table

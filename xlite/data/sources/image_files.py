@@ -1,4 +1,4 @@
-"""The image files under a folder: listed once, found by the names a table gives, looked at for size and colour."""
+"""The image files under a folder: listed once, found by the names in a table, sampled for size and colour."""
 
 import os
 import stat
@@ -12,25 +12,27 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from xlite.data.decode import UnreadableImage, is_dicom
+from xlite.data.dicom import read_colour_or_grey
+from xlite.data.image_bytes import is_dicom
 from xlite.data.sources.listing import check_folder
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _NUM_HEADERS, _NUM_COLOURS, _NUM_DICOMS = 300, 48, 12
-_COLOUR_DIFFERENCE = 16  # JPEG's chroma rounding makes channels of a grey picture differ by less
+_COLOUR_DIFFERENCE = 16  # JPEG's chroma rounding makes the channels of a grey image differ by less
 _DRAFT_PX = 256
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files under `folder`, as sorted paths relative to it with "/" between their parts.
+    """Files under `folder`, as sorted relative paths with "/".
 
     Attributes:
-        images: those with an image's suffix.
-        others: the rest, among which DICOM files without a suffix may be.
+        images: files with an image suffix.
+        others: all other files, which may include DICOM files without a suffix.
     """
 
     folder: Path
@@ -38,13 +40,13 @@ class ImageFiles:
     others: tuple[str, ...]
 
     def find(self, name: str) -> tuple[str, ...]:
-        """The images that `name` can mean: none, one, or several where it is ambiguous.
+        """The images that `name` can mean: none, one, or several if it is ambiguous.
 
-        A name stands for an image if it is the end of the image's path, the last part with or without its suffix.
-        Leading folders that lie above `folder` may stand before it, as long as the parts in common agree. The file
-        at exactly that place counts before others that only end so.
+        A name means an image if it is the end of the image's path, with or without the file's suffix. Folders above
+        `folder` may precede it, as long as the known ones agree. A file with exactly this path takes precedence over
+        others that only end with it.
         """
-        wanted = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        wanted = [folder for folder in name.replace("\\", "/").split("/") if folder not in ("", ".")]
         while wanted[:1] == [".."]:
             del wanted[0]
         if not wanted:
@@ -59,7 +61,7 @@ class ImageFiles:
     def _agree(self, path: str, wanted: Sequence[str]) -> bool:
         above = [*self._above, *path.split("/")[:-1]]
         shared = min(len(above), len(wanted) - 1)
-        # Of the folders above `folder` only the last is known: a longer name may go on beyond it.
+        # Of the folders above `folder` only the last is compared: a longer name may extend above it.
         return shared == 0 or above[-shared:] == list(wanted[-1 - shared : -1])
 
     @cached_property
@@ -93,33 +95,34 @@ def _starts_as_dicom(path: Path) -> bool:
 
 
 def list_images(folder: Path) -> ImageFiles:
-    """All files under `folder`; hidden files and folders, __MACOSX, pipes, sockets and devices are passed over.
+    """List all files under `folder`, except hidden files and folders, __MACOSX, pipes, sockets and devices.
 
-    Links are followed wherever they lead: data sets are often put together from links, and only who can write the
-    folder can make one. What a table names is found among these files alone, so no text in it leads elsewhere.
+    Symbolic links are followed: data sets are often assembled from links, and only someone with write access can make
+    one. The names in a table are only looked up among these files, so text in it cannot reach any other file.
 
     Raises:
-        InputError: no such folder; one in it that cannot be read; a file name that is not UTF-8 or not plain.
+        InputError: no such folder; an unreadable folder in it; a file name that is not UTF-8 or holds control
+            characters.
     """
     check_folder(folder)
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); allow it or move it away")
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions or move it away")
 
     paths = []
     seen: set[tuple[int, int]] = set()  # a link may lead back up
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        here = Path(place).stat()
-        if (here.st_dev, here.st_ino) in seen:
+    for current, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = Path(current).stat()
+        if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
-        seen.add((here.st_dev, here.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        inside = Path(place).relative_to(folder).as_posix()
+        inside = Path(current).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
-        paths += [prefix + name for name in files if not name.startswith(".") and not _is_special(place, name)]
+        paths += [prefix + name for name in files if not name.startswith(".") and not _is_special(current, name)]
     for path in paths:
-        if not is_plain(path):
+        if has_control_characters(path):
             raise InputError(
                 f"{folder}: the file name {path!r} is not UTF-8 text or holds control characters; rename it"
             )
@@ -128,18 +131,24 @@ def list_images(folder: Path) -> ImageFiles:
     return ImageFiles(folder, images, tuple(path for path in paths if not path.lower().endswith(SUFFIXES)))
 
 
-def _is_special(place: str, name: str) -> bool:
-    """Whether a pipe, a socket or a device stands there: reading it might never end. A link to nothing is none."""
+def _is_special(folder: str, name: str) -> bool:
+    """Whether a file is a pipe, a socket or a device, which could block a reader for ever. A dangling link is not."""
     try:
-        mode = os.stat(f"{place}/{name}").st_mode  # noqa: PTH116  half the cost of Path.stat
+        mode = os.stat(f"{folder}/{name}").st_mode  # noqa: PTH116  half the cost of Path.stat
     except OSError:
         return False
     return not stat.S_ISREG(mode)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What up to a few hundred of the images look like: (width, height) -> how many; whether any is in colour."""
+class ImageSample:
+    """Sizes and colour of up to a few hundred of the images.
+
+    Attributes:
+        sizes: (width, height) -> number of images.
+        is_colour: whether any of them is in colour.
+        num_unreadable: images that cannot be opened.
+    """
 
     sizes: Counter[tuple[int, int]]
     is_colour: bool
@@ -147,63 +156,64 @@ class Look:
 
     @property
     def line(self) -> str:
-        """One line for a person."""
-        seen = sum(self.sizes.values())
+        """One line to show to the user."""
+        num_readable = sum(self.sizes.values())
         common = ", ".join(
             f"{w} x {h} ({count})"
-            for (w, h), count in sorted(self.sizes.items(), key=lambda one: (-one[1], one[0]))[:3]
+            for (w, h), count in sorted(self.sizes.items(), key=lambda entry: (-entry[1], entry[0]))[:3]
         )
         more = f" and {len(self.sizes) - 3} other sizes" if len(self.sizes) > 3 else ""
         colour = "colour: 3 channels" if self.is_colour else "grey: 1 channel"
         damaged = f"; {self.num_unreadable} cannot be opened" if self.num_unreadable else ""
-        return f"of {seen + self.num_unreadable} images looked at: {common or 'none opens'}{more} px; {colour}{damaged}"
+        total = num_readable + self.num_unreadable
+        return f"of {total} images sampled: {common or 'none can be opened'}{more} px; {colour}{damaged}"
 
 
-def look_at(paths: Sequence[Path]) -> Look:
-    """Headers of at most 300 of `paths`, evenly spread; pixels only of some whose format could hold colour."""
+def sample_images(paths: Sequence[Path]) -> ImageSample:
+    """Read the headers of at most 300 images, evenly spread, and the pixels of some whose format can hold colour."""
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _NUM_HEADERS)).astype(int))]
     sizes: Counter[tuple[int, int]] = Counter()
-    num_unreadable, left_to_decode, dicoms_left, is_colour = 0, _NUM_COLOURS, _NUM_DICOMS, False
-    for path in np.random.default_rng(0).permutation(np.array(spread, dtype=object)):  # not one class folder first
+    num_unreadable, decodes_left, dicoms_left, is_colour = 0, _NUM_COLOURS, _NUM_DICOMS, False
+    for path in np.random.default_rng(0).permutation(
+        np.array(spread, dtype=object)
+    ):  # so that the first ones are not all of one class folder
         if path.suffix.lower() == ".dcm" or _starts_as_dicom(path):
             dicoms_left -= 1
-            size, coloured = _look_at_dicom(path) if dicoms_left >= 0 else ((0, 0), False)
-            is_colour |= coloured
+            size, in_colour = _size_and_colour_of_dicom(path) if dicoms_left >= 0 else ((0, 0), False)
+            is_colour |= in_colour
         else:
-            size, may_be_colour, coloured = _look_at_one(path, decode=left_to_decode > 0 and not is_colour)
-            left_to_decode -= may_be_colour
-            is_colour |= coloured
+            size, may_be_colour, in_colour = _size_and_colour(path, decode=decodes_left > 0 and not is_colour)
+            decodes_left -= may_be_colour
+            is_colour |= in_colour
         if size is None:
             num_unreadable += 1
         elif size != (0, 0):
             sizes[size] += 1
-    return Look(sizes, is_colour, num_unreadable)
+    return ImageSample(sizes, is_colour, num_unreadable)
 
 
-def _look_at_one(path: Path, *, decode: bool) -> tuple[tuple[int, int] | None, bool, bool]:
-    """((width, height) or None, whether the format could hold colour, whether the pixels do)."""
+def _size_and_colour(path: Path, *, decode: bool) -> tuple[tuple[int, int] | None, bool, bool]:
+    """((width, height) or None if unreadable, whether the format can hold colour, whether the pixels do)."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the decoder that counts comes later
+            warnings.simplefilter("ignore")  # Pillow warns about odd metadata; images are decoded for real later
             with Image.open(path) as image:
                 size = image.size
                 may_be_colour = image.mode not in _GREY_MODES
                 if not (may_be_colour and decode):
                     return size, may_be_colour, False
-                image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))  # JPEG alone: decodes an eighth of the pixels at the least
+                image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))  # JPEG only: decodes at a reduced size
                 pixels = np.asarray(image.convert("RGB")).astype(np.int16)
         return size, True, bool(np.ptp(pixels, axis=2).max() > _COLOUR_DIFFERENCE)
-    except Exception:  # a damaged file can make Pillow raise nearly anything; the pixel cache reports it by name
+    except Exception:  # damaged files make Pillow raise anything; the pixel cache reports them by name
         return None, False, False
 
 
-def _look_at_dicom(path: Path) -> tuple[tuple[int, int] | None, bool]:
-    """((width, height) or None, whether its pixels are in colour)."""
-    from xlite.data.dicom import read_colour_or_grey
-
+def _size_and_colour_of_dicom(path: Path) -> tuple[tuple[int, int] | None, bool]:
+    """((width, height) or None if unreadable, whether the pixels are in colour)."""
     try:
         pixels = read_colour_or_grey(path)
     except (UnreadableImage, InputError, OSError):
         return None, False
-    coloured = pixels.ndim == 3 and bool(np.ptp(pixels.astype(np.int16), axis=2).max() > _COLOUR_DIFFERENCE)
-    return (pixels.shape[1], pixels.shape[0]), coloured
+    in_colour = pixels.ndim == 3 and bool(np.ptp(pixels.astype(np.int16), axis=2).max() > _COLOUR_DIFFERENCE)
+    return (pixels.shape[1], pixels.shape[0]), in_colour

@@ -1,4 +1,4 @@
-"""The files of a raw data set: finding the one table, reading its columns as text, finding images by name."""
+"""The files of a raw data set: finding its table, reading columns as text, finding images by name."""
 
 import csv
 import gzip
@@ -13,37 +13,46 @@ import numpy as np
 import pandas as pd
 
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_TABLE_BYTES = 2**30
-"""The most a table may hold unpacked: a small .gz can claim any size and would fill the memory."""
-_LONGEST_LABEL = 200
-_OPEN_QUOTE = "unexpected end of data"  # a quote that is never closed would swallow all rows after it
+"""Largest decompressed table: a small .gz can expand to any size and would fill the memory."""
+MAX_MISSING = 0.01
+"""Largest share of images that may be missing without --allow-missing."""
+_MAX_LABEL_LENGTH = 200
+_OPEN_QUOTE = "unexpected end of data"  # csv's message for a quote that is never closed
 
 
 def check_folder(folder: Path) -> None:
     """Raise InputError unless `folder` is an existing folder."""
-    if not folder.exists():
-        raise InputError(f"{folder}: no such folder; name the folder that holds the data set")
     if not folder.is_dir():
-        raise InputError(f"{folder}: not a folder; name the folder that holds the data set")
+        problem = "not a folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {problem}; give the folder of the data set")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, unpacked if it ends in .gz; a damaged one, or one of more than 1 GiB, is an InputError."""
+    """The bytes of a file, decompressed if its name ends in .gz.
+
+    Raises:
+        InputError: a damaged .gz, or more than MAX_TABLE_BYTES.
+    """
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             raw = file.read(MAX_TABLE_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}); fetch it again") from None
+        raise InputError(f"{path}: damaged gzip file ({error}); download it again") from None
     if len(raw) > MAX_TABLE_BYTES:
-        raise InputError(f"{path}: more than {MAX_TABLE_BYTES:,} bytes, which no label table has; see what it is")
+        raise InputError(f"{path}: more than {MAX_TABLE_BYTES:,} bytes, too large for a label table; check the file")
     return raw
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, unpacked if it ends in .gz; a damaged one is an InputError."""
+    """The text of a UTF-8 file, decompressed if its name ends in .gz.
+
+    Raises:
+        InputError: as `read_bytes`, or it is not UTF-8.
+    """
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -51,7 +60,10 @@ def read_text(path: Path) -> str:
 
 
 def find_one(folder: Path, pattern: str) -> Path | None:
-    """The file `pattern` or `pattern`.gz in `folder`, None where there is none; several must say the same.
+    """Find the file `pattern` (a glob) or `pattern`.gz in `folder`; of several with equal content, the first by name.
+
+    Returns:
+        Its path, or None if there is none.
 
     Raises:
         InputError: several files with different content.
@@ -59,28 +71,31 @@ def find_one(folder: Path, pattern: str) -> Path | None:
     paths = sorted(p for end in ("", ".gz") for p in folder.glob(pattern + end) if p.is_file())
     if len(paths) > 1 and len({read_bytes(path) for path in paths}) > 1:
         names = ", ".join(path.name for path in paths)
-        raise InputError(f"{folder}: {names} differ from one another; keep the one that counts")
+        raise InputError(f"{folder}: {names} differ from one another; keep only the right one")
     return paths[0] if paths else None
 
 
 def read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    """Columns `names` of a CSV file (packed or not) as stripped text; the index is the row in the file, header = 1.
+    """Read the columns `names` of a CSV file, which may be a .gz, as stripped text.
 
-    Rows may have more or fewer fields than the header; fields that are not there are "". Rows empty in all of `names`
-    are left out.
+    Rows may have more or fewer fields than the header; missing fields are "". Rows that are empty in all of `names` are
+    left out.
+
+    Returns:
+        A table whose index is the row number in the file; the header is row 1.
 
     Raises:
-        InputError: a column is missing, or the file is no CSV.
+        InputError: a column is missing or there twice; as `csv_rows`.
     """
     header, *lines = csv_rows(path)
     header = [name.strip() for name in header]
     for name in names:
         if name not in header:
             raise InputError(
-                f"{path}: no column {name!r}; row 1 must name the columns {', '.join(names)}, with commas between"
+                f"{path}: no column {name!r}; row 1 must name the columns {', '.join(names)}, separated by commas"
             )
         if header.count(name) > 1:
-            raise InputError(f"{path}: two columns are named {name!r}; keep the one that counts")
+            raise InputError(f"{path}: two columns are named {name!r}; keep only the right one")
     at = [header.index(name) for name in names]
     rows = ([fields[i].strip() if i < len(fields) else "" for i in at] for fields in lines)
     kept = [(number, cells) for number, cells in enumerate(rows, start=2) if any(cells)]
@@ -89,24 +104,24 @@ def read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> list[list[str]]:
-    """The rows of a CSV file (packed or not), at least one; the first is [] where the file is empty.
+    """The rows of a CSV file, which may be a .gz; an empty file gives one empty row.
 
     Raises:
-        InputError: it is no such table.
+        InputError: as `read_text`; NUL bytes, an unclosed quote or another CSV error.
     """
     text = read_text(path)
     if "\0" in text:
         raise InputError(f"{path}: not a table: it holds NUL bytes; save it as CSV in UTF-8")
     rows, problem = _split_rows(text, delimiter, strict=True)
-    if problem is not None and not problem.endswith(_OPEN_QUOTE):  # what only the strict reader minds is let pass
+    if problem is not None and not problem.endswith(_OPEN_QUOTE):  # accept what only the strict reader rejects
         rows, problem = _split_rows(text, delimiter, strict=False)
     if problem is not None:
-        raise InputError(f"{path}: not a CSV table ({problem}); mend that row")
+        raise InputError(f"{path}: not a CSV table ({problem}); fix that row")
     return rows or [[]]
 
 
 def _split_rows(text: str, delimiter: str, *, strict: bool) -> tuple[list[list[str]], str | None]:
-    """The rows, and what is wrong with one of them."""
+    """The rows and None, or no rows and the error."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     try:
         return list(reader), None
@@ -114,24 +129,56 @@ def _split_rows(text: str, delimiter: str, *, strict: bool) -> tuple[list[list[s
         return [], f"line {reader.line_num}: {error}"
 
 
-def check_labels(labels: Sequence[str], where: str) -> None:
-    """Refuse label names that reports, tables and terminals cannot show as they are.
+def first_row(rows: pd.DataFrame, wrong: "pd.Series[bool] | np.ndarray") -> int | None:
+    """The index (row number in the file) of the first row where `wrong` (R,) is True, None if there is none."""
+    return int(rows.index[int(np.argmax(np.asarray(wrong)))]) if wrong.any() else None
+
+
+def check_missing(
+    source: Path | str, missing: Sequence[str], total: int, *, what: str, fix: str, allow_missing: bool
+) -> None:
+    """Check that few enough of a table's files are missing.
+
+    Args:
+        source: the table or folder, which begins the message.
+        missing: names of the missing ones.
+        total: how many there should be.
+        what: their name in the message, e.g. "images".
+        fix: what to do if all are missing.
 
     Raises:
-        InputError: one holds line ends or control characters, or is longer than 200.
+        InputError: all are missing; more than 1% are and `allow_missing` is False.
+    """
+    if len(missing) == total:
+        raise InputError(f"{source}: none of the {total} {what} is there, e.g. {missing[0]}; {fix}")
+    if len(missing) > MAX_MISSING * total and not allow_missing:
+        raise InputError(
+            f"{source}: {len(missing)} of {total} {what} ({len(missing) / total:.1%}) are missing, e.g. {missing[0]}; "
+            "add them or pass --allow-missing"
+        )
+
+
+def check_labels(labels: Sequence[str], where: str) -> None:
+    """Check that reports, tables and terminals can show the label names.
+
+    Args:
+        where: the table's path, which begins the message.
+
+    Raises:
+        InputError: one holds line breaks or control characters, or has more than 200 characters.
     """
     for label in labels:
-        if not is_plain(label):
+        if has_control_characters(label):
             raise InputError(f"{where}: the label {label[:60]!r} holds control characters; rename it")
-        if len(label) > _LONGEST_LABEL:
+        if len(label) > _MAX_LABEL_LENGTH:
             raise InputError(
-                f"{where}: the label {label[:60]!r}... has {len(label)} characters; write at most {_LONGEST_LABEL}"
+                f"{where}: the label {label[:60]!r}... has {len(label)} characters; use at most {_MAX_LABEL_LENGTH}"
             )
 
 
 @dataclass(frozen=True)
 class Images:
-    """Image files by name; `repeated` names those found in more than one folder (the first folder counts)."""
+    """Image files by name; `repeated` are the names found in several folders, of which the first is used."""
 
     paths: dict[str, Path]
     repeated: tuple[str, ...]
@@ -142,7 +189,7 @@ class Images:
 
 
 def find_images(folders: Iterable[Path]) -> Images:
-    """All .png, .jpg and .jpeg files directly in `folders`; folders that do not exist are passed over."""
+    """Find all .png, .jpg and .jpeg files directly in `folders`; folders that do not exist are skipped."""
     paths: dict[str, Path] = {}
     repeated = []
     for folder in folders:

@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_folder, find_images, find_one, read_columns, read_text
+from xlite.data.sources.listing import (
+    check_folder,
+    check_missing,
+    find_images,
+    find_one,
+    first_row,
+    read_columns,
+    read_text,
+)
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
 
@@ -28,7 +36,6 @@ LABELS: tuple[str, ...] = (
     "Pneumothorax",
 )
 NO_FINDING = "No Finding"
-MAX_MISSING = 0.01
 
 _TABLE = "Data_Entry_2017*.csv"
 _IMAGE, _FINDINGS, _PATIENT = _COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
@@ -36,38 +43,39 @@ _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 
 
 def read_nih(folder: Path, *, allow_missing: bool = False) -> ParsedDataset:
-    """Read a folder in NIH's layout: ids are image names, groups patients, targets (N, 14) of 0 and 1.
+    """Read a folder in NIH's layout: ids are image names, groups are patients, targets (N, 14) of 0 and 1.
 
-    Images may stand in images_*/images/, images_*/, images/ or the folder itself.
+    Images may lie in images_*/images/, images_*/, images/ or the folder itself.
 
     Raises:
-        InputError: as `read_labels`; no image at all; more than 1% of the images absent without `allow_missing`.
+        InputError: as `read_labels`; no image at all; more than 1% of the images missing without `allow_missing`.
     """
     labels = read_labels(folder)
     table = labels.table
-    inner = [place for part in sorted(folder.glob("images_*")) for place in (part / "images", part)]
-    images = find_images([*inner, folder / "images", folder])
+    archives = [subfolder for path in sorted(folder.glob("images_*")) for subfolder in (path / "images", path)]
+    images = find_images([*archives, folder / "images", folder])
     absent = images.missing(table.ids)
     missing = tuple(table.ids[absent].tolist())
-    _check_missing(folder, missing, len(table), allow_missing)
+    fix = "unpack NIH's archives so that they lie in images_*/images/"
+    check_missing(folder, missing, len(table), what="images", fix=fix, allow_missing=allow_missing)
     table = table.take(np.flatnonzero(~absent))
     table = replace(table, items=tuple(Item((images.paths[name],)) for name in table.ids.tolist()))
     _check_any_finding(folder, table.targets)
     notes = list(labels.notes)
     if images.repeated:
-        notes.append(f"{folder}: {len(images.repeated)} images stand in two places, e.g. {images.repeated[0]}")
+        notes.append(f"{folder}: {len(images.repeated)} images are in two folders, e.g. {images.repeated[0]}")
     if unnamed := len(images.paths) - len(table):
         notes.append(f"{folder}: {unnamed} images on disk are not in the table; they are left out")
     return ParsedDataset(table, missing, tuple(notes))
 
 
 def read_labels(folder: Path) -> ParsedDataset:
-    """The whole label table, images or not: `items` are where images would lie beside it, `missing` is empty.
+    """Read the label table only: `items` are paths in `folder` whether or not they exist, `missing` is empty.
 
     Raises:
         InputError: no folder, no table or several; a missing column; a row with an unknown, empty or contradictory
-            label, an empty patient, an id that is no file name or was seen before; no finding in any row; official
-            lists that leave an image out, name one twice or share a patient.
+            label, no patient, or an id that is not a file name or is repeated; no finding in any row; official lists
+            that omit an image, name one twice or share a patient.
     """
     check_folder(folder)
     path = find_one(folder, _TABLE)
@@ -75,10 +83,10 @@ def read_labels(folder: Path) -> ParsedDataset:
         raise InputError(f"{folder}: no {_TABLE} or {_TABLE}.gz; put NIH's label table there")
     rows = read_columns(path, _COLUMNS)
     if rows.empty:
-        raise InputError(f"{path}: no rows; fetch NIH's label table again")
+        raise InputError(f"{path}: no rows; download NIH's label table again")
     _check_ids(path, rows)
-    if (row := _first(rows, rows[_PATIENT] == "")) is not None:
-        raise InputError(f"{path}: row {row} has no {_PATIENT}; give it one")
+    if (row := first_row(rows, rows[_PATIENT] == "")) is not None:
+        raise InputError(f"{path}: row {row} has no {_PATIENT}; fill it in")
     targets = _targets(path, rows)
     _check_any_finding(path, targets)
     ids, patients = _unicode(rows[_IMAGE]), _unicode(rows[_PATIENT])
@@ -91,33 +99,28 @@ def _unicode(column: "pd.Series[str]") -> np.ndarray:
     return np.array(column.tolist(), dtype=np.str_)
 
 
-def _first(rows: pd.DataFrame, wrong: "pd.Series[bool] | np.ndarray") -> int | None:
-    """The row number of the first row that is `wrong`, None where none is."""
-    return int(rows.index[int(np.argmax(np.asarray(wrong)))]) if wrong.any() else None
-
-
 def _check_ids(path: Path, rows: pd.DataFrame) -> None:
     ids = rows[_IMAGE]
     unsafe = (ids == "") | ids.str.contains(r"[/\\\0]|\.\.", regex=True)
-    if (row := _first(rows, unsafe)) is not None:
+    if (row := first_row(rows, unsafe)) is not None:
         raise InputError(f"{path}: row {row} has {_IMAGE} {ids[row]!r}; write a plain file name")
-    if (row := _first(rows, ids.duplicated())) is not None:
-        first = _first(rows, ids == ids[row])
-        raise InputError(f"{path}: {ids[row]} stands in rows {first} and {row}; keep one of them")
+    if (row := first_row(rows, ids.duplicated())) is not None:
+        first = first_row(rows, ids == ids[row])
+        raise InputError(f"{path}: {ids[row]} is in rows {first} and {row}; keep one of them")
 
 
 def _targets(path: Path, rows: pd.DataFrame) -> np.ndarray:
-    """(N, 14) float32. Each of the few hundred different label strings is read once."""
-    codes, different = pd.factorize(rows[_FINDINGS])
-    vectors = np.zeros((len(different), len(LABELS)), dtype=np.float32)
-    for code, text in enumerate(different):
-        row = _first(rows, codes == code)
+    """(N, 14) float32. Each of the few hundred distinct label strings is parsed once."""
+    codes, distinct = pd.factorize(rows[_FINDINGS])
+    vectors = np.zeros((len(distinct), len(LABELS)), dtype=np.float32)
+    for code, text in enumerate(distinct):
+        row = first_row(rows, codes == code)
         vectors[code] = _finding_vector(text, f"{path}: row {row}")
     return vectors[codes]
 
 
 def _finding_vector(text: str, where: str) -> np.ndarray:
-    """(14,) float32 of one label string, e.g. "Effusion|Mass"; `where` begins the error."""
+    """(14,) float32 of one label string, e.g. "Effusion|Mass"; `where` begins the error message."""
     if text == "":
         raise InputError(f"{where} has no {_FINDINGS}; write {NO_FINDING!r} or findings joined by '|'")
     findings = [finding.strip() for finding in text.split("|")]
@@ -129,26 +132,13 @@ def _finding_vector(text: str, where: str) -> np.ndarray:
     return np.isin(LABELS, findings).astype(np.float32)
 
 
-def _check_any_finding(place: Path, targets: np.ndarray) -> None:
+def _check_any_finding(source: Path, targets: np.ndarray) -> None:
     if not targets.any():
-        raise InputError(f"{place}: no image has any of the {len(LABELS)} findings; there is nothing to learn from it")
-
-
-def _check_missing(folder: Path, missing: tuple[str, ...], num_rows: int, allow_missing: bool) -> None:
-    if len(missing) == num_rows:
-        raise InputError(
-            f"{folder}: none of the table's {num_rows} images is there, e.g. {missing[0]}; "
-            "unpack NIH's archives so that they lie in images_*/images/"
-        )
-    if len(missing) > MAX_MISSING * num_rows and not allow_missing:
-        raise InputError(
-            f"{folder}: {len(missing)} of the table's {num_rows} images ({len(missing) / num_rows:.1%}) are missing, "
-            f"e.g. {missing[0]}; fetch them or pass --allow-missing"
-        )
+        raise InputError(f"{source}: no image has any of the {len(LABELS)} findings; use a table with findings")
 
 
 def _official(folder: Path, ids: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """(N,) "train" or "test" by the official lists, or None with a note where one list is absent."""
+    """(N,) "train" or "test" from the official lists, or None, with a note if only one of them exists."""
     found = {part: find_one(folder, name) for part, name in _LISTS.items()}
     paths = {part: path for part, path in found.items() if path is not None}
     if not paths:
@@ -156,19 +146,17 @@ def _official(folder: Path, ids: np.ndarray, patients: np.ndarray) -> tuple[np.n
     if len(paths) < len(_LISTS):
         (present,) = paths.values()
         absent = next(name for part, name in _LISTS.items() if part not in paths)
-        return None, (f"{folder}: {present.name} is there but {absent} is not; the official split is left out",)
+        return None, (f"{folder}: {present.name} exists but {absent} does not; the official split is not used",)
     names = {part: [line.strip() for line in read_text(path).splitlines()] for part, path in paths.items()}
     train, test = (np.isin(ids, names[part]) for part in ("train", "test"))
     lists = f"{paths['train']} and {paths['test'].name}"
     if (train & test).any():
-        raise InputError(f"{lists}: {ids[train & test][0]} is on both; take it off one")
+        raise InputError(f"{lists}: {ids[train & test][0]} is on both; remove it from one")
     if (neither := ~(train | test)).any():
         raise InputError(
             f"{lists}: {ids[neither][0]} is on neither ({neither.sum()} such images); add it or remove both"
         )
     shared = np.intersect1d(patients[train], patients[test])
     if len(shared):
-        raise InputError(
-            f"{lists}: patient {shared[0]} is on both ({len(shared)} such patients); fetch NIH's own lists"
-        )
+        raise InputError(f"{lists}: patient {shared[0]} is on both ({len(shared)} such patients); use NIH's own lists")
     return np.where(train, "train", "test"), ()

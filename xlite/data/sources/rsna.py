@@ -1,4 +1,4 @@
-"""RSNA 2024 Lumbar Spine as distributed, three tables and DICOM series: spinal canal stenosis, graded by level."""
+"""RSNA 2024 Lumbar Spine as distributed, three tables and DICOM series: spinal canal stenosis, a grade per level."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.dicom import read_header
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_folder, find_one, read_columns
+from xlite.data.sources.listing import check_folder, check_missing, find_one, first_row, read_columns
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 LABELS: tuple[str, ...] = ("Normal/Mild", "Moderate", "Severe")
@@ -22,10 +22,9 @@ CONDITION = "Spinal Canal Stenosis"
 SERIES = "Sagittal T2/STIR"
 NUM_SLICES = 7
 CROP_SHARE = 0.75
-"""Half the side of the crop, in distances between neighbouring levels."""
-MAX_MISSING = 0.01
+"""Half the side of the crop, as a share of the distance between neighbouring levels."""
 
-_LAST_RADIUS_PX = 30.0  # where no study has two neighbouring points: 0.75 of 40 px, usual in RSNA's series
+_DEFAULT_RADIUS_PX = 30.0  # if no study has two neighbouring points: 0.75 of 40 px, typical of RSNA's series
 _LEVEL_KEYS = tuple(level.lower().replace("/", "_") for level in LEVELS)
 _GRADES, _POINTS, _SERIES = "train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv"
 _GRADE_COLUMNS = tuple(f"spinal_canal_stenosis_{key}" for key in _LEVEL_KEYS)
@@ -34,17 +33,17 @@ _POINT_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "leve
 
 @dataclass(frozen=True)
 class Grades:
-    """What the tables say, one row for each graded level with a usable point.
+    """The content of the tables, one row for each graded level with a usable point.
 
     Attributes:
         ids: (N,) "<study>_<level>", e.g. "4003253_l1_l2".
-        studies: (N,) study ids; series: (N,) series ids; both as text.
+        studies, series: (N,) study ids and series ids, as text.
         levels: (N,) int64, 0 (L1/L2) to 4 (L5/S1).
-        grades: (N,) int64, positions in LABELS.
+        grades: (N,) int64, indices into LABELS.
         instances: (N,) int64 instance number of the slice with the point.
-        places: (N, 3) float64 x, y and radius of the crop in pixels of that slice.
+        crops: (N, 3) float64 x, y and radius of the crop in pixels of that slice.
         excluded: id -> reason, for graded levels without a usable point.
-        notes: lines worth showing to a person.
+        notes: lines to show to the user.
     """
 
     ids: np.ndarray
@@ -53,39 +52,40 @@ class Grades:
     levels: np.ndarray
     grades: np.ndarray
     instances: np.ndarray
-    places: np.ndarray
+    crops: np.ndarray
     excluded: Mapping[str, str]
     notes: tuple[str, ...]
 
 
 def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NUM_SLICES) -> ParsedDataset:
-    """Read a folder in RSNA's layout: one row for each study and level, groups are studies, extras (N, 1) the level.
+    """Read a folder in RSNA's layout: one row per study and level, groups are studies, auxiliary (N, 1) is the level.
 
-    An item is `num_slices` neighbouring slices about the one with the level's point; where one is not there, or the
-    series ends, the nearest that is stands in for it. Slices lie in train_images/<study>/<series>/<instance>.dcm.
+    An item is `num_slices` neighbouring slices around the one with the level's point; a slice that is missing, or lies
+    beyond the end of the series, is replaced by the nearest one. Slices lie in
+    train_images/<study>/<series>/<instance>.dcm.
 
     Raises:
-        InputError: as `read_grades`; no image at all; more than 1% of the levels without images and not
+        InputError: as `read_grades`; no image at all; more than 1% of the levels without images and no
             `allow_missing`.
     """
     grades = read_grades(folder)
     images = folder / "train_images"
-    listed: dict[str, dict[int, Path]] = {}
+    slices_of: dict[tuple[str, str], dict[int, Path]] = {}
     items: list[Item] = []
     kept: list[int] = []
     missing: list[str] = []
     for row, (study, series) in enumerate(zip(grades.studies.tolist(), grades.series.tolist(), strict=True)):
-        place = f"{study}/{series}"
-        if place not in listed:
-            listed[place] = _find_slices(images / study / series)
-        paths = _neighbours(listed[place], int(grades.instances[row]), num_slices)
+        if (study, series) not in slices_of:
+            slices_of[study, series] = _find_slices(images / study / series)
+        paths = _neighbours(slices_of[study, series], int(grades.instances[row]), num_slices)
         if paths is None:
             missing.append(str(grades.ids[row]))
             continue
-        x, y, radius = grades.places[row].round(3).tolist()
+        x, y, radius = grades.crops[row].round(3).tolist()
         items.append(Item(paths, json.dumps({"x": x, "y": y, "radius": radius})))
         kept.append(row)
-    _check_missing(folder, missing, len(grades.ids), allow_missing)
+    fix = "unpack RSNA's archive so that slices lie in train_images/<study>/<series>/"
+    check_missing(folder, missing, len(grades.ids), what="levels' slices", fix=fix, allow_missing=allow_missing)
     table = Table(
         ids=grades.ids[kept],
         items=tuple(items),
@@ -98,14 +98,14 @@ def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NU
 
 
 def read_grades(folder: Path) -> Grades:
-    """The tables alone, images or not.
+    """Read the tables only, whether or not the images exist.
 
-    The crop's radius is CROP_SHARE of the mean distance to the points of the level above and below in the same
-    series; a level with neither takes the median radius of the table.
+    The crop's radius is CROP_SHARE of the mean distance to the points of the levels above and below in the same series;
+    a level with neither gets the median radius of the table.
 
     Raises:
-        InputError: no folder, a table or column missing, a table without rows; an unknown grade or level; a number
-            that is none; a study, a series or a level's point given twice; no graded level with a point.
+        InputError: no folder, a missing table or column, a table without rows; an unknown grade or level; an invalid
+            number; a repeated study, series or point of a level; no graded level with a point.
     """
     check_folder(folder)
     notes: list[str] = []
@@ -116,7 +116,7 @@ def read_grades(folder: Path) -> Grades:
     without = rows["x"].isna()
     elsewhere = rows["description"].notna() & (rows["description"] != SERIES)
     unknown = ~without & rows["description"].isna()
-    series = rows["series_id"].fillna("").astype(object)  # where no row has a point its type is not text
+    series = rows["series_id"].fillna("").astype(object)  # its type is not text if no row has a point
     reasons = np.select(
         [without, elsewhere, unknown],
         [
@@ -133,7 +133,7 @@ def read_grades(folder: Path) -> Grades:
     excluded = {str(name): str(reason) for name, reason in zip(rows["id"], reasons, strict=True) if reason}
     rows = rows[~(without | elsewhere | unknown)]
     if rows.empty:
-        raise InputError(f"{folder}: no graded level has a {CONDITION} point in a {SERIES} series; fetch RSNA's tables")
+        raise InputError(f"{folder}: no graded level has a {CONDITION} point in a {SERIES} series; use RSNA's tables")
     return Grades(
         ids=rows["id"].to_numpy(str),
         studies=rows["study_id"].to_numpy(str),
@@ -141,7 +141,7 @@ def read_grades(folder: Path) -> Grades:
         levels=rows["level"].to_numpy(np.int64),
         grades=rows["grade"].to_numpy(np.int64),
         instances=rows["instance_number"].to_numpy(np.int64),
-        places=rows[["x", "y", "radius"]].to_numpy(np.float64),
+        crops=rows[["x", "y", "radius"]].to_numpy(np.float64),
         excluded=excluded,
         notes=tuple(notes),
     )
@@ -153,12 +153,12 @@ def _read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path
         raise InputError(f"{folder}: no {name} or {name}.gz; put RSNA's tables there")
     rows = read_columns(path, columns)
     if rows.empty:
-        raise InputError(f"{path}: no rows; fetch RSNA's tables again")
+        raise InputError(f"{path}: no rows; download RSNA's tables again")
     return path, rows
 
 
 def _read_grade_rows(folder: Path, notes: list[str]) -> pd.DataFrame:
-    """Columns id, study_id, level and grade (both int), by study and then level; levels without a grade left out."""
+    """Columns id, study_id, level and grade (both int), by study and then level, without ungraded levels."""
     path, wide = _read_table(folder, _GRADES, ("study_id", *_GRADE_COLUMNS))
     _check_names(path, wide, ("study_id",))
     _check_once(path, wide, ("study_id",))
@@ -180,14 +180,14 @@ def _read_grade_rows(folder: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def _read_points(folder: Path) -> pd.DataFrame:
-    """One row for each study and level: study_id, series_id, instance_number, level (int), x, y, description.
+    """One row per study and level: study_id, series_id, instance_number, level (int), x, y, description.
 
-    `description` is NaN where the series is not described.
+    `description` is NaN if the series is not in the series table.
     """
     path, points = _read_table(folder, _POINTS, _POINT_COLUMNS)
     points = points[points["condition"] == CONDITION].drop(columns="condition")
     if points.empty:
-        raise InputError(f"{path}: no row has the condition {CONDITION!r}; fetch RSNA's tables again")
+        raise InputError(f"{path}: no row has the condition {CONDITION!r}; download RSNA's tables again")
     _check_names(path, points, ("study_id", "series_id"))
     if (unknown := ~points["level"].isin(LEVELS)).any():
         row = points[unknown].iloc[0]
@@ -205,7 +205,7 @@ def _read_points(folder: Path) -> pd.DataFrame:
 
 
 def _numbers(path: Path, texts: "pd.Series[str]", *, whole: bool) -> np.ndarray:
-    """(R,) int64 where `whole`, else float64."""
+    """(R,) int64 if `whole`, else float64."""
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
     bad = ~np.isfinite(numbers) | (np.abs(numbers) >= 2**31)
     if whole:
@@ -218,47 +218,46 @@ def _numbers(path: Path, texts: "pd.Series[str]", *, whole: bool) -> np.ndarray:
 
 
 def _check_names(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    """Ids are folders' names: numbers, as RSNA writes them."""
+    """Check that ids, which are folder names too, are numbers as in RSNA's tables."""
     for name in columns:
-        wrong = ~rows[name].str.fullmatch("[0-9]+").to_numpy(bool)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise InputError(f"{path} row {rows.index[row]}: {name} is {rows[name].iloc[row]!r}; write digits")
+        if (row := first_row(rows, ~rows[name].str.fullmatch("[0-9]+"))) is not None:
+            raise InputError(f"{path} row {row}: {name} is {rows[name][row]!r}; write digits")
 
 
 def _check_once(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Check that no two rows are equal in `columns`."""
     keys = rows[list(columns)]
-    again = keys.duplicated().to_numpy()
-    if not again.any():
+    repeated = keys.duplicated().to_numpy()
+    if not repeated.any():
         return
-    second = int(again.argmax())
+    second = int(repeated.argmax())
     values = keys.iloc[second].tolist()
     first = int((keys.to_numpy() == keys.to_numpy()[second]).all(axis=1).argmax())
     if columns[-1] == "level":
         values[-1] = LEVELS[values[-1]]
-    said = ", ".join(f"{name} {value}" for name, value in zip(columns, values, strict=True))
+    key = ", ".join(f"{name} {value}" for name, value in zip(columns, values, strict=True))
     raise InputError(
-        f"{path} row {rows.index[second]}: {said} stands in row {rows.index[first]} already; keep one of the two"
+        f"{path} row {rows.index[second]}: {key} is in row {rows.index[first]} already; keep one of the two"
     )
 
 
 def _radii(points: pd.DataFrame) -> np.ndarray:
     """(P,) the crop radius of each point, pixels; see `read_grades`."""
-    place = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
+    series = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
     level = points["level"].to_numpy()
-    spots = np.full((place.max() + 1, len(LEVELS) + 2, 2), np.nan)  # a NaN level above the first and below the last
-    spots[place, level + 1] = points[["x", "y"]].to_numpy()
-    steps = np.linalg.norm(np.diff(spots, axis=1), axis=2)
-    steps[~(steps > 0)] = np.nan  # two levels in one point tell no distance
-    near = np.stack([steps[place, level], steps[place, level + 1]])
-    count = np.isfinite(near).sum(axis=0)
-    radii = CROP_SHARE * np.where(np.isfinite(near), near, 0).sum(axis=0) / np.maximum(count, 1)
-    fallback = float(np.median(radii[count > 0])) if (count > 0).any() else _LAST_RADIUS_PX
+    xy = np.full((series.max() + 1, len(LEVELS) + 2, 2), np.nan)  # NaN above the first level, below the last
+    xy[series, level + 1] = points[["x", "y"]].to_numpy()
+    distances = np.linalg.norm(np.diff(xy, axis=1), axis=2)
+    distances[~(distances > 0)] = np.nan  # two levels at the same point give no distance
+    neighbours = np.stack([distances[series, level], distances[series, level + 1]])
+    count = np.isfinite(neighbours).sum(axis=0)
+    radii = CROP_SHARE * np.where(np.isfinite(neighbours), neighbours, 0).sum(axis=0) / np.maximum(count, 1)
+    fallback = float(np.median(radii[count > 0])) if (count > 0).any() else _DEFAULT_RADIUS_PX
     return np.where(count > 0, radii, fallback)
 
 
 def _find_slices(folder: Path) -> dict[int, Path]:
-    """Instance number -> file; the number is the file's name, or else what its header says."""
+    """Instance number -> file; the number is taken from the file's name, or else from its header."""
     if not folder.is_dir():
         return {}
     slices: dict[int, Path] = {}
@@ -283,23 +282,10 @@ def _instance_number(path: Path) -> int | None:
 
 
 def _neighbours(slices: dict[int, Path], instance: int, num_slices: int) -> tuple[Path, ...] | None:
-    """The stack about `instance`; None where none of its slices is there."""
+    """The stack of slices around `instance`, None if all of them are missing."""
     wanted = np.arange(num_slices) + instance - num_slices // 2
     present = np.array(sorted(slices), dtype=np.int64)
     if not np.isin(wanted, present).any():
         return None
     nearest = present[np.abs(present[None, :] - wanted[:, None]).argmin(axis=1)]
     return tuple(slices[number] for number in nearest.tolist())
-
-
-def _check_missing(folder: Path, missing: list[str], num_rows: int, allow_missing: bool) -> None:
-    if len(missing) == num_rows:
-        raise InputError(
-            f"{folder}: none of the {num_rows} graded levels has slices in train_images/<study>/<series>/, "
-            f"e.g. {missing[0]}; unpack RSNA's archive there"
-        )
-    if len(missing) > MAX_MISSING * num_rows and not allow_missing:
-        raise InputError(
-            f"{folder}: {len(missing)} of {num_rows} graded levels ({len(missing) / num_rows:.1%}) have no slices, "
-            f"e.g. {missing[0]}; fetch them or pass --allow-missing"
-        )

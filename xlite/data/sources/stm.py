@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.decode import UnreadableImage
 from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, read_columns
+from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, first_row, read_columns
 from xlite.data.table import Item, Table
+from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
-from xlite.storage.files import is_plain
+from xlite.storage.text import has_control_characters
 
 _TABLE = "lines.csv"
 _COLUMNS = ("scan", "line", "label")
@@ -22,7 +22,7 @@ _GROUP = "group"
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan that can be read; `classes` is each line's class number, -1 where it is unknown."""
+    """A readable scan; `classes` (lines,) is the class number of each line, -1 if unknown."""
 
     name: str
     path: Path
@@ -31,27 +31,28 @@ class _Scan:
 
 
 def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 32) -> ParsedDataset:
-    """Read a folder of scans (or its folder `scans`) and its table of line labels; one example is a window of lines.
+    """Read scans in a folder (or its folder `scans`) and its table of line labels; an example is a window of lines.
 
     The table is lines.csv, or the only CSV (.csv or .csv.gz), with the columns scan (file name, with or without its
-    end), line (row of the scan as stored, from 0) and label (class; empty: unknown), and perhaps group (sample or
-    session; else each scan is a group of its own). Lines that the table leaves out are unknown. Windows tile a scan;
-    the last one is aligned with the scan's end, and the lines it shares with the one before are judged there only.
-    Windows without a known line are left out. A line of which less than half was measured is unknown.
+    suffix), line (row of the scan as stored, from 0), label (class; empty: unknown) and optionally group (sample or
+    session; by default each scan is its own group). Lines not in the table are unknown. Windows tile a scan; the last
+    one is aligned with the scan's end, and the lines it shares with the window before have targets only there. Windows
+    without a known line are left out. A line with less than half of its points measured is unknown.
 
     Args:
-        allow_missing: leave out scans that the table names but the folder lacks.
-        window_lines: 0 makes one window of a whole scan, as long as the longest scan.
+        allow_missing: leave out scans that are in the table but not in the folder.
+        window_lines: H; 0: one window per scan, as long as the longest scan.
 
     Returns:
-        A multiclass reading: ids like "scan:0032" (the first line), targets (N, H, L) one-hot or NaN, extras (N, 1)
-        the number of real lines, `Item.detail` as `ScanLinePreprocess` takes it, whose window_lines must be H.
-        `excluded` and `missing` name whole scans.
+        A multiclass data set: ids like "scan:0032" (the first line), targets (N, H, L) one-hot or NaN, auxiliary (N, 1)
+        the number of real lines, `Item.detail` for a `ScanLinePreprocess` whose window_lines is H. `excluded` and
+        `missing` name whole scans.
 
     Raises:
-        InputError: no folder, scan or table, or several tables; a missing column; no row; a row with no scan name, an
-            unknown scan without `allow_missing`, a line that is no number, lies outside its scan or was seen before, or
-            another group than its scan has; fewer than two classes; no scan that can be read; as `load_scan`.
+        InputError: no folder, scan or table, or several tables; a missing column; no rows; a row without a scan name,
+            with an unknown scan and no `allow_missing`, with a line that is not a number, lies outside its scan or is
+            repeated, or with another group than the rest of its scan; fewer than two classes; no readable scan; as
+            `load_scan`.
     """
     check_folder(folder)
     if window_lines < 0:
@@ -65,11 +66,11 @@ def read_stm(folder: Path, *, allow_missing: bool = False, window_lines: int = 3
     scans, excluded = _load(path, rows, files, labels)
     known = np.unique(np.concatenate([scan.classes for scan in scans]))
     if (known >= 0).sum() < 2:
-        raise InputError(f"{path}: fewer than two classes among the lines that can be read; there is nothing to learn")
+        raise InputError(f"{path}: fewer than two classes among the readable lines; label lines of two or more")
     table, num_unlabelled = _windows(scans, labels, window_lines)
     notes = []
-    if unnamed := sorted(set(files) - set(rows["scan"])):
-        notes.append(f"{folder}: {len(unnamed)} scans have no labels, e.g. {unnamed[0]}; they are left out")
+    if unlabelled := sorted(set(files) - set(rows["scan"])):
+        notes.append(f"{folder}: {len(unlabelled)} scans have no labels, e.g. {unlabelled[0]}; they are left out")
     if num_unlabelled:
         notes.append(f"{path}: {num_unlabelled} windows have no labelled line; they are left out")
     num_scans = len(scans) + len(missing) + len(excluded)
@@ -82,15 +83,15 @@ def _find_table(folder: Path) -> Path:
         return path
     paths = sorted(p for pattern in ("*.csv", "*.csv.gz") for p in folder.glob(pattern) if p.is_file())
     if not paths:
-        raise InputError(f"{folder}: no {_TABLE}; put a table there with the columns {', '.join(_COLUMNS)}")
+        raise InputError(f"{folder}: no {_TABLE}; add a table with the columns {', '.join(_COLUMNS)}")
     if len(paths) > 1:
         names = ", ".join(p.name for p in paths)
-        raise InputError(f"{folder}: which of {names} holds the line labels? name it {_TABLE}")
+        raise InputError(f"{folder}: which of {names} holds the line labels? rename it to {_TABLE}")
     return paths[0]
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
-    """The table as text; `group` is "" where there is none."""
+    """The table as text; `group` is "" if there is no such column."""
     header = [name.strip() for name in csv_rows(path)[0]]
     columns = (*_COLUMNS, _GROUP) if _GROUP in header else _COLUMNS
     rows = read_columns(path, columns)
@@ -99,75 +100,66 @@ def _read_rows(path: Path) -> pd.DataFrame:
     return rows if _GROUP in rows else rows.assign(group="")
 
 
-def _first(rows: pd.DataFrame, wrong: "pd.Series[bool]") -> int:
-    """The row number in the file of the first row that is `wrong`; one must be."""
-    return int(rows.index[int(np.argmax(wrong))])
-
-
 def _find_scans(folder: Path) -> dict[str, Path]:
     """Scan files by name."""
     files: dict[str, Path] = {}
-    for place in (folder, folder / "scans"):
-        if place.is_dir():
-            for path in sorted(p for p in place.iterdir() if p.suffix in SCAN_SUFFIXES and p.is_file()):
-                if not is_plain(path.name):
-                    raise InputError(f"{place}: the file name {path.name!r} holds control characters; rename it")
+    for subfolder in (folder, folder / "scans"):
+        if subfolder.is_dir():
+            for path in sorted(p for p in subfolder.iterdir() if p.suffix in SCAN_SUFFIXES and p.is_file()):
+                if has_control_characters(path.name):
+                    raise InputError(f"{subfolder}: the file name {path.name!r} holds control characters; rename it")
                 if path.name in files:
-                    raise InputError(f"{path}: stands in {folder} too; keep one of the two")
+                    raise InputError(f"{path}: is in {folder} too; keep one of the two")
                 files[path.name] = path
     if not files:
-        raise InputError(f"{folder}: no scan ({', '.join(SCAN_SUFFIXES)}) there or in its folder scans; put them there")
+        raise InputError(f"{folder}: no scan ({', '.join(SCAN_SUFFIXES)}) in it or in its folder scans; add the scans")
     return files
 
 
 def _resolve(
     path: Path, rows: pd.DataFrame, files: dict[str, Path], allow_missing: bool
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The rows of scans that are there, with file names as scan names, and the names of those that are not."""
+    """The rows of existing scans, with file names as scan names, and the names of the missing scans."""
     found: dict[str, str] = {}
     missing = []
     for name in rows["scan"].unique().tolist():
-        row = _first(rows, rows["scan"] == name)
+        row = first_row(rows, rows["scan"] == name)
         if not name:
             raise InputError(f"{path}: row {row} has no scan; write the scan's file name")
-        fitting = [name] if name in files else [name + end for end in SCAN_SUFFIXES if name + end in files]
-        if len(fitting) > 1:
-            raise InputError(f"{path}: row {row}: which of {', '.join(fitting)} is {name!r}? write the whole file name")
-        if fitting:
-            found[name] = fitting[0]
+        matches = [name] if name in files else [name + suffix for suffix in SCAN_SUFFIXES if name + suffix in files]
+        if len(matches) > 1:
+            raise InputError(f"{path}: row {row}: which of {', '.join(matches)} is {name!r}? write the whole file name")
+        if matches:
+            found[name] = matches[0]
         elif allow_missing:
             missing.append(name)
         else:
-            raise InputError(f"{path}: row {row}: no scan file {name!r}; fetch it, or pass --allow-missing")
+            raise InputError(f"{path}: row {row}: no scan file {name!r}; add it or pass --allow-missing")
     if not found:
-        raise InputError(f"{path}: none of its {len(missing)} scans is there, e.g. {missing[0]}; put them beside it")
+        raise InputError(f"{path}: none of the {len(missing)} scans is there, e.g. {missing[0]}; put them beside it")
     rows = rows.assign(scan=rows["scan"].map(found))
     return rows[rows["scan"].notna()], tuple(missing)
 
 
 def _check_lines(path: Path, rows: pd.DataFrame) -> None:
-    """Every line is a number and stands once; every scan has one group."""
-    wrong = ~rows["line"].str.fullmatch(r"[0-9]{1,9}")
-    if wrong.any():
-        row = _first(rows, wrong)
+    """Check that lines are numbers and not repeated, and that every scan has one group."""
+    if (row := first_row(rows, ~rows["line"].str.fullmatch(r"[0-9]{1,9}"))) is not None:
         raise InputError(f"{path}: row {row} has line {rows['line'][row]!r}; write the row of the scan, from 0")
     number = rows["line"].astype(np.int64)
-    again = pd.DataFrame({"scan": rows["scan"], "line": number}).duplicated()
-    if again.any():
-        row = _first(rows, again)
-        first = _first(rows, (rows["scan"] == rows["scan"][row]) & (number == number[row]))
-        raise InputError(f"{path}: {rows['scan'][row]} line {number[row]} stands in rows {first} and {row}; keep one")
+    repeated = pd.DataFrame({"scan": rows["scan"], "line": number}).duplicated()
+    if (row := first_row(rows, repeated)) is not None:
+        first = first_row(rows, (rows["scan"] == rows["scan"][row]) & (number == number[row]))
+        raise InputError(f"{path}: {rows['scan'][row]} line {number[row]} is in rows {first} and {row}; keep one")
     group_of = rows.groupby("scan")[_GROUP].transform("first")
-    if (differs := rows[_GROUP] != group_of).any():
-        row = _first(rows, differs)
+    if (row := first_row(rows, rows[_GROUP] != group_of)) is not None:
         raise InputError(
             f"{path}: row {row} puts {rows['scan'][row]} into group {rows[_GROUP][row]!r}, an earlier row into "
-            f"{group_of[row]!r}; a scan has one group"
+            f"{group_of[row]!r}; give a scan one group"
         )
 
 
 def _classes(path: Path, labels: "pd.Series[str]") -> tuple[str, ...]:
-    """The class names in order: by number where all are numbers."""
+    """The class names, sorted by value if all are numbers, else by name."""
     names = sorted({name for name in labels.tolist() if name})
     if len(names) < 2:
         raise InputError(f"{path}: its lines have {len(names)} class; label lines of two or more")
@@ -181,10 +173,10 @@ def _classes(path: Path, labels: "pd.Series[str]") -> tuple[str, ...]:
 def _load(
     path: Path, rows: pd.DataFrame, files: dict[str, Path], labels: tuple[str, ...]
 ) -> tuple[list[_Scan], dict[str, str]]:
-    """The scans that can be read, in the order of their names, and why the others cannot."""
+    """The readable scans in the order of their names, and name -> reason for the others."""
     scans, excluded = [], {}
     names = _short_names(files)
-    for file_name, its_rows in rows.groupby("scan"):
+    for file_name, scan_rows in rows.groupby("scan"):
         file = files[str(file_name)]
         name = names[file.name]
         try:
@@ -193,34 +185,33 @@ def _load(
             excluded[name] = error.reason
             continue
         except MemoryError:  # a damaged header can ask for any size
-            excluded[name] = "it asks for more memory than there is"
+            excluded[name] = "it needs more memory than there is"
             continue
-        lines = its_rows["line"].astype(np.int64)
-        if (outside := lines >= len(values)).any():
-            row = _first(its_rows, outside)
+        lines = scan_rows["line"].astype(np.int64)
+        if (row := first_row(scan_rows, lines >= len(values))) is not None:
             raise InputError(f"{path}: row {row} has line {lines[row]}, but {file.name} has lines 0-{len(values) - 1}")
         classes = np.full(len(values), -1)
-        classes[lines] = [labels.index(label) if label else -1 for label in its_rows["label"]]
+        classes[lines] = [labels.index(label) if label else -1 for label in scan_rows["label"]]
         classes[missing_lines(values)] = -1
-        scans.append(_Scan(name, file, its_rows[_GROUP].iloc[0] or name, classes))
+        scans.append(_Scan(name, file, scan_rows[_GROUP].iloc[0] or name, classes))
     if not scans:
         example = next(iter(excluded))
         raise InputError(
-            f"{path}: none of its {len(excluded)} scans can be read, e.g. {example}: {excluded[example]}; "
-            "fetch them again"
+            f"{path}: none of the {len(excluded)} scans can be read, e.g. {example}: {excluded[example]}; "
+            "download them again"
         )
     return scans, excluded
 
 
 def _short_names(files: dict[str, Path]) -> dict[str, str]:
-    """File name -> its name without the end, or with it where two files differ in that alone."""
+    """File name -> name without its suffix, or with it if two files differ only in the suffix."""
     stems = [path.stem for path in files.values()]
     short = {name: path.stem for name, path in files.items() if stems.count(path.stem) == 1 and path.stem not in files}
     return {name: short.get(name, name) for name in files}
 
 
 def _windows(scans: list[_Scan], labels: tuple[str, ...], window_lines: int) -> tuple[Table, int]:
-    """The table, and how many windows without a known line it leaves out."""
+    """The table, and the number of windows left out for lack of a known line."""
     height = window_lines or max(len(scan.classes) for scan in scans)
     ids, items, groups, targets, num_lines = [], [], [], [], []
     num_unlabelled = 0

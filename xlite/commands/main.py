@@ -1,0 +1,86 @@
+"""The `xlite` command: one table of its commands, each imported only when it is run."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import NoReturn
+
+import xlite
+from xlite.commands import cli
+from xlite.errors import EXIT_INPUT, InputError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        module: of `xlite.commands`, with `parser()` and `run(arguments)`; `runners/<module>.py` runs it too.
+        summary: one line for `xlite --help`.
+        on_windows: works on native Windows; what searches, trains or writes caches does not.
+    """
+
+    module: str
+    summary: str
+    on_windows: bool = False
+
+
+COMMANDS = {
+    "tune": Command("tune_kd", "search for the best distilled student, rank, retrain and test the winner"),
+    "leaderboard": Command("leaderboard", "print the ranked trials of a study", on_windows=True),
+    "analyze": Command("analyze", "what a study's trials show: does distillation help, what matters", on_windows=True),
+    "promote": Command("promote", "retrain a study's winner on all the training data, test and package it"),
+    "train": Command("train_one", "train one configuration without a search"),
+    "teacher": Command("train_teacher", "train a teacher"),
+    "baselines": Command("train_baselines", "train the baselines, without distillation"),
+    "prepare": Command("prepare_data", "read, check, cache and split a data set"),
+    "balance": Command("check_balance", "measure how often each sampler shows each label", on_windows=True),
+    "bank": Command("teacher_bank", "build, find or check a study's teacher bank"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that the first of `words` names (default: the process's arguments) and exit with its code."""
+    words = sys.argv[1:] if words is None else words
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        print(_usage())
+        sys.exit(0)
+    if name == "--version":
+        print(f"xlite {xlite.__version__}")
+        sys.exit(0)
+    if name not in COMMANDS:
+        print(f"error: xlite has no command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(EXIT_INPUT)
+    command = COMMANDS[name]
+    module = import_module(f"xlite.commands.{command.module}")
+
+    def run(arguments: Namespace) -> int | None:
+        if sys.platform == "win32" and not command.on_windows:
+            raise InputError(
+                f"xlite {name} does not run on native Windows; run it in WSL2 (install with: wsl --install)"
+            )
+        return module.run(arguments)
+
+    parser = module.parser()
+    parser.prog = f"xlite {name}"
+    cli.run(run, parser, words[1:])
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: xlite COMMAND [options]",
+            "",
+            "Hyper-parameter search for knowledge distillation of small medical-image classifiers.",
+            "",
+            *lines,
+            "",
+            "xlite COMMAND --help lists a command's options; xlite --version prints the version.",
+            "Data and results are in the working directory, or in XLITE_HOME if it is set.",
+        ]
+    )
