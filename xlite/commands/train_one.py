@@ -85,8 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if report is None:
                     console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
                     continue
-                dead = report.val.dead_labels
-                if dead and dead != told:
+                if (dead := report.val.dead_labels) and dead != told:
                     console.say(f"epoch {report.epoch:>3}  {dead.note}")
                     told = dead
                 mark = " *" if report.best_state is not None else ""
@@ -100,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
     except TrainingFailed as failure:
         console.say(f"Training failed: {failure}")
         return 1
-    console.say(
-        f"Best {task.metric} {kept.best_value:.4f} at epoch {kept.summary.best_epoch}, saved in {shown(folder)}"
-    )
+    best = f"{kept.best_value:.4f} at epoch {kept.summary.best_epoch}"
+    console.say(f"Best {task.metric} {best}, saved in {shown(folder)}")
     return 0
