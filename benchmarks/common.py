@@ -91,10 +91,10 @@ def enlarged(dataset: Dataset, num_train: int, folder: Path) -> Dataset:
 def untrained_teacher(backbone: str, dataset: Dataset, device: Device, *, image_size: int | None = None) -> Teacher:
     """A teacher of random weights: what it answers costs as much as what a trained one does."""
     config = RunConfig().override({"model.backbone": backbone}, source="benchmark").model
-    model = build_model(config, num_labels=len(dataset.labels), in_channels=dataset.in_channels, seed=0)
+    model = build_model(config, num_labels=len(dataset.labels), in_channels=dataset.input_spec.channels, seed=0)
     model = device.move(model).eval().requires_grad_(False)
-    size = image_size or dataset.image_size
-    return Teacher((model,), (size,), ({"model": {"backbone": backbone}},), f"untrained {backbone}")
+    size = image_size or dataset.input_spec.image_size
+    return Teacher((model,), (size,), ({"model": {"backbone": backbone}},), f"untrained {backbone}", dataset.input_spec)
 
 
 def bank_of(

@@ -15,6 +15,7 @@ import numpy as np
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.data.sources.nih import LABELS
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
@@ -31,7 +32,10 @@ def make_dataset(folder: Path) -> Dataset:
     names = np.array([f"image{i}" for i in range(number)])
     edges = np.split(np.arange(number), [NUM_TRAIN, NUM_TRAIN + NUM_VAL])
     parts = dict(zip(("train", "val", "test"), edges, strict=True))
-    return Dataset(folder / "pixels.npy", "noise", np.arange(number), names, names, targets, tuple(LABELS), parts, "s")
+    spec = InputSpec("image", (PX, PX))
+    return Dataset(
+        folder / "pixels.npy", "noise", np.arange(number), names, names, targets, tuple(LABELS), parts, "s", spec
+    )
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from xlite.config import RunConfig, flatten
 from xlite.ledger import Ledger, study_storage
 from xlite.samplers.sampling import suggestions
 from xlite.study.space import load_space
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, make_asha
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, ResumableASHA
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "whole_curves"
@@ -74,7 +74,7 @@ def train(arguments: argparse.Namespace) -> np.ndarray:
 def replayed(curves: np.ndarray, first_rung: int, order: np.ndarray) -> Iterator[tuple[int, int]]:
     """(row, epoch) of every epoch that a search of these rows trains, as time goes by."""
     max_epochs = curves.shape[1]
-    asha = make_asha(max_epochs, first_rung)
+    asha = ResumableASHA(max_epochs, first_rung)
     waiting, running = list(order), dict[int, int]()
     while waiting or running:
         while waiting and len(running) < NUM_PARALLEL:

@@ -74,7 +74,7 @@ def live_teacher(config: RunConfig, dataset: Dataset, device: Device, teacher: T
         started = time.perf_counter()
         for batch in feed.batches(plan):
             with torch.no_grad(), device.autocast():
-                logits = call(model, resize(batch.images, size), batch.auxiliary).float()
+                logits = call(model, resize(batch.images, size, dataset.input_spec), batch.auxiliary).float()
             learner.step(replace(batch, teacher_logits=logits))
         synchronise(device)
         return time.perf_counter() - started

@@ -126,7 +126,7 @@ def from_pixels(dataset: Dataset, read: Callable[[np.ndarray, np.ndarray], np.nd
     def run() -> int:
         num_images = 0
         for draw in draws(len(targets), epoch=epoch(), batch_size=BATCH_SIZE, num_views=NUM_VIEWS, seed=SEED):
-            images = device.images(read(draw.positions, draw.views))
+            images, _ = device.inputs(dataset.input_spec, read(draw.positions, draw.views))
             torch.from_numpy(targets[draw.positions])
             num_images += len(images)
         return num_images
@@ -138,7 +138,9 @@ def ways_of(dataset: Dataset, preset: Augmentation, folder: Path) -> dict[str, C
     """Every way to get an epoch's batches, by name."""
     train = dataset.part("train")
     files, targets = write_pngs(dataset, folder / "png"), dataset.targets[train]
-    config = chest_config("kd_cpu.py", data__image_size=dataset.image_size, data__augmentation=preset, train__seed=SEED)
+    config = chest_config(
+        "kd_cpu.py", data__image_size=dataset.input_spec.image_size, data__augmentation=preset, train__seed=SEED
+    )
     device = choose_device("fp32", kind="cpu")
     teacher = untrained_teacher("mobilenetv3_small_050", dataset, device, image_size=32)
     bank = bank_of(teacher, dataset, config, device, folder, num_views=NUM_VIEWS, pixels=True)

@@ -19,6 +19,7 @@ import torch
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device, release_memory
 from xlite.tasks import find_task
 from xlite.train.resumable import train_resumable
@@ -41,7 +42,7 @@ def make_dataset(folder: Path, num_images: int, px: int) -> Dataset:
     parts = {"train": numbers[:cut], "val": numbers[cut:], "test": numbers[:0]}
     return Dataset(
         folder / "pixels.npy", "bench", numbers, numbers.astype(str), numbers.astype(str), targets, ("a", "b", "c"),
-        parts, "split",
+        parts, "split", InputSpec("image", (px, px)),
     )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ ALIKE = {
 def run_trial(number: int, dataset: Dataset, folder: Path, arguments: argparse.Namespace) -> None:
     """Train one configuration and let go of everything."""
     config, device = config_of(number, arguments), choose_device()
-    task = find_task("chestxray14").for_kind("multilabel")
+    task = find_task("chestxray14").resolve_targets("multilabel")
     shown = {"model.backbone": config.model.backbone}
     for _ in train_resumable(
         config, task, dataset, folder=folder, stem="student", device=device, hyper_parameters=shown

@@ -19,9 +19,10 @@ from typing import Any
 
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
+from xlite.study.rungs import first_rung
 from xlite.study.space import load_space
 from xlite.train.summary import RunSummary
-from xlite.tune.asha import first_rung, make_asha, replay
+from xlite.tune.asha import ResumableASHA
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "kd_cpu.py"
 GOAL_S, GOAL_GROWTH, GOAL_CONTINUE_S = 0.25, 1.3, 10.0
@@ -72,25 +73,27 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
     from ray import tune
     from rich.console import Console as RichConsole
 
-    from xlite.config import ModelConfig
+    from xlite.config import RunConfig
     from xlite.console import Console
-    from xlite.models.limits import Cost, Limits
+    from xlite.models.limits import Cost
+    from xlite.study.candidates import Candidate
+    from xlite.study.job import TrialFolders
     from xlite.study.options import StudyOptions
     from xlite.study.shares import Shares
-    from xlite.study.view import SearchView
+    from xlite.study.view import Pace, SearchView
     from xlite.tune import execute
     from xlite.tune.cluster import ray_running
     from xlite.tune.messages import EpochDone, as_result
-    from xlite.tune.search import LedgerSearch, remember_stops
+    from xlite.tune.search import LedgerSearch
 
     class NoTraining(tune.Trainable):
         """The results of a trial, without one."""
 
         def setup(self, config: dict[str, Any], job: object = None) -> None:
-            self.number, self.epoch = config["number"], 0
+            self.number, self.epoch = config["assignment"].number, 0
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.number, self.epoch = new_config["number"], 0
+            self.number, self.epoch = new_config["assignment"].number, 0
             return True
 
         def step(self) -> dict[str, Any]:
@@ -99,8 +102,10 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             summary = RunSummary(epochs=self.epoch, curve=(value,) * self.epoch, best_epoch=1)
             return as_result(EpochDone(summary, finished=self.epoch == epochs))
 
-    propose = load_space(SPACE, "multilabel").propose
-    stopped: set[str] = set()
+    cost, config = Cost(1_000_000, 4.0, 2.0), RunConfig()
+    candidates = SimpleNamespace(
+        space=load_space(SPACE, "multilabel"), resolve=lambda overrides: Candidate(overrides, config, cost, 0.0)
+    )
     shares = Shares(num_cpus=2, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=2)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(url, "overhead", create=True) as ledger:
         options = StudyOptions(
@@ -108,22 +113,20 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             max_epochs=epochs, promote_epochs=epochs, teacher_epochs=1, seed=0, cache_dir=Path(folder), settings={},
         )  # fmt: skip
         view = SearchView(
-            Console(RichConsole(file=io.StringIO(), soft_wrap=True)), metric="auc_macro", total=num_trials, done=0,
-            max_epochs=epochs, expected_epochs=5,
+            Console(RichConsole(file=io.StringIO(), soft_wrap=True)), Pace(num_trials, 0, epochs, 5),
+            metric="auc_macro",
             write_leaderboard=lambda: write_leaderboard(Path(folder) / "leaderboard.csv", leaderboard_of(ledger)),
         )  # fmt: skip
-        search = LedgerSearch(
-            ledger, propose, num_trials=num_trials, limits=Limits(), stopped_by_scheduler=stopped, observer=view,
-            cost_of=lambda overrides: (ModelConfig(), Cost(1_000_000, 4.0, 2.0)),
-        )  # fmt: skip
-        scheduler = remember_stops(make_asha(epochs, first_rung(epochs, 0, 10_000)), stopped)
+        asha = ResumableASHA(epochs, first_rung(epochs, 0, 10_000))
+        folders = TrialFolders(Path(folder))
+        search = LedgerSearch(ledger, candidates, folders, asha, view, num_trials=num_trials)  # type: ignore[arg-type]
         trained, execute.DistillationTrial = execute.DistillationTrial, NoTraining  # type: ignore[misc, assignment]
         try:
             with ray_running(shares, None):
                 began = time.perf_counter()
                 job = SimpleNamespace(sharing=None)
                 execute.run_trials(
-                    job, search, scheduler, shares=shares, options=options, console=view.console  # type: ignore[arg-type]
+                    job, search, asha, shares=shares, options=options, console=view.console  # type: ignore[arg-type]
                 )  # fmt: skip
                 return (time.perf_counter() - began) / num_trials
         finally:
@@ -138,7 +141,7 @@ def continue_part(url: str, num_trials: int, epochs: int) -> float:
         ledger.queue([])
         ledger.unfinished()
         ended = [row for row in ledger.rows() if row.state in ("complete", "pruned")]
-        replay(make_asha(epochs, first_rung(epochs, 0, 10_000)), ended)
+        ResumableASHA(epochs, first_rung(epochs, 0, 10_000)).replay({row.number: row.curve for row in ended})
         ledger.ask(propose)
         return time.perf_counter() - began
 

@@ -14,7 +14,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from xlite.errors import InputError
 from xlite.samplers.sampling import FIXED, Sampling, suggestions
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, first_rung, make_asha
+from xlite.study.rungs import first_rung
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, ResumableASHA
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Ours:
         self.table = table
         first = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: table.middle})
         self.sampling = Sampling([first], seed=seed)  # as run_study does
-        self.asha = make_asha(table.max_epochs, first_rung(table.max_epochs, 0, num_images))
+        self.asha = ResumableASHA(table.max_epochs, first_rung(table.max_epochs, 0, num_images))
         self.best: dict[str, float] = {}
         self.epoch: dict[str, int] = {}
 

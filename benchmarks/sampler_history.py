@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from xlite.proposals.sampling import Sampling
 
 from xlite.samplers import history, proposals
+from xlite.samplers.sampling import Sampling
 
 KINDS = ("a", "b", "c", "d")
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    some, modelled = history.NUM_LATEST, proposals.MOST_MODELLED
+    some, modelled = history.NUM_LATEST, proposals.MAX_GP_TRIALS
     shown = {
         "TPE, all": (0, arguments.trials),
         f"TPE, {history.NUM_BEST} best, {some} latest": (0, some),
@@ -70,7 +70,7 @@ def main() -> None:
     print(f"regret after {arguments.trials} trials, mean of {arguments.seeds} seeds (standard error), CPU s a search")
     for score in (bowl, valley):
         found: dict[str, list[float]] = {name: [] for name in shown}
-        for name, (proposals.MOST_MODELLED, history.NUM_LATEST) in shown.items():
+        for name, (proposals.MAX_GP_TRIALS, history.NUM_LATEST) in shown.items():
             started = time.process_time()
             for seed in range(arguments.seeds):
                 found[name].append(regret(score, arguments.trials, seed))

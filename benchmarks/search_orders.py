@@ -30,7 +30,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from search_curves import GOALS, ONE_OF, OURS, RANDOM, TITLES, Run, read_run, reference_auc  # noqa: E402
 
-from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, first_rung, make_asha  # noqa: E402
+from xlite.study.rungs import first_rung  # noqa: E402
+from xlite.tune.asha import EPOCH_KEY, VALUE_KEY, ResumableASHA  # noqa: E402
 
 MAX_TRIALS = 300
 SWEPT_RUNGS, SWEPT_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10), (2, 3, 4)
@@ -105,7 +106,7 @@ class Asha:
 
 def ours(max_epochs: int, num_train: int) -> Asha:
     """As `run_study` makes it for so many images of training."""
-    scheduler = make_asha(max_epochs, first_rung(max_epochs, 0, num_train))
+    scheduler = ResumableASHA(max_epochs, first_rung(max_epochs, 0, num_train))
     return Asha(scheduler, epoch_key=EPOCH_KEY, value_key=VALUE_KEY, best_so_far=True)
 
 

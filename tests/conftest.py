@@ -58,6 +58,7 @@ def tiny_nih(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory):
     """200 patterned 32 px images with three labels, split 140/30/30, as a Dataset."""
     from xlite.data.dataset import Dataset
+    from xlite.data.input_spec import InputSpec
 
     folder = tmp_path_factory.mktemp("dataset")
     rng = np.random.default_rng(0)
@@ -70,7 +71,16 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory):
     parts = {"train": np.arange(140), "val": np.arange(140, 170), "test": np.arange(170, 200)}
     groups = np.array([f"patient{i}" for i in range(200)])
     return Dataset(
-        folder / "pixels.npy", "tiny", np.arange(200), names, groups, targets, ("a", "b", "c"), parts, "split"
+        folder / "pixels.npy",
+        "tiny",
+        np.arange(200),
+        names,
+        groups,
+        targets,
+        ("a", "b", "c"),
+        parts,
+        "split",
+        InputSpec("image", (32, 32)),
     )
 
 

@@ -11,7 +11,7 @@ from xlite.train.summary import RunSummary
 
 RATE, LOSS, GAMMA, BATCH = "optim.learning_rate", "loss.name", "loss.focal_gamma", "optim.batch_size"
 QUEUE = [{LOSS: "focal", RATE: 0.01, "model.attention": "mhsa"}, {RATE: 5.0}, {BATCH: 32}]
-NOTES = ["baseline", "outside of the space", None]
+NOTES = ["baseline", "outside the space", None]
 NUM_TRIALS = 6
 TWO_EPOCHS = TrialResult(summary=RunSummary(epochs=2))
 
@@ -30,7 +30,7 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def score(overrides: dict[str, Any]) -> float:
-    """Made up, but with a best place to find."""
+    """An invented score with one optimum."""
     return 0.9 - 0.05 * abs(math.log10(overrides[RATE]) + 2.5) - 0.01 * overrides.get(GAMMA, 3.0)
 
 
@@ -46,12 +46,12 @@ def run_one(ledger: Ledger) -> Proposal:
 
 
 def open_study(url: str, name: str = "s", **options: Any) -> Ledger:
-    """The study that `drive` drives."""
+    """A study for `drive`."""
     return Ledger.open(url, name, create=True, seed=3, num_startup=2, **options)
 
 
 def drive(ledger: Ledger) -> None:
-    """Two trials at a time, two epochs each, to the end; what is next follows from the rows, so it can be cut off."""
+    """Run the study to its end, two trials at a time; the next step follows from the rows, so it can be interrupted."""
     ledger.queue(QUEUE, NOTES)
     ledger.unfinished()
     while True:
@@ -77,8 +77,9 @@ def drive(ledger: Ledger) -> None:
 
 
 def content(url: str, name: str = "s") -> list[tuple]:
-    """All that a study's trials are, but for their times."""
-    study = optuna.load_study(study_name=name, storage=url)
+    """Everything in a study's trials except their times."""
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.load_study(study_name=name, storage=storage)
     try:
         return [
             (
@@ -89,4 +90,4 @@ def content(url: str, name: str = "s") -> list[tuple]:
             for trial in study.trials
         ]
     finally:
-        study._storage._backend.engine.dispose()
+        storage.engine.dispose()

@@ -1,4 +1,4 @@
-"""The C library's heap: kept while a run lasts, given back when it ends."""
+"""The C library's heap is kept during a run and released after it."""
 
 import json
 import os
@@ -31,8 +31,10 @@ print(json.dumps([plain, kept, held - resident()]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
 def test_freed_memory_is_kept_for_the_next_step_and_released_between_trials():
-    fixed = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}  # glibc's default, which it would raise by itself else
-    told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=fixed).stdout
-    plain, kept, released_mib = json.loads(told)
-    assert kept <= plain / 100  # one new block at most, where each of 160 was new
+    fixed = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}  # glibc's default, which it otherwise raises by itself
+    output = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=fixed
+    ).stdout
+    plain, kept, released_mib = json.loads(output)
+    assert kept <= plain / 100  # at most one new block instead of 160
     assert released_mib > 24

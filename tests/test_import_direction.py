@@ -19,6 +19,7 @@ LAYERS = [
     {"tasks"},
     {"distill"},
     {"train"},
+    {"predictor"},
     {"samplers"},
     {"ledger"},
     {"report"},

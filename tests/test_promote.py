@@ -38,7 +38,7 @@ def base(**changes):
 
 
 def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_dataset):
-    parts = folds(tiny_dataset, 5, seed=0)
+    parts = folds(tiny_dataset, TASK.target_spec, 5, seed=0)
     pool = np.sort(np.concatenate([tiny_dataset.parts["train"], tiny_dataset.parts["val"]]))
     np.testing.assert_array_equal(np.sort(np.concatenate([fold.parts["val"] for fold in parts])), pool)
     for fold in parts:
@@ -50,13 +50,13 @@ def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_datase
         f.split_hash for f in parts
     }
     with pytest.raises(InputError, match="--folds 300: there are only 170 groups"):
-        folds(tiny_dataset, 300, seed=0)
+        folds(tiny_dataset, TASK.target_spec, 300, seed=0)
 
 
 def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
-    first, second = folds(tiny_dataset, 2, seed=0)
+    first, second = folds(tiny_dataset, TASK.target_spec, 2, seed=0)
     file = default_teacher(base(), TASK, first, folder=tmp_path).file
-    options = {"labels": first.labels, "kind": "multilabel", "in_channels": 1, "image_size": 32, "device": CPU}
+    options = {"labels": first.labels, "kind": "multilabel", "input_spec": first.input_spec, "device": CPU}
     load_teacher([file], split_hash=first.split_hash, **options)
     with pytest.raises(InputError, match="may have seen images judged here"):
         load_teacher([file], split_hash=second.split_hash, **options)
@@ -65,14 +65,13 @@ def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
 def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_dataset, ledger, tmp_path):
     config = promotion_config(base(), ledger.best(), epochs=2)
     members = []
-    for number, fold in enumerate(folds(tiny_dataset, 2, seed=0), start=1):
+    for number, fold in enumerate(folds(tiny_dataset, TASK.target_spec, 2, seed=0), start=1):
         file = default_teacher(base(**{"distill.alpha": 0.0}), TASK, fold, folder=tmp_path / "teachers").file
         teacher = load_teacher(
             [file],
             labels=fold.labels,
             kind="multilabel",
-            in_channels=1,
-            image_size=32,
+            input_spec=fold.input_spec,
             split_hash=fold.split_hash,
             device=CPU,
         )

@@ -1,4 +1,4 @@
-"""The configuration of one training run: typed, frozen, checked when it is made, changed by dotted keys."""
+"""The configuration of one training run: typed, frozen, validated, overridden by dotted keys."""
 
 import json
 from collections.abc import Mapping
@@ -9,25 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from xlite.errors import InputError
 
 Augmentation = Literal["none", "light", "medium", "strong"]
-
-
-_LONGEST_SHOWN = 80  # characters of a value in an error
+_MAX_SHOWN = 80  # characters of a value in an error
 _DECIMAL = r"-?[0-9]{{1,9}}(\.[0-9]{{1,9}})?"
 NUMBERS_OR = rf"^({{}}|{_DECIMAL}(,{_DECIMAL})*)$"
-"""Pattern of a text that is one of some words or a list of numbers."""
+"""Pattern, to be formatted with alternative words, of a text that is one of them or a list of numbers."""
 
 
 class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, no silent conversions."""
+    """Base of every section: frozen, no unknown keys, no implicit conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """Build from nested values, e.g. a JSON file; `source` names it in the error.
+        """Validate nested values, e.g. of a JSON file; `source` names it in errors.
 
         Raises:
-            InputError: an unknown key, a wrong type or a value out of range; the line names key, value and rule.
+            InputError: an unknown key, a wrong type or a value out of range; the message names key, value and rule.
         """
         try:
             return cls.model_validate(dict(values))
@@ -36,115 +34,130 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """A student or a teacher: timm backbone, attention over its last feature map, head."""
+    """A student or a teacher: a timm backbone, attention over its last feature map, and a head."""
 
     architecture: Literal["image", "slices", "lines"] = Field(
-        "image", description="one image; a stack of slices around a level; the lines of a scan"
+        "image", description="image: one image; slices: a stack of slices around a level; lines: the lines of a scan"
     )
     backbone: str = Field("mobilenetv3_small_050", min_length=1, description="any timm model name; unused by lines")
-    attention: Literal["none", "mhsa", "performer"] = "none"
-    attention_heads: int = Field(8, ge=1, le=1024, description="lowered to the largest divisor of the feature width")
-    performer_features: int = Field(64, ge=1, le=16_384, description="random features per head")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    pretrained: bool = Field(False, description="start from timm's published weights")
-    weights: str | None = Field(None, description="start the backbone from this .safetensors file instead")
-    head: Literal["classes", "coral"] = Field("classes", description="coral: ordered cumulative logits, for grades")
-    head_bias: str = Field(
-        "data", pattern=NUMBERS_OR.format("data"), description='"data": base rates; or numbers, e.g. "2.0,-2.5,-3.0"'
+    attention: Literal["none", "mhsa", "performer"] = Field(
+        "none", description="block over the last feature map; performer: linear attention"
     )
-    num_slices: int = Field(7, ge=1, le=1024, description="slices: how many a stack has")
+    attention_heads: int = Field(
+        8, ge=1, le=1024, description="attention heads; lowered to the largest divisor of the feature width"
+    )
+    performer_features: int = Field(64, ge=1, le=16_384, description="performer: random features per head")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability")
+    pretrained: bool = Field(False, description="start from timm's published weights")
+    weights: str | None = Field(None, description="start the backbone from this .safetensors file")
+    head: Literal["classes", "coral"] = Field(
+        "classes", description="classes: one score per class; coral: cumulative logits, for ordered grades"
+    )
+    head_bias: str = Field(
+        "data",
+        pattern=NUMBERS_OR.format("data"),
+        description='initial output bias: "data", the base rates, or numbers, e.g. "2.0,-2.5,-3.0"',
+    )
+    num_slices: int = Field(7, ge=1, le=1024, description="slices: slices in a stack")
     num_levels: int = Field(5, ge=1, le=16_384, description="slices: rows of the level embedding")
     level_dim: int = Field(256, ge=1, le=16_384, description="slices: width of the level embedding")
     layers: int = Field(4, ge=1, le=48, description="lines: encoder blocks")
-    width: int = Field(256, ge=8, le=16_384, description="lines: d_model")
-    ffn_width: int = Field(1024, ge=8, le=65_536, description="lines: hidden width of a block's feed-forward part")
+    width: int = Field(256, ge=8, le=16_384, description="lines: width of the encoder (d_model)")
+    ffn_width: int = Field(1024, ge=8, le=65_536, description="lines: hidden width of the feed-forward layers")
     causal: bool = Field(False, description="lines: a line attends to itself and earlier lines only")
-    normalise_lines: bool = Field(True, description="lines: each line to mean 0 and standard deviation 1")
+    normalise_lines: bool = Field(True, description="lines: standardise each line to mean 0, standard deviation 1")
+
+    @property
+    def has_backbone(self) -> bool:
+        """Whether it is built around a timm backbone, for any image size; "lines" has weights for each point."""
+        return self.architecture != "lines"
 
     @model_validator(mode="after")
-    def _one_start(self) -> Self:
+    def _has_one_initialisation(self) -> Self:
         if self.pretrained and self.weights is not None:
             raise ValueError("`model.pretrained` and `model.weights` exclude each other; set one of them")
         return self
 
 
 class LossConfig(Section):
-    """The supervised part of the loss."""
+    """The supervised loss."""
 
-    name: Literal["bce", "weighted_bce", "focal", "bce_focal", "cross_entropy", "coral"] = Field(
-        "bce", description="independent labels: the first four; one class of several: the last two"
-    )
+    name: str = Field("bce", min_length=1, description="one of `TargetSpec.losses` of the task's targets")
     weighting: Literal["negatives_positives", "inverse_frequency", "effective_number"] = Field(
-        "negatives_positives", description="label weights of weighted_bce"
+        "negatives_positives", description="weighted_bce: how labels are weighted"
     )
     smoothing: float = Field(1.0, ge=0, description="inverse_frequency: 1 / (count + smoothing)^power")
     power: float = Field(0.5, ge=0, description="inverse_frequency: 1 / (count + smoothing)^power")
     beta: float = Field(0.9999, ge=0, lt=1, description="effective_number: (1 - beta) / (1 - beta^count)")
-    focal_gamma: float = Field(2.0, ge=0)
-    focal_alpha: float = Field(0.25, gt=0, lt=1, description="weight of the positives, 1 - alpha of the negatives")
-    focal_alpha_per_label: bool = Field(False, description="alpha from each label's share of negatives instead")
-    bce_share: float = Field(0.7, ge=0, le=1, description="bce_focal: this share of BCE, the rest focal")
+    focal_gamma: float = Field(2.0, ge=0, description="focal: modulation (1 - p)^gamma")
+    focal_alpha: float = Field(0.25, gt=0, lt=1, description="focal: weight of positives; negatives get 1 - alpha")
+    focal_alpha_per_label: bool = Field(False, description="focal: alpha is each label's share of negatives")
+    bce_share: float = Field(0.7, ge=0, le=1, description="bce_focal: weight of BCE; the focal loss gets the rest")
     class_weights: str = Field(
         "none",
         pattern=NUMBERS_OR.format("none|balanced|effective_number"),
-        description='one class of several: "none", "balanced", "effective_number", or numbers, e.g. "1,2,4"',
+        description='exclusive classes: "none", "balanced", "effective_number", or numbers, e.g. "1,2,4"',
     )
-    class_gamma: float = Field(0.0, ge=0, description="one class of several: focal modulation (1 - p)^gamma")
+    class_gamma: float = Field(0.0, ge=0, description="exclusive classes: focal modulation (1 - p)^gamma")
 
 
 class DistillConfig(Section):
-    """alpha * temperature^2 * KL(soft) + (1 - alpha) * hard + focal_weight * focal."""
+    """The loss: alpha * temperature^2 * KL + (1 - alpha) * supervised + focal_weight * focal."""
 
-    temperature: float = Field(4.0, gt=0, le=100)
-    alpha: float = Field(0.0, ge=0, le=1, description="0 trains without a teacher")
-    focal_weight: float = Field(0.0, ge=0)
+    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of teacher and student")
+    alpha: float = Field(0.0, ge=0, le=1, description="weight of the distillation loss; 0: no teacher")
+    focal_weight: float = Field(0.0, ge=0, description="weight of an extra focal loss")
 
 
 class DataConfig(Section):
-    """What the model sees."""
+    """The model's inputs."""
 
-    image_size: int = Field(64, ge=16, le=2048, description="px, square; for scan lines the points of a line")
-    window_lines: int = Field(32, ge=0, le=4096, description="scan lines of one example; 0: the whole scan")
-    augmentation: Augmentation = "medium"
+    image_size: int = Field(
+        64, ge=16, le=2048, description="side of the square images in px; for scan lines, points per line"
+    )
+    window_lines: int = Field(32, ge=0, le=4096, description="scan lines per example; 0: the whole scan")
+    augmentation: Augmentation = Field("medium", description="strength of the random changes to training images")
     sampler: Literal["none", "mean", "max", "unscaled"] = Field(
-        "none", description="rows drawn in proportion to the mean or maximum of their labels' inverse frequencies"
+        "none", description="draw rows in proportion to the mean or maximum of their labels' inverse frequencies"
     )
 
 
 class OptimConfig(Section):
-    """AdamW and its schedule."""
+    """AdamW and the learning-rate schedule."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate")
     weight_decay: float = Field(1e-5, ge=0, le=1)
     batch_size: int = Field(32, ge=1, le=65_536)
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    warmup_epochs: int = Field(0, ge=0)
-    warmup_from: float = Field(0.0, ge=0, le=1, description="the learning rate that a linear warm-up begins above")
-    freeze_epochs: int = Field(0, ge=0, description="the backbone is not trained in the first epochs")
-    plateau_patience: int = Field(5, ge=0)
-    plateau_factor: float = Field(0.5, gt=0, lt=1)
-    clip_norm: float = Field(1.0, gt=0)
+    warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up")
+    warmup_from: float = Field(0.0, ge=0, le=1, description="learning rate before the first warm-up step")
+    freeze_epochs: int = Field(0, ge=0, description="epochs at the start in which the backbone is not trained")
+    plateau_patience: int = Field(5, ge=0, description="plateau: epochs without a better validation metric to tolerate")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="plateau: factor of each reduction")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
 
 
 class TrainConfig(Section):
-    """How long, with what seed and arithmetic."""
+    """Budget, seed and arithmetic."""
 
     epochs: int = Field(15, ge=1, le=100_000)
     patience: int = Field(10, ge=1, description="epochs without a better validation metric before training stops")
     seed: int = Field(42, ge=0, lt=2**32)
-    threads: int = Field(1, ge=1, le=65_536, description="CPU threads; part of the result, since they change sums")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the GPU has it")
-    micro_batches: int = Field(1, ge=1, description="a batch is computed in so many parts, to need less memory")
-    step: Literal["plain", "graph"] = Field("plain", description="graph: the step recorded as a CUDA graph, on a GPU")
+    threads: int = Field(1, ge=1, le=65_536, description="CPU threads; they change rounding, and so the result")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on GPUs that support it, else fp32"
+    )
+    micro_batches: int = Field(1, ge=1, description="micro-batches a batch is split into, to save memory")
+    step: Literal["plain", "graph"] = Field("plain", description="graph: record the step as a CUDA graph, on a GPU")
 
     @property
     def is_recorded(self) -> bool:
-        """Whether a GPU's steps are recorded; parts of a batch are not: they ask for the state of random numbers."""
+        """Whether steps on a GPU are recorded; not with micro-batches, which read the generator's state."""
         return self.step == "graph" and self.micro_batches == 1
 
 
 class RunConfig(Section):
-    """Everything one training run needs to know."""
+    """The whole configuration of a training run."""
 
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
@@ -154,7 +167,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
+    def _warmup_and_freezing_end(self) -> Self:
         if self.optim.warmup_epochs >= self.train.epochs and self.optim.warmup_epochs > 0:
             raise ValueError(
                 f"`optim.warmup_epochs < train.epochs` must hold, but got "
@@ -168,7 +181,7 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _coral_has_its_head(self) -> Self:
+    def _coral_loss_has_coral_head(self) -> Self:
         if (self.loss.name == "coral") != (self.model.head == "coral"):
             raise ValueError(
                 f"loss.name=coral and model.head=coral go together, but got "
@@ -177,7 +190,7 @@ class RunConfig(Section):
         return self
 
     def override(self, changes: Mapping[str, Any], *, source: str) -> Self:
-        """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}; checked as a whole.
+        """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}, validated as a whole.
 
         Raises:
             InputError: as `parse`.
@@ -191,8 +204,8 @@ class RunConfig(Section):
         return self.parse(values, source=source)
 
 
-def within(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
-    """Dotted defaults with warm-up and freezing shortened where a budget is too short for them."""
+def shorten_warmup(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
+    """`values` (dotted keys) with warm-up and freezing shortened to at most `epochs` - 1."""
     return {
         key: min(value, epochs - 1) if key in ("optim.warmup_epochs", "optim.freeze_epochs") else value
         for key, value in values.items()
@@ -200,22 +213,32 @@ def within(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """{"model.backbone": ..., ...} of every field."""
+    """All fields by dotted key: {"model.backbone": ..., ...}."""
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
+def model_name(config: Mapping[str, Any]) -> str | None:
+    """What stands for a model in tables: its backbone; of a scan-line encoder, which has none, its layers and width.
+
+    Args:
+        config: flat; may be part of a configuration, e.g. a trial's overrides.
+    """
+    lines = "model.layers" in config and config.get("model.architecture", "lines") == "lines"
+    return f"lines_{config['model.layers']}x{config.get('model.width', '?')}" if lines else config.get("model.backbone")
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """KEY=VALUE of `--set`; VALUE is read as JSON where it is JSON, else as a string.
+    """Key and value of a `--set KEY=VALUE`; VALUE is parsed as JSON if it is JSON, else it is a string.
 
     Raises:
-        InputError: there is no '='.
+        InputError: no '=', or no key.
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: write KEY=VALUE, e.g. --set optim.learning_rate=0.001")
     try:
         return key.strip(), json.loads(value)
-    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets nested as deep
+    except (ValueError, RecursionError):  # also of numbers with thousands of digits, and of brackets nested as deep
         return key.strip(), value
 
 
@@ -232,6 +255,6 @@ def first_problem(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    given = repr(first["input"])
-    shown = given if len(given) <= _LONGEST_SHOWN else given[:_LONGEST_SHOWN] + "..."
+    value = repr(first["input"])
+    shown = value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "..."
     return f"{key}={shown}: {message}{more}" if key else f"{message}{more}"

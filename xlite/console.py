@@ -1,4 +1,4 @@
-"""What a person sees while something works: lines, and progress bars where there is a terminal."""
+"""Output for the user: lines, and progress bars on a terminal."""
 
 import os
 import time
@@ -11,12 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xlite.storage.text import escape_control_characters
 
 ProgressCallback = Callable[[int, int], None]
+"""Called with (done, total)."""
 LOG_COLUMNS = 160
-"""Width of tables in a log file, where there is no terminal to ask."""
+"""Width of tables in a log file."""
 
 
 class Console:
-    """Says lines and draws progress; in a log file a bar becomes a line when it ends."""
+    """Prints lines and draws progress bars; where there is no terminal, a bar is one line when it ends."""
 
     def __init__(self, rich_console: RichConsole | None = None) -> None:
         self.rich = rich_console or RichConsole(highlight=False, soft_wrap=True)
@@ -24,20 +25,26 @@ class Console:
             self.rich.width = LOG_COLUMNS
 
     def say(self, text: str = "") -> None:
-        """Print one line; square brackets are printed as they are."""
+        """Print text as it is: square brackets are no markup, control characters are escaped."""
         self.rich.print("\n".join(map(escape_control_characters, text.split("\n"))), markup=False)
 
     @contextmanager
-    def progress(self, what: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:
-        """A bar for work that reports (done, total); nothing is printed if it never reports.
+    def progress(self, label: str, unit: str = "", *, total: int | None = None) -> Iterator[ProgressCallback]:
+        """A progress bar, and at the end a line with the count and the time; nothing if no progress was reported.
 
-        `total`: shown before the first report, where that takes long.
+        Args:
+            label: of the bar and the line.
+            unit: of the count, e.g. "images".
+            total: shown before the first report.
+
+        Yields:
+            The callback to report (done, total) to.
         """
         started = time.monotonic()
         last = (0, 0)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.rich, transient=True, disable=not self.rich.is_terminal) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(label, total=total)
 
             def update(done: int, total: int) -> None:
                 nonlocal last
@@ -46,11 +53,11 @@ class Console:
 
             yield update
         if last[1]:
-            self.say(f"{what}: {last[0]:,} {unit}".rstrip() + f" in {time.monotonic() - started:.1f} s")
+            self.say(f"{label}: {last[0]:,} {unit}".rstrip() + f" in {time.monotonic() - started:.1f} s")
 
 
 class SilentConsole(Console):
-    """Says nothing; for library use and tests."""
+    """Prints nothing; for library use and tests."""
 
     def __init__(self) -> None:
         super().__init__(RichConsole(quiet=True))

@@ -1,4 +1,4 @@
-"""Where a run computes and in what arithmetic."""
+"""The device and arithmetic of a run, and the memory that its process keeps."""
 
 import ctypes
 import gc
@@ -11,18 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xlite.data.input_spec import InputSpec
 from xlite.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's `mallopt`: free bytes at the heap's end, and bytes of a block, from which they go back to the system."""
+"""Parameters of glibc's `mallopt`: from how many bytes free memory at the heap's end, or a block, is returned to the
+system."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device with the arithmetic that goes with it.
+    """A torch device and its arithmetic.
 
     Attributes:
-        torch_device: the torch device that tensors live on.
+        torch_device: where tensors live.
         autocast_dtype: torch.bfloat16 or None (float32 throughout).
     """
 
@@ -30,7 +32,7 @@ class Device:
     autocast_dtype: torch.dtype | None
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Context for the forward pass."""
+        """Context for the forward pass: autocast, or none for float32."""
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(self.torch_device.type, dtype=self.autocast_dtype)
@@ -41,33 +43,30 @@ class Device:
         return self.torch_device.type == "cuda"
 
     def move(self, module: nn.Module) -> nn.Module:
-        """The module on this device, its kernels channels last (NHWC): faster on both kinds of device.
+        """The module on this device with channels-last (NHWC) kernels, which are faster on CPU and GPU.
 
-        On a CPU a training step at 224 px is 1.5 to 1.8 times as fast for MobileNetV3, whose depthwise gradients are
-        slow else; for ResNet it makes no difference (benchmarks/layout.py).
+        On a CPU MobileNetV3 trains 1.5 to 1.8 times as fast at 224 px, as its depthwise gradients are slow otherwise;
+        for ResNet it makes no difference (benchmarks/layout.py).
         """
         return module.to(self.torch_device).to(memory_format=torch.channels_last)
 
     def put(self, array: np.ndarray) -> Tensor:
-        """The array on this device; on a GPU through pinned memory, so that the copy waits for no step."""
+        """The array on this device; to a GPU through pinned memory, so that the copy is asynchronous."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.pin_memory().to(self.torch_device, non_blocking=True) if self.on_gpu else tensor
 
-    def images(self, pixels: np.ndarray) -> Tensor:
-        """Rows of the pixel file as models take them: colour images (B, S, S, C) as (B, C, S, S), all else as it is."""
-        tensor = self.put(pixels)
-        return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
-
-    def example(self, pixels: np.ndarray, auxiliary: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
-        """A batch as models take it: `images` of the pixels, and the extras where there are any."""
-        return self.images(pixels), None if auxiliary is None else self.put(auxiliary)
+    def inputs(
+        self, spec: InputSpec, pixels: np.ndarray, auxiliary: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """A batch (B, *spec.shape) as models take it, and its auxiliary integers (B, E), if any."""
+        return self.put(pixels).permute(spec.model_axes), None if auxiliary is None else self.put(auxiliary)
 
     def random_state(self) -> Tensor:
-        """Of the generator that dropout on this device draws from."""
+        """State of the generator that dropout on this device draws from."""
         return torch.cuda.get_rng_state(self.torch_device) if self.on_gpu else torch.get_rng_state()
 
     def set_random_state(self, state: Tensor) -> None:
-        """Go back to `random_state`."""
+        """Restore what `random_state` returned."""
         if self.on_gpu:
             torch.cuda.set_rng_state(state, self.torch_device)
         else:
@@ -75,12 +74,12 @@ class Device:
 
     @property
     def name(self) -> str:
-        """Human name, e.g. "NVIDIA H100 80GB HBM3" or "cpu"."""
+        """E.g. "NVIDIA H100 80GB HBM3" or "cpu"."""
         return torch.cuda.get_device_name(self.torch_device) if self.on_gpu else "cpu"
 
 
 def device_kind() -> Literal["cpu", "cuda"]:
-    """The kind of device this process would use."""
+    """ "cuda" if PyTorch can use a GPU here, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -88,24 +87,24 @@ def choose_device(precision: str = "auto", *, kind: str | None = None) -> Device
     """The device for a run.
 
     Args:
-        precision: "auto" takes bf16 where the GPU has it and float32 elsewhere; "fp32"; "bf16".
-        kind: "cpu" or "cuda"; None takes a GPU where there is one.
+        precision: "auto" (bf16 on GPUs that support it, else float32), "fp32" or "bf16".
+        kind: "cpu" or "cuda"; None: a GPU if there is one.
 
     Raises:
-        InputError: bf16 asked for on a GPU that has none.
+        InputError: bf16 on a GPU that does not support it.
     """
     kind = kind or device_kind()
     on_gpu = kind == "cuda"
     has_bf16 = not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bf16" and not has_bf16:
-        raise InputError("train.precision=bf16: this GPU has no bf16; use train.precision=fp32")
+        raise InputError("train.precision=bf16: this GPU does not support bf16; use train.precision=fp32")
     use_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and has_bf16)
     return Device(torch.device(kind), torch.bfloat16 if use_bf16 else None)
 
 
 @contextmanager
 def torch_threads(num_threads: int) -> Iterator[None]:
-    """So many threads for one operation of PyTorch on the CPU, here and in threads that begin meanwhile."""
+    """Run PyTorch's CPU operations with `num_threads` threads within the context, also in threads started there."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
@@ -115,23 +114,23 @@ def torch_threads(num_threads: int) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what a step frees for the next one; `release_memory` gives it back.
+    """Make the C library keep memory that a step frees for the next one; `release_memory` returns it to the system.
 
-    glibc hands larger blocks back to the system at once and asks for them again, page fault by page fault: thousands a
-    step. Another C library's own ways must do.
+    By default glibc returns larger blocks at once and requests them again, at the cost of thousands of page faults a
+    step. Without glibc this does nothing.
     """
-    if tune := getattr(ctypes.CDLL(None), "mallopt", None):
-        for largest in (2**30, 2**25):  # 32 MiB is the most that an older glibc takes
-            if tune(M_MMAP_THRESHOLD, largest):
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for largest in (2**30, 2**25):  # older versions of glibc accept at most 32 MiB
+            if mallopt(M_MMAP_THRESHOLD, largest):
                 break
-        tune(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_memory() -> None:
-    """Give back what is not used any more: cycles of objects, the C heap's free pages, the GPU allocator's cache.
+    """Free unused memory: reference cycles, free pages of the C heap (glibc only), the GPU allocator's cache.
 
-    The heap keeps freed pages where smaller blocks between them are still in use; after many trials of different sizes
-    that is some percent of a process. Where the C library is not glibc, its own ways must do.
+    The heap keeps freed pages between blocks that are still in use: some percent of a process after many trials of
+    different sizes.
     """
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):

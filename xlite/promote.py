@@ -11,10 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from xlite.config import RunConfig, flatten, within
+from xlite.config import RunConfig, flatten, shorten_warmup
 from xlite.data.dataset import Dataset, Part
 from xlite.data.stratify import stratified_group_split
-from xlite.data.table import row_targets
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank
 from xlite.errors import InputError
@@ -76,14 +75,14 @@ class Promotion:
 
 def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
     """The winner's configuration over a new budget; threads as in the search, since they are part of the result."""
-    changes = {**within(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
+    changes = {**shorten_warmup(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
     return base.override(changes, source=f"trial {winner.number}")
 
 
-def folds(dataset: Dataset, num_folds: int, *, seed: int) -> list[Dataset]:
+def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int) -> list[Dataset]:
     """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
 
-    Groups stay whole and labels are stratified. The test part is the same in all.
+    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all.
 
     Raises:
         InputError: fewer groups than folds.
@@ -94,7 +93,7 @@ def folds(dataset: Dataset, num_folds: int, *, seed: int) -> list[Dataset]:
         raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
     shares = tuple([1 / num_folds] * num_folds)
     fold = stratified_group_split(
-        row_targets(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
+        target_spec.strata(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
     )
     return [
         replace(
@@ -169,7 +168,7 @@ def _promote(
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     groups = dataset.groups[dataset.parts["test"]]
     interval = bootstrap_interval(
-        target_spec.bootstrap, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
+        target_spec.resampled_score, test.probabilities, test.targets, groups, num_resamples=500, seed=config.train.seed
     )
     reads = len(ledger.finals()) + (not recorded)
     val_summary, test_summary = summary_of(val.evaluation), summary_of(test.evaluation)
@@ -231,7 +230,7 @@ def _judge(
     positions = dataset.part(part)
     logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
     probabilities, targets = target_spec.probabilities(logits), dataset.targets[positions]
-    return _Judged(probabilities, targets, target_spec.evaluate(probabilities, targets, dataset.labels))
+    return _Judged(probabilities, targets, target_spec.judge(probabilities, targets, dataset.labels))
 
 
 def _together(parts: Sequence[_Judged], target_spec: TargetSpec, dataset: Dataset) -> _Judged:
@@ -239,7 +238,7 @@ def _together(parts: Sequence[_Judged], target_spec: TargetSpec, dataset: Datase
         return parts[0]
     probabilities = np.concatenate([part.probabilities for part in parts])
     targets = np.concatenate([part.targets for part in parts])
-    return _Judged(probabilities, targets, target_spec.evaluate(probabilities, targets, dataset.labels))
+    return _Judged(probabilities, targets, target_spec.judge(probabilities, targets, dataset.labels))
 
 
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
@@ -253,8 +252,9 @@ def _remove_earlier(folder: Path, kept: Set[str]) -> None:
 
 def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> Cost:
     """Of all the models together: that is what it takes to use them."""
-    cost = count_cost(config.model, len(dataset.labels), dataset.in_channels, dataset.image_size)
-    example = device.example(*dataset.example_input())
+    spec = dataset.input_spec
+    cost = count_cost(config.model, len(dataset.labels), spec.channels, spec.image_size)
+    example = device.inputs(spec, *spec.example())
     latency = measure_latency(models[0], example, device=device.torch_device, threads=config.train.threads)
     return Cost(cost.num_params * len(models), cost.size_mb * len(models), latency * len(models))
 

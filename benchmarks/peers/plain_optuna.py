@@ -34,7 +34,7 @@ from xlite.losses.objectives import multilabel_objective
 from xlite.metrics.multilabel import evaluate_multilabel
 from xlite.models.artifact import load_model
 from xlite.models.build import build_model
-from xlite.tasks.target_spec import log_odds
+from xlite.tasks.binary_targets import log_odds
 
 
 class PngImages(Dataset):

@@ -209,8 +209,10 @@ def test_colour_keeps_the_order_red_green_blue(tmp_path: Path) -> None:
     expected = cv2.resize(colourful(), (32, 32), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(decode(path, preprocess), expected)
     np.testing.assert_array_equal(preprocess.read(Item((path,))), expected)
-    assert (preprocess.shape, preprocess.dtype) == ((32, 32, 3), "|u1") == (expected.shape, expected.dtype.str)
-    assert ImagePreprocess(image_size=32).shape == (32, 32)
+    spec = preprocess.input_spec
+    assert (spec.shape, spec.dtype, spec.channels) == ((32, 32, 3), "|u1", 3)
+    assert (spec.shape, spec.dtype) == (expected.shape, expected.dtype.str)
+    assert ImagePreprocess(image_size=32).input_spec.shape == (32, 32)
 
 
 def test_clahe_changes_lightness_and_leaves_the_colours(tmp_path: Path) -> None:

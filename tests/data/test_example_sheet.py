@@ -21,14 +21,6 @@ class Given:
 
     pixels: np.ndarray
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.pixels.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.pixels.dtype.str
-
     def read(self, item: Item) -> np.ndarray:
         if item.path.name.startswith("bad"):
             raise UnreadableImage(item.path, "bad")

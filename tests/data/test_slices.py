@@ -50,8 +50,9 @@ def item(paths: list[Path], x: float = 30, y: float = 40, radius: float = 10) ->
 def test_a_stack_has_the_declared_shape_and_type(tmp_path: Path) -> None:
     made = SlicePreprocess(32, num_slices=3)
     pixels = made.read(item(series(tmp_path)))
-    assert made.shape == (3, 32, 32, 3) == pixels.shape and pixels.dtype == np.dtype(made.dtype) == np.uint8
-    assert SlicePreprocess(32).shape[0] == 7
+    spec = made.input_spec
+    assert spec.shape == (3, 32, 32, 3) == pixels.shape and pixels.dtype == np.dtype(spec.dtype) == np.uint8
+    assert SlicePreprocess(32).input_spec.num_slices == 7
 
 
 def test_the_crop_is_the_square_around_the_point(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from xlite.data.split import (
     resolve_subset,
     subset,
 )
+from xlite.data.stratify import row_targets
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
 
@@ -59,7 +60,7 @@ def random_table(seed: int, num_rows: int = 200, num_groups: int = 80, official:
 
 def label_counts(table: Table, split: Split) -> dict[Part, np.ndarray]:
     """(L,) positives of each label, by part."""
-    return {part: (table.row_targets[split.rows_of(part)] == 1).sum(axis=0) for part in PARTS}
+    return {part: (row_targets(table.targets)[split.rows_of(part)] == 1).sum(axis=0) for part in PARTS}
 
 
 def crossing(table: Table, split: Split) -> set[str]:

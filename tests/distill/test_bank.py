@@ -14,6 +14,7 @@ from conftest import read_json
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
+from xlite.data.input_spec import InputSpec
 from xlite.data.views import augment
 from xlite.device import choose_device, torch_threads
 from xlite.distill import bank as bank_module
@@ -25,6 +26,7 @@ from xlite.models.build import build_model
 from xlite.tasks import TASKS
 
 CPU = choose_device("fp32", kind="cpu")
+IMAGE = InputSpec("image", (32, 32))
 
 
 class Counting(Teacher):
@@ -39,9 +41,9 @@ class Counting(Teacher):
         return super().logits(pixels, auxiliary, device=device)
 
 
-def teacher_of(config, *, num_labels=3, key="key", **changes):
+def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
     model = build_model(config, num_labels=num_labels, seed=5, **changes).eval().requires_grad_(False)
-    return Counting((model,), (32,), ({"model": config.model_dump()},), key)
+    return Counting((model,), (32,), ({"model": config.model_dump()},), key, spec)
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ class Uneven(Counting):
 def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset, tmp_path, monkeypatch, num_cores):
     monkeypatch.setattr(bank_build, "available_cpus", lambda: num_cores)
     monkeypatch.setattr(Uneven, "begun", 0)
-    uneven = Uneven(teacher.models, (32,), ({},), "key")
+    uneven = Uneven(teacher.models, (32,), ({},), "key", IMAGE)
     told = []
     with torch_threads(2):
         bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
@@ -103,7 +105,7 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
 
 def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Uneven, "begun", 0)
-    fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key")
+    fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key", IMAGE)
     before = threading.active_count()
     with torch_threads(2):
         with pytest.raises(RuntimeError, match="no answer"):
@@ -142,9 +144,9 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 255, (12, *shape)).astype(dtype)
     auxiliary = None if extras_below is None else rng.integers(0, extras_below, (12, 1)) + (task == "stm_scanlines")
-    channels = 3 if shape[-1] == 3 else 1
-    size = shape[-1] if config.architecture == "lines" else None
-    teacher = teacher_of(config, num_labels=logits_shape[-1], in_channels=channels, image_size=size)
+    spec = InputSpec(config.architecture, shape, dtype)
+    sizes = {"in_channels": spec.channels, "image_size": None if config.has_backbone else spec.image_size}
+    teacher = teacher_of(config, num_labels=logits_shape[-1], spec=spec, **sizes)
     reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment)
     options = {"auxiliary": auxiliary, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
     bank = open_or_build(teacher, reader, **options, folder=tmp_path, device=CPU)
@@ -161,12 +163,12 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
 
 def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
     members = [build_model(ModelConfig(), num_labels=3, seed=seed).eval() for seed in (1, 2)]
-    both = Teacher(tuple(members), (32, 48), ({}, {}), "both")
+    both = Teacher(tuple(members), (32, 48), ({}, {}), "both", IMAGE)
     bank, reader = build(both, tiny_dataset, tmp_path)
     positions, views = np.arange(20), np.full(20, 1)
     logits = bank.read(positions, views)[1]
     images = reader.read(positions, views)
-    alone = [Teacher((model,), (size,), ({},), "k") for model, size in zip(members, (32, 48), strict=True)]
+    alone = [Teacher((model,), (size,), ({},), "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
     mean = np.mean([teacher.logits(images, device=CPU) for teacher in alone], axis=0)
     np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
 
@@ -198,8 +200,8 @@ def test_a_second_study_finds_it_and_asks_the_teacher_nothing(teacher, tiny_data
 
 
 def test_whatever_decides_its_content_makes_another_bank(teacher, tiny_dataset, tmp_path):
-    larger = Counting(teacher.models, (64,), teacher.descriptions, teacher.key)
-    other = Counting(teacher.models, teacher.image_sizes, teacher.descriptions, "other")
+    larger = Counting(teacher.models, (64,), teacher.descriptions, teacher.key, IMAGE)
+    other = Counting(teacher.models, teacher.image_sizes, teacher.descriptions, "other", teacher.input_spec)
     banks = [
         build(teacher, tiny_dataset, tmp_path),
         build(teacher, tiny_dataset, tmp_path, num_views=4),

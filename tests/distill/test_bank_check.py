@@ -88,7 +88,7 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
         def logits(self, pixels, auxiliary=None, *, device):
             return np.concatenate([Teacher.logits(self, image[None], device=device) for image in pixels])
 
-    alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key)
+    alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key, teacher.input_spec)
     assert check(bank, alone, reader).holds
 
 

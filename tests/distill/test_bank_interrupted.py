@@ -14,6 +14,7 @@ import pytest
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
+from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device
 from xlite.distill import bank as bank_module
 from xlite.distill import bank_build
@@ -23,6 +24,7 @@ from xlite.errors import InputError
 from xlite.models.build import build_model
 
 CPU = choose_device("fp32", kind="cpu")
+SPEC = InputSpec("image", (32, 32))
 NUM_ROWS, NUM_VIEWS, BATCH = 40, 3, 8
 NUM_BATCHES = NUM_VIEWS * NUM_ROWS // BATCH
 NUM_CORES = 2
@@ -47,7 +49,7 @@ def build(root, *, pause_s=0.0, progress=None):
     bank_build._COMMIT_S = 0.0
     bank_build.available_cpus = lambda: NUM_CORES
     model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
-    teacher = Logged((model,), (32,), ({"pause_s": pause_s, "log": root / "log"},), "key")
+    teacher = Logged((model,), (32,), ({"pause_s": pause_s, "log": root / "log"},), "key", SPEC)
     pixels = np.random.default_rng(0).integers(0, 255, (NUM_ROWS, 32, 32), dtype=np.uint8)
     reader = ViewReader(pixels, np.arange(NUM_ROWS), "medium", 7)
     options = {"data_key": "d", "num_views": NUM_VIEWS, "logits_shape": (3,), "batch_size": BATCH}

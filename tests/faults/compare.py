@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from xlite.console import SilentConsole
 from xlite.ledger import Ledger, TrialRecord, study_storage
 from xlite.models.artifact import load_artifact
-from xlite.tune.asha import REDUCTION_FACTOR, first_rung, rungs
+from xlite.study.rungs import REDUCTION_FACTOR, first_rung, rungs
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
 MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s", "latency_ms"}

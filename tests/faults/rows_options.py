@@ -115,7 +115,7 @@ OPTIONS = [
     Row("set-warmup", "train_one", "--set optim.warmup_epochs=5", r"optim.warmup_epochs < train.epochs"),
     Row("set-coral", "train_one", "--set model.head=coral", r"loss.name=coral and model.head=coral go together"),
     Row("set-loss", "train_one", "--set loss.name=cross_entropy", r"loss.name=cross_entropy"),
-    Row("set-architecture", "train_one", "--set model.architecture=slices", r"no stacks of slices"),
+    Row("set-architecture", "train_one", "--set model.architecture=slices", r"model.architecture=slices: the data's layout is image"),
     Row("set-teacherless", "train_one", "--set distill.alpha=0.5", r"needs a teacher"),
     # search spaces
     Row("space-missing", "tune_kd", "--space nowhere.py", r"--space .*nowhere.py: no such file"),

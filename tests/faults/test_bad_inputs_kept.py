@@ -134,9 +134,8 @@ def test_what_a_part_cannot_judge_is_said_before_anything_is_trained(home, capsy
 
 
 def test_a_test_part_that_can_judge_nothing_is_said_before_the_search():
-    from xlite.data.split import Split
+    from xlite.data.split import Split, unjudged
     from xlite.data.table import Item, Table
-    from xlite.tasks.prepare import unjudged
 
     ids = np.array([f"i{k}" for k in range(9)])
     targets = np.array([[1, 0], [0, 1], [1, 1], [1, 0], [0, 1], [0, 0], [1, 0], [1, 0], [1, 0]], np.float32)

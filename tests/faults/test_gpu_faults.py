@@ -1,7 +1,6 @@
 """A fault on a GPU that trials share ends them all; only the one whose fault it was fails. No GPU is needed for it."""
 
 import os
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +13,9 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.gpu.memory import DeviceMemory
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.limits import Cost, Limits
-from xlite.study.job import Job, forget_cut_off_epoch, has_begun
+from xlite.models.limits import Cost
+from xlite.study.candidates import Candidate
+from xlite.study.job import Job, TrialFolders
 from xlite.study.shares import Shares
 from xlite.train.loop import fit
 from xlite.tune.cluster import start_ray
@@ -40,25 +40,19 @@ def rows(tiny_dataset, tmp_path_factory):
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
     cost = Cost(1, 1.0, 1.0)
     sharing = SharedGpu(DeviceMemory(2**34, 2**34), 2**29, environment={"CUDA_MPS_PIPE_DIRECTORY": str(folder)})
-    job = Job("tiny_task:FAULTY", "multilabel", BASE, tiny_dataset, None, folder, sharing=sharing)
+    candidates = SimpleNamespace(
+        space=SimpleNamespace(propose=lambda trial: CONFIGURATIONS[trial.number]),
+        resolve=lambda overrides: Candidate(overrides, BASE.override(overrides, source="test"), cost, 0.5),
+    )
+    folders = TrialFolders(folder)
+    job = Job("tiny_task:FAULTY", "multilabel", tiny_dataset, None, folders, sharing=sharing)
     shares = Shares(num_cpus=2, num_gpus=1, cpus_per_trial=1, gpus_per_trial=0.5, max_concurrent=2)
     options = SimpleNamespace(folder=folder, address=None, time_budget_s=None)
     with pytest.MonkeyPatch.context() as patch, Ledger.open(sqlite_url(folder / "s.db"), "s", create=True) as ledger:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))  # of the workers
         patch.setenv(PLACE, str(folder))
         patch.setenv(SHARED, "1")
-        search = LedgerSearch(
-            ledger,
-            lambda trial: CONFIGURATIONS[trial.number],
-            num_trials=2,
-            limits=Limits(),
-            cost_of=lambda overrides: (None, cost),
-            stopped_by_scheduler=set(),
-            observer=silent,
-            on_taken_up=lambda trial_id, row: forget_cut_off_epoch(folder, row.number),
-            has_begun=partial(has_begun, folder),
-            share_of=lambda overrides: 0.5,
-        )
+        search = LedgerSearch(ledger, candidates, folders, None, silent, num_trials=2)
         start_ray(shares, None)
         try:
             _tune(job, search, FIFOScheduler(), shares=shares, options=options)
@@ -71,7 +65,7 @@ def test_the_culprit_is_found_alone_and_fails_with_its_fault(rows):
     culprit = rows[0]
     assert culprit.state == "failed"
     assert culprit.reason == "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert culprit.notes[-1].startswith("the GPU failed 2 times under this trial and others; went on alone")
+    assert culprit.notes[-1].startswith("the GPU failed 2 times while shared; resumed alone")
     assert sorted(culprit.curve) == [1, 2, 3]  # each of its three processes got one epoch further
 
 

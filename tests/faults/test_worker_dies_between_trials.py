@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.search import Searcher
 
+from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.limits import Cost, Limits
-from xlite.study.job import TRACES, forget_cut_off_epoch, has_begun, trial_folder
+from xlite.models.limits import Cost
+from xlite.study.candidates import Candidate
+from xlite.study.job import TrialFolders
 from xlite.tune.search import LedgerSearch
 
 
@@ -15,23 +17,19 @@ from xlite.tune.search import LedgerSearch
 def bridge(tmp_path):
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
     cost = Cost(1, 1.0, 1.0)
+    candidates = SimpleNamespace(
+        space=SimpleNamespace(propose=lambda trial: {"x": trial.suggest_float("x", 0.0, 1.0)}),
+        resolve=lambda overrides: Candidate(overrides, RunConfig(), cost, 0.0),
+    )
     with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:
-        yield LedgerSearch(
-            ledger,
-            lambda trial: {"x": trial.suggest_float("x", 0.0, 1.0)},
-            num_trials=1,
-            limits=Limits(),
-            cost_of=lambda overrides: (None, cost),
-            stopped_by_scheduler=set(),
-            observer=silent,
-            has_begun=lambda number: has_begun(tmp_path, number),
-        )
+        yield LedgerSearch(ledger, candidates, TrialFolders(tmp_path), None, silent, num_trials=1)
 
 
 def test_a_trial_whose_worker_died_in_an_epoch_has_failed(bridge, tmp_path):
     bridge.suggest("a")
-    trial_folder(tmp_path, 0).mkdir(parents=True)
-    (trial_folder(tmp_path, 0) / TRACES).touch()
+    traces = TrialFolders(tmp_path).traces(0)
+    traces.parent.mkdir(parents=True)
+    traces.touch()
     bridge.on_trial_complete("a", None, error=True)
     assert bridge.ledger.rows()[0].state == "failed" and bridge.suggest("b") == Searcher.FINISHED
 
@@ -49,11 +47,11 @@ def test_a_trial_whose_worker_died_before_its_first_epoch_comes_next_and_is_give
 
 
 def test_what_a_killed_process_left_says_nothing_of_the_next_one(tmp_path):
-    folder = trial_folder(tmp_path, 0)
-    folder.mkdir(parents=True)
-    (folder / TRACES).touch()
-    forget_cut_off_epoch(tmp_path, 0)
-    assert not has_begun(tmp_path, 0)
-    (folder / TRACES).write_text("Timeout")
-    forget_cut_off_epoch(tmp_path, 0)
-    assert has_begun(tmp_path, 0)
+    folders = TrialFolders(tmp_path)
+    folders.of(0).mkdir(parents=True)
+    folders.traces(0).touch()
+    folders.forget_interruption(0)
+    assert not folders.has_begun(0)
+    folders.traces(0).write_text("Timeout")
+    folders.forget_interruption(0)
+    assert folders.has_begun(0)

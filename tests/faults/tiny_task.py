@@ -138,5 +138,5 @@ FAULTY = replace(
     TASK,
     name="faulty",
     augment=augment,
-    fixed_target_spec=replace(CHESTXRAY14.target_spec, make_objective=faulty_objective),
+    declared_target_spec=replace(CHESTXRAY14.target_spec, make_objective=faulty_objective),
 )

@@ -1,7 +1,7 @@
-"""Stands in for NVIDIA's control program: a real daemon with a pid file, a socket, a server process and a log.
+"""A fake of NVIDIA's control program: a real daemon with a pid file, a socket, a server process and a log.
 
 `make(folder, mode)` writes it as `nvidia-cuda-mps-control`. Modes: "good"; "fails" to start; "silent" once started;
-"stubborn": neither `quit` nor SIGTERM end it.
+"stubborn": neither `quit` nor SIGTERM ends it.
 """
 
 import sys
@@ -39,32 +39,32 @@ def serve():
             client.send(f"{{server.pid}}\\n".encode())
             client.close()
         else:
-            held.append(client)
+            unanswered.append(client)
 
 if sys.argv[1:] == ["-d"]:
     if MODE == "fails":
         print("starting\\nAn instance of this daemon is already running")
         sys.exit(1)
-    listener, held = socket.socket(socket.AF_UNIX), []
+    listener, unanswered = socket.socket(socket.AF_UNIX), []
     listener.bind(address)
     listener.listen()
     if os.fork() == 0:
         os.setsid()
         serve()
 else:
-    asked = socket.socket(socket.AF_UNIX)
+    client = socket.socket(socket.AF_UNIX)
     try:
-        asked.connect(address)
+        client.connect(address)
     except OSError:
         print("Cannot find MPS control daemon process")
         sys.exit(1)
-    asked.send(sys.stdin.readline().encode())
-    sys.stdout.write(asked.recv(1000).decode())
+    client.send(sys.stdin.readline().encode())
+    sys.stdout.write(client.recv(1000).decode())
 """
 
 
 def make(folder: Path, mode: str) -> Path:
-    """Write the program into `folder`; the pids of its daemons and servers come to `folder/pids`."""
+    """Write the program into `folder`; its daemons and servers append their pids to `folder/pids`."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "nvidia-cuda-mps-control"
     program.write_text(PROGRAM.format(python=sys.executable, mode=mode, pids=str(folder / "pids")))

@@ -1,4 +1,4 @@
-"""A process's part of a GPU: the arithmetic, and that it is what PyTorch's allocator is told."""
+"""A process's share of a GPU: the arithmetic, and that PyTorch's allocator gets the result."""
 
 import pytest
 
@@ -27,11 +27,11 @@ def test_a_share_that_the_context_fills_is_refused():
         memory_fraction(1 / 8, 3 * GIB // 2, MEMORY)
 
 
-def test_the_fraction_is_what_the_allocator_is_told(monkeypatch):
-    told = []
-    monkeypatch.setattr(gpu_memory.torch.cuda, "set_per_process_memory_fraction", told.append)
+def test_the_allocator_gets_the_fraction(monkeypatch):
+    fractions = []
+    monkeypatch.setattr(gpu_memory.torch.cuda, "set_per_process_memory_fraction", fractions.append)
     enforce_share(1 / 2, GIB, MEMORY)
-    assert told == [5 / 16] and isinstance(told[0], float)
+    assert fractions == [5 / 16] and isinstance(fractions[0], float)
 
 
 def test_the_gpu_with_the_least_free_memory_decides_and_a_reserve_is_kept(monkeypatch):
@@ -43,5 +43,5 @@ def test_the_gpu_with_the_least_free_memory_decides_and_a_reserve_is_kept(monkey
 
 
 @pytest.mark.parametrize(("share", "text"), [(1 / 3, "1/3"), (0.3333, "1/3"), (1.0, "1"), (0.3, "0.3"), (0.4, "0.4")])
-def test_shares_are_said_as_people_say_them(share, text):
+def test_shares_are_shown_as_fractions_where_they_are_simple(share, text):
     assert shown_share(share) == text

@@ -1,6 +1,4 @@
-"""What becomes of trials that ran out of memory or whose GPU failed: exact histories."""
-
-import json
+"""How trials that ran out of memory or whose GPU failed are retried: exact histories."""
 
 import pytest
 import torch
@@ -15,7 +13,7 @@ from xlite.gpu.memory_policy import (
 
 
 def history(attempt):
-    """(share, parts) of every attempt of a trial that runs out of memory each time."""
+    """(share, micro-batches) of every attempt of a trial that always runs out of memory, and the last attempt."""
     seen = []
     while attempt is not None:
         seen.append((attempt.share, attempt.accumulation))
@@ -23,55 +21,48 @@ def history(attempt):
     return seen, last
 
 
-def test_first_a_larger_share_once_then_more_and_more_parts_of_the_same_batch():
+def test_the_share_grows_once_then_the_batch_is_split_ever_finer():
     seen, last = history(Attempt(batch_size=16, share=1 / 4))
     assert seen == [(1 / 4, 1), (1 / 3, 1), (1 / 3, 2), (1 / 3, 4), (1 / 3, 8), (1 / 3, 16)]
     assert last.batch_size == 16 and last.micro_batch == 1
 
 
-def test_a_trial_with_the_whole_gpu_goes_to_parts_at_once():
+def test_with_the_whole_gpu_the_batch_is_split_at_once():
     assert history(Attempt(batch_size=4, share=1.0))[0] == [(1.0, 1), (1.0, 2), (1.0, 4)]
 
 
-def test_a_batch_of_one_has_no_parts():
+def test_a_batch_of_one_is_not_split():
     assert history(Attempt(batch_size=1, share=1.0))[0] == [(1.0, 1)]
     assert history(Attempt(batch_size=1, share=1 / 2))[0] == [(1 / 2, 1), (1.0, 1)]
 
 
-def test_parts_of_an_odd_batch_end_at_single_examples():
+def test_micro_batches_of_a_batch_of_six_end_at_single_examples():
     seen, last = history(Attempt(batch_size=6, share=1.0))
-    assert [parts for _, parts in seen] == [1, 2, 4, 6]
+    assert [accumulation for _, accumulation in seen] == [1, 2, 4, 6]
     assert last.micro_batch == 1
     assert Attempt(batch_size=6, share=1.0, accumulation=4).micro_batch == 2
 
 
-def test_the_record_says_what_happened():
+def test_the_notes_name_each_retry():
     _, last = history(Attempt(batch_size=2, share=1 / 4))
     assert last.notes == (
-        "ran out of memory at 1/4 of the GPU; went on at 1/3 of the GPU",
-        "ran out of memory at 1/3 of the GPU; went on with batches of 2 computed as 2 parts of up to 1 "
-        "(batch normalisation sees the parts)",
+        "ran out of memory at 1/4 of the GPU; retried at 1/3 of the GPU",
+        "ran out of memory at 1/3 of the GPU; retried with batches of 2 split into 2 micro-batches of up to "
+        "1 (which batch normalisation sees)",
     )
     assert history(Attempt(batch_size=1, share=1 / 2))[1].notes == (
-        "ran out of memory at 1/2 of the GPU; went on at the whole GPU",
+        "ran out of memory at 1/2 of the GPU; retried at the whole GPU",
     )
 
 
-def test_a_share_a_person_chose_grows_to_the_next_class():
+def test_a_user_s_own_share_grows_to_the_next_class():
     assert after_out_of_memory(Attempt(batch_size=8, share=0.3)).share == 1 / 3
 
 
-def test_a_trial_whose_shared_gpu_failed_again_and_again_gets_it_alone():
+def test_a_trial_whose_shared_gpu_failed_repeatedly_gets_it_alone():
     alone = after_shared_faults(Attempt(batch_size=8, share=1 / 4, accumulation=2, grown=True), 2)
     assert (alone.share, alone.accumulation, alone.grown) == (1.0, 2, True)
-    assert alone.notes == (
-        "the GPU failed 2 times under this trial and others; went on alone on it, from the checkpoint",
-    )
-
-
-def test_an_attempt_survives_json():
-    attempt = after_out_of_memory(Attempt(batch_size=8, share=1 / 4))
-    assert Attempt.from_json(json.loads(json.dumps(attempt.as_json()))) == attempt
+    assert alone.notes == ("the GPU failed 2 times while shared; resumed alone on it from the checkpoint",)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +79,11 @@ def test_an_attempt_survives_json():
         (ValueError("CUDA error: quoted by somebody else"), False, False),
     ],
 )
-def test_errors_are_told_apart(error, memory, fault):
+def test_out_of_memory_and_gpu_faults_are_recognised(error, memory, fault):
     assert (is_out_of_memory(error), is_gpu_fault(error)) == (memory, fault)
 
 
-def test_memory_of_the_machine_is_another_matter():
+def test_running_out_of_main_memory_is_neither():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58)
     assert not is_out_of_memory(caught.value) and not is_gpu_fault(caught.value)

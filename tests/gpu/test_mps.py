@@ -1,4 +1,4 @@
-"""A study's own MPS daemon: started, answering, ended whatever happens. The control program is a stand-in process."""
+"""A study's own MPS daemon: started, answering, always ended. The control program is a fake."""
 
 import json
 import os
@@ -22,7 +22,7 @@ MEMORY = DeviceMemory(total_bytes=17 * 2**30, usable_bytes=16 * 2**30)
 
 
 def alive(pid):
-    """Whether the process runs; one that ended and was not yet waited for does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -31,7 +31,7 @@ def alive(pid):
 
 @pytest.fixture
 def control(tmp_path, monkeypatch):
-    """control(mode) puts the stand-in on the PATH; returns a function that gives its processes' pids."""
+    """control(mode) puts the fake on the PATH and returns a function that gives its processes' pids."""
     pid_file = tmp_path / "bin" / "pids"
 
     def put(mode):
@@ -40,7 +40,7 @@ def control(tmp_path, monkeypatch):
         return lambda: [int(pid) for pid in pid_file.read_text().split()] if pid_file.exists() else []
 
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
-    monkeypatch.setattr(mps, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(mps, "SIGNAL_S", 1.0)
     yield put
     for pid in pid_file.read_text().split() if pid_file.exists() else []:
         with suppress(ProcessLookupError):
@@ -56,14 +56,14 @@ def test_a_daemon_runs_for_the_study_and_no_longer(control, tmp_path, monkeypatc
         seen = json.loads((tmp_path / "mps" / "control.log").read_text())
         assert seen["CUDA_MPS_PIPE_DIRECTORY"] == str(pipes)
         assert found.environment["CUDA_MPS_LOG_DIRECTORY"] == str(tmp_path / "mps")
-        assert "CUDA_VISIBLE_DEVICES" not in seen  # else its devices would be numbered anew, and the workers' not
+        assert "CUDA_VISIBLE_DEVICES" not in seen  # with it the daemon would renumber its devices, unlike the workers
         assert len(pids()) == 2 and all(map(alive, pids()))
     assert not any(map(alive, pids()))
     assert not pipes.exists()
     assert not (tmp_path / "mps" / mps.RECORD).exists()
 
 
-def test_it_is_ended_when_the_study_fails(control, tmp_path):
+def test_the_daemon_is_ended_when_the_study_fails(control, tmp_path):
     pids = control("good")
     with pytest.raises(KeyboardInterrupt), mps_daemon(tmp_path / "mps", num_gpus=1):
         raise KeyboardInterrupt
@@ -73,13 +73,13 @@ def test_it_is_ended_when_the_study_fails(control, tmp_path):
 def test_a_daemon_that_does_not_quit_is_killed_with_its_server(control, tmp_path, monkeypatch):
     pids = control("stubborn")
     monkeypatch.setattr(mps, "QUIT_S", 0.5)
-    monkeypatch.setattr(mps, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(mps, "SIGNAL_S", 0.3)
     with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
         assert found.runs
     assert len(pids()) == 2 and not any(map(alive, pids()))
 
 
-def test_a_daemon_that_does_not_start_is_told_in_its_own_words(control, tmp_path):
+def test_a_failed_start_gives_the_daemon_s_last_line_as_the_reason(control, tmp_path):
     control("fails")
     with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
         assert not found.runs
@@ -95,7 +95,7 @@ def test_a_daemon_that_does_not_answer_is_not_used_and_ended(control, tmp_path, 
     assert len(pids()) == 2 and not any(map(alive, pids()))
 
 
-def test_without_a_gpu_or_the_program_the_reason_is_said(control, tmp_path, monkeypatch):
+def test_the_reason_names_a_missing_gpu_or_program(control, tmp_path, monkeypatch):
     control("good")
     with mps_daemon(tmp_path / "mps", num_gpus=0) as found:
         assert found == Mps({}, "there is no GPU")
@@ -104,7 +104,7 @@ def test_without_a_gpu_or_the_program_the_reason_is_said(control, tmp_path, monk
         assert found == Mps({}, "nvidia-cuda-mps-control is not installed")
 
 
-def test_what_a_killed_driver_left_is_ended_by_the_next(control, tmp_path):
+def test_a_daemon_left_by_a_killed_driver_is_ended_by_the_next(control, tmp_path):
     pids = control("good")
     code = (
         "import os, signal; from pathlib import Path; from xlite.gpu.mps import mps_daemon\n"
@@ -123,24 +123,24 @@ def test_what_a_killed_driver_left_is_ended_by_the_next(control, tmp_path):
 def test_a_daemon_of_the_batch_system_is_used_and_left_alone(control, tmp_path, monkeypatch):
     pids = control("good")
     with mps_daemon(tmp_path / "theirs", num_gpus=1) as theirs:
-        place = theirs.environment["CUDA_MPS_PIPE_DIRECTORY"]
-        monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", place)
+        pipes = theirs.environment["CUDA_MPS_PIPE_DIRECTORY"]
+        monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", pipes)
         with mps_daemon(tmp_path / "ours", num_gpus=1) as found:
-            assert found == Mps({"CUDA_MPS_PIPE_DIRECTORY": place})
+            assert found == Mps({"CUDA_MPS_PIPE_DIRECTORY": pipes})
         assert len(pids()) == 2 and all(map(alive, pids()))
 
 
-def test_a_socket_fits_whatever_the_temporary_folder_is_called(control, tmp_path, monkeypatch):
+def test_the_socket_path_is_short_even_if_the_temporary_folder_s_is_not(control, tmp_path, monkeypatch):
     control("good")
     long = tmp_path / ("x" * 90)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    with mps_daemon(tmp_path / "mps", num_gpus=1) as found:  # the stand-in binds a real socket there
+    with mps_daemon(tmp_path / "mps", num_gpus=1) as found:  # the fake binds a real socket there
         assert found.runs
         assert len(found.environment["CUDA_MPS_PIPE_DIRECTORY"]) < 64
 
 
-def test_a_pid_that_another_process_has_by_now_is_not_killed(control, tmp_path):
+def test_a_reused_pid_is_not_killed(control, tmp_path):
     control("good")
     bystander = subprocess.Popen(["sleep", "60"])
     try:
@@ -156,7 +156,7 @@ def test_a_pid_that_another_process_has_by_now_is_not_killed(control, tmp_path):
 @pytest.mark.parametrize(
     ("share", "limit", "percentage"), [(1 / 8, "0=2048M", "25"), (1 / 3, "0=5461M", "67"), (1.0, "0=16384M", "100")]
 )
-def test_a_client_is_limited_to_its_share_of_memory_and_to_twice_it_of_threads(share, limit, percentage):
+def test_a_client_is_limited_to_its_share_of_memory_and_twice_that_share_of_threads(share, limit, percentage):
     assert client_environment(share, MEMORY) == {
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": limit,
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": percentage,

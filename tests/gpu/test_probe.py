@@ -1,22 +1,24 @@
-"""The probe: real training steps in a process of its own, remembered on disk, harmless when it fails."""
+"""The probe: real training steps in a process of its own, cached on disk, harmless when it fails."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device
 from xlite.gpu import probe_worker
-from xlite.gpu.probe import Footprint, Shapes, footprint_key, probe_all, probe_config
-from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES, context_bytes, used_by_uuid
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, footprint_key, probe_all, probe_config
+from xlite.gpu.probe_worker import context_bytes, used_by_uuid
 
 CPU = choose_device(kind="cpu")
-SHAPES = Shapes("chestxray14", "multilabel", (32, 32), "uint8", (3,), None, 8)
+SHAPES = Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 8)
 MIB = 2**20
 
 
@@ -28,7 +30,7 @@ def config(**changes):
 GOOD_ANSWER = """while read line; do echo '{"peak_bytes": 5, "context_bytes": 0, "step_s": 1.0, "fits": true}'; done"""
 
 
-def stand_in(program, *lines):
+def fake_program(program, *lines):
     """Write an executable shell script."""
     program.write_text("\n".join(["#!/bin/sh", *lines, ""]))
     program.chmod(0o755)
@@ -56,16 +58,16 @@ def test_memory_and_time_of_real_steps_are_measured(probed):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_failed_probe_says_why_and_the_next_is_measured_all_the_same(probed):
+def test_a_failed_probe_gives_the_reason_and_the_next_is_measured(probed):
     _, _, (_, failed, large), _ = probed
     assert "InputError" in failed and "no_such_net" in failed
     assert isinstance(large, Footprint)
 
 
-def test_what_was_measured_is_remembered_and_failures_are_not(probed, monkeypatch):
+def test_footprints_are_cached_and_failures_are_not(probed, monkeypatch):
     folder, configs, results, _ = probed
     assert len(list(folder.iterdir())) == 2
-    monkeypatch.setattr("sys.executable", "/nowhere/python")  # no process can be started any more
+    monkeypatch.setattr("sys.executable", "/nowhere/python")  # no process can be started
     assert list(measured([configs[0], configs[2]], folder).values()) == [results[0], results[2]]
     with pytest.raises(FileNotFoundError):
         measured([configs[1]], folder)
@@ -82,19 +84,19 @@ def test_what_was_measured_is_remembered_and_failures_are_not(probed, monkeypatc
     ],
     ids=["cut short", "not a footprint", "another key", "of another configuration", "impossible"],
 )
-def test_a_damaged_entry_is_not_believed(probed, tmp_path, damage, monkeypatch):
+def test_a_damaged_entry_is_not_used(probed, tmp_path, damage, monkeypatch):
     folder, configs, _, _ = probed
     name = f"{footprint_key(configs[0], SHAPES, CPU)}.json"
     text = (folder / name).read_text()
     assert damage(text) != text
     (tmp_path / name).write_text(damage(text))
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(FileNotFoundError):  # it sets out to measure again
+    with pytest.raises(FileNotFoundError):  # it tries to measure again
         measured([configs[0]], tmp_path)
 
 
 def test_a_damaged_entry_is_measured_again_and_replaced(tmp_path, monkeypatch):
-    stand_in(tmp_path / "python", GOOD_ANSWER)
+    fake_program(tmp_path / "python", GOOD_ANSWER)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     entry = tmp_path / "kept" / f"{footprint_key(config(), SHAPES, CPU)}.json"
     entry.parent.mkdir()
@@ -103,8 +105,8 @@ def test_a_damaged_entry_is_measured_again_and_replaced(tmp_path, monkeypatch):
     assert json.loads(entry.read_text())["footprint"]["peak_bytes"] == 5
 
 
-def test_a_probe_that_hangs_or_dies_is_given_up_and_a_new_process_goes_on(tmp_path, monkeypatch):
-    stand_in(  # for the worker: it dies on the first request it ever gets and hangs on the second
+def test_after_a_probe_that_dies_or_hangs_a_new_process_continues(tmp_path, monkeypatch):
+    fake_program(  # the worker: it dies on the first request it ever gets and hangs on the second
         tmp_path / "python",
         f"if [ ! -e {tmp_path}/first ]; then touch {tmp_path}/first; read line; exit 7; fi",
         f"if [ ! -e {tmp_path}/second ]; then touch {tmp_path}/second; read line; exec sleep 60; fi",
@@ -120,16 +122,16 @@ def test_a_probe_that_hangs_or_dies_is_given_up_and_a_new_process_goes_on(tmp_pa
     ]
 
 
-def test_a_process_whose_gpu_failed_measures_nothing_more(tmp_path, monkeypatch):
+def test_a_process_whose_gpu_failed_is_replaced(tmp_path, monkeypatch):
     lost = """while read line; do echo '{"error": "RuntimeError: CUDA error", "lost": true}'; done"""
-    stand_in(tmp_path / "python", f"echo $$ >> {tmp_path}/started", lost)
+    fake_program(tmp_path / "python", f"echo $$ >> {tmp_path}/started", lost)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     found = measured([config(optim__batch_size=size) for size in (1, 2)], tmp_path / "kept")
     assert list(found.values()) == ["RuntimeError: CUDA error"] * 2
     assert len((tmp_path / "started").read_text().split()) == 2
 
 
-def test_only_what_memory_depends_on_tells_footprints_apart():
+def test_the_key_depends_only_on_what_memory_and_time_depend_on():
     def key(shapes=SHAPES, **changes):
         return footprint_key(config(**changes), shapes, CPU)
 
@@ -140,45 +142,47 @@ def test_only_what_memory_depends_on_tells_footprints_apart():
         "train__threads": 2,
     }  # fmt: skip
     keys = {key(**{name: value}) for name, value in different.items()} | {
-        key(Shapes("chestxray14", "multilabel", (64, 64), "uint8", (3,), None, 8))
+        key(Shapes("chestxray14", "multilabel", InputSpec("image", (64, 64)), (3,), 8))
     }
     assert len(keys) == 6 and key() not in keys
 
 
 def test_a_probed_run_is_short_and_needs_neither_teacher_nor_network():
-    wanted = config(distill__alpha=0.7, model__pretrained=True, data__augmentation="strong", train__epochs=50)
-    wanted = wanted.override({"optim.warmup_epochs": 5}, source="test")
-    probed = probe_config(wanted)
+    requested = config(distill__alpha=0.7, model__pretrained=True, data__augmentation="strong", train__epochs=50)
+    requested = requested.override({"optim.warmup_epochs": 5}, source="test")
+    probed = probe_config(requested)
     assert probed.distill.alpha == 0 and not probed.model.pretrained and probed.train.epochs == 2
-    assert probed.optim.batch_size == wanted.optim.batch_size
+    assert probed.optim.batch_size == requested.optim.batch_size
 
 
 STACKS = {"model__architecture": "slices", "model__num_slices": 3}
+LINES = {"model__architecture": "lines", "model__width": 16}
 
 
 @pytest.mark.parametrize(
-    ("task", "kind", "pixels", "targets", "auxiliary", "overrides"),
+    ("task", "kind", "spec", "targets", "overrides"),
     [
-        ("lumbar_spine", "ordinal", (3, 24, 24, 3), (3,), (1,), STACKS),
-        ("stm_scanlines", "multiclass", (8, 32), (8, 4), None, {"model__architecture": "lines", "model__width": 16}),
-        ("images", "multiclass", (32, 32, 3), (5,), None, {}),
+        ("lumbar_spine", "ordinal", InputSpec("slices", (3, 24, 24, 3), "|u1", ("level",), (1,)), (3,), STACKS),
+        ("stm_scanlines", "multiclass", InputSpec("lines", (8, 32), "<f2"), (8, 4), LINES),
+        ("images", "multiclass", InputSpec("image", (32, 32, 3)), (5,), {}),
     ],
 )  # fmt: skip
-def test_made_up_data_of_every_kind_trains(task, kind, pixels, targets, auxiliary, overrides):
+def test_synthetic_data_of_every_kind_trains(task, kind, spec, targets, overrides):
     class_loss = {"loss__name": "cross_entropy", "model__layers": 1, "model__ffn_width": 16}
-    shapes = Shapes(task, kind, pixels, "uint8", targets, auxiliary, 6)
+    shapes = Shapes(task, kind, spec, targets, 6)
     step_s = probe_worker.trained_step_s(probe_config(config(**class_loss, **overrides)), shapes, CPU)
     assert step_s > 0
 
 
 def test_shapes_are_those_of_the_data(tiny_dataset):
     shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel")
-    assert shapes == Shapes("chestxray14", "multilabel", (32, 32), "uint8", (3,), None, 30)
-    assert Shapes.from_json(json.loads(json.dumps(vars(shapes)))) == shapes
+    assert shapes == Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 30)
+    assert Shapes.from_json(json.loads(json.dumps(asdict(shapes)))) == shapes
 
 
-def test_made_up_data_stays_in_range(tmp_path):
-    made = Shapes("lumbar_spine", "ordinal", (3, 8, 8, 3), "uint8", (3,), (4,), 20).make(tmp_path, 12)
+def test_synthetic_data_stays_in_range(tmp_path):
+    spec = InputSpec("slices", (3, 8, 8, 3), "|u1", ("level",), (4,))
+    made = Shapes("lumbar_spine", "ordinal", spec, (3,), 20).make(tmp_path, 12)
     assert isinstance(made, Dataset)
     assert made.auxiliary.min() == 0 and made.auxiliary.max() == 4
     assert (made.targets.sum(axis=1) == 1).all() and len(made.part("train")) == 12 and len(made.part("val")) == 20
@@ -192,11 +196,14 @@ def test_made_up_data_stays_in_range(tmp_path):
         ({"before": 900 * MIB, "after": 1500 * MIB, "reserved": 100 * MIB, "in_use": 1700 * MIB}, 500 * MIB),
         ({"before": None, "after": None, "reserved": 100 * MIB, "in_use": 600 * MIB}, 500 * MIB),
         ({"before": 0, "after": None, "reserved": 0, "in_use": 400 * MIB}, 400 * MIB),
-        ({"before": None, "after": None, "reserved": 0, "in_use": 9000 * MIB}, TYPICAL_CONTEXT_BYTES),  # a neighbour
+        (
+            {"before": None, "after": None, "reserved": 0, "in_use": 9000 * MIB},
+            TYPICAL_CONTEXT_BYTES,
+        ),  # another process
         ({"before": 900 * MIB, "after": 300 * MIB, "reserved": 0, "in_use": 300 * MIB}, TYPICAL_CONTEXT_BYTES),
     ],
 )
-def test_the_context_is_what_the_process_added_beside_its_allocator(seen, expected):
+def test_the_context_is_memory_the_process_added_beyond_its_allocator(seen, expected):
     assert context_bytes(**seen) == expected
 
 
@@ -208,30 +215,30 @@ def test_the_context_is_what_the_process_added_beside_its_allocator(seen, expect
         ("echo 'GPU-a, [N/A]'", {}),
     ],
 )
-def test_nvidia_smi_is_read_where_it_answers(tmp_path, monkeypatch, script, expected):
-    stand_in(tmp_path / "nvidia-smi", script)
+def test_nvidia_smi_s_output_is_parsed(tmp_path, monkeypatch, script, expected):
+    fake_program(tmp_path / "nvidia-smi", script)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert used_by_uuid() == expected
 
 
-def test_out_of_memory_is_a_finding(monkeypatch):
+def test_out_of_memory_is_a_footprint_that_does_not_fit(monkeypatch):
     def trains(*_):
         raise RuntimeError("CUDA error: out of memory")
 
     monkeypatch.setattr(probe_worker, "trained_step_s", trains)
-    request = {"config": probe_config(config()).model_dump(), "shapes": vars(SHAPES), "device": "cpu"}
+    request = {"config": probe_config(config()).model_dump(), "shapes": asdict(SHAPES), "device": "cpu"}
     found = probe_worker.measure(json.loads(json.dumps(request)), {})
     assert not found.fits and found.peak_bytes > 0
 
 
-def test_that_memory_ran_out_is_not_remembered(tmp_path, monkeypatch):
-    stand_in(tmp_path / "python", GOOD_ANSWER.replace("true", "false"))
+def test_running_out_of_memory_is_not_cached(tmp_path, monkeypatch):
+    fake_program(tmp_path / "python", GOOD_ANSWER.replace("true", "false"))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     assert list(measured([config()], tmp_path / "kept").values()) == [Footprint(5, 0, 1.0, False)]
     assert not (tmp_path / "kept").exists()
 
 
-def test_the_worker_ends_when_nobody_asks_any_more():
-    """So a killed driver leaves no probe behind: the pipe between them closes."""
+def test_the_worker_ends_when_its_input_closes():
+    """So a killed driver leaves no probe behind."""
     done = subprocess.run([sys.executable, "-m", "xlite.gpu.probe_worker"], stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Databases that fail in the middle of things."""
+"""Databases that fail around commits."""
 
 import random
 import sqlite3
@@ -15,7 +15,7 @@ from xlite.ledger import Ledger
 def around_commits(
     ledger: Ledger, *, before: Callable[[int], None] = int.__pos__, after: Callable[[int], None] = int.__pos__
 ) -> Iterator[None]:
-    """Have `before` and `after` called with the number, from 1, of each transaction that writes as it is committed."""
+    """Call `before` and `after` with the number, from 1, of each writing transaction as it is committed."""
     engine, wrote, num_writes = ledger._storage.engine, False, 0
     commit = engine.dialect.do_commit
 
@@ -43,7 +43,7 @@ def around_commits(
 
 
 def answer_lost(share: float, seed: int, lost: list[int]) -> Callable[[int], None]:
-    """For `after`: `share` of the commits are done, but seem to have failed; their numbers are added to `lost`."""
+    """For `after`: make `share` of the commits seem to fail, though they are done; adds their numbers to `lost`."""
     draw = random.Random(seed)
 
     def lose(number: int) -> None:

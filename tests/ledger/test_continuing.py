@@ -1,10 +1,9 @@
-"""What a later process finds of a study: the queue, what was left running, and the same next question."""
+"""A study resumed by a later process: its queue, its running trials, and the same proposals."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from studies import GAMMA, LOSS, run_one, space
 
@@ -22,18 +21,18 @@ def ledger(url: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def test_a_continued_study_asks_what_an_uninterrupted_one_would(tmp_path: Path) -> None:
+def test_a_resumed_study_proposes_what_an_uninterrupted_one_does(tmp_path: Path) -> None:
     with Ledger.open(sqlite_url(tmp_path / "whole.db"), "s", create=True, seed=3, num_startup=5) as whole:
         uninterrupted = [run_one(whole) for _ in range(12)]
-    continued = []
+    resumed = []
     for num_trials in (1, 6, 4, 1):
-        with Ledger.open(sqlite_url(tmp_path / "parts.db"), "s", create=True, seed=3, num_startup=5) as part:
-            continued += [run_one(part) for _ in range(num_trials)]
-    assert continued == uninterrupted
+        with Ledger.open(sqlite_url(tmp_path / "resumed.db"), "s", create=True, seed=3, num_startup=5) as process:
+            resumed += [run_one(process) for _ in range(num_trials)]
+    assert resumed == uninterrupted
     assert {GAMMA in proposal.overrides for proposal in uninterrupted} == {True, False}
 
 
-def test_a_running_trial_goes_on_in_a_later_process(ledger: Ledger, url: str) -> None:
+def test_a_running_trial_continues_in_a_later_process(ledger: Ledger, url: str) -> None:
     ledger.ask(space)
     ledger.report(0, 1, 0.5)
     ledger.close()
@@ -43,19 +42,19 @@ def test_a_running_trial_goes_on_in_a_later_process(ledger: Ledger, url: str) ->
         assert later.rows()[0].curve == {1: 0.5, 2: 0.6}
 
 
-def test_what_an_ended_process_left_running_is_handed_over_in_order(ledger: Ledger, url: str) -> None:
+def test_trials_that_an_ended_process_left_running_are_returned_in_order(ledger: Ledger, url: str) -> None:
     run_one(ledger)
-    cut_off = [ledger.ask(space) for _ in range(2)]
+    interrupted = [ledger.ask(space) for _ in range(2)]
     ledger.report(2, 1, 0.5)
     ledger.enqueue({LOSS: "bce"})
     ledger.close()
     with Ledger.open(url, "chest", create=False) as later:
         rows = later.unfinished()
         assert [(row.number, row.overrides, row.curve) for row in rows] == [
-            (1, cut_off[0].overrides, {}),
-            (2, cut_off[1].overrides, {1: 0.5}),
+            (1, interrupted[0].overrides, {}),
+            (2, interrupted[1].overrides, {1: 0.5}),
         ]
-        later.report(2, 1, 0.5)  # its checkpoint may be of an epoch that was reported
+        later.report(2, 1, 0.5)  # its checkpoint may be of an epoch already reported
         later.report(2, 2, 0.6)
         for number in (1, 2):
             later.finish(number, "complete", value=0.6)
@@ -63,18 +62,19 @@ def test_what_an_ended_process_left_running_is_handed_over_in_order(ledger: Ledg
         assert later.rows()[2].curve == {1: 0.5, 2: 0.6}
 
 
-def test_a_trial_cut_off_while_it_was_recorded_as_failed_is_not_run_again(ledger: Ledger) -> None:
+def test_a_trial_interrupted_while_being_recorded_as_failed_is_not_run_again(ledger: Ledger) -> None:
     ledger.ask(space)
-    study = optuna.load_study(study_name="chest", storage=ledger._storage)
-    ledger._storage.set_trial_user_attr(study.trials[0]._trial_id, "record", {"reason": "loss is nan"})
+    study_id = ledger._storage.get_study_id_from_name("chest")
+    trial_id = ledger._storage.get_trial_id_from_study_id_trial_number(study_id, 0)
+    ledger._storage.set_trial_user_attr(trial_id, "record", {"reason": "loss is nan"})
     assert ledger.unfinished() == []
     assert (ledger.rows()[0].state, ledger.rows()[0].reason) == ("failed", "loss is nan")
 
 
-def test_a_queue_is_stored_once_and_what_is_missing_of_it_enqueued(ledger: Ledger, url: str) -> None:
+def test_a_queue_is_stored_once_and_its_missing_trials_are_enqueued(ledger: Ledger, url: str) -> None:
     grid: list[dict[str, Any]] = [{LOSS: "bce"}, {LOSS: "focal"}, {LOSS: "bce"}]
     ledger._study.set_user_attr("queue", [{"overrides": overrides, "note": str(i)} for i, overrides in enumerate(grid)])
-    ledger._enqueue(grid[0], "0", 0)  # a process died here
+    ledger._enqueue(grid[0], "0", 0)  # the process died here
     ledger.close()
     with Ledger.open(url, "chest", create=False) as later:
         for _ in range(2):
@@ -88,7 +88,7 @@ def test_a_queue_is_stored_once_and_what_is_missing_of_it_enqueued(ledger: Ledge
         assert len(later.rows()) == 3
 
 
-def test_a_queue_may_be_empty_and_each_note_has_its_configuration(ledger: Ledger) -> None:
+def test_a_queue_may_be_empty_and_needs_a_note_for_each_configuration(ledger: Ledger) -> None:
     with pytest.raises(ValueError, match="zip"):
         ledger.queue([{LOSS: "bce"}], ["one", "two"])
     ledger.queue([])

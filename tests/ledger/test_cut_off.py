@@ -1,4 +1,4 @@
-"""A study whose process dies at any instant goes on as if nothing had happened."""
+"""A study whose process dies at any moment continues as if uninterrupted."""
 
 import os
 import subprocess
@@ -9,15 +9,14 @@ import pytest
 
 from xlite.ledger import sqlite_url
 
-SCRIPT = Path(__file__).with_name("cut_off.py")
+TESTS = Path(__file__).parents[1]
 
 
 def deaths(url: str, every: int) -> str:
-    """What `cut_off.py` prints."""
-    command = [sys.executable, str(SCRIPT), url, str(every)]
-    places = os.pathsep.join((str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")))  # where studies.py is
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    """The output of `cut_off.py`."""
+    command = [sys.executable, "-m", "ledger.cut_off", url, str(every)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=one_thread, cwd=TESTS)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

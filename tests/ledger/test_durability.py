@@ -1,4 +1,4 @@
-"""What a loss of power may take of an SQLite study: epochs reported in quick succession, never a start or an end."""
+"""What a power loss may take from an SQLite study: epochs in quick succession, never a start or an end."""
 
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,14 @@ def ledger(tmp_path: Path):
 
 
 def commits(ledger: Ledger, action) -> list[int]:
-    """How each transaction that `action` writes is synced."""
+    """The sync level of each transaction that `action` writes."""
     levels, wrote = [], False
 
     def note(connection, cursor, statement, *rest) -> None:
         nonlocal wrote
         wrote = wrote or not statement.lstrip().upper().startswith(("SELECT", "PRAGMA"))
 
-    def look(connection) -> None:
+    def record_level(connection) -> None:
         nonlocal wrote
         if wrote:
             levels.append(connection.connection.cursor().execute("PRAGMA synchronous").fetchone()[0])
@@ -34,16 +34,16 @@ def commits(ledger: Ledger, action) -> list[int]:
 
     engine = ledger._storage.engine
     sqlalchemy.event.listen(engine, "before_cursor_execute", note)
-    sqlalchemy.event.listen(engine, "commit", look)
+    sqlalchemy.event.listen(engine, "commit", record_level)
     try:
         action()
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", note)
-        sqlalchemy.event.remove(engine, "commit", look)
+        sqlalchemy.event.remove(engine, "commit", record_level)
     return levels
 
 
-def test_the_journal_is_written_ahead_and_a_lock_is_waited_for(ledger: Ledger) -> None:
+def test_sqlite_logs_ahead_and_waits_for_locks(ledger: Ledger) -> None:
     with ledger._storage.engine.connect() as connection:
         pragmas = [
             connection.execute(sqlalchemy.text(f"PRAGMA {name}")).scalar()

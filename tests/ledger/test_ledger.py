@@ -1,4 +1,4 @@
-"""The ledger: what Optuna reads back, what is asked next, what may not be recorded."""
+"""The ledger: what Optuna reads back, what is proposed next, what may not be recorded."""
 
 import math
 import shutil
@@ -74,7 +74,7 @@ def test_optuna_itself_reads_back_what_was_written(ledger: Ledger, url: str) -> 
         assert now - timedelta(minutes=1) < trial.datetime_start <= trial.datetime_complete <= now
 
 
-def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
+def test_rows_hold_everything_about_a_trial(ledger: Ledger) -> None:
     ledger.ask(space)
     ledger.report(0, 3, 0.5)
     ledger.enqueue({LOSS: "bce"}, note="again")
@@ -92,17 +92,17 @@ def test_rows_say_everything_of_a_trial(ledger: Ledger) -> None:
 
 
 def sampler_seed(number: int) -> int:
-    """Of a trial, in a study with seed 3."""
+    """The seed of a trial's sampler in a study with seed 3."""
     return int(np.random.SeedSequence([3, number]).generate_state(1)[0])
 
 
-def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
-    """Told pruned ones as complete (after the last epoch the others gained nothing), all with all parameters."""
+def test_it_proposes_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
+    """With pruned trials as complete (no complete one gained after their last epoch), all with all parameters."""
     tried: list[dict[str, Any]] = []
     for number in range(12):
         overrides = dict(run_one(ledger).overrides)
         del overrides["data.sampler"]
-        if number >= 6 and number % 2 == 0:  # the others: tests/ledger/test_samplers.py
+        if number >= 6 and number % 2 == 0:  # the others: tests/samplers/
             study = optuna.create_study(direction="maximize")
             scores = [score(values) for values in tried]
             lowest = 2 * np.median(scores) - max(scores)
@@ -114,12 +114,12 @@ def test_it_asks_what_optuna_s_gaussian_process_would(ledger: Ledger) -> None:
         tried.append(overrides)
 
 
-def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposals, "MOST_MODELLED", 0)
+def test_it_proposes_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS", 0)
     study = optuna.create_study(direction="maximize")
     for number in range(12):
         proposal = run_one(ledger)
-        if number < 5 or number % 2:  # not asked of TPE
+        if number < 5 or number % 2:  # not proposed by TPE
             study.enqueue_trial(proposal.overrides)
         trial = study.ask()
         study.sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=sampler_seed(number))
@@ -132,7 +132,7 @@ def test_it_asks_what_optuna_s_tpe_would(ledger: Ledger, monkeypatch: pytest.Mon
             study.tell(trial, value)
 
 
-def test_another_seed_asks_other_things(tmp_path: Path) -> None:
+def test_another_seed_proposes_other_trials(tmp_path: Path) -> None:
     proposals = []
     for seed in (0, 1):
         with Ledger.open(sqlite_url(tmp_path / f"{seed}.db"), "s", create=True, seed=seed) as ledger:
@@ -140,7 +140,7 @@ def test_another_seed_asks_other_things(tmp_path: Path) -> None:
     assert proposals[0] != proposals[1]
 
 
-def test_what_is_enqueued_comes_next_in_order_with_its_constants(ledger: Ledger, url: str) -> None:
+def test_enqueued_trials_come_next_in_order_with_their_constants(ledger: Ledger, url: str) -> None:
     ledger.enqueue({RATE: 0.01, "model.attention": "mhsa"}, note="baseline")
     ledger.enqueue({LOSS: "focal", GAMMA: 2.0})
     ledger.close()
@@ -198,7 +198,7 @@ def test_a_bug_in_the_space_leaves_no_trial_and_keeps_its_type(ledger: Ledger) -
     [
         ("complete", None, ""),
         ("complete", math.nan, ""),
-        ("complete", 0.5, ""),  # below what was reported
+        ("complete", 0.5, ""),  # below a reported value
         ("pruned", None, ""),
         ("pruned", math.inf, ""),
         ("failed", 0.7, "out of memory"),
@@ -218,7 +218,7 @@ def test_a_trial_ends_once(ledger: Ledger, url: str) -> None:
     other = Ledger.open(url, "chest", create=False)
     other.report(0, 1, 0.5)
     ledger.finish(0, "complete", value=0.6)
-    for late in (ledger, other):  # the other one learns of it from the database
+    for late in (ledger, other):  # the other learns of it from the database
         with pytest.raises(ValueError, match=r"trial 0 is (complete, )?not running"):
             late.finish(0, "pruned", value=0.9)
     with pytest.raises(ValueError, match="trial 0 is complete, not running"):
@@ -248,12 +248,12 @@ def test_the_last_epoch_reported_again_replaces_itself_and_an_earlier_one_is_ref
 
 
 @pytest.mark.parametrize(("outcome", "value"), [("complete", 0.6), ("pruned", 0.6), ("failed", None)])
-def test_an_end_told_twice_is_one_end(ledger: Ledger, url: str, outcome: Any, value: float | None) -> None:
+def test_finishing_twice_alike_is_finishing_once(ledger: Ledger, url: str, outcome: Any, value: float | None) -> None:
     ledger.ask(space)
     with Ledger.open(url, "chest", create=False) as other:
         other.report(0, 1, 0.5)
-        for teller in (ledger, ledger, other):  # the other one thinks that it runs still
-            teller.finish(0, outcome, value=value, result=TrialResult(reason="loss is nan"))
+        for caller in (ledger, ledger, other):  # in the other's memory it still runs
+            caller.finish(0, outcome, value=value, result=TrialResult(reason="loss is nan"))
         finished = ledger.rows()[0].finished
         with pytest.raises(ValueError, match="not running"):
             other.finish(0, "complete", value=0.7)
@@ -273,14 +273,14 @@ def test_promotions_are_kept_apart_from_the_search(ledger: Ledger, url: str) -> 
         Ledger.open(url, "lumbar", create=False)
 
 
-def test_metadata_is_stored_when_the_study_is_made_and_never_changed(url: str) -> None:
+def test_metadata_is_stored_when_the_study_is_created_and_never_changed(url: str) -> None:
     with Ledger.open(url, "s", create=True, metadata={"seed": 1, "split": {"hash": "ab"}}) as ledger:
         assert ledger.metadata == {"seed": 1, "split": {"hash": "ab"}}
     with Ledger.open(url, "s", create=True, metadata={"seed": 2}) as again:
         assert again.metadata == {"seed": 1, "split": {"hash": "ab"}}
 
 
-def test_best_is_complete_while_anything_is() -> None:
+def test_a_complete_trial_is_best_if_there_is_one() -> None:
     def row(number: int, state: Any, value: float | None, epochs: int) -> TrialRecord:
         return TrialRecord(number, "search", state, value, curve={epochs: value or 0.1})
 
@@ -291,7 +291,7 @@ def test_best_is_complete_while_anything_is() -> None:
     assert best_of([row(0, "failed", None, 3), row(1, "running", None, 9), row(2, "waiting", None, 1)]) is None
 
 
-def test_a_second_driver_on_one_study_is_turned_away_and_the_first_goes_on(ledger: Ledger, url: str) -> None:
+def test_a_second_driver_of_a_study_is_refused_and_the_first_continues(ledger: Ledger, url: str) -> None:
     run_one(ledger)
     with Ledger.open(url, "chest", create=False) as second:
         for ask in (lambda: second.ask(space), second.unfinished, lambda: second.queue([]), lambda: second.enqueue({})):
@@ -310,10 +310,10 @@ def test_baselines_may_run_beside_their_search(ledger: Ledger, url: str) -> None
     assert run_one(ledger).number == 1
 
 
-def test_without_locks_a_second_driver_is_met_at_its_trial_s_number(
+def test_without_locks_a_second_driver_is_detected_by_its_trial_s_number(
     ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xlite.ledger.study_lock.StudyLock.hold", lambda self: None)
+    monkeypatch.setattr("xlite.ledger.study_lock.StudyLock.acquire", lambda self: None)
     run_one(ledger)
     with Ledger.open(url, "chest", create=False) as second:
         second.ask(space)
@@ -322,7 +322,7 @@ def test_without_locks_a_second_driver_is_met_at_its_trial_s_number(
         assert len(second.rows()) == 2
 
 
-def test_looking_for_a_study_makes_no_file(tmp_path: Path) -> None:
+def test_looking_for_a_study_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no study 's' in .*nothing.db; studies there: none"):
         Ledger.open(sqlite_url(tmp_path / "nothing.db"), "s", create=False)
     assert list(tmp_path.iterdir()) == []
@@ -332,8 +332,8 @@ def test_each_bad_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"this is no database at all" * 400)
     (tmp_path / "empty.db").touch()
     cases = {
-        sqlite_url(tmp_path / "damaged.db"): "damaged.db: file is not a database; see that",
-        sqlite_url(tmp_path / "no_folder" / "s.db"): "s.db: unable to open database file; see that",
+        sqlite_url(tmp_path / "damaged.db"): "damaged.db: file is not a database; check that",
+        sqlite_url(tmp_path / "no_folder" / "s.db"): "s.db: unable to open database file; check that",
         "study.db": "--storage: Could not parse",
         "nosql://host/db": "--storage: Can't load plugin",
         "oracle+cx_oracle://me:secret@host/db": r"//me:\*\*\*@host/db: No module named .*; pip install",
@@ -345,7 +345,7 @@ def test_each_bad_database_is_one_line(tmp_path: Path) -> None:
         assert "secret" not in str(caught.value)
     with pytest.raises(InputError, match="studies there: none"):
         Ledger.open(sqlite_url(tmp_path / "empty.db"), "s", create=False)
-    with pytest.raises(InputError, match=r"names ending in \.final or \.baseline are kept"):
+    with pytest.raises(InputError, match=r"names ending in \.final or \.baseline are reserved"):
         Ledger.open(sqlite_url(tmp_path / "s.db"), "s.final", create=True)
 
 
@@ -356,7 +356,7 @@ def test_a_results_folder_may_have_an_unusual_name(tmp_path: Path, folder: str) 
         assert (tmp_path / folder / "s.db").exists()
 
 
-def test_a_study_s_folder_knows_its_database(tmp_path: Path) -> None:
+def test_study_json_names_the_database(tmp_path: Path) -> None:
     assert study_storage(tmp_path) == sqlite_url(tmp_path / "study.db")
     write_json(tmp_path / "study.json", {"storage": "postgresql://host/db"})
     assert study_storage(tmp_path) == "postgresql://host/db"

@@ -1,4 +1,4 @@
-"""The ledger on a real PostgreSQL server, which is also killed, restarted and kept out of reach."""
+"""The ledger on a real PostgreSQL server, which is also killed, restarted and made unreachable."""
 
 import signal
 import subprocess
@@ -33,14 +33,14 @@ def url(server: Server, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
-    """What `drive` leaves in SQLite."""
+    """The study that `drive` leaves in SQLite."""
     url = sqlite_url(tmp_path_factory.mktemp("sqlite") / "study.db")
     with open_study(url) as ledger:
         drive(ledger)
     return content(url)
 
 
-def test_it_holds_what_sqlite_would(url: str, expected: list[tuple]) -> None:
+def test_it_holds_the_same_as_sqlite(url: str, expected: list[tuple]) -> None:
     with open_study(url, metadata={"metric": "auc_macro"}) as ledger:
         drive(ledger)
         assert ledger.metadata == {"metric": "auc_macro"}
@@ -51,16 +51,16 @@ def test_it_holds_what_sqlite_would(url: str, expected: list[tuple]) -> None:
     assert content(url) == expected
 
 
-def test_a_driver_that_dies_is_continued(url: str) -> None:
+def test_a_study_survives_the_death_of_its_driver(url: str) -> None:
     assert int(deaths(url, 9)) > 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_server_that_ends_in_the_middle_loses_and_doubles_nothing(
+def test_a_server_killed_in_between_loses_and_duplicates_nothing(
     server: Server, url: str, expected: list[tuple], number: signal.Signals
 ) -> None:
-    """It ends while transactions are committed: just before, or just after, when its answer is lost."""
-    said: list[str] = []
+    """Just before a commit, or just after one, so that its answer is lost."""
+    lines: list[str] = []
 
     def before(write: int) -> None:
         if write in (5, 21):
@@ -71,22 +71,22 @@ def test_a_server_that_ends_in_the_middle_loses_and_doubles_nothing(
             server.kill(number)
 
     def on_wait(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         server.start()
 
     with open_study(url, on_wait=on_wait) as ledger, around_commits(ledger, before=before, after=after):
         drive(ledger)
     assert content(url) == expected
-    assert len(said) == 5
-    assert not any(PASSWORD in line for line in said)
+    assert len(lines) == 5
+    assert not any(PASSWORD in line for line in lines)
 
 
-def test_a_server_that_stays_away_is_one_line_without_the_password(server: Server, url: str) -> None:
-    with open_study(url, patience_s=0.3, on_wait=lambda line: None) as ledger:
+def test_an_unreachable_server_is_a_one_line_error_without_the_password(server: Server, url: str) -> None:
+    with open_study(url, retry_s=0.3, on_wait=lambda line: None) as ledger:
         ledger.ask(space)
         server.kill()
         try:
-            with pytest.raises(InputError, match=r"me:\*\*\*@127.0.0.1:.*; see that it can be reached") as caught:
+            with pytest.raises(InputError, match=r"me:\*\*\*@127.0.0.1:.*; check that it can be reached") as caught:
                 ledger.report(0, 1, 0.5)
         finally:
             server.start()
@@ -105,16 +105,16 @@ def test_a_server_that_stays_away_is_one_line_without_the_password(server: Serve
         ({"port": 1}, "port 1"),
     ],
 )
-def test_what_cannot_be_opened_is_one_line_at_once_and_shows_no_password(
+def test_a_wrong_url_is_a_one_line_error_at_once_without_the_password(
     server: Server, other: dict, message: str
 ) -> None:
     url = server.url(**other)
     with pytest.raises(InputError, match=message) as caught:
         Ledger.open(url, "s", create=True, on_wait=pytest.fail)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "me:***@" in told and "\n" not in str(caught.value)
+    shown_text = "".join(traceback.format_exception(caught.value))
+    assert "me:***@" in shown_text and "\n" not in str(caught.value)
     for secret in (PASSWORD, "an/oth@er:1", "oth%40er"):
-        assert secret not in told
+        assert secret not in shown_text
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,15 @@ def test_what_cannot_be_opened_is_one_line_at_once_and_shows_no_password(
         "postgresql+psycopg://me:pa/ss:word/db",
     ],
 )
-def test_a_password_that_was_not_quoted_is_refused_without_a_part_of_it(url: str) -> None:
+def test_an_unquoted_password_is_refused_without_showing_any_of_it(url: str) -> None:
     with pytest.raises(InputError, match="--storage") as caught:
         Ledger.open(url, "s", create=True)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "pass" not in str(caught.value).replace("password", "") and "word@" not in told and "wo/rd" not in told
+    shown_text = "".join(traceback.format_exception(caught.value))
+    assert (
+        "pass" not in str(caught.value).replace("password", "")
+        and "word@" not in shown_text
+        and "wo/rd" not in shown_text
+    )
 
 
 def test_a_ledger_does_not_show_its_password(url: str) -> None:
@@ -149,13 +153,13 @@ sys.stdin.readline()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_second_process_is_turned_away_until_the_first_has_ended(
+def test_a_second_process_is_refused_until_the_first_has_ended(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
     url = sqlite_url(tmp_path / "study.db") if kind == "sqlite" else request.getfixturevalue("url")
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER, url],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
     ) as first:  # fmt: skip
         assert first.stdout is not None and first.stdout.readline() == "0\n"
         with open_study(url) as second:

@@ -1,4 +1,4 @@
-"""A database that is locked, full or lost for a while is waited for, and nothing is done twice."""
+"""Calls are retried while the database is locked, full or unreachable, and nothing is done twice."""
 
 import sqlite3
 from collections.abc import Callable
@@ -42,11 +42,11 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_writing_call_waits_for_a_lock_and_says_so_once(file: Path, call: str) -> None:
-    said: list[str] = []
+def test_each_writing_call_waits_for_a_lock_and_reports_it_once(file: Path, call: str) -> None:
+    lines: list[str] = []
 
     def on_wait(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         other.close()
 
     with open_study(sqlite_url(file), on_wait=on_wait) as ledger:
@@ -55,20 +55,20 @@ def test_each_writing_call_waits_for_a_lock_and_says_so_once(file: Path, call: s
             ledger.enqueue({})
         other = lock(file)
         CALLS[call](ledger)
-        assert len(said) == 1
-        assert "study.db: database is locked; waiting up to 120 s for it" in said[0]
+        assert len(lines) == 1
+        assert "study.db: database is locked; waiting up to 120 s for it" in lines[0]
         run_one(ledger)
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_lock_that_stays_is_one_line_and_nothing_is_half_done(file: Path, call: str) -> None:
-    with open_study(sqlite_url(file), patience_s=0.15, on_wait=lambda line: None) as ledger:
+def test_a_lasting_lock_is_a_one_line_error_and_nothing_is_half_done(file: Path, call: str) -> None:
+    with open_study(sqlite_url(file), retry_s=0.15, on_wait=lambda line: None) as ledger:
         ledger.ask(space)
         if "enqueued" in call:
             ledger.enqueue({})
         before = ledger.rows()
         other = lock(file)
-        with pytest.raises(InputError, match=r"study.db: database is locked.*; see that it can be reached") as caught:
+        with pytest.raises(InputError, match=r"study.db: database is locked.*; check that it can be reached") as caught:
             CALLS[call](ledger)
         assert "\n" not in str(caught.value)
         other.close()
@@ -77,43 +77,43 @@ def test_a_lock_that_stays_is_one_line_and_nothing_is_half_done(file: Path, call
         assert ledger.finals() or ledger.metadata == {}
 
 
-def test_a_full_disk_is_waited_for(file: Path) -> None:
-    said: list[str] = []
+def test_a_full_disk_is_retried(file: Path) -> None:
+    lines: list[str] = []
 
     def limit(num_pages: int) -> None:
         with ledger._storage.engine.connect() as connection:
             connection.execute(sqlalchemy.text(f"PRAGMA max_page_count={num_pages}"))
 
     def on_wait(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         limit(1_000_000)
 
     with open_study(sqlite_url(file), on_wait=on_wait) as ledger:
         ledger.ask(space)
-        limit(1)  # SQLite takes it as: no more than there are
+        limit(1)  # SQLite raises it to the pages there are
         ledger.finish(0, "failed", value=None, result=TrialResult(reason="x" * 100_000))
-        assert len(said) == 1 and "database or disk is full; waiting" in said[0]
+        assert len(lines) == 1 and "database or disk is full; waiting" in lines[0]
         assert ledger.rows()[0].reason == "x" * 100_000
 
 
-def test_opening_waits_for_a_lock_but_not_for_what_is_not_there(file: Path) -> None:
-    said: list[str] = []
+def test_opening_waits_for_a_lock_but_not_for_a_missing_folder(file: Path) -> None:
+    lines: list[str] = []
 
     def on_wait(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         other.close()
 
     open_study(sqlite_url(file)).close()
     other = lock(file)
     Ledger.open(sqlite_url(file), "another", create=True, on_wait=on_wait).close()
-    assert len(said) == 1
-    with pytest.raises(InputError, match="unable to open database file; see"):
-        open_study(sqlite_url(file.parent / "nowhere" / "s.db"), on_wait=said.append)
-    assert len(said) == 1
+    assert len(lines) == 1
+    with pytest.raises(InputError, match="unable to open database file; check"):
+        open_study(sqlite_url(file.parent / "nowhere" / "s.db"), on_wait=lines.append)
+    assert len(lines) == 1
 
 
-def test_it_is_said_on_stderr_when_nobody_else_wants_to_hear_it(file: Path, capsys: pytest.CaptureFixture) -> None:
-    with open_study(sqlite_url(file), patience_s=0.4) as ledger:
+def test_waiting_is_reported_on_stderr_by_default(file: Path, capsys: pytest.CaptureFixture) -> None:
+    with open_study(sqlite_url(file), retry_s=0.4) as ledger:
         other = lock(file)
         with pytest.raises(InputError):
             ledger.ask(space)
@@ -121,7 +121,7 @@ def test_it_is_said_on_stderr_when_nobody_else_wants_to_hear_it(file: Path, caps
     assert capsys.readouterr().err.count("waiting up to 0 s for it\n") == 1
 
 
-def test_the_environment_may_say_how_long(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLITE_PATIENCE_S", "0.1")
     with open_study(sqlite_url(file), on_wait=lambda line: None) as ledger:
         other = lock(file)
@@ -130,7 +130,7 @@ def test_the_environment_may_say_how_long(file: Path, monkeypatch: pytest.Monkey
         other.close()
 
 
-def test_a_mistake_of_ours_is_not_waited_for(file: Path) -> None:
+def test_a_programming_error_is_not_retried(file: Path) -> None:
     with open_study(sqlite_url(file), on_wait=pytest.fail) as ledger:
         ledger.ask(space)
         with ledger._storage.engine.begin() as connection:

@@ -105,14 +105,14 @@ def test_softmax_kd_of_several_questions_is_the_mean_over_them() -> None:
     assert twice.item() == pytest.approx(softmax_kd(student, teacher, temperature=2.0).item())
 
 
-def hard_parts() -> dict[str, torch.Tensor]:
+def hard_terms() -> dict[str, torch.Tensor]:
     return {"hard": torch.tensor(5.0), "bce": torch.tensor(6.0)}
 
 
 def test_combine_is_alpha_tau_squared_soft_plus_the_rest_hard_plus_focal() -> None:
     config = DistillConfig(temperature=4.0, alpha=0.25, focal_weight=0.5)
-    parts = combine(hard_parts(), torch.tensor(2.0), config=config, focal=torch.tensor(3.0))
-    assert {name: value.item() for name, value in parts.items()} == {
+    terms = combine(hard_terms(), torch.tensor(2.0), config=config, focal=torch.tensor(3.0))
+    assert {name: value.item() for name, value in terms.items()} == {
         "loss": 0.25 * 16 * 2 + 0.75 * 5 + 0.5 * 3,
         "hard": 5.0,
         "bce": 6.0,
@@ -123,20 +123,20 @@ def test_combine_is_alpha_tau_squared_soft_plus_the_rest_hard_plus_focal() -> No
 
 def test_without_alpha_no_teacher_is_needed_and_a_given_one_only_logged() -> None:
     config = DistillConfig(alpha=0.0)
-    assert combine(hard_parts(), None, config=config) == {"loss": 5, "hard": 5, "bce": 6}
-    assert combine(hard_parts(), torch.tensor(float("nan")), config=config)["loss"] == 5
+    assert combine(hard_terms(), None, config=config) == {"loss": 5, "hard": 5, "bce": 6}
+    assert combine(hard_terms(), torch.tensor(float("nan")), config=config)["loss"] == 5
 
 
-def test_a_weight_without_its_part_is_a_mistake_of_the_caller() -> None:
+def test_a_weight_without_its_term_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(AssertionError, match=r"alpha=0\.5 needs a teacher"):
-        combine(hard_parts(), None, config=DistillConfig(alpha=0.5))
+        combine(hard_terms(), None, config=DistillConfig(alpha=0.5))
     with pytest.raises(AssertionError, match=r"focal_weight=1\.0 needs"):
-        combine(hard_parts(), None, config=DistillConfig(focal_weight=1.0))
+        combine(hard_terms(), None, config=DistillConfig(focal_weight=1.0))
 
 
 def test_alpha_one_learns_from_the_teacher_alone() -> None:
-    parts = combine(hard_parts(), torch.tensor(2.0), config=DistillConfig(temperature=3.0, alpha=1.0))
-    assert parts["loss"] == 18 and parts["hard"] == 5
+    terms = combine(hard_terms(), torch.tensor(2.0), config=DistillConfig(temperature=3.0, alpha=1.0))
+    assert terms["loss"] == 18 and terms["hard"] == 5
 
 
 def test_rows_without_any_hard_label_still_learn_from_the_teacher() -> None:

@@ -146,10 +146,10 @@ def test_other_weightings_weigh_positive_and_negative_terms_alike_with_mean_one(
 
 def test_bce_focal_is_seven_parts_bce_and_three_parts_focal() -> None:
     logits, targets = random_batch()
-    parts = make_supervised_loss(LossConfig(name="bce_focal"), TARGETS)(logits, targets)
-    assert parts["bce"] == bce(logits, targets)
-    assert parts["focal"] == focal(logits, targets, gamma=2, alpha=0.25)
-    assert parts["hard"].item() == pytest.approx(0.7 * parts["bce"].item() + 0.3 * parts["focal"].item())
+    terms = make_supervised_loss(LossConfig(name="bce_focal"), TARGETS)(logits, targets)
+    assert terms["bce"] == bce(logits, targets)
+    assert terms["focal"] == focal(logits, targets, gamma=2, alpha=0.25)
+    assert terms["hard"].item() == pytest.approx(0.7 * terms["bce"].item() + 0.3 * terms["focal"].item())
 
 
 def test_focal_alpha_per_label_is_the_share_of_negatives_kept_off_the_ends() -> None:

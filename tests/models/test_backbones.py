@@ -97,7 +97,7 @@ def test_offline_pretrained_is_one_line_with_the_choices_within_ten_seconds(
         create_backbone(ModelConfig(backbone=SMALL, pretrained=True), in_channels=1)
     assert time.perf_counter() - start_s < 10
     line = str(caught.value)
-    assert line.startswith(f"model.backbone={SMALL}: pretrained weights cannot be had (huggingface.co: ")
+    assert line.startswith(f"model.backbone={SMALL}: pretrained weights are unavailable (huggingface.co: ")
     assert line.endswith("; --set model.pretrained=false, or --set model.weights=FILE.safetensors")
     assert "\n" not in line
     assert capfd.readouterr() == ("", "")
@@ -107,7 +107,7 @@ def test_offline_pretrained_is_one_line_with_the_choices_within_ten_seconds(
 
 def test_a_model_without_published_weights_is_never_started_at_random() -> None:
     assert timm.get_pretrained_cfg("coatnet_0_224").hf_hub_id is None
-    with pytest.raises(InputError, match=r"model.backbone=coatnet_0_224: pretrained weights cannot be had"):
+    with pytest.raises(InputError, match=r"model.backbone=coatnet_0_224: pretrained weights are unavailable"):
         check_pretrained("coatnet_0_224")
 
 

@@ -1,4 +1,4 @@
-"""Another way to the same gradients: every shape, whole models, and only where it is meant to be taken."""
+"""Matrix-product convolutions: PyTorch's results for every shape and a whole model, and only where they are faster."""
 
 import copy
 
@@ -9,24 +9,24 @@ from torch import nn
 from xlite.config import ModelConfig
 from xlite.models import matmul_convolutions
 from xlite.models.build import build_model
-from xlite.models.matmul_convolutions import MOST_ROWS, use_matmul_convolutions
+from xlite.models.matmul_convolutions import MAX_ROWS, use_matmul_convolutions
 
 
 @pytest.fixture
 def used(monkeypatch):
-    """How often the dense gradients are taken."""
+    """The calls of the depthwise backward pass."""
     calls = []
-    found = matmul_convolutions._taps
-    monkeypatch.setattr(matmul_convolutions, "_taps", lambda *a: calls.append(a) or found(*a))
+    original = matmul_convolutions._taps
+    monkeypatch.setattr(matmul_convolutions, "_taps", lambda *a: calls.append(a) or original(*a))
     return calls
 
 
 @pytest.fixture
 def linear(monkeypatch):
-    """A 1 for each use of a linear layer."""
+    """A 1 for each call of `linear`."""
     calls = []
-    found = nn.functional.linear
-    monkeypatch.setattr(nn.functional, "linear", lambda *a: calls.append(1) or found(*a))
+    original = nn.functional.linear
+    monkeypatch.setattr(nn.functional, "linear", lambda *a: calls.append(1) or original(*a))
     return calls
 
 
@@ -38,30 +38,30 @@ def test_gradients_are_those_of_the_plain_convolution(used, kernel, stride, size
     torch.manual_seed(0)
     padding = kernel // 2 if kernel < 7 else 3
     plain = nn.Conv2d(6, 6, kernel, stride, padding, groups=6, bias=bias).to(memory_format=torch.channels_last).double()
-    quick = copy.deepcopy(plain).float()
-    use_matmul_convolutions(quick)
+    fast = copy.deepcopy(plain).float()
+    use_matmul_convolutions(fast)
     images = torch.randn(3, 6, *size)
-    slopes, expected = [], []
-    for module, out, dtype in ((quick, slopes, torch.float32), (plain, expected, torch.float64)):
-        given = images.to(dtype, copy=True).requires_grad_()
-        (module(given).tanh() ** 2).sum().backward()
-        out += [given.grad, *(p.grad for p in module.parameters())]
+    grads, expected = [], []
+    for module, out, dtype in ((fast, grads, torch.float32), (plain, expected, torch.float64)):
+        inputs = images.to(dtype, copy=True).requires_grad_()
+        (module(inputs).tanh() ** 2).sum().backward()
+        out += [inputs.grad, *(p.grad for p in module.parameters())]
     assert len(used) == (max(size) < kernel)
-    for ours, theirs in zip(slopes, expected, strict=True):
+    for ours, theirs in zip(grads, expected, strict=True):
         assert torch.allclose(ours.double(), theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_a_whole_student_has_the_same_outputs_state_and_gradients(used):
     config = ModelConfig(backbone="mobilenetv3_small_050", pretrained=False)
     plain = build_model(config, num_labels=3, in_channels=1, image_size=64, seed=1)
-    quick = copy.deepcopy(plain)
-    use_matmul_convolutions(quick)
-    assert plain.state_dict().keys() == quick.state_dict().keys()
+    fast = copy.deepcopy(plain)
+    use_matmul_convolutions(fast)
+    assert plain.state_dict().keys() == fast.state_dict().keys()
     images = torch.randint(0, 256, (4, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
-        assert torch.equal(plain.eval()(images), quick.eval()(images))
+        assert torch.equal(plain.eval()(images), fast.eval()(images))
     logits = []
-    for model in (plain, quick):
+    for model in (plain, fast):
         for module in model.train().modules():
             if isinstance(module, nn.BatchNorm2d | nn.Dropout):  # statistics of batches of 4 are too rough
                 module.eval()
@@ -70,7 +70,7 @@ def test_a_whole_student_has_the_same_outputs_state_and_gradients(used):
     for out in logits:
         out.square().sum().backward()
     assert len(used) == 7  # its 5 x 5 kernels on maps of 4 x 4 and 2 x 2
-    for (name, ours), theirs in zip(quick.named_parameters(), plain.parameters(), strict=True):
+    for (name, ours), theirs in zip(fast.named_parameters(), plain.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5 * float(theirs.grad.abs().max() + 1)), name
 
 
@@ -80,24 +80,24 @@ def test_a_whole_student_has_the_same_outputs_state_and_gradients(used):
 def test_pointwise_convolutions_are_linear_layers(linear, layout, size, bias):
     torch.manual_seed(0)
     plain = nn.Conv2d(7, 5, 1, bias=bias).double()
-    quick = copy.deepcopy(plain).float().to(memory_format=layout)
-    use_matmul_convolutions(quick)
+    fast = copy.deepcopy(plain).float().to(memory_format=layout)
+    use_matmul_convolutions(fast)
     images = torch.randn(3, 7, *size).to(memory_format=layout)
-    outputs, slopes, expected = [], [], []
-    for module, out, dtype in ((quick, slopes, torch.float32), (plain, expected, torch.float64)):
-        given = images.to(dtype, copy=True).requires_grad_()
-        outputs.append(module(given))
+    outputs, grads, expected = [], [], []
+    for module, out, dtype in ((fast, grads, torch.float32), (plain, expected, torch.float64)):
+        inputs = images.to(dtype, copy=True).requires_grad_()
+        outputs.append(module(inputs))
         (outputs[-1].tanh() ** 2).sum().backward()
-        out += [given.grad, *(p.grad for p in module.parameters())]
+        out += [inputs.grad, *(p.grad for p in module.parameters())]
     assert linear == [1]
-    for ours, theirs in zip([outputs[0], *slopes], [outputs[1], *expected], strict=True):
+    for ours, theirs in zip([outputs[0], *grads], [outputs[1], *expected], strict=True):
         assert torch.allclose(ours.double(), theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_only_small_pointwise_convolutions_in_plain_training_are(linear):
     conv = nn.Conv2d(4, 4, 1)
     use_matmul_convolutions(conv)
-    rows = MOST_ROWS // 64
+    rows = MAX_ROWS // 64
     conv(torch.randn(rows + 1, 4, 8, 8)).sum().backward()
     conv(torch.randn(4, 8, 8)).sum().backward()
     conv.eval()(torch.randn(rows, 4, 8, 8)).sum().backward()

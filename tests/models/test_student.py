@@ -61,7 +61,7 @@ def test_weights_are_a_function_of_the_seed_and_the_global_state_is_left_alone(a
     assert not any(torch.equal(first[key], other[key]) for key in keys)
 
 
-def test_the_last_bias_starts_where_it_is_told() -> None:
+def test_the_last_bias_starts_at_the_given_values() -> None:
     bias = _build(num_labels=3, bias=[0.5, -0.25, 2.0]).head[-1].linear.bias
     assert bias.tolist() == [0.5, -0.25, 2.0]
     assert _build().head[-1].linear.bias.tolist() == [0.0] * 14

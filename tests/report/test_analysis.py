@@ -351,8 +351,8 @@ def test_a_ledger_becomes_a_report_with_pictures(tmp_path: Path) -> None:
                 ledger.finish(proposal.number, "complete", value=value, result=TrialResult(summary=summary))
         ledger.ask(space)
         described = {"teacher": {"name": "densenet121", "value": 0.69}, "shares": {"gpus_per_trial": 0.0}}
-        read = study_rows(ledger, described)
-    done = analyse(read, url, tmp_path / "analysis")
+        read, trials = study_rows(ledger, described), ledger.complete_trials()
+    done = analyse(read, trials, tmp_path / "analysis")
     text = (tmp_path / "analysis" / REPORT).read_text()
     assert text == done.text
     assert "**Yes: distillation raises the value by +0.0200 [+0.0200, +0.0200] (95% interval, 8 pairs)**" in text

@@ -13,24 +13,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlite.data.sources import Reading
+from xlite.data.input_spec import InputSpec
+from xlite.data.preprocess import Preprocess
+from xlite.data.sources import ParsedDataset
 from xlite.data.table import Item, Table
 from xlite.tasks.target_spec import MULTICLASS
 from xlite.tasks.task import Budget, Defaults, Task
 
 
 @dataclass(frozen=True)
-class BarPicture:
+class BarPicture(Preprocess):
     image_size: int
     version: int = 1
 
     @property
-    def shape(self):
-        return (self.image_size, self.image_size)
-
-    @property
-    def dtype(self):
-        return "|u1"
+    def input_spec(self):
+        return InputSpec("image", (self.image_size, self.image_size))
 
     def read(self, item):
         heights = np.loadtxt(item.path)
@@ -38,13 +36,13 @@ class BarPicture:
         return np.tile(np.clip(bars, 0, 255).astype(np.uint8), (self.image_size, 1))
 
 
-def read(folder, *, allow_missing, data, stated):
+def read(folder, *, allow_missing, data, column_overrides):
     files = sorted(folder.glob("*.txt"))
     largest = [int(np.loadtxt(file).argmax()) for file in files]
     ids = np.array([file.stem for file in files])
     items = tuple(Item((file,)) for file in files)
     table = Table(ids, items, ids, np.eye(3, dtype=np.float32)[largest], ("left", "mid", "right"))
-    return Reading(table, kind="multiclass")
+    return ParsedDataset(table, kind="multiclass")
 
 
 BUDGET = Budget(teacher_epochs=2, num_trials=2, max_epochs=2, promote_epochs=3)
@@ -55,7 +53,7 @@ DEFAULTS = Defaults(
 )
 BARS = Task(
     name="bars", title="Bars", read=read, preprocess=lambda data, reading: BarPicture(data.image_size),
-    defaults={"cpu": DEFAULTS, "cuda": DEFAULTS}, fixed_target_spec=MULTICLASS,
+    defaults={"cpu": DEFAULTS, "cuda": DEFAULTS}, declared_target_spec=MULTICLASS,
 )
 '''
 

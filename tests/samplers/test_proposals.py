@@ -1,4 +1,4 @@
-"""What chooses the next trial: which sampler when, and what the Gaussian process is told of the trials before."""
+"""Which sampler proposes a trial, and the imputed trials that the Gaussian process is fitted to."""
 
 from typing import Any
 
@@ -38,24 +38,34 @@ def run(sampling: Sampling, state: TrialState = COMPLETE, curve: tuple[float, ..
     return chosen
 
 
-def shown(sampling: Sampling) -> list[FrozenTrial]:
-    """What a Gaussian process would be told next."""
-    sampling._storage.show_all_as_complete()
-    return sampling._study.get_trials(deepcopy=False)
+def imputed(sampling: Sampling) -> list[FrozenTrial]:
+    """The trials that the next Gaussian process would be fitted to."""
+    return sampling.history.for_gaussian_process()
 
 
-def test_a_study_begins_spread_out_then_is_modelled_then_left_to_tpe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposals, "MOST_MODELLED", 9)
+def kind_of(sampling: Sampling) -> type:
+    """The sampler of the trial started last; of a model, Optuna's."""
+    sampler = sampling.sampler
+    return type(sampler.sampler) if isinstance(sampler, proposals.ModelBased) else type(sampler)
+
+
+HYPERCUBE, MUTATION = proposals.LatinHypercube, proposals.LocalMutation
+GP, TPE = optuna.samplers.GPSampler, optuna.samplers.TPESampler
+
+
+def test_hypercube_then_gaussian_process_then_tpe_with_a_mutation_every_second_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS", 9)
     sampling, used = Sampling([], seed=0, num_startup=4), []
     for number in range(16):
         trial, _ = sampling.start()
         value = trial.suggest_float("x", 0.0, 1.0) + trial.suggest_categorical("size", list(range(20)))
         state = FAIL if number == 2 else PRUNED if number == 3 else COMPLETE
         sampling.finish(number, state, None if state == FAIL else value)
-        used.append(type(sampling._study.sampler))
-    near, model, tpe = proposals.LocalMutation, proposals.GaussianProcess, proposals.Tpe
-    # the failed one counts for nothing; every second one asks no model
-    assert used == [proposals.Spread] * 5 + [near, model, near, model, near, model, near, tpe, near, tpe, near]
+        used.append(kind_of(sampling))
+    # the failed trial does not count towards the four startup trials
+    assert used == [HYPERCUBE] * 5 + [MUTATION, GP, MUTATION, GP, MUTATION, GP, MUTATION, TPE, MUTATION, TPE, MUTATION]
 
 
 X = optuna.distributions.FloatDistribution(0.0, 1.0)
@@ -71,105 +81,106 @@ def choices_and_numbers(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def ended(x: float, kind: str, size: int, value: float | None, state: TrialState = COMPLETE) -> FrozenTrial:
-    """A trial of kind a or b (without its z) as a study that is continued brings it along."""
+    """A trial of an earlier process, of kind a or b (without its z)."""
     params, ranges = {"x": x, "kind": kind, "size": size}, {"x": X, "kind": KIND, "size": SIZE}
     return optuna.trial.create_trial(state=state, params=params, distributions=ranges, value=value)
 
 
-def neighbours(tried: list[FrozenTrial], count: int) -> list[dict[str, Any]]:
-    """So many, none of which comes to anything, in a study of `tried`."""
+def mutations(tried: list[FrozenTrial], count: int) -> list[dict[str, Any]]:
+    """The first `count` mutations in a study of `tried`, all of which fail."""
     sampling, out = Sampling(tried, seed=0, num_startup=1), []
     for _ in range(20):
         trial, _ = sampling.start()
         chosen = choices_and_numbers(trial)
-        if isinstance(sampling._study.sampler, proposals.LocalMutation):
+        if kind_of(sampling) is MUTATION:
             out.append(chosen)
         sampling.finish(trial.number, FAIL, None)
     assert len(out) >= count
     return out[:count]
 
 
-def test_a_neighbour_is_the_best_with_one_choice_made_otherwise_as_nobody_did() -> None:
+def test_a_mutation_is_the_best_trial_with_one_choice_changed_to_an_untried_combination() -> None:
     tried = [ended(0.1, "a", 1, 0.9), ended(0.2, "b", 2, 0.5), ended(0.3, "a", 3, 0.4), ended(0.4, "b", 1, 0.1)]
-    (only,) = neighbours(tried, 1)
-    assert only == {"x": 0.1, "kind": "a", "size": 2}  # of its others (b, 1) and (a, 3) were tried
-    found = neighbours(tried[:1], 2)
+    (only,) = mutations(tried, 1)
+    assert only == {"x": 0.1, "kind": "a", "size": 2}  # (b, 1) and (a, 3) were tried
+    found = mutations(tried[:1], 2)
     assert {(one["kind"], one["size"]) for one in found} < {("b", 1), ("a", 2), ("a", 3)} and found[0] != found[1]
     assert all(one["x"] == 0.1 and 2 <= one.get("z", 2) <= 3 for one in found)
 
 
-def test_the_best_may_have_been_stopped_but_not_failed() -> None:
+def test_a_pruned_trial_may_be_the_best_but_not_a_failed_one() -> None:
     tried = [ended(0.1, "a", 1, 0.7), ended(0.2, "b", 2, 0.8, PRUNED), ended(0.3, "a", 3, None, FAIL)]
-    (only,) = neighbours(tried, 1)
+    (only,) = mutations(tried, 1)
     assert only["x"] == 0.2 and (only["kind"], only["size"]) in {("a", 2), ("b", 1), ("b", 3)}
 
 
 def test_failed_trials_count_as_tried_and_those_that_share_no_choice_do_not() -> None:
     failed = [ended(0.3, kind, size, None, FAIL) for kind, size in (("b", 1), ("a", 2), ("a", 3))]
     sampling = Sampling([ended(0.1, "a", 1, 0.9), *failed], seed=0, num_startup=1)
-    assert proposals._local_mutation(sampling._storage, 0) is None
+    assert proposals.local_mutation(sampling.history, 0) is None
     other = optuna.trial.create_trial(params={"y": 0.5}, distributions={"y": X}, value=0.1)
-    assert neighbours([ended(0.1, "a", 1, 0.9), other], 1)[0]["x"] == 0.1
+    assert mutations([ended(0.1, "a", 1, 0.9), other], 1)[0]["x"] == 0.1
 
 
-def test_where_all_choices_were_tried_the_model_asks() -> None:
-    sampling, used = Sampling([ended(0.1, "a", 1, 0.9), ended(0.2, "b", 1, 0.5)], seed=0, num_startup=1), []
-    tried = {("a", 1), ("b", 1)}
-    for _ in range(20):
+def test_once_all_mutations_were_tried_every_trial_is_modelled() -> None:
+    sampling = Sampling([ended(0.1, "a", 1, 0.9), ended(0.2, "b", 1, 0.5)], seed=0, num_startup=1)
+    used, mutated = [], set()
+    for _ in range(8):
         trial, _ = sampling.start()
         chosen = choices_and_numbers(trial)
-        used.append(isinstance(sampling._study.sampler, proposals.LocalMutation))
-        assert used[-1] == (trial.number % 2 == 1 and not tried >= {("b", 1), ("a", 2), ("a", 3)})
-        tried.add((chosen["kind"], chosen["size"]))
+        used.append(kind_of(sampling))
+        if used[-1] is MUTATION:
+            mutated.add((chosen["kind"], chosen["size"]))
         sampling.finish(trial.number, COMPLETE, 0.1)
-    assert True in used and not any(used[6:])
+    assert used == [GP, MUTATION, GP, MUTATION, GP, GP, GP, GP]
+    assert mutated == {("a", 2), ("a", 3)}
 
 
-def test_a_stopped_trial_counts_with_what_complete_ones_still_gained() -> None:
+def test_a_pruned_trial_gets_the_mean_later_gain_of_complete_ones() -> None:
     sampling = Sampling([], seed=0, num_startup=100)
     run(sampling, COMPLETE, (0.5, 0.6, 0.8))
     run(sampling, COMPLETE, (0.4, 0.7, 0.7))
     run(sampling, PRUNED, (0.3,))  # they gained 0.3 each after the first epoch
     run(sampling, PRUNED, (0.3, 0.55))  # 0.2 and 0.0 after the second
-    run(sampling, PRUNED, (0.1, 0.1, 0.55, 0.55))  # nobody came that far
-    told = shown(sampling)
-    assert [trial.value for trial in told] == pytest.approx([0.8, 0.7, 0.6, 0.65, 0.55])
-    assert {trial.state for trial in told} == {COMPLETE}
+    run(sampling, PRUNED, (0.1, 0.1, 0.55, 0.55))  # no complete trial got that far
+    trials = imputed(sampling)
+    assert [trial.value for trial in trials] == pytest.approx([0.8, 0.7, 0.6, 0.65, 0.55])
+    assert {trial.state for trial in trials} == {COMPLETE}
     states = [sampling.trial(number).state for number in range(5)]
-    assert states == [COMPLETE, COMPLETE, PRUNED, PRUNED, PRUNED]  # told so, not changed
+    assert states == [COMPLETE, COMPLETE, PRUNED, PRUNED, PRUNED]  # the study's own are unchanged
 
 
-def test_none_counts_further_below_the_median_than_the_best_is_above_it() -> None:
+def test_values_are_clipped_as_far_below_the_median_as_the_best_is_above_it() -> None:
     sampling = Sampling([], seed=0, num_startup=100)
     for value in (0.88, 0.5, 0.86, 0.84, 0.87, 0.85, 0.1):
         run(sampling, COMPLETE, (value,))
-    assert [trial.value for trial in shown(sampling)] == pytest.approx([0.88, 0.82, 0.86, 0.84, 0.87, 0.85, 0.82])
+    assert [trial.value for trial in imputed(sampling)] == pytest.approx([0.88, 0.82, 0.86, 0.84, 0.87, 0.85, 0.82])
     run(sampling, FAIL)  # as bad as any; with it the median is 0.845
-    told = [trial.value for trial in shown(sampling)]
-    assert told == pytest.approx([0.88, 0.81, 0.86, 0.84, 0.87, 0.85, 0.81, 0.1])
+    trials = [trial.value for trial in imputed(sampling)]
+    assert trials == pytest.approx([0.88, 0.81, 0.86, 0.84, 0.87, 0.85, 0.81, 0.1])
 
 
-def test_failed_trials_count_as_the_worst_and_running_ones_as_running() -> None:
+def test_failed_trials_get_the_lowest_value_and_running_ones_stay_running() -> None:
     sampling = Sampling([], seed=0, num_startup=100)
     run(sampling, COMPLETE, (0.5,))
     run(sampling, FAIL)
     run(sampling, PRUNED, (0.2,))
     space(sampling.start()[0])
-    told = shown(sampling)
-    assert [trial.number for trial in told] == [0, 1, 2, 3]
-    assert [trial.value for trial in told] == [0.5, 0.2, 0.2, None]
-    assert told[3].state == TrialState.RUNNING
-    assert told[3].params.keys() >= {"x", "y", "kind"}
+    trials = imputed(sampling)
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert [trial.value for trial in trials] == [0.5, 0.2, 0.2, None]
+    assert trials[3].state == TrialState.RUNNING
+    assert trials[3].params.keys() >= {"x", "y", "kind"}
 
 
-def test_a_parameter_that_only_some_trials_have_is_told_of_all() -> None:
+def test_a_conditional_parameter_is_imputed_with_the_middle_of_its_range() -> None:
     sampling = Sampling([], seed=0, num_startup=8)
     chosen = [run(sampling) for _ in range(8)]
     assert {values["kind"] for values in chosen} == {"a", "b"}
     space(sampling.start()[0])
-    told = shown(sampling)
-    assert {frozenset(trial.params) for trial in told} == {frozenset("xyz") | {"kind"}}
-    assert [trial.params["z"] for trial in told[:8]] == [values.get("z", 2.5) for values in chosen]
+    trials = imputed(sampling)
+    assert {frozenset(trial.params) for trial in trials} == {frozenset("xyz") | {"kind"}}
+    assert [trial.params["z"] for trial in trials[:8]] == [values.get("z", 2.5) for values in chosen]
     assert all("z" not in sampling.trial(n).params for n, values in enumerate(chosen) if "z" not in values)
 
 
@@ -179,34 +190,34 @@ def test_a_parameter_whose_range_changes_is_left_out_of_the_model() -> None:
         trial, _ = sampling.start()
         value = trial.suggest_float("x", 0.0, 1.0) + trial.suggest_float("wider", 0.0, 1.0 + number)
         sampling.finish(trial.number, COMPLETE, value)
-    assert sampling._storage.joint_space().keys() == {"x"}
-    assert all(trial.params.keys() == {"x", "wider"} for trial in shown(sampling))
+    assert sampling.history.joint_space().keys() == {"x"}
+    assert all(trial.params.keys() == {"x", "wider"} for trial in imputed(sampling))
 
 
-def test_the_trial_that_is_asked_for_is_not_told_of() -> None:
-    """Nor where no parameter is common to all, so that it lacks none of them."""
+def test_the_trial_being_asked_for_is_left_out() -> None:
+    """Even where no parameter is common to all, so that it lacks none."""
     sampling = Sampling([], seed=0, num_startup=9)
     for name in "xy":
         trial, _ = sampling.start()
         sampling.finish(trial.number, COMPLETE, trial.suggest_float(name, 0.0, 1.0))
     asked, _ = sampling.start()
-    assert [trial.number for trial in shown(sampling)] == [0, 1]
+    assert [trial.number for trial in imputed(sampling)] == [0, 1]
     asked.suggest_float("x", 0.0, 1.0)
-    assert [trial.number for trial in shown(sampling)] == [0, 1, 2]
+    assert [trial.number for trial in imputed(sampling)] == [0, 1, 2]
 
 
-def test_of_failed_trials_few_are_shown_and_only_whole_ones() -> None:
+def test_at_most_as_many_failed_as_ended_trials_are_used_and_none_whose_space_raised() -> None:
     sampling = Sampling([], seed=1, num_startup=100)
     for state in (COMPLETE, COMPLETE, FAIL, FAIL, FAIL):
         run(sampling, state, (0.5,))
     trial, _ = sampling.start()
-    trial.suggest_float("x", 0.0, 1.0)  # and then the space raised
+    trial.suggest_float("x", 0.0, 1.0)  # then the space raised
     sampling.finish(trial.number, FAIL, None)
-    assert [trial.number for trial in shown(sampling)] == [0, 1, 3, 4]
+    assert [trial.number for trial in imputed(sampling)] == [0, 1, 3, 4]
 
 
-def test_few_trials_come_near_the_best_of_a_smooth_function() -> None:
-    """Half of them are modelled. Random draws of as many come nearer than 0.02 in about half of all searches."""
+def test_25_trials_come_close_to_the_optimum_of_a_smooth_function() -> None:
+    """25 random draws come within 0.02 in about half of all searches."""
     found = []
     for seed in range(4):
         sampling = Sampling([], seed=seed, num_startup=5)
@@ -214,14 +225,14 @@ def test_few_trials_come_near_the_best_of_a_smooth_function() -> None:
     assert min(found) > 0.999
 
 
-def test_where_everything_fails_is_left_alone() -> None:
-    """As where students are above a size limit: the model would find the unknown half the most promising."""
+def test_a_region_where_all_trials_fail_is_avoided() -> None:
+    """E.g. students above a size limit: without failed trials the model would find that half the most promising."""
     sampling = Sampling([], seed=1, num_startup=4)
     kinds = []
     for _ in range(34):
         trial, _ = sampling.start()
         chosen = space(trial)
-        if isinstance(sampling._study.sampler, proposals.GaussianProcess):
+        if kind_of(sampling) is GP:
             kinds.append(chosen["kind"])
         fails = chosen["kind"] == "b"
         sampling.finish(trial.number, FAIL if fails else COMPLETE, None if fails else score(chosen))
@@ -229,7 +240,7 @@ def test_where_everything_fails_is_left_alone() -> None:
     assert kinds[-12:].count("b") <= 1
 
 
-def test_trials_at_once_differ() -> None:
+def test_parallel_trials_differ() -> None:
     sampling = Sampling([], seed=0, num_startup=5)
     for _ in range(8):
         run(sampling)
@@ -237,7 +248,7 @@ def test_trials_at_once_differ() -> None:
     assert np.hypot(first["x"] - second["x"], first["y"] - second["y"]) > 0.01 or first["kind"] != second["kind"]
 
 
-def test_a_space_without_common_parameters_is_searched_too() -> None:
+def test_a_space_without_common_parameters_is_searched() -> None:
     def branches(trial: optuna.Trial) -> dict[str, Any]:
         name = "even" if trial.number % 2 == 0 else "odd"
         return {name: trial.suggest_float(name, 0.0, 1.0)}

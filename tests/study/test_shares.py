@@ -70,7 +70,7 @@ def test_a_footprint_that_just_fits_a_class_gets_it_and_one_above_gets_the_next(
 
 def test_what_no_gpu_holds_is_refused_in_one_line():
     with pytest.raises(InputError, match=r"trial 3 needs 18\.4 GiB of GPU memory and this GPU has 16\.0 GiB free") as e:
-        share_class(footprint(16), MEMORY, what="trial 3")
+        share_class(footprint(16), MEMORY, subject="trial 3")
     assert "\n" not in str(e.value)
     with pytest.raises(InputError, match="needs more than"):
         share_class(footprint(4, fits=False), MEMORY)

@@ -6,8 +6,8 @@ import pytest
 
 from xlite.config import RunConfig
 from xlite.errors import InputError
+from xlite.study.plan import FIXED_KEYS
 from xlite.study.space import check_space, load_space
-from xlite.tune.study import FIXED_KEYS
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOOD = """

@@ -7,7 +7,7 @@ import torch
 from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.tasks import TASKS, find_task
-from xlite.tasks.target_spec import log_odds, sigmoid
+from xlite.tasks.binary_targets import log_odds, sigmoid
 
 TASK = TASKS["chestxray14"]
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file as read_tensors
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device
 from xlite.models.artifact import load_model, state_copy
 from xlite.models.build import call
@@ -33,13 +34,19 @@ class Shape:
     input_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     dtype: str = "|u1"
-    extras_below: int | None = None
+    auxiliary: str | None = None
+    below: int = 0
+
+    @property
+    def input_spec(self):
+        layout = {"lumbar_spine": "slices", "stm_scanlines": "lines"}.get(self.task, "image")
+        return InputSpec(layout, self.input_shape, self.dtype, () if self.auxiliary is None else (self.auxiliary,))
 
 
 SHAPES = {
     "chest": Shape("chestxray14", "multilabel", (32, 32), (14,)),
-    "lumbar": Shape("lumbar_spine", "ordinal", (7, 32, 32, 3), (3,), extras_below=5),
-    "stm": Shape("stm_scanlines", "multiclass", (8, 16), (8, 4), dtype="<f2", extras_below=8),
+    "lumbar": Shape("lumbar_spine", "ordinal", (7, 32, 32, 3), (3,), auxiliary="level", below=5),
+    "stm": Shape("stm_scanlines", "multiclass", (8, 16), (8, 4), dtype="<f2", auxiliary="num_lines", below=8),
     "classes": Shape("images", "multiclass", (32, 32), (4,)),
     "colour": Shape("images", "multilabel", (32, 32, 3), (2,)),
 }
@@ -81,17 +88,18 @@ def dataset_of(shape, file):
     targets[0] = np.nan
     auxiliary = (
         None
-        if shape.extras_below is None
-        else rng.integers(1, shape.extras_below + 1, (NUM_ROWS, 1)) - (shape.task == "lumbar_spine")
+        if shape.auxiliary is None
+        else rng.integers(1, shape.below + 1, (NUM_ROWS, 1)) - (shape.task == "lumbar_spine")
     )
     names = np.array([f"row{i}" for i in range(NUM_ROWS)])
     parts = {"train": np.arange(12), "val": np.arange(12, 20), "test": np.arange(20, 24)}
     labels = tuple(f"label{i}" for i in range(rows[-1]))
-    return Dataset(file, file.stem, np.arange(NUM_ROWS), names, names, targets, labels, parts, "split", auxiliary)
+    spec = shape.input_spec.with_auxiliary(auxiliary)
+    return Dataset(file, file.stem, np.arange(NUM_ROWS), names, names, targets, labels, parts, "split", spec, auxiliary)
 
 
 def config_of(shape, **overrides):
-    task = TASKS[shape.task].for_kind(shape.kind)
+    task = TASKS[shape.task].resolve_targets(shape.kind)
     base = base_config(task, "cpu", max_epochs=1, seed=0, threads=1, settings={"optim.batch_size": 6})
     changes = {"optim.warmup_epochs": 0, "data.augmentation": "medium", **overrides}
     return task, base.override(changes, source="test")
@@ -102,7 +110,9 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     module = new_model(config, task, dataset, CPU)
     rows = dataset.part("train")
-    images, auxiliary = CPU.example(np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows))
+    images, auxiliary = CPU.inputs(
+        dataset.input_spec, np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows)
+    )
     targets = torch.from_numpy(dataset.targets[rows])
     logits = call(module, images, auxiliary)
     assert logits.shape == targets.shape and logits.dtype == torch.float32
@@ -155,9 +165,8 @@ def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
     module = new_model(config, task, dataset, CPU).eval()
     rows = dataset.part("train")[:4]
-    inputs = [
-        t for t in CPU.example(np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows)) if t is not None
-    ]
+    pixels = np.array(dataset.open_pixels()[rows])
+    inputs = [t for t in CPU.inputs(dataset.input_spec, pixels, dataset.auxiliary_of(rows)) if t is not None]
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
     for size in (4, 1):
@@ -169,7 +178,7 @@ def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_every_default_configuration_is_valid(name, device):
-    task = TASKS[SHAPES[name].task].for_kind(SHAPES[name].kind)
+    task = TASKS[SHAPES[name].task].resolve_targets(SHAPES[name].kind)
     for budget in (task.defaults[device].budget, task.defaults[device].demo_budget):
         base = base_config(task, device, max_epochs=budget.max_epochs, seed=0, threads=1, settings={})
         teacher = teacher_config(task, base, device, epochs=budget.teacher_epochs)
@@ -210,7 +219,7 @@ def test_a_kind_of_targets_that_the_task_is_not_for_is_refused():
     from xlite.errors import InputError
 
     with pytest.raises(InputError, match="made for multilabel targets, but the data is multiclass"):
-        TASKS["chestxray14"].for_kind("multiclass")
+        TASKS["chestxray14"].resolve_targets("multiclass")
 
 
 def test_coral_and_its_head_go_together():

@@ -75,7 +75,7 @@ def config(**changes):
 @pytest.fixture
 def batches(tiny_dataset):
     pixels, targets = np.array(tiny_dataset.open_pixels()), torch.from_numpy(tiny_dataset.targets)
-    return [Batch(CPU.images(pixels[at : at + 16]), None, targets[at : at + 16], None) for at in (0, 16, 32, 48)]
+    return [Batch(CPU.put(pixels[at : at + 16]), None, targets[at : at + 16], None) for at in (0, 16, 32, 48)]
 
 
 def test_steps_are_those_of_adamw_with_a_state_for_each_parameter(tiny_dataset, batches, monkeypatch):

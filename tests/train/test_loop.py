@@ -43,7 +43,7 @@ def curve(dataset, cfg, **kwargs):
 @pytest.fixture(scope="module")
 def bank(tiny_dataset, tmp_path_factory):
     model = build_model(config().model, num_labels=3, seed=5).eval().requires_grad_(False)
-    teacher = Teacher((model,), (32,), ({},), "teacher-key")
+    teacher = Teacher((model,), (32,), ({},), "teacher-key", tiny_dataset.input_spec)
     reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:140], "none", 42)
     return open_or_build(
         teacher,
@@ -128,7 +128,7 @@ def test_each_part_of_the_distillation_loss_is_logged_by_itself(tiny_dataset, ba
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_the_optimiser_never_sees_what_is_not_finite(tiny_dataset, what):
     learner = Learner(config(), TASK, tiny_dataset, CPU)
-    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:8])), None, torch.zeros(8, 3), None)
+    batch = Batch(CPU.put(np.array(tiny_dataset.open_pixels()[:8])), None, torch.zeros(8, 3), None)
     learner.prepare(frozen=False, rate=1e-3)
     learner.step(batch)  # so that the optimiser has a state to be damaged
     before = {name: tensor.clone() for name, tensor in learner.tensors().items() if "running" not in name}
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
 
     task = replace(
         TASK,
-        fixed_target_spec=replace(
+        declared_target_spec=replace(
             target_spec, make_objective=lambda *args: NaNAtTheSixth(target_spec.make_objective(*args))
         ),
     )
@@ -200,9 +200,11 @@ def test_micro_batches_add_up_to_the_batch(tiny_dataset):
     quiet = {"model__backbone": "convnext_atto", "model__dropout": 0.0, "loss__name": "bce_focal"}
     targets = torch.eye(10, 3)
     targets[:3, 1:] = torch.nan  # all in the first part
-    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:10])), None, targets, None)
+    batch = Batch(CPU.put(np.array(tiny_dataset.open_pixels()[:10])), None, targets, None)
     whole, parts = (Learner(config(train__micro_batches=n, **quiet), TASK, tiny_dataset, CPU) for n in (1, 3))
-    assert [len(part.targets) for part in batch.parts(3)] == [3, 4, 3] and len(list(batch.parts(99))) == 10
+    assert [len(part.targets) for part in batch.micro_batches(3)] == [3, 4, 3] and len(
+        list(batch.micro_batches(99))
+    ) == 10
     for learner in (whole, parts):
         learner.prepare(frozen=False, rate=1e-3)
     expected, got = whole.step(batch), parts.step(batch)
@@ -215,14 +217,14 @@ def test_micro_batches_add_up_to_the_batch(tiny_dataset):
 
 def test_parts_of_a_batch_see_one_dropout_and_move_running_statistics_once(tiny_dataset):
     learner = Learner(config(train__micro_batches=2, model__dropout=0.5), TASK, tiny_dataset, CPU)
-    batch = Batch(CPU.images(np.array(tiny_dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
+    batch = Batch(CPU.put(np.array(tiny_dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
     learner.prepare(frozen=False, rate=1e-3)
     seen = []
     forward = learner.forward
     learner.forward = lambda part: seen.append(forward(part)) or seen[-1]
     learner.step(batch)
     assert len(seen) == 4 and all(torch.equal(a, b) for a, b in zip(seen[:2], seen[2:], strict=True))
-    assert not torch.equal(seen[0], forward(next(batch.parts(2))))  # another dropout, so it does drop out
+    assert not torch.equal(seen[0], forward(next(batch.micro_batches(2))))  # another dropout, so it does drop out
     counts = {int(v) for name, v in learner.model.named_buffers() if name.endswith("num_batches_tracked")}
     assert counts == {3}  # two parts, and the look just above
 

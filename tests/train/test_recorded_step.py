@@ -110,7 +110,7 @@ def learner_and_batch(dataset):
     changes = {"model.dropout": 0.5, "data.image_size": 32}
     learner = Learner(RunConfig().override(changes, source="test"), CHESTXRAY14, dataset, CPU)
     learner.prepare(frozen=False, rate=1e-3)
-    batch = Batch(CPU.images(np.array(dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
+    batch = Batch(CPU.put(np.array(dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
     return learner, batch
 
 

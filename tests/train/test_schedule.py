@@ -1,4 +1,4 @@
-"""The learning rate and early stopping follow from progress and history alone."""
+"""Learning rate and early stopping as functions of progress and history."""
 
 import itertools
 

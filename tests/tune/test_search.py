@@ -1,13 +1,17 @@
 """The bridge to Ray, asked and told by hand: what each end of a trial becomes in the ledger."""
 
 import pickle
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray.tune.search import Searcher
 
-from xlite.config import ModelConfig
+from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
 from xlite.models.limits import Cost, Limits
+from xlite.study.candidates import Candidate
+from xlite.study.job import TrialFolders
 from xlite.train.summary import NO_RUN, RunSummary
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, as_result
 from xlite.tune.search import LedgerSearch
@@ -46,17 +50,36 @@ def ledger(tmp_path):
         yield opened
 
 
-def search(ledger, *, num_trials=10, limits=None, space=propose, stopped=None, **more):
-    return LedgerSearch(
-        ledger,
-        space,
-        num_trials=num_trials,
-        limits=limits or Limits(),
-        cost_of=lambda overrides: (ModelConfig(), SIZES[overrides["model.backbone"]]),
-        stopped_by_scheduler=stopped if stopped is not None else set(),
-        observer=Heard(),
-        **more,
-    )
+class Space:
+    """Candidates of made-up costs."""
+
+    def __init__(self, propose, limits=None, gpu_share=0.0, batch_size=1):
+        self.space, self.limits = SimpleNamespace(propose=propose), limits or Limits()
+        self.gpu_share = gpu_share
+        self.config = RunConfig().override({"optim.batch_size": batch_size}, source="test")
+
+    def resolve(self, overrides):
+        cost = SIZES[overrides["model.backbone"]]
+        return Candidate(overrides, self.config, cost, self.gpu_share, self.limits.broken_by(cost))
+
+
+def search(ledger, *, num_trials=10, limits=None, space=propose, asha=None, **of_candidates):
+    candidates = Space(space, limits, **of_candidates)
+    folders = TrialFolders(Path(ledger.url.removeprefix("sqlite:///")).parent)
+    return LedgerSearch(ledger, candidates, folders, asha, Heard(), num_trials=num_trials)
+
+
+class StopsAll:
+    """In ASHA's place: has stopped every trial."""
+
+    def __init__(self):
+        self.stopped, self.replayed, self.forgotten = {"a"}, [], []
+
+    def replay_unfinished(self, trial_id, curve):
+        self.replayed.append((trial_id, curve))
+
+    def forget(self, trial_id):
+        self.forgotten.append(trial_id)
 
 
 def epoch(number, value, *, finished=False):
@@ -85,7 +108,7 @@ def test_a_trial_that_ends_by_itself_is_complete_with_its_best(ledger):
 
 
 def test_a_trial_that_asha_stopped_is_pruned_with_its_curve(ledger):
-    bridge = search(ledger, stopped={"a"})
+    bridge = search(ledger, asha=StopsAll())
     bridge.suggest("a")
     bridge.on_trial_complete("a", epoch(1, 0.5))
     (row,) = ledger.rows()
@@ -104,6 +127,9 @@ def test_a_trial_that_diverged_fails_with_the_reason_and_no_value(ledger):
 def test_a_dead_worker_is_a_failed_trial(ledger):
     bridge = search(ledger)
     bridge.suggest("a")
+    traces = bridge.folders.traces(0)  # it was in an epoch
+    traces.parent.mkdir(parents=True)
+    traces.touch()
     bridge.on_trial_complete("a", None, error=True)
     assert ledger.rows()[0].state == "failed" and "died" in ledger.rows()[0].reason
 
@@ -112,7 +138,7 @@ def test_a_trial_cut_off_by_the_end_of_the_search_stays_open(ledger):
     bridge = search(ledger)
     bridge.suggest("a")
     bridge.on_trial_complete("a", epoch(1, 0.5))
-    assert ledger.rows()[0].state == "running" and list(bridge.running.values()) == [0]
+    assert ledger.rows()[0].state == "running" and [trial.number for trial in bridge.running.values()] == [0]
     assert [row.number for row in ledger.unfinished()] == [0]
 
 
@@ -127,7 +153,7 @@ def test_an_epoch_is_told_once_however_often_ray_tells_it(ledger):
 def test_students_above_a_limit_are_left_out_before_they_run_and_do_not_count(ledger):
     bridge = search(ledger, num_trials=6, limits=Limits(max_params=2_000_000))
     for name in "abcdef":
-        assert bridge.suggest(name)["overrides"] == {"model.backbone": "small"}
+        assert bridge.suggest(name)["assignment"].overrides == {"model.backbone": "small"}
     assert bridge.suggest("g") is None  # one of those that run may come again
     left_out = [row for row in ledger.rows() if row.left_out]
     assert left_out and all("9.00M parameters > --max-params 2M" in row.reason for row in left_out)
@@ -163,12 +189,12 @@ def test_what_an_ended_process_left_comes_first_under_its_own_number(ledger):
         first.suggest(name)
     first.on_trial_result("a", epoch(1, 0.6))
     first.on_trial_result("a", epoch(2, 0.65))  # and then the driver was killed
-    told = []
-    again = search(ledger, unfinished=ledger.unfinished(), on_taken_up=lambda *what: told.append(what))
-    config = again.suggest("c")
-    assert config["number"] == 0 and config["overrides"] == ledger.rows()[0].overrides
-    assert again.suggest("d")["number"] == 1 and again.suggest("e")["number"] == 2
-    assert [(trial_id, row.number, row.curve) for trial_id, row in told] == [("c", 0, {1: 0.6, 2: 0.65}), ("d", 1, {})]
+    asha = StopsAll()
+    again = search(ledger, asha=asha)
+    assignment = again.suggest("c")["assignment"]
+    assert assignment.number == 0 and assignment.overrides == ledger.rows()[0].overrides
+    assert [again.suggest(name)["assignment"].number for name in "de"] == [1, 2]
+    assert asha.replayed == [("c", {1: 0.6, 2: 0.65}), ("d", {})]
     again.on_trial_result("c", epoch(2, 0.65))  # its last epoch is told again
     again.on_trial_complete("c", epoch(3, 0.7, finished=True))
     row = ledger.rows()[0]
@@ -180,7 +206,7 @@ def test_epochs_that_a_loss_of_power_took_from_the_ledger_come_back(ledger):
     first = search(ledger)
     first.suggest("a")
     first.on_trial_result("a", epoch(1, 0.6))
-    again = search(ledger, unfinished=ledger.unfinished())
+    again = search(ledger)
     again.suggest("b")
     again.on_trial_result("b", curve_of((0.6, 0.5, 0.7, 0.65)))
     assert ledger.rows()[0].curve == {1: 0.6, 2: 0.6, 3: 0.7, 4: 0.7}
@@ -209,29 +235,30 @@ def test_failures_for_several_reasons_or_now_and_then_do_not(ledger):
 
 
 def test_a_trial_out_of_memory_comes_again_with_more_then_in_parts_then_fails(ledger):
-    bridge = search(ledger, num_trials=1, batch_size_of=lambda overrides: 2, share_of=lambda overrides: 0.5)
+    asha = StopsAll()
+    bridge = search(ledger, num_trials=1, asha=asha, batch_size=2, gpu_share=0.5)
     out_of_memory = failed("out of GPU memory", out_of_memory=True)
     seen = []
     for name in "abc":
-        config = bridge.suggest(name)
-        seen.append((config["number"], config["share"], config["attempt"]["accumulation"]))
+        assignment = bridge.suggest(name)["assignment"]
+        seen.append((assignment.number, assignment.attempt.share, assignment.config.train.micro_batches))
         if name == "a":
             bridge.on_trial_result("a", epoch(1, 0.6))
         assert bridge.suggest("other") is None  # it may yet come again
         bridge.on_trial_complete(name, out_of_memory)
-    assert seen == [(0, 0.5, 1), (0, 1.0, 1), (0, 1.0, 2)]
+    assert seen == [(0, 0.5, 1), (0, 1.0, 1), (0, 1.0, 2)] and asha.forgotten == ["a", "b"]
     assert bridge.suggest("d") == Searcher.FINISHED
     (row,) = ledger.rows()
     assert row.state == "failed" and row.curve == {1: 0.6} and len(row.notes) == 2
-    assert "went on at the whole GPU" in row.notes[0]
+    assert "retried at the whole GPU" in row.notes[0]
 
 
 def test_a_trial_whose_shared_gpu_failed_comes_again_alone_on_one(ledger):
-    bridge = search(ledger, num_trials=1, share_of=lambda overrides: 0.5)
+    bridge = search(ledger, num_trials=1, gpu_share=0.5)
     bridge.suggest("a")
     bridge.on_trial_complete("a", as_result(GpuFaults(2)))
-    again = bridge.suggest("b")
-    assert (again["number"], again["share"]) == (0, 1.0)
+    again = bridge.suggest("b")["assignment"]
+    assert (again.number, again.attempt.share) == (0, 1.0)
     bridge.on_trial_complete("b", epoch(1, 0.6, finished=True))
     assert "the GPU failed 2 times" in ledger.rows()[0].notes[0]
 
@@ -243,7 +270,7 @@ def test_a_trial_that_waits_is_said_to_and_one_that_gave_up_waiting_stays_open(l
     assert bridge.observer.events[-1] == ("held_up", 0, "the disk is full")
     bridge.on_trial_complete("a", as_result(CutOff("/results: no space left")))
     assert ledger.rows()[0].state == "running"
-    assert str(bridge.failure) == "/results: no space left; mend that, then run the same command again"
+    assert str(bridge.failure) == "/results: no space left; fix that, then run the same command again"
 
 
 def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():

@@ -78,7 +78,7 @@ def results(tmp_path_factory):
     script = Script()
     try:
         tune.Tuner(
-            tune.with_resources(trial_class(), lambda config: trial_request(config, cpus_per_trial=1)),
+            tune.with_resources(trial_class(), lambda config: trial_request(config["share"], cpus_per_trial=1)),
             tune_config=tune.TuneConfig(search_alg=script, num_samples=-1, max_concurrent_trials=4, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="r",

@@ -8,7 +8,7 @@ import pytest
 
 from xlite.config import RunConfig
 from xlite.gpu.memory_policy import Attempt
-from xlite.study.job import Job
+from xlite.study.job import Assignment, Job, TrialFolders
 from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
 from xlite.tune.messages import MESSAGE_KEY, EpochDone
 from xlite.tune.trainable import DistillationTrial
@@ -18,7 +18,7 @@ BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.a
 
 @pytest.fixture
 def worker(tiny_dataset, tmp_path: Path):
-    job = Job("chestxray14", "multilabel", RunConfig().override(BASE, source="test"), tiny_dataset, None, tmp_path)
+    job = Job("chestxray14", "multilabel", tiny_dataset, None, TrialFolders(tmp_path))
 
     class Worker(DistillationTrial):
         """Given its job as `tune.with_parameters` does."""
@@ -31,8 +31,9 @@ def worker(tiny_dataset, tmp_path: Path):
 
 
 def trial(number: int) -> dict:
-    attempt = Attempt(batch_size=16, share=0.0)
-    return {"number": number, "overrides": {"optim.learning_rate": 1e-3}, "attempt": attempt.as_json()}
+    overrides = {"optim.learning_rate": 1e-3}
+    config = RunConfig().override({**BASE, **overrides}, source="test")
+    return {"assignment": Assignment(number, overrides, config, Attempt(batch_size=16, share=0.0))}
 
 
 class Cycle:

@@ -34,8 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
     url = arguments.storage or study_storage(folder)
     with Ledger.open(url, arguments.study, create=False) as ledger:
-        study = study_rows(ledger, described)
-    analysis = analyse(study, url, arguments.out or folder / "analysis")
+        study, trials = study_rows(ledger, described), ledger.complete_trials()
+    analysis = analyse(study, trials, arguments.out or folder / "analysis")
     console.say(f"Study {study.name}: {len(study.rows)} trials, {len(study.complete)} complete")
     for title, answer in analysis.answers.items():
         console.say(f"{title}\n  {answer}")

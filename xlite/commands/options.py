@@ -11,7 +11,9 @@ from xlite.console import Console
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
-    from xlite.config import DataConfig
+    from collections.abc import Callable
+
+    from xlite.config import DataConfig, RunConfig
     from xlite.tasks.prepare import DataRequest, Prepared
     from xlite.tasks.task import Task
 
@@ -133,6 +135,22 @@ def open_data(
 ) -> "Prepared":
     """Write the phantom set where no data was given, and prepare everything."""
     return prepare_and_tell(task, data_request(arguments, task, console, data=data, subset=subset), console)
+
+
+def open_configured(
+    arguments: argparse.Namespace, console: Console, configure: "Callable[[Task], RunConfig]", *, subset: str = "1.0"
+) -> "tuple[Prepared, RunConfig]":
+    """The prepared data of `--task` and `--data`, and the configuration of a run on it.
+
+    Args:
+        configure: gives a task's configuration; asked again only where the data decides what the task's targets are.
+    """
+    from xlite.tasks import find_task
+
+    task = find_task(arguments.task)
+    config = configure(task)
+    prepared = open_data(arguments, task, console, data=config.data, subset=subset)
+    return prepared, config if prepared.task is task else configure(prepared.task)
 
 
 def data_request(

@@ -64,7 +64,7 @@ def prevalence_table(prepared: "Prepared") -> Table:
     """Positives of each label by part, with their share."""
     import numpy as np
 
-    data = prepared.full
+    data, describe = prepared.full, prepared.task.target_spec.describe_values
     table = Table(title="Positives by part", title_justify="left")
     table.add_column("label")
     for part in data.parts:
@@ -74,7 +74,7 @@ def prevalence_table(prepared: "Prepared") -> Table:
         for rows in data.parts.values():
             known = data.targets[rows, ..., column]
             known = known[np.isfinite(known)]
-            cells.append(f"{int(known.sum()):,} ({known.mean():.2%})" if len(known) else "-")
+            cells.append(describe(known) if len(known) else "-")
         table.add_row(Text(label), *cells)
     return table
 

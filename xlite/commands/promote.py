@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xlite.promote import Member, Promotion
     from xlite.study.options import Study
     from xlite.tasks.prepare import Prepared
+    from xlite.tasks.target_spec import TargetSpec
     from xlite.train.resumable import EpochResult
 
 
@@ -37,7 +38,7 @@ def promote_and_tell(
 ) -> None:
     """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
     from xlite.promote import STEM, Member, promote, promotion_config
-    from xlite.tune.study import update_leaderboard
+    from xlite.study.board import update_leaderboard
 
     config = promotion_config(study.base, winner, epochs=epochs)
     trained = trained_already(study, prepared, winner, epochs=epochs, num_folds=num_folds)
@@ -64,17 +65,17 @@ def promote_and_tell(
             on_epoch=on_epoch,
         )
     update_leaderboard(ledger, study)
-    tell(promotion, study.task.metric, console)
+    tell(promotion, study.task.target_spec, console)
 
 
 def trained_already(
     study: "Study", prepared: "Prepared", winner: "TrialRecord", *, epochs: int, num_folds: int
 ) -> "Path | None":
     """The folder of the winner where training it again on all the data would give the same student, else None."""
-    from xlite.study.job import trial_folder
+    from xlite.study.job import TrialFolders
 
     same = num_folds == 1 and prepared.search is prepared.full and epochs == study.options.max_epochs
-    folder = trial_folder(study.options.folder, winner.number)
+    folder = TrialFolders(study.options.folder).of(winner.number)
     there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
     return folder if same and winner.state == "complete" and there else None
 
@@ -97,30 +98,27 @@ def members_of(
         return
     if study.options.teacher_files and distils:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
-    for number, dataset in enumerate(folds(prepared.full, num_folds, seed=study.options.seed), start=1):
+    made = folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed)
+    for number, dataset in enumerate(made, start=1):
         bank = None
         if distils:
             bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
         yield Member(f"{STEM}_{number}", dataset, bank, num_views=views)
 
 
-def tell(promotion: "Promotion", metric: str, console: Console) -> None:
+def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:
     """The per-label table and the two numbers that matter."""
     table = Table(title="The promoted student, label by label", title_justify="left")
+    metric, val = target_spec.score, promotion.validation.per_label
+    rows = {
+        label: target_spec.label_row(val[label], test, promotion.thresholds.get(label))
+        for label, test in promotion.test.per_label.items()
+    }
     table.add_column("label")
-    last = "threshold" if promotion.thresholds else "test recall"  # of the most probable class, where one is chosen
-    for name in ("val AUC", "test AUC", "test PR-AUC", "test positives", last):
-        table.add_column(name, justify="right")
-    for label, row in promotion.test.per_label.items():
-        val = promotion.validation.per_label[label]
-        table.add_row(
-            Text(label),
-            _cell(val.get("auc")),
-            _cell(row.get("auc")),
-            _cell(row.get("pr_auc")),
-            f"{row['num_positive']:.0f} of {row['num_known']:.0f}",
-            _cell(promotion.thresholds[label] if promotion.thresholds else row.get("recall")),
-        )
+    for title in next(iter(rows.values())):
+        table.add_column(title, justify="right")
+    for label, row in rows.items():
+        table.add_row(Text(label), *row.values())
     console.rich.print(table)
     low, high = promotion.interval
     console.say(
@@ -169,7 +167,3 @@ def run(arguments: argparse.Namespace) -> int:
         console=console,
     )
     return 0
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.3f}"

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_study_options, add_subset_option, open_data, shown, space_file
+from xlite.commands.options import (
+    add_data_options,
+    add_study_options,
+    add_subset_option,
+    open_configured,
+    shown,
+    space_file,
+)
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
 
     from xlite.ledger import TrialRecord
     from xlite.study.options import StudyOptions
+    from xlite.tasks.target_spec import TargetSpec
 
 POWER_SAFE = {"optim.batch_size": 16}
 POWER_SAFE_THREADS = 4
@@ -47,23 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
     from xlite.device import device_kind
     from xlite.study.options import Study
-    from xlite.tasks import find_task
-    from xlite.tasks.defaults import base_config
-    from xlite.tune.study import describe_plan, plan_study, run_study
+    from xlite.study.plan import plan_study
+    from xlite.tune.study import run_study
 
     console = Console()
-    task, kind = find_task(arguments.task), device_kind()
-    options = resolve(arguments, kind)
-    own = {"max_epochs": options.max_epochs, "seed": options.seed, "threads": options.cpus_per_trial}
-    data = base_config(task, kind, settings=options.settings, **own).data
+    options = resolve(arguments, device_kind())
     console.say(f"Baselines of study {options.name} in {shown(options.folder)}")
-    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
-    base = base_config(prepared.task, kind, settings=options.settings, **own)
+    prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
-    for line in describe_plan(plan):
+    for line in plan.describe():
         console.say(line)
     result = run_study(plan, prepared, console)
-    console.rich.print(table_of(result.ledger.rows(), prepared.task.metric))
+    console.rich.print(table_of(result.ledger.rows(), prepared.task.target_spec))
     console.say(f"They stand in {shown(options.folder.parent / 'leaderboard.csv')}, phase baseline")
     if result.winner is None and not result.num_interrupted:
         raise InputError(f"study {options.name}: no baseline produced a value; the reasons are in its leaderboard.csv")
@@ -107,14 +110,16 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
     )
 
 
-def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
-    """The logs' columns: best value and epoch, the last epoch's value, F1 and PR-AUC at the best, minutes."""
+def table_of(rows: "Sequence[TrialRecord]", target_spec: "TargetSpec") -> Table:
+    """The logs' columns: best value and epoch, the last epoch's value, other metrics at the best, minutes."""
     from xlite.ledger import ranking_key
 
+    metric = target_spec.score
+    others = [name for name in target_spec.columns.validation_scalars() if name != metric]
     table = Table(title="Baselines", title_justify="left")
     for name in ("model", "attention"):
         table.add_column(name)
-    for name in (f"best {metric}", "best epoch", f"final {metric}", "F1", "PR-AUC", "minutes"):
+    for name in (f"best {metric}", "best epoch", f"final {metric}", *others, "minutes"):
         table.add_column(name, justify="right")
     for row in sorted(rows, key=ranking_key):
         summary = row.summary
@@ -123,21 +128,18 @@ def table_of(rows: "Sequence[TrialRecord]", metric: str) -> Table:
             _digits(row.value),
             str(summary.best_epoch or "-"),
             _digits(summary.curve[-1] if summary.curve else None),
-            _digits(summary.metrics.get("f1_macro")),
-            _digits(summary.metrics.get("pr_auc_macro")),
+            *(_digits(summary.metrics.get(name)) for name in others),
             f"{summary.seconds / 60:.1f}" if row.state == "complete" else row.state,
         )
     return table
 
 
 def _named(row: "TrialRecord") -> tuple[str, str]:
-    """Model and attention; of a scan-line encoder its layers, width and mask."""
-    chosen = row.overrides
-    if "model.layers" in chosen:
-        return f"{chosen['model.layers']} layers x {chosen['model.width']}", "causal" if chosen[
-            "model.causal"
-        ] else "global"
-    return str(chosen.get("model.backbone", "-")), str(chosen.get("model.attention", "-"))
+    """Model and attention; of a scan-line encoder its mask."""
+    from xlite.config import model_name
+
+    attention = {True: "causal", False: "global", None: row.overrides.get("model.attention", "-")}
+    return model_name(row.overrides) or "-", attention[row.overrides.get("model.causal")]
 
 
 def _digits(value: float | None) -> str:

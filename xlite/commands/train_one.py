@@ -1,7 +1,9 @@
 """One configuration, trained without Ray: the same loop, a line an epoch."""
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.commands.options import (
@@ -9,12 +11,16 @@ from xlite.commands.options import (
     add_set_option,
     add_subset_option,
     home,
-    open_data,
+    open_configured,
     settings,
     shown,
 )
 from xlite.console import Console
 from xlite.errors import InputError
+
+if TYPE_CHECKING:
+    from xlite.metrics.multilabel import DeadLabels
+    from xlite.train.resumable import EpochResult
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=cli.results_dir,
         metavar="DIR",
-        help="where it is saved, and gone on with (default: ray_results/one_<time>)",
+        help="where it is saved and resumed (default: ray_results/one_<time>)",
     )
     add_set_option(out)
     return out
@@ -42,36 +48,30 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import choose_device, device_kind
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank
-    from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
     from xlite.train.checkpoint import remove_checkpoints
     from xlite.train.resumable import train_resumable
     from xlite.train.step import TrainingFailed
 
     console = Console()
-    task = find_task(arguments.task)
+    chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **settings(arguments)}
     threads = arguments.threads or available_cpus()
-    alpha = {"distill.alpha": 0.5} if arguments.teacher else {}
-    own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads}
-    chosen = {**alpha, **settings(arguments)}
-    data = base_config(task, device_kind(), settings=chosen, **own).data
-    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
-    task = prepared.task
-    config = base_config(task, device_kind(), settings=chosen, **own)
-    dataset, device = prepared.search, choose_device(config.train.precision)
+    own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
+    configure = partial(base_config, device_kind=device_kind(), **own)
+    prepared, config = open_configured(arguments, console, configure, subset=arguments.subset)
+    task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
     bank = None
     if arguments.teacher:
         files = tuple(file.expanduser().resolve() for file in arguments.teacher)
         teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
         console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
-        bank = teacher_bank(
-            teacher.teacher, task, dataset, config, folder=prepared.request.cache_dir / "banks", console=console
-        )
+        banks = prepared.request.cache_dir / "banks"
+        bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console)
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
-    told = None
+    noted = None
     try:
         with locked(folder, waiting=None):
-            for kept in train_resumable(
+            for result in train_resumable(
                 config,
                 task,
                 dataset,
@@ -81,24 +81,30 @@ def run(arguments: argparse.Namespace) -> int:
                 bank=bank,
                 hyper_parameters={"model.backbone": config.model.backbone},
             ):
-                report = kept.report
-                if report is None:
-                    console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
-                    continue
-                if (dead := report.val.dead_labels) and dead != told:
-                    console.say(f"epoch {report.epoch:>3}  {dead.note}")
-                    told = dead
-                mark = " *" if report.best_state is not None else ""
-                console.say(
-                    f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {task.metric} {report.value:.4f}"
-                    f"{mark}  {sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
-                )
+                noted = tell(result, task.metric, noted, console)
             remove_checkpoints(folder, "student")
     except BlockingIOError:
         raise InputError(f"--out {shown(folder)}: another process trains there") from None
     except TrainingFailed as failure:
         console.say(f"Training failed: {failure}")
         return 1
-    best = f"{kept.best_value:.4f} at epoch {kept.summary.best_epoch}"
-    console.say(f"Best {task.metric} {best}, saved in {shown(folder)}")
+    best = f"Best {task.metric} {result.best_value:.4f} at epoch {result.summary.best_epoch}"
+    console.say(f"{best}, saved in {shown(folder)}")
     return 0
+
+
+def tell(result: "EpochResult", metric: str, noted: "DeadLabels | None", console: Console) -> "DeadLabels | None":
+    """Print one epoch, and its dead labels unless they are the ones `noted` last; returns those noted now."""
+    report = result.report
+    if report is None:
+        console.say(f"Resuming after epoch {result.epoch}, best {metric} {result.best_value:.4f}")
+        return noted
+    dead = report.val.dead_labels
+    if dead and dead != noted:
+        console.say(f"epoch {report.epoch:>3}  {dead.note}")
+    mark = " *" if report.best_state is not None else ""
+    console.say(
+        f"epoch {report.epoch:>3}  loss {report.train['loss']:.4f}  {metric} {report.value:.4f}"
+        f"{mark}  {sum(report.seconds.values()):.1f} s, {report.images_per_s:,.0f} images/s"
+    )
+    return dead or noted

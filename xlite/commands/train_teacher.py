@@ -3,7 +3,7 @@
 import argparse
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_set_option, home, open_data, settings, shown
+from xlite.commands.options import add_data_options, add_set_option, home, open_configured, settings, shown
 from xlite.console import Console
 
 
@@ -25,33 +25,33 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
+    from xlite.config import RunConfig
     from xlite.cores import available_cpus
     from xlite.device import device_kind
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config, teacher_config
+    from xlite.tasks.task import Task
     from xlite.train.resumable import EpochResult
     from xlite.train.step import TrainingFailed
     from xlite.train.teacher import train_teacher
 
     console = Console()
-    task, kind = find_task(arguments.task), device_kind()
-    epochs = arguments.epochs or task.defaults[kind].budget.teacher_epochs
-    shared = {"max_epochs": epochs, "seed": arguments.seed, "threads": available_cpus(), "settings": {}}
-    own = {
-        **({"model.backbone": arguments.backbone} if arguments.backbone else {}),
-        **settings(arguments),
-    }
-    data = base_config(task, kind, **shared).override(own, source="--set").data
-    prepared = open_data(arguments, task, console, data=data)
+    kind = device_kind()
+    epochs = arguments.epochs or find_task(arguments.task).defaults[kind].budget.teacher_epochs
+    chosen = {**({"model.backbone": arguments.backbone} if arguments.backbone else {}), **settings(arguments)}
+
+    def configure(task: Task) -> RunConfig:
+        base = base_config(task, kind, max_epochs=epochs, seed=arguments.seed, threads=available_cpus(), settings={})
+        return teacher_config(task, base, kind, epochs=epochs).override(chosen, source="--set")
+
+    prepared, config = open_configured(arguments, console, configure)
     task = prepared.task
-    base = base_config(task, kind, **shared)
-    config = teacher_config(task, base, kind, epochs=epochs).override(own, source="--set")
     backbone = config.model.backbone
     folder = arguments.out or home() / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 
     def on_epoch(kept: EpochResult) -> None:
         if kept.report is None:
-            console.say(f"Going on after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
+            console.say(f"Resuming after epoch {kept.epoch}, best {task.metric} {kept.best_value:.4f}")
             return
         loss = kept.report.train["loss"]
         console.say(f"epoch {kept.epoch:>3}  loss {loss:.4f}  {task.metric} {kept.report.value:.4f}")

@@ -13,7 +13,7 @@ from xlite.commands.options import (
     add_study_options,
     add_subset_option,
     add_threshold_option,
-    open_data,
+    open_configured,
     settings,
     shown,
     space_file,
@@ -83,23 +83,19 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import device_kind
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.options import Study
+    from xlite.study.plan import plan_study
     from xlite.tasks import find_task
-    from xlite.tasks.defaults import base_config
-    from xlite.tune.study import describe_plan, plan_study, run_study
+    from xlite.tune.study import run_study
 
     console = Console()
     name = cli.default_study_name() if arguments.study is None else arguments.study
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
-    task = find_task(arguments.task)
-    options = resolve(arguments, name, folder, task.defaults[device_kind()])
-    own = {"max_epochs": options.max_epochs, "seed": options.seed, "threads": options.cpus_per_trial}
-    data = base_config(task, device_kind(), settings=options.settings, **own).data
+    options = resolve(arguments, name, folder, find_task(arguments.task).defaults[device_kind()])
     console.say(f"Study {name} in {shown(folder)}")
-    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
-    task = prepared.task
-    study = Study(options, task, base_config(task, device_kind(), settings=options.settings, **own))
+    prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
+    study = Study(options, prepared.task, base)
     plan = plan_study(study, prepared.search, console)
-    for line in describe_plan(plan):
+    for line in plan.describe():
         console.say(line)
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
@@ -115,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.winner is None:
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
-        note = better_without_teacher(result.ledger.rows(), result.teacher.value, task.metric)
+        note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
     if not arguments.no_promote:

@@ -100,12 +100,13 @@ def build(
         InputError: not enough free disk.
         OSError: `folder` cannot be written.
     """
-    shape = (len(items), *preprocess.shape)
-    if not is_complete_npy(folder / PIXELS, shape, preprocess.dtype):
+    spec = preprocess.input_spec
+    shape = (len(items), *spec.shape)
+    if not is_complete_npy(folder / PIXELS, shape, spec.dtype):
         (folder / JOURNAL).unlink(missing_ok=True)  # first: it must never list pixels that are gone
         (folder / PIXELS).unlink(missing_ok=True)  # not truncated: another process may have it mapped
-        check_disk_space(folder.parent, _FREE_MARGIN * data_bytes(shape, preprocess.dtype), "pixel cache")
-        allocate_npy(folder / PIXELS, shape, preprocess.dtype)
+        check_disk_space(folder.parent, _FREE_MARGIN * data_bytes(shape, spec.dtype), "pixel cache")
+        allocate_npy(folder / PIXELS, shape, spec.dtype)
     tried, journal_bytes = read_journal(folder / JOURNAL)
     tried.update(missing)
     unread: Unread = {}
@@ -167,7 +168,7 @@ class _Filler:
     def fill(self, rows: Sequence[int]) -> tuple[Tried, Unread]:
         decoded: Tried = {}
         unread: Unread = {}
-        dtype = np.dtype(self.preprocess.dtype)
+        dtype = np.dtype(self.preprocess.input_spec.dtype)
         start, row_bytes = len(npy_header(self.shape, dtype.str)), math.prod(self.shape[1:]) * dtype.itemsize
         for row in rows:
             if self.stop.is_set():

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xlite.data.input_spec import InputSpec
+
 Part = Literal["train", "val", "test"]
 
 
@@ -16,15 +18,16 @@ class Dataset:
     """Cheap to pickle: workers receive the arrays and open the pixels themselves.
 
     Attributes:
-        pixel_file: a .npy of (M, *shape): (S, S) or (S, S, C) images, (T, S, S, C) stacks, (H, P) scan lines.
+        pixel_file: a .npy of (M, *input_spec.shape).
         pixel_key: the pixel cache's key, which stands for its content.
         rows: (N,) row of the pixel file for each example.
         ids, groups: (N,) unicode.
-        targets: (N, L) float32 of 0, 1, NaN; (N, H, L) where an example has H parts.
+        targets: (N, L) float32, NaN unknown; (N, H, L) where an example has H parts. The task's target spec says more.
         labels: L names.
         parts: train, val and test as positions among the N examples.
-        extras: (N, E) int64 that models take beside the input, or None.
         split_hash: content hash of the split these parts come from.
+        input_spec: what one example is.
+        auxiliary: (N, E) int64 that models take beside the input, or None.
         preprocess: how the inputs were made, recorded with every model.
         test_is_sealed: True while only selection is going on; `part("test")` then refuses.
     """
@@ -38,6 +41,7 @@ class Dataset:
     labels: tuple[str, ...]
     parts: dict[str, np.ndarray]
     split_hash: str
+    input_spec: InputSpec
     auxiliary: np.ndarray | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     test_is_sealed: bool = True
@@ -60,26 +64,9 @@ class Dataset:
         """The same data with another training part, e.g. a stratified subset."""
         return replace(self, parts={**self.parts, "train": positions})
 
-    @property
-    def image_size(self) -> int:
-        """Side of the square images, px; points of a scan line."""
-        return int(np.load(self.pixel_file, mmap_mode="r").shape[2])
-
-    @property
-    def in_channels(self) -> int:
-        """1 for grey pixels and scan lines, else the last axis."""
-        shape = np.load(self.pixel_file, mmap_mode="r").shape
-        return 1 if len(shape) == 3 else int(shape[-1])
-
     def auxiliary_of(self, positions: np.ndarray) -> np.ndarray | None:
         """(B, E) of these examples, or None."""
         return None if self.auxiliary is None else self.auxiliary[positions]
-
-    def example_input(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """A batch of one, blank: what a model is timed on."""
-        pixels = np.load(self.pixel_file, mmap_mode="r")
-        auxiliary = None if self.auxiliary is None else self.auxiliary[:1]
-        return np.zeros((1, *pixels.shape[1:]), dtype=pixels.dtype), auxiliary
 
     def train_hash(self) -> str:
         """16 hex digits over the pixels' key and the training part's ids, targets, labels and extras."""

@@ -19,13 +19,15 @@ from xlite.data.image_bytes import (
     too_many_pixels,
     without_ancillary_chunks,
 )
+from xlite.data.input_spec import InputSpec
+from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 
 @dataclass(frozen=True)
-class ImagePreprocess:
+class ImagePreprocess(Preprocess):
     """The preprocessing of an image, done once before any augmentation; every field is in the pixel cache's key.
 
     Attributes:
@@ -56,18 +58,35 @@ class ImagePreprocess:
                 raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(S, S), or (S, S, 3) in colour."""
-        return (self.image_size, self.image_size) + ((3,) if self.channels == 3 else ())
-
-    @property
-    def dtype(self) -> str:
-        """uint8."""
-        return "|u1"
+    def input_spec(self) -> InputSpec:
+        """(S, S) uint8, or (S, S, 3) in colour."""
+        return InputSpec("image", (self.image_size, self.image_size) + ((3,) if self.channels == 3 else ()))
 
     def read(self, item: Item) -> np.ndarray:
         """`decode` of the item's file."""
         return decode(item.path, self)
+
+    def from_array(self, array: np.ndarray) -> np.ndarray:
+        """The input from a picture as `read_picture` gives it, of any size.
+
+        Args:
+            array: (H, W) grey or (H, W, 3) red, green, blue. Types other than uint8 are scaled to 0-255 by their own
+                minimum and maximum, and channels are converted, as for a file; but converting a colour file to grey
+                in its decoder can round differently by 1.
+
+        Raises:
+            InputError: not a picture, or its values are not finite.
+        """
+        if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or array.dtype.kind not in "uif":
+            raise InputError(
+                f"an array of shape {array.shape} and type {array.dtype}: give (H, W) or (H, W, 3) numbers"
+            )
+        try:
+            picture = array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
+            picture = picture if picture.dtype == np.uint8 else _to_8_bits(Path("array"), picture)
+        except UnreadableImage as error:
+            raise InputError(str(error)) from None
+        return _equalised_and_resized(np.ascontiguousarray(_in_channels(picture, self.channels)), self)
 
 
 def decode(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
@@ -81,7 +100,10 @@ def decode(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
     Raises:
         UnreadableImage, OSError: as `read_picture`.
     """
-    image = read_picture(path, channels=preprocess.channels)
+    return _equalised_and_resized(read_picture(path, channels=preprocess.channels), preprocess)
+
+
+def _equalised_and_resized(image: np.ndarray, preprocess: ImagePreprocess) -> np.ndarray:
     if preprocess.clahe_clip > 0:
         # Created per call, which costs microseconds: the object must not be shared between threads.
         clahe = cv2.createCLAHE(preprocess.clahe_clip, (preprocess.clahe_tiles, preprocess.clahe_tiles))

@@ -5,7 +5,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 
 from xlite.config import Augmentation
+from xlite.data.input_spec import InputSpec
+from xlite.data.preprocess import ModelInput, Preprocess, RawSource
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
@@ -43,7 +45,7 @@ _DROPOUT: Mapping[Augmentation, float] = {"light": 0.0, "medium": 0.02, "strong"
 
 
 @dataclass(frozen=True)
-class ScanLinePreprocess:
+class ScanLinePreprocess(Preprocess):
     """The preprocessing of a window of a scan: level the scan, resample each line, pad the window with zeros.
 
     `Item.detail` is JSON with the window's first line ("start"), its number of real lines ("lines") and `window_lines`
@@ -70,14 +72,9 @@ class ScanLinePreprocess:
                 raise InputError(f"{name} must be at least {minimum}, but got {getattr(self, name)}")
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(window_lines, points)."""
-        return self.window_lines, self.points
-
-    @property
-    def dtype(self) -> str:
-        """float16."""
-        return "<f2"
+    def input_spec(self) -> InputSpec:
+        """(window_lines, points) float16; with the number of real lines."""
+        return InputSpec("lines", (self.window_lines, self.points), "<f2", auxiliary=("num_lines",))
 
     def read(self, item: Item) -> np.ndarray:
         """(window_lines, points) float16; lines after the last real one are 0.
@@ -94,9 +91,49 @@ class ScanLinePreprocess:
         lines = scan[window["start"] : window["start"] + window["lines"]]
         if len(lines) < window["lines"]:
             raise UnreadableImage(item.path, f"{len(scan)} lines, but the label table has more")
-        padded = np.zeros(self.shape, dtype=self.dtype)
+        padded = np.zeros((self.window_lines, self.points), dtype="<f2")
         padded[: len(lines)] = lines
         return padded
+
+    def inputs(self, source: RawSource, auxiliary: tuple[int, ...] = ()) -> list[ModelInput]:
+        """Of a file all windows, each line in one of them; of an item or array its real lines."""
+        if isinstance(source, Path):
+            return [
+                ModelInput(self.read(window.item), (window.lines,), slice(window.first, window.lines))
+                for window in tile_windows(source, len(load_scan(source)), self.window_lines)
+            ]
+        if isinstance(source, Item):
+            auxiliary = (json.loads(source.detail)["lines"],)
+        auxiliary = auxiliary or (self.window_lines,)
+        return [replace(one, parts=slice(0, auxiliary[0])) for one in super().inputs(source, auxiliary)]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a scan.
+
+    Attributes:
+        item: the input of `ScanLinePreprocess.read`.
+        start: the scan's line that is the window's first.
+        lines: number of real lines.
+        first: its first line that is not in the window before it.
+    """
+
+    item: Item
+    start: int
+    lines: int
+    first: int
+
+
+def tile_windows(path: Path, num_lines: int, window_lines: int) -> list[Window]:
+    """Windows that tile a scan; the last one ends with the scan and overlaps the one before it."""
+    windows = []
+    lines = min(window_lines, num_lines)
+    for tile in range(0, num_lines, window_lines):
+        start = max(min(tile, num_lines - window_lines), 0)
+        detail = json.dumps({"start": start, "lines": lines, "window": window_lines})
+        windows.append(Window(Item((path,), detail), start, lines, tile - start))
+    return windows
 
 
 def load_scan(path: Path) -> np.ndarray:

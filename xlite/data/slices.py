@@ -3,12 +3,15 @@
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from xlite.config import Augmentation
 from xlite.data.dicom import read_dicom
+from xlite.data.input_spec import InputSpec
+from xlite.data.preprocess import ModelInput, Preprocess, RawSource
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
@@ -22,7 +25,7 @@ _MAX_SAMPLES = 100_000  # more pixels change the percentiles little and take lon
 
 
 @dataclass(frozen=True)
-class SlicePreprocess:
+class SlicePreprocess(Preprocess):
     """The preprocessing of a stack of DICOM slices, done once before any augmentation.
 
     An item's paths are the stack's slices in order; its detail is JSON {"x", "y", "radius"}: the centre and half the
@@ -56,14 +59,21 @@ class SlicePreprocess:
                 raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(T, S, S, 3): slices, rows, columns, windows."""
-        return (self.num_slices, self.image_size, self.image_size, len(WINDOWS))
+    def input_spec(self) -> InputSpec:
+        """(T, S, S, 3) uint8: slices, rows, columns, windows; with the number of the level."""
+        shape = (self.num_slices, self.image_size, self.image_size, len(WINDOWS))
+        return InputSpec("slices", shape, auxiliary=("level",))
 
-    @property
-    def dtype(self) -> str:
-        """uint8."""
-        return "|u1"
+    def inputs(self, source: RawSource, auxiliary: tuple[int, ...] = ()) -> list[ModelInput]:
+        """One stack; a path alone is refused, since a file does not say where a level lies."""
+        if isinstance(source, Path):
+            raise InputError(
+                f"{source}: one slice is not an example; give an Item with the stack's {self.num_slices} slices "
+                'and the detail {"x", "y", "radius"}'
+            )
+        if isinstance(source, Item) and len(source.paths) != self.num_slices:
+            raise InputError(f"{source.path}: a stack of {len(source.paths)} slices; give {self.num_slices}")
+        return super().inputs(source, auxiliary)
 
     def read(self, item: Item) -> np.ndarray:
         """(T, S, S, 3) uint8; a crop that extends past the slice repeats its edge.

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from xlite.data.stratify import stratified_group_split
+from xlite.data.stratify import row_targets, stratified_group_split
 from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.storage.files import write_text
@@ -52,29 +52,36 @@ class Split:
 
 
 def make_split(
-    table: Table, *, strategy: SplitStrategy, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+    table: Table,
+    *,
+    strategy: SplitStrategy,
+    seed: int,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    strata: np.ndarray | None = None,
 ) -> Split:
-    """Draw a split, stratified on all labels (see `stratified_group_split`).
+    """Draw a stratified split (see `stratified_group_split`).
 
     Args:
         strategy: "patient" keeps groups whole; "image" ignores groups and gives exact sizes; "official" uses the data
             set's test list and its validation list, or else an eighth of the training list with groups kept whole.
         fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
+        strata: (N, K) of 0, 1 or NaN, see `TargetSpec.strata`; default: all labels.
 
     Raises:
         InputError: too few rows or groups for the parts, or no usable official lists.
     """
     assert min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9, fractions
     rng = np.random.default_rng(seed)
+    strata = row_targets(table.targets) if strata is None else strata
     if strategy == "official":
-        part = _official_parts(table, rng)
+        part = _official_parts(table, strata, rng)
     elif strategy == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
-        part = stratified_group_split(table.row_targets, table.groups, fractions, rng)
+        part = stratified_group_split(strata, table.groups, fractions, rng)
     else:
         if len(table) < len(PARTS):
             raise InputError(f"{len(table)} images cannot fill train, val and test; add images")
-        part = stratified_group_split(table.row_targets, None, fractions, rng)
+        part = stratified_group_split(strata, None, fractions, rng)
     return _split_of(part, strategy, seed)
 
 
@@ -94,7 +101,7 @@ def _check_groups(table: Table, rows: np.ndarray, num_parts: int, parts: str) ->
         )
 
 
-def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
+def _official_parts(table: Table, strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N,) part numbers from the official lists."""
     if table.official is None:
         raise InputError("the data set has no official train and test lists; add them or use --split patient")
@@ -107,7 +114,7 @@ def _official_parts(table: Table, rng: np.random.Generator) -> np.ndarray:
     _check_groups(table, rows, 2, "train and val")
     part = np.full(len(table), PARTS.index("test"))
     fractions = (1 - OFFICIAL_VAL_FRACTION, OFFICIAL_VAL_FRACTION)
-    part[rows] = stratified_group_split(table.row_targets[rows], table.groups[rows], fractions, rng)
+    part[rows] = stratified_group_split(strata[rows], table.groups[rows], fractions, rng)
     return part
 
 
@@ -135,11 +142,31 @@ def check_split(table: Table, split: Split) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:
-    """Draw about `fraction` of `rows` with groups kept whole, stratified on all labels.
+def unjudged(table: Table, split: Split) -> list[str]:
+    """What the validation and the test part cannot measure, in lines for a person: known here, missed at promotion."""
+    notes = []
+    for part, name in ((split.val, "val"), (split.test, "test")):
+        targets = table.targets[part].reshape(-1, len(table.labels))
+        judged = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+        if not judged.any():
+            notes.append(
+                f"no label has both positives and negatives in the {len(part)} images of the {name} part: nothing can "
+                "be tested on it, so a promotion would fail; add images, try another seed or --split, or --no-promote"
+            )
+        elif not judged.all():
+            names = ", ".join(label for label, known in zip(table.labels, judged, strict=True) if not known)
+            notes.append(f"the {name} part has one class only of {names}: left out of its mean AUC")
+    return notes
+
+
+def subset(
+    table: Table, rows: np.ndarray, fraction: float, *, seed: int, strata: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw about `fraction` of `rows` with groups kept whole, stratified.
 
     Args:
         fraction: above 0, up to 1.
+        strata: as in `make_split`.
 
     Returns:
         (n,) int64, sorted.
@@ -152,8 +179,9 @@ def subset(table: Table, rows: np.ndarray, fraction: float, *, seed: int) -> np.
         return rows
     assert 0 < fraction < 1, fraction
     _check_groups(table, rows, 2, "a subset and the rest")
+    strata = row_targets(table.targets) if strata is None else strata
     part = stratified_group_split(
-        table.row_targets[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed)
+        strata[rows], table.groups[rows], (fraction, 1 - fraction), np.random.default_rng(seed)
     )
     return rows[part == 0]
 
@@ -175,7 +203,9 @@ def resolve_subset(value: str | float, num_train: int) -> float:
     return fraction
 
 
-def load_or_make_split(table: Table, *, strategy: SplitStrategy, seed: int, folder: Path) -> tuple[Split, Path]:
+def load_or_make_split(
+    table: Table, *, strategy: SplitStrategy, seed: int, folder: Path, strata: np.ndarray | None = None
+) -> tuple[Split, Path]:
     """Read the stored split of this table, strategy and seed, or draw it and store it in `folder`.
 
     The file is a CSV of id and part, below one comment line with the split's content hash.
@@ -189,7 +219,7 @@ def load_or_make_split(table: Table, *, strategy: SplitStrategy, seed: int, fold
     path = folder / f"split_{strategy}_seed{seed}_{table.content_hash()}.csv"
     if path.exists():
         return _read_split(path, table, strategy, seed), path
-    split = make_split(table, strategy=strategy, seed=seed)
+    split = make_split(table, strategy=strategy, seed=seed, strata=strata)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, _as_csv(table, split))
     return split, path

@@ -49,6 +49,21 @@ def stratified_group_split(
     return min(draws, key=lambda draw: draw[:2])[2][group_of_row]
 
 
+def row_targets(targets: np.ndarray) -> np.ndarray:
+    """(N, L) of 0, 1 or NaN: (N, L) targets as they are; of (N, H, L), whether an example has more than its share.
+
+    The share is the label's among all known parts; NaN where none of an example's parts is known.
+    """
+    if targets.ndim == 2:
+        return targets
+    parts = targets.reshape(len(targets), -1, targets.shape[-1])
+    known = np.isfinite(parts)
+    count = known.sum(axis=1)
+    positives = np.where(known, parts, 0).sum(axis=1)
+    overall = positives.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+    return np.where(count > 0, positives > overall * count, np.nan).astype(np.float32)
+
+
 def _balanced_columns(targets: np.ndarray) -> np.ndarray:
     """(N, C) int64: each label's positives, rarest first; no positive; known, for partly known labels; ones."""
     positive = targets == 1

@@ -4,11 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-
-TargetKind = Literal["multilabel", "multiclass", "ordinal"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,11 @@ class Table:
         ids: (N,) unicode, unique.
         items: N raw inputs, in row order.
         groups: (N,) unicode; rows of one group (a patient) never cross a split.
-        targets: (N, L) float32 of 0, 1 or NaN (unknown); (N, H, L) where an example has H parts, e.g. scan lines. One
-            class of several is a row with a single 1, or all NaN.
+        targets: (N, L) float32, NaN unknown; (N, H, L) where an example has H parts, e.g. scan lines. Labels are 0 or
+            1; one class of several is a row with a single 1, or all NaN.
         labels: the L label names.
         official: (N,) unicode of "train", "val" or "test" where the data set came with its own lists, else None.
-        extras: (N, E) int64 that the model takes beside the input, e.g. a level's number, else None.
+        auxiliary: (N, E) int64 that the model takes beside the input, e.g. a level's number, else None.
     """
 
     ids: np.ndarray
@@ -76,11 +73,6 @@ class Table:
             auxiliary=None if self.auxiliary is None else self.auxiliary[index],
         )
 
-    @property
-    def row_targets(self) -> np.ndarray:
-        """(N, L) of 0, 1 or NaN: what splits are stratified on; see the function of this name."""
-        return row_targets(self.targets)
-
     def content_hash(self) -> str:
         """16 hex digits over ids, groups, targets and labels; files' places on disk do not count."""
         digest = hashlib.sha256()
@@ -93,18 +85,3 @@ class Table:
         if self.official is not None:
             digest.update("\0".join(self.official.tolist()).encode())
         return digest.hexdigest()[:16]
-
-
-def row_targets(targets: np.ndarray) -> np.ndarray:
-    """(N, L) of 0, 1 or NaN: (N, L) targets as they are; of (N, H, L), whether an example has more than its share.
-
-    The share is the label's among all known parts; NaN where none of an example's parts is known.
-    """
-    if targets.ndim == 2:
-        return targets
-    parts = targets.reshape(len(targets), -1, targets.shape[-1])
-    known = np.isfinite(parts)
-    count = known.sum(axis=1)
-    positives = np.where(known, parts, 0).sum(axis=1)
-    overall = positives.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
-    return np.where(count > 0, positives > overall * count, np.nan).astype(np.float32)

@@ -119,13 +119,12 @@ def open_or_build(
     bank = _open(place, identity)
     if bank is not None:
         return bank
-    shape, batch_size = reader.pixels.shape[1:], batch_size or BATCH_SIZES[device.torch_device.type]
-    if len(shape) == 4:
-        batch_size = max(1, batch_size // shape[0])  # of stacks: the backbone sees each of their slices
+    spec = teacher.input_spec
+    batch_size = max(1, (batch_size or BATCH_SIZES[device.torch_device.type]) // spec.num_slices)
     source = Source(teacher, reader, auxiliary, device, num_views, batch_size)
     arrays: dict[str, tuple[tuple[int, ...], str]] = {LOGITS: ((num_views, len(reader.rows), *logits_shape), "<f2")}
-    if num_views * len(reader.rows) * int(np.prod(shape)) * reader.pixels.itemsize <= pixel_budget_bytes:
-        arrays[PIXELS] = ((num_views, len(reader.rows), *shape), reader.pixels.dtype.str)
+    if num_views * len(reader.rows) * math.prod(spec.shape) * reader.pixels.itemsize <= pixel_budget_bytes:
+        arrays[PIXELS] = ((num_views, len(reader.rows), *spec.shape), reader.pixels.dtype.str)
 
     def waiting() -> None:
         done, total = read_progress(place)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlite.data.sources import TargetKind
+from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.artifact import load_model
@@ -23,53 +23,54 @@ class Teacher:
     """Frozen models in evaluation mode.
 
     Attributes:
-        models: each takes a batch as `Device.example` gives it and gives logits (B, ..., L).
+        models: each takes a batch as `Device.inputs` gives it and gives logits (B, ..., L).
         image_sizes: the side each was trained at, px.
         descriptions: what each file says of its model.
         key: 16 hex digits over the weights.
+        input_spec: of the data whose views it is asked about.
     """
 
     models: tuple[nn.Module, ...]
     image_sizes: tuple[int, ...]
     descriptions: tuple[dict[str, Any], ...]
     key: str
+    input_spec: InputSpec
 
     @torch.inference_mode()
     def logits(self, pixels: np.ndarray, auxiliary: np.ndarray | None = None, *, device: Device) -> np.ndarray:
         """Mean logits (B, ..., L) float32 over the models, for views (B, *shape of the pixel file)."""
-        images, beside = device.example(pixels, auxiliary)
+        images, beside = device.inputs(self.input_spec, pixels, auxiliary)
         total: Tensor | None = None
         for model, size in zip(self.models, self.image_sizes, strict=True):
             with device.autocast():
-                out = call(model, resize(images, size), beside).float()
+                out = call(model, resize(images, size, self.input_spec), beside).float()
             total = out if total is None else total + out
         assert total is not None
         return (total / len(self.models)).cpu().numpy()
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """(B, S, S), (B, C, S, S) or a stack (B, T, S, S, C), uint8, to side `size`: bilinear with antialiasing.
-
-    Unchanged where it fits already, as scan lines always do.
-    """
-    if images.shape[2] == size:
+def resize(images: Tensor, size: int, spec: InputSpec) -> Tensor:
+    """A uint8 batch from `Device.inputs` to side `size`; unchanged where it fits, as scan lines always do."""
+    if spec.image_size == size:
         return images
-    if images.ndim == 5:
-        planes = images.permute(0, 1, 4, 2, 3).flatten(0, 1)
-        return resize(planes, size).unflatten(0, images.shape[:2]).permute(0, 1, 3, 4, 2)
-    planes = images.unsqueeze(1) if images.ndim == 3 else images
+    if spec.layout == "slices":
+        planes = _scaled(images.permute(0, 1, 4, 2, 3).flatten(0, 1), size)
+        return planes.unflatten(0, images.shape[:2]).permute(0, 1, 3, 4, 2)
+    return _scaled(images, size) if spec.has_channel_axis else _scaled(images.unsqueeze(1), size).squeeze(1)
+
+
+def _scaled(planes: Tensor, size: int) -> Tensor:
+    """(B, C, S, S) to (B, C, size, size) uint8: bilinear with antialiasing."""
     scaled = F.interpolate(planes.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
-    return scaled.squeeze(1) if images.ndim == 3 else scaled
+    return scaled.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def load_teacher(
     files: Sequence[Path],
     *,
     labels: Sequence[str],
-    kind: TargetKind,
-    in_channels: int,
-    image_size: int,
+    kind: str,
+    input_spec: InputSpec,
     split_hash: str,
     device: Device,
     allow_other_split: bool = False,
@@ -94,18 +95,20 @@ def load_teacher(
                 f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
                 "train one with `xlite teacher`"
             )
-        if description["in_channels"] != in_channels:
+        if description["in_channels"] != input_spec.channels:
             raise InputError(
-                f"{file}: this teacher takes {description['in_channels']} channel(s), the data has {in_channels}"
+                f"{file}: this teacher takes {description['in_channels']} channel(s), the data has "
+                f"{input_spec.channels}"
             )
         if description.get("split_hash") != split_hash and not allow_other_split:
             raise InputError(
                 f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
                 "seen images judged here. Train one on this split, or allow it with --allow-other-split"
             )
-        if not hasattr(model, "backbone") and description["image_size"] != image_size:
+        if not model.config.has_backbone and description["image_size"] != input_spec.image_size:  # type: ignore[union-attr]
             raise InputError(
-                f"{file}: this teacher takes lines of {description['image_size']} points, the data has {image_size}"
+                f"{file}: this teacher takes lines of {description['image_size']} points, the data has "
+                f"{input_spec.image_size}"
             )
         if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
             raise InputError(
@@ -115,7 +118,7 @@ def load_teacher(
         sizes.append(int(description["image_size"]))
         descriptions.append(description)
         digest.update(str(description["weights_sha256"]).encode())
-    return Teacher(tuple(models), tuple(sizes), tuple(descriptions), digest.hexdigest()[:16])
+    return Teacher(tuple(models), tuple(sizes), tuple(descriptions), digest.hexdigest()[:16], input_spec)
 
 
 def _abridged(labels: Sequence[str]) -> str:

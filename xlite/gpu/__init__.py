@@ -1,1 +1,1 @@
-"""Sharing a GPU: memory, probes, MPS, limits of a process. Knows no Ray."""
+"""Sharing a GPU among trials: memory, probes, MPS, limits per process. Knows no Ray."""

@@ -1,4 +1,4 @@
-"""What a trial's process does to keep to its share of a GPU."""
+"""Limits that hold a trial's process to its share of a GPU."""
 
 import os
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ class Sharing:
     """How trials share a GPU.
 
     Attributes:
-        memory: of the GPU, which shares are of.
-        context_bytes: what a process takes beside what PyTorch allocates.
-        environment: of MPS; empty where processes take turns.
+        memory: of the GPU; shares are fractions of its usable memory.
+        context_bytes: GPU memory of a process beyond PyTorch's allocator.
+        environment: variables of MPS; empty where there is no MPS and processes take turns.
     """
 
     memory: DeviceMemory
@@ -23,7 +23,11 @@ class Sharing:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def enter(self, share: float) -> None:
-        """Hold this process to its share; before it first uses CUDA."""
+        """Limit this process to `share`, 0 < share <= 1; call it before the process first uses CUDA.
+
+        Raises:
+            InputError: as `client_environment` and `memory_fraction`.
+        """
         if self.environment:
             os.environ.update({**self.environment, **client_environment(share, self.memory)})
         if share < 1:

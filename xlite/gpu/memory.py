@@ -1,4 +1,4 @@
-"""A GPU's memory and one process's part of it."""
+"""A GPU's memory, and the fraction of it that one process may allocate."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from xlite.device import release_memory
 from xlite.errors import InputError
 
 RESERVE_BYTES = 256 * 2**20
-"""Left free on a GPU: the driver's own bookkeeping grows a little with every process."""
+"""Left free on a GPU: the driver's own memory grows a little with every process."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class DeviceMemory:
     """One GPU.
 
     Attributes:
-        total_bytes: as the driver tells it; PyTorch's fractions are of this.
-        usable_bytes: what trials may have together; shares are of this, since other processes (the study's own driver
-            is one, with its CUDA context) hold some of the total.
+        total_bytes: as the driver reports it; PyTorch's memory fractions refer to this.
+        usable_bytes: what all trials together may use; shares refer to this, since other processes (among them the
+            study's own, with its CUDA context) hold some of the total.
     """
 
     total_bytes: int
@@ -26,9 +26,9 @@ class DeviceMemory:
 
 
 def device_memory() -> DeviceMemory:
-    """The GPU with the least free memory, once this process has given back what it only caches."""
+    """Memory of the GPU with the least free, after this process has released its cache."""
     release_memory()
-    free, total = min(torch.cuda.mem_get_info(place) for place in range(torch.cuda.device_count()))
+    free, total = min(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
     return DeviceMemory(total, max(0, free - RESERVE_BYTES))
 
 
@@ -36,26 +36,26 @@ def memory_fraction(share: float, context_bytes: int, memory: DeviceMemory) -> f
     """The fraction PyTorch's allocator may fill so that allocator and CUDA context together stay within `share`.
 
     Args:
-        share: above 0, at most 1; of the usable memory.
-        context_bytes: of a training process: CUDA context, kernels, libraries; the allocator does not count them.
+        share: of the usable memory, 0 < share <= 1.
+        context_bytes: of a training process: CUDA context, kernels, libraries, which the allocator does not count.
 
     Returns:
-        Above 0 and below 1, of the total memory, as `torch.cuda.set_per_process_memory_fraction` takes it.
+        Of the total memory, above 0 and below 1, for `torch.cuda.set_per_process_memory_fraction`.
 
     Raises:
         InputError: the context alone fills the share.
     """
-    room = share * memory.usable_bytes - context_bytes
-    if room <= 0:
+    allocatable = share * memory.usable_bytes - context_bytes
+    if allocatable <= 0:
         raise InputError(
             f"--gpus-per-trial {share:g}: a process's CUDA context takes {gib(context_bytes)} and this share of the "
             f"GPU is {gib(share * memory.usable_bytes)}; give trials a larger share"
         )
-    return room / memory.total_bytes
+    return allocatable / memory.total_bytes
 
 
 def enforce_share(share: float, context_bytes: int, memory: DeviceMemory) -> None:
-    """Hold this process to its share of the current GPU from now on; beyond it PyTorch raises OutOfMemoryError.
+    """Limit this process to its share of the current GPU; beyond it PyTorch raises OutOfMemoryError.
 
     Raises:
         InputError: as `memory_fraction`.

@@ -22,21 +22,21 @@ from xlite.storage.files import read_json, write_json
 CONTROL = "nvidia-cuda-mps-control"
 PIPE_VARIABLE, LOG_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 RECORD = "daemon.json"
-"""In the study's MPS folder while its daemon runs: a driver that was killed leaves both, the next one ends it."""
-START_S, ANSWERING_S, ANSWER_S, CLIENTS_S, QUIT_S, PATIENCE_S = 30.0, 10.0, 5.0, 10, 30.0, 3.0
-"""Patience with the start, until the first answer, with one command, with clients that still end, with `quit` as a
-whole, and after a signal."""
+"""File in the study's MPS folder while its daemon runs: with it the next driver ends what a killed one left behind."""
+START_S, ANSWERING_S, ANSWER_S, CLIENTS_S, QUIT_S, SIGNAL_S = 30.0, 10.0, 5.0, 10, 30.0, 3.0
+"""Time limits: for the start, until the first answer, for one command, for clients that are still ending, for `quit`,
+and for a process to end after a signal."""
 _PID_FILE = f"{CONTROL}.pid"
-_LONGEST_PIPE_FOLDER = 64  # a Unix socket's whole path may have 107 characters
+_MAX_PIPE_FOLDER = 64  # characters; the path of a Unix socket in it may have 107
 
 
 @dataclass(frozen=True)
 class Mps:
-    """What a study has of MPS.
+    """MPS for a study, or why there is none.
 
     Attributes:
-        environment: for each worker before it first uses CUDA; empty where there is no MPS.
-        reason: why there is none, for the person; empty where there is.
+        environment: variables for each worker before it first uses CUDA; empty without MPS.
+        reason: why there is no MPS; empty with it.
     """
 
     environment: Mapping[str, str]
@@ -44,12 +44,12 @@ class Mps:
 
     @property
     def runs(self) -> bool:
-        """Whether trials' kernels overlap."""
+        """Whether MPS is in use, so that kernels of several trials overlap."""
         return bool(self.environment)
 
 
 def can_start(num_gpus: int) -> str:
-    """Why MPS cannot be started on this machine; empty where nothing speaks against it."""
+    """Why MPS cannot be started on this machine; empty if it can."""
     if num_gpus == 0:
         return "there is no GPU"
     return "" if shutil.which(CONTROL) else f"{CONTROL} is not installed"
@@ -57,28 +57,33 @@ def can_start(num_gpus: int) -> str:
 
 @contextmanager
 def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
-    """Run a control daemon of one's own for as long as the context lasts; the workers must have ended before it does.
+    """Run a control daemon within the context; the workers must end before the context does.
 
-    Where the environment names a daemon that answers (a batch system may run one), that is used and not ended.
+    If the environment names a daemon that answers (a batch system may run one), that is used, and not ended.
 
     Args:
         folder: for the daemon's logs and the record of it.
         num_gpus: on this machine.
+
+    Yields:
+        MPS's variables, or the reason why it could not be started.
     """
     reason = can_start(num_gpus)
     if reason:
         yield Mps({}, reason)
         return
-    given = os.environ.get(PIPE_VARIABLE)
-    if given and _answers(_environment(given, None)):
-        yield Mps({PIPE_VARIABLE: given})
+    existing = os.environ.get(PIPE_VARIABLE)
+    if existing and _answers(_environment(existing, None)):
+        yield Mps({PIPE_VARIABLE: existing})
         return
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    _end_left_over(folder)
+    _end_abandoned(folder)
     pipes = Path(tempfile.mkdtemp(prefix="mps", dir=_short_temporary_folder()))
     try:
-        write_json(folder / RECORD, {"pipes": str(pipes)})  # before it starts: so it is found however this one ends
+        write_json(
+            folder / RECORD, {"pipes": str(pipes)}
+        )  # first, so that the daemon is found however this process ends
         reason = _start(_environment(str(pipes), folder), folder / "start.log")
         yield Mps({} if reason else {PIPE_VARIABLE: str(pipes), LOG_VARIABLE: str(folder)}, reason)
     finally:
@@ -89,9 +94,9 @@ def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
 def client_environment(share: float, memory: DeviceMemory) -> dict[str, str]:
     """MPS's limits for one trial; they must be in a process's environment before it first uses CUDA.
 
-    Memory: the share, in whole MiB, the client's own context storage included. Threads: twice the share, which is what
-    NVIDIA's guide advises (100% / 0.5 n for n clients), so that what one trial leaves idle another can use. Ray shows a
-    worker one GPU, so its device is number 0.
+    Memory: the share in whole MiB, including the client's context. Threads: twice the share, as NVIDIA's guide advises
+    (100% / 0.5 n for n clients), so that a trial can use what others leave idle. The device is number 0, since Ray
+    makes only one GPU visible to a worker.
 
     Raises:
         InputError: the share is below one MiB.
@@ -106,19 +111,19 @@ def client_environment(share: float, memory: DeviceMemory) -> dict[str, str]:
 
 
 def _environment(pipes: str, logs: Path | None) -> dict[str, str]:
-    """For the control program. It must see all GPUs under their own numbers, by which Ray tells workers theirs."""
+    """For the control program. It must see all GPUs, since Ray assigns them to workers by their system-wide numbers."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CUDA_MPS_") and k != "CUDA_VISIBLE_DEVICES"}
     return {**kept, PIPE_VARIABLE: pipes, **({LOG_VARIABLE: str(logs)} if logs else {})}
 
 
 def _short_temporary_folder() -> str:
-    usual = tempfile.gettempdir()
-    return usual if len(usual) <= _LONGEST_PIPE_FOLDER - len("/mps12345678") else "/tmp"
+    default = tempfile.gettempdir()
+    return default if len(default) <= _MAX_PIPE_FOLDER - len("/mps12345678") else "/tmp"
 
 
 def _start(environment: Mapping[str, str], log: Path) -> str:
-    """Start the daemon and wait until it answers; returns why that failed, or an empty text."""
-    with log.open("w") as output:  # a file, not a pipe: the daemon may keep it open for good
+    """Start the daemon and wait until it answers; returns why that failed, or ""."""
+    with log.open("w") as output:  # not a pipe, which the daemon would keep open
         try:
             done = subprocess.run(
                 [CONTROL, "-d"],
@@ -131,8 +136,8 @@ def _start(environment: Mapping[str, str], log: Path) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{CONTROL} did not start ({type(error).__name__})"
     if done.returncode:
-        said = log.read_text(errors="replace").strip().splitlines()
-        return f"{CONTROL} did not start ({said[-1] if said else f'code {done.returncode}'})"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return f"{CONTROL} did not start ({lines[-1] if lines else f'code {done.returncode}'})"
     deadline = time.monotonic() + ANSWERING_S
     while not _answers(environment):
         if time.monotonic() > deadline:
@@ -142,11 +147,11 @@ def _start(environment: Mapping[str, str], log: Path) -> str:
 
 
 def _answers(environment: Mapping[str, str]) -> bool:
-    return _tell("get_server_list", environment, limit_s=ANSWER_S)
+    return _send("get_server_list", environment, limit_s=ANSWER_S)
 
 
-def _tell(command: str, environment: Mapping[str, str], *, limit_s: float) -> bool:
-    """Give the daemon one command; whether it took it."""
+def _send(command: str, environment: Mapping[str, str], *, limit_s: float) -> bool:
+    """Send the daemon one command; returns whether it succeeded."""
     try:
         done = subprocess.run(
             [CONTROL], env=environment, input=f"{command}\n", text=True, capture_output=True, timeout=limit_s
@@ -157,21 +162,21 @@ def _tell(command: str, environment: Mapping[str, str], *, limit_s: float) -> bo
 
 
 def _end(pipes: Path, folder: Path) -> None:
-    """Ask the daemon of this pipe folder to quit; end its processes if it does not; remove the folder."""
+    """Make the daemon of this pipe folder quit, by signals if need be, and remove the folder."""
     control = _control_process(pipes)
-    target_spec = [] if control is None else [*_children(control), control]  # its servers first
-    _tell(f"quit -t {CLIENTS_S}", _environment(str(pipes), folder), limit_s=QUIT_S)
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        if _have_ended(target_spec):
+    processes = [] if control is None else [*_children(control), control]  # servers first
+    _send(f"quit -t {CLIENTS_S}", _environment(str(pipes), folder), limit_s=QUIT_S)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if _have_ended(processes):
             break
-        for process in filter(_is_mps, target_spec):
+        for process in filter(_is_mps, processes):
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(process, how)
-    _have_ended(target_spec)
+                os.kill(process, number)
+    _have_ended(processes)
     shutil.rmtree(pipes, ignore_errors=True)
 
 
-def _end_left_over(folder: Path) -> None:
+def _end_abandoned(folder: Path) -> None:
     """End the daemon that a killed driver of this study left behind."""
     with suppress(InputError, KeyError, TypeError):
         pipes = Path(read_json(folder / RECORD)["pipes"])
@@ -180,7 +185,7 @@ def _end_left_over(folder: Path) -> None:
 
 
 def _control_process(pipes: Path) -> int | None:
-    """The pid in the daemon's own file; by now it may be another process's."""
+    """The pid in the daemon's file; it may have been reused by another process."""
     try:
         return int((pipes / _PID_FILE).read_text())
     except (OSError, ValueError):
@@ -188,7 +193,7 @@ def _control_process(pipes: Path) -> int | None:
 
 
 def _is_mps(process: int) -> bool:
-    """Whether this pid belongs to MPS; pids are given out again."""
+    """Whether this pid belongs to an MPS process; pids are reused."""
     try:
         return b"nvidia-cuda-mps" in Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
@@ -203,8 +208,8 @@ def _children(process: int) -> list[int]:
 
 
 def _have_ended(processes: list[int]) -> bool:
-    """Wait a while until none of them is MPS's any more."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Whether all of them end within SIGNAL_S."""
+    deadline = time.monotonic() + SIGNAL_S
     while any(_is_mps(process) for process in processes):
         if time.monotonic() > deadline:
             return False

@@ -1,8 +1,7 @@
-"""What training a configuration takes of a device, memory and time a step: measured once in a process of its own.
+"""The memory and time per step that training a configuration takes on a device, measured in a process of its own.
 
-That process (`xlite.gpu.probe_worker`) trains on made-up examples of the data's shape, so its allocator and its CUDA
-context are a training process's and nobody else's, and running out of memory in it harms nothing. Results are kept on
-disk.
+The process (`xlite.gpu.probe_worker`) trains on synthetic examples of the data's shape, so its allocator and CUDA
+context are those of a training process, and running out of memory in it is harmless. Results are cached on disk.
 """
 
 import hashlib
@@ -24,17 +23,21 @@ import torch
 from xlite.config import RunConfig
 from xlite.console import ProgressCallback
 from xlite.data.dataset import Dataset
-from xlite.data.sources import TargetKind
+from xlite.data.input_spec import InputSpec
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.models.cost import architecture
 from xlite.storage.files import read_json, write_json
+from xlite.tasks import find_task
+from xlite.tasks.task import Task
 
+TYPICAL_CONTEXT_BYTES = 600 * 2**20
+"""Assumed where it cannot be measured: a context with the cuDNN and cuBLAS kernels that training loads."""
 FORMAT = 2
-"""A footprint remembered under another one is measured anew: with 2 a step holds its gradients in one tensor too."""
+"""Of the cached footprints; those of another format are measured again. Since 2 gradients are in one tensor."""
 LIMIT_S = 300.0
-"""A probe that has not answered by then is given up."""
-_MOST_VAL = 256  # a validation batch; a part with more examples costs no more memory
+"""Time limit of a probe."""
+_MAX_VAL = 256  # a validation batch; more examples take no more memory
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,10 @@ class Footprint:
     """One configuration on one device.
 
     Attributes:
-        peak_bytes: the most PyTorch's allocator reserved; on a CPU the process's largest resident set.
-        context_bytes: what a process takes of the GPU beside that: CUDA context, kernels, libraries; 0 on a CPU.
-        step_s: seconds of one optimiser step on a device nobody else uses.
-        fits: False where memory ran out; then `peak_bytes` is what had been reserved before.
+        peak_bytes: the most that PyTorch's allocator reserved; on a CPU the process's largest resident set.
+        context_bytes: GPU memory of the process beyond that: CUDA context, kernels, libraries; 0 on a CPU.
+        step_s: seconds per optimiser step on an otherwise idle device.
+        fits: False if memory ran out; `peak_bytes` is then what had been reserved before.
     """
 
     peak_bytes: int
@@ -60,61 +63,70 @@ class Shapes:
 
     Attributes:
         task: name or module:NAME; kind: of its targets.
-        pixels: shape of one row of the pixel file; dtype: its type's name.
+        input_spec: of its examples.
         targets: shape of one example's targets.
-        extras: the largest value in each column of the extras, or None.
         num_val: examples of a validation batch.
     """
 
     task: str
-    kind: TargetKind
-    pixels: tuple[int, ...]
-    dtype: str
+    kind: str
+    input_spec: InputSpec
     targets: tuple[int, ...]
-    auxiliary: tuple[int, ...] | None
     num_val: int
 
     @classmethod
-    def of(cls, dataset: Dataset, task: str, kind: TargetKind) -> "Shapes":
+    def of(cls, dataset: Dataset, task: str, kind: str) -> "Shapes":
         """Those of a data set."""
-        pixels = dataset.open_pixels()
-        auxiliary = None if dataset.auxiliary is None else tuple(int(top) for top in dataset.auxiliary.max(axis=0))
-        num_val = min(_MOST_VAL, len(dataset.part("val")))
-        return cls(task, kind, pixels.shape[1:], str(pixels.dtype), dataset.targets.shape[1:], auxiliary, num_val)
+        num_val = min(_MAX_VAL, len(dataset.part("val")))
+        return cls(task, kind, dataset.input_spec, dataset.targets.shape[1:], num_val)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Shapes":
         """What `dataclasses.asdict` gave, through JSON."""
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        spec, targets = InputSpec.from_json(values["input_spec"]), tuple(values["targets"])
+        return cls(**{**values, "input_spec": spec, "targets": targets})
+
+    def identity(self) -> dict[str, Any]:
+        """JSON values that stand for them in a footprint's key."""
+        spec = self.input_spec
+        return {
+            "task": self.task,
+            "kind": self.kind,
+            "pixels": list(spec.shape),
+            "dtype": np.dtype(spec.dtype).name,
+            "targets": list(self.targets),
+            "auxiliary": list(spec.auxiliary_max) or None,
+            "num_val": self.num_val,
+        }
+
+    def resolved_task(self) -> Task:
+        """The task, its targets settled."""
+        return find_task(self.task).resolve_targets(self.kind)
 
     def make(self, folder: Path, num_train: int) -> Dataset:
         """Made-up examples of these shapes; their few pixels lie in `folder`."""
         num = num_train + self.num_val
         distinct = min(num, 16)
-        generator = np.random.default_rng(0)
-        np.save(folder / "pixels.npy", generator.integers(0, 255, (distinct, *self.pixels)).astype(self.dtype))
-        numbers = np.arange(num * int(np.prod(self.targets[:-1])))
-        classes = self.targets[-1]
-        targets: np.ndarray = np.eye(classes)[numbers % classes]
-        if self.kind == "multilabel":
-            targets = (numbers[:, None] + np.arange(classes)) % 2.0  # every label has both values
+        generator, spec = np.random.default_rng(0), self.input_spec
+        np.save(folder / "pixels.npy", generator.integers(0, 255, (distinct, *spec.shape)).astype(spec.dtype))
+        highest = np.array(spec.auxiliary_max)
         return Dataset(
             folder / "pixels.npy",
             "probe",
             np.arange(num) % distinct,
             np.arange(num).astype(str),
             np.arange(num).astype(str),
-            targets.reshape(num, *self.targets).astype(np.float32),
-            tuple(f"label{number}" for number in range(classes)),
+            self.resolved_task().target_spec.made_up(num, self.targets).astype(np.float32),
+            tuple(f"label{number}" for number in range(self.targets[-1])),
             {"train": np.arange(num_train), "val": np.arange(num_train, num), "test": np.arange(0)},
             "probe",
-            auxiliary=None if self.auxiliary is None else np.arange(num)[:, None] % (np.array(self.auxiliary) + 1),
+            spec,
+            auxiliary=np.arange(num)[:, None] % (highest + 1) if len(highest) else None,
         )
 
 
 def probe_config(config: RunConfig) -> RunConfig:
-    """`config` as it is probed: what decides memory and time of a step is kept, what costs time besides is not."""
+    """`config` reduced to what determines a step's memory and time: two epochs without teacher or augmentation."""
     model = {f"model.{field}": value for field, value in architecture(config.model).model_dump().items()}
     return config.override(
         {
@@ -128,7 +140,7 @@ def probe_config(config: RunConfig) -> RunConfig:
 
 
 def footprint_key(config: RunConfig, shapes: Shapes, device: Device) -> str:
-    """16 hex digits over everything a footprint depends on; configurations with the same key need one probe."""
+    """Hash, 16 hex digits, of everything a footprint depends on; configurations with the same key share a probe."""
     return hashlib.sha256(json.dumps(_identity(config, shapes, device), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -140,7 +152,7 @@ def _identity(config: RunConfig, shapes: Shapes, device: Device) -> dict[str, An
         "batch_size": probed.optim.batch_size,
         "train": probed.train.model_dump(exclude={"precision"}),
         "precision": str(choose_device(config.train.precision, kind=device.torch_device.type).autocast_dtype),
-        "shapes": json.loads(json.dumps(asdict(shapes))),
+        "shapes": shapes.identity(),
         "device": device.name,
         "total_bytes": torch.cuda.get_device_properties(device.torch_device).total_memory if device.on_gpu else 0,
         "versions": [torch.__version__, timm.__version__],
@@ -156,45 +168,45 @@ def probe_all(
     limit_s: float = LIMIT_S,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Footprint | str]:
-    """Footprints by `footprint_key`, from `folder` or measured now; where that failed, why.
+    """Footprints by `footprint_key`, cached or measured now; for a probe that failed, the reason.
 
-    One worker process measures all, one after the other; when one ends or hangs, the next probe gets a new one.
+    One worker process measures them in turn; if it dies or hangs, the next probe gets a new one.
 
     Args:
-        folder: keeps the results; files in it that cannot be read are measured again. A failure is not kept, nor is
-            that memory ran out: another process may have held it.
-        limit_s: for each.
+        folder: the cache; unreadable files are measured again. Neither failures nor running out of memory are cached:
+            another process may have held the memory.
+        limit_s: time limit of each probe.
     """
     distinct = {footprint_key(config, shapes, device): config for config in configs}
     found: dict[str, Footprint | str] = {}
     with _Worker(device) as worker:
         for done, (key, config) in enumerate(distinct.items(), start=1):
-            place, identity = folder / f"{key}.json", _identity(config, shapes, device)
-            footprint: Footprint | str | None = _remembered(place, identity)
+            path, identity = folder / f"{key}.json", _identity(config, shapes, device)
+            footprint: Footprint | str | None = _cached(path, identity)
             if footprint is None:
                 footprint = worker.measure(config, shapes, limit_s)
                 if isinstance(footprint, Footprint) and footprint.fits:
                     folder.mkdir(parents=True, exist_ok=True)
-                    write_json(place, {"of": identity, "footprint": asdict(footprint)})
+                    write_json(path, {"of": identity, "footprint": asdict(footprint)})
             found[key] = footprint
             if progress:
                 progress(done, len(distinct))
     return found
 
 
-def _remembered(place: Path, identity: Mapping[str, Any]) -> Footprint | None:
-    """What an earlier study measured; None when there is nothing, or nothing that can be trusted."""
+def _cached(path: Path, identity: Mapping[str, Any]) -> Footprint | None:
+    """The footprint an earlier study measured; None if there is none or the file is not plausible."""
     try:
-        kept = read_json(place)
-        footprint = Footprint(**kept["footprint"])
-        trusted = kept["of"] == identity and footprint.peak_bytes > 0 and footprint.step_s > 0
+        stored = read_json(path)
+        footprint = Footprint(**stored["footprint"])
+        plausible = stored["of"] == identity and footprint.peak_bytes > 0 and footprint.step_s > 0
     except (InputError, OSError, KeyError, TypeError):
         return None
-    return footprint if trusted else None
+    return footprint if plausible else None
 
 
 class _Worker:
-    """The process that probes: started when first needed and again after it died; a line of JSON each way."""
+    """The probing process, started on demand and again after it died; requests and answers are lines of JSON."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -207,19 +219,19 @@ class _Worker:
         self.end()
 
     def measure(self, config: RunConfig, shapes: Shapes, limit_s: float) -> Footprint | str:
-        """One probe; text says why there is none."""
+        """The footprint, or why it could not be measured."""
         process = self.process = self.process or self.start()
         request = {
             "config": probe_config(config).model_dump(),
             "shapes": asdict(shapes),
             "device": self.device.torch_device.type,
         }
-        watch = threading.Timer(limit_s, process.kill)
-        watch.start()
+        watchdog = threading.Timer(limit_s, process.kill)
+        watchdog.start()
         try:
             answer = _ask(process, json.dumps(request))
         finally:
-            watch.cancel()
+            watchdog.cancel()
         if answer is None:
             self.end()
             if process.returncode == -9:
@@ -233,7 +245,7 @@ class _Worker:
         return str(values["error"])
 
     def start(self) -> "subprocess.Popen[str]":
-        """A new process that finds the modules this one finds, a task of the person's own among them."""
+        """A new process with this one's import path, which may have a user's own task on it."""
         paths = os.pathsep.join(path for path in sys.path if path)
         return subprocess.Popen(
             [sys.executable, "-m", "xlite.gpu.probe_worker"],
@@ -245,7 +257,7 @@ class _Worker:
         )
 
     def end(self) -> None:
-        """End the process, at once if it works no more."""
+        """Close the process's input, which ends it, and kill it if it does not end."""
         if self.process is None:
             return
         pipes: list[IO[str] | None] = [self.process.stdin, self.process.stdout]
@@ -262,7 +274,7 @@ class _Worker:
 
 
 def _ask(process: "subprocess.Popen[str]", request: str) -> str | None:
-    """The answer to one line, or None when the process ended instead."""
+    """The answer to one line; None if the process ended instead."""
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(request + "\n")

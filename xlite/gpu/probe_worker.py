@@ -1,4 +1,4 @@
-"""The process that probes footprints: reads a request a line, trains a few steps, answers a line. See `tune.probe`."""
+"""The probing process: for each line of input it trains a few steps and prints a line. See `xlite.gpu.probe`."""
 
 import gc
 import json
@@ -18,26 +18,23 @@ import torch
 from xlite.config import RunConfig
 from xlite.device import Device, choose_device
 from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
-from xlite.gpu.probe import Footprint, Shapes
-from xlite.tasks import find_task
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes
 from xlite.train.loop import fit
 
 NUM_STEPS = 4
-"""Of each of two epochs: the first warms up, its optimiser state being made in its first step, the second is timed."""
-TYPICAL_CONTEXT_BYTES = 600 * 2**20
-"""Assumed where it could not be measured: a context with the kernels of cuDNN and cuBLAS that training loads."""
-_LARGEST_CONTEXT_BYTES = 3 * 2**30  # more is not one process's context but a neighbour that came or went meanwhile
+"""Per epoch, of two: the first allocates the optimiser's state and warms up, the second is timed."""
+_MAX_CONTEXT_BYTES = 3 * 2**30  # more is not one context, but another process that started meanwhile
 
 
 def main() -> None:
     """Serve requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print must not come between the answers
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
     serve(sys.stdin, answers, used_before=used_by_uuid())
 
 
 def serve(requests: IO[str], answers: IO[str], *, used_before: Mapping[str, int]) -> None:
-    """Answer each line with a footprint, or with {"error": why, "lost": whether no further one can be measured here}.
+    """Answer each line with a footprint, or {"error": reason, "lost": whether this process can measure no more}.
 
     Args:
         used_before: bytes in use on each GPU, by UUID, before this process had a CUDA context.
@@ -52,7 +49,7 @@ def serve(requests: IO[str], answers: IO[str], *, used_before: Mapping[str, int]
 
 
 def measure(request: Mapping[str, Any], used_before: Mapping[str, int]) -> Footprint:
-    """Train two short epochs of made-up examples, and validate, as a trial does."""
+    """The footprint of two short epochs on synthetic examples, with validation, as a trial trains."""
     config = RunConfig.parse(request["config"], source="probe")
     device = choose_device(config.train.precision, kind=request["device"])
     shapes = Shapes.from_json(request["shapes"])
@@ -67,15 +64,15 @@ def measure(request: Mapping[str, Any], used_before: Mapping[str, int]) -> Footp
         fits = False
     gc.collect()
     if not device.on_gpu:
-        return Footprint(largest_resident_bytes(), 0, step_s, fits)
+        return Footprint(peak_resident_bytes(), 0, step_s, fits)
     peak = torch.cuda.max_memory_reserved(device.torch_device)
     torch.cuda.empty_cache()
     return Footprint(peak, context_now(device, used_before), step_s, fits)
 
 
 def trained_step_s(config: RunConfig, shapes: Shapes, device: Device) -> float:
-    """Seconds of a step in the second epoch; nothing of the training is left when this returns."""
-    task = find_task(shapes.task).for_kind(shapes.kind)
+    """Seconds per step in the second epoch; the model is freed when this returns."""
+    task = shapes.resolved_task()
     with tempfile.TemporaryDirectory() as folder:
         dataset = shapes.make(Path(folder), NUM_STEPS * config.optim.batch_size)
         seconds = [report.seconds["step"] for report in fit(config, task, dataset, device=device)]
@@ -83,10 +80,10 @@ def trained_step_s(config: RunConfig, shapes: Shapes, device: Device) -> float:
 
 
 def context_now(device: Device, used_before: Mapping[str, int]) -> int:
-    """Bytes of this process's CUDA context, once the allocator has given its cache back.
+    """Bytes of this process's CUDA context, after the allocator has released its cache.
 
-    By nvidia-smi: what is in use on the GPU now, less what was in use before this process touched it, less what the
-    allocator still holds. Where nvidia-smi does not answer: all that is in use, if that can be one process's context.
+    With nvidia-smi: memory in use on the GPU now, less that in use before this process used it, less what the allocator
+    still holds. Without: all memory in use, if that is plausible for one context.
     """
     torch.cuda.synchronize(device.torch_device)
     uuid = f"GPU-{torch.cuda.get_device_properties(device.torch_device).uuid}"
@@ -100,13 +97,13 @@ def context_now(device: Device, used_before: Mapping[str, int]) -> int:
 
 
 def context_bytes(*, before: int | None, after: int | None, reserved: int, in_use: int) -> int:
-    """The arithmetic of `context_now`; `TYPICAL_CONTEXT_BYTES` where nothing plausible was measured."""
+    """The arithmetic of `context_now`; TYPICAL_CONTEXT_BYTES if the result is not plausible."""
     measured = in_use - reserved if before is None or after is None else after - before - reserved
-    return measured if 0 < measured <= _LARGEST_CONTEXT_BYTES else TYPICAL_CONTEXT_BYTES
+    return measured if 0 < measured <= _MAX_CONTEXT_BYTES else TYPICAL_CONTEXT_BYTES
 
 
 def used_by_uuid() -> dict[str, int]:
-    """Bytes in use on every GPU by its UUID, as nvidia-smi counts them; empty where it does not answer."""
+    """Bytes in use on every GPU by UUID, from nvidia-smi; empty if it fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return {}
@@ -119,8 +116,8 @@ def used_by_uuid() -> dict[str, int]:
         return {}
 
 
-def largest_resident_bytes() -> int:
-    """The most this process ever had in memory."""
+def peak_resident_bytes() -> int:
+    """The peak resident set of this process."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024  # Linux counts in KiB
 

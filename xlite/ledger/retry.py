@@ -1,4 +1,4 @@
-"""What keeps a database from answering: what passes is waited for, the rest is one line for a person."""
+"""Database errors: transient ones are retried, the rest become one line for the user; URLs without passwords."""
 
 import itertools
 import os
@@ -14,30 +14,30 @@ from sqlalchemy.engine import ExceptionContext
 
 from xlite.errors import InputError
 
-PATIENCE_S = 120.0
-"""Seconds a call waits for a database that is locked, full or away; XLITE_PATIENCE_S in the environment changes it."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
-_BUSY_SQLSTATES = ("08", "40", "53", "55P03", "57P", "58")
-"""PostgreSQL: connection lost, deadlock, disk full or no connection free, row locked, shut down or starting, I/O."""
-_BUSY_WORDS = (
+RETRY_S = 120.0
+"""How long a call is retried while the database is locked, full or unreachable; XLITE_PATIENCE_S overrides it."""
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 5.0
+_TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57P", "58")
+"""PostgreSQL: connection lost, deadlock, disk full or no free connection, row locked, shutdown or start, I/O."""
+_TRANSIENT_WORDS = (
     *("is locked", "disk is full", "disk i/o error", "no space left", "starting up", "shutting down", "recovery mode"),
     *("too many clients", "remaining connection slots", "terminating connection"),
 )
-"""The same where there is no SQLSTATE: in SQLite's messages, and in what PostgreSQL says to a new connection."""
+"""The same in messages without SQLSTATE: SQLite's, and PostgreSQL's to a new connection."""
 
 T = TypeVar("T")
 
 
-class Trouble(Exception):
-    """The surroundings keep the database from answering. `passes`: it may answer if asked again later."""
+class DatabaseUnavailable(Exception):
+    """The environment keeps the database from answering; if `transient`, a later attempt may succeed."""
 
-    def __init__(self, reason: str, passes: bool) -> None:
+    def __init__(self, reason: str, transient: bool) -> None:
         super().__init__(reason)
-        self.passes = passes
+        self.transient = transient
 
 
-def trouble_of(error: Exception, *, lost: bool = False) -> Trouble | None:
-    """What of `error` the surroundings caused, or None for a mistake of ours. `lost`: the connection is gone."""
+def unavailable(error: Exception, *, lost: bool = False) -> DatabaseUnavailable | None:
+    """`error` as DatabaseUnavailable, or None for a programming error. `lost`: the connection is gone."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     if not isinstance(cause, exc.DBAPIError):
         return None
@@ -46,28 +46,28 @@ def trouble_of(error: Exception, *, lost: bool = False) -> Trouble | None:
         return None
     reason = (str(cause.orig).strip().splitlines() or [type(cause.orig).__name__])[0]
     state = getattr(cause.orig, "sqlstate", None) or getattr(cause.orig, "pgcode", None) or ""
-    busy = state.startswith(_BUSY_SQLSTATES) or any(words in reason.lower() for words in _BUSY_WORDS)
-    return Trouble(reason, lost or busy)
+    transient = state.startswith(_TRANSIENT_SQLSTATES) or any(words in reason.lower() for words in _TRANSIENT_WORDS)
+    return DatabaseUnavailable(reason, lost or transient)
 
 
-def raise_trouble(engine: sa.Engine) -> None:
-    """Have an open engine raise Trouble where it is one, so that nothing between it and Patience tries again.
+def raise_unavailable(engine: sa.Engine) -> None:
+    """Make an open engine raise DatabaseUnavailable, so that `Retry` alone retries.
 
-    Optuna creates a trial up to five times when an answer is lost, though the first may have been stored. A connection
-    that cannot be made passes: the engine has had one.
+    Optuna would create a trial up to five times when the answer is lost, though the first may have been stored. A
+    failure to connect counts as transient, since the engine has been connected before.
     """
 
     @event.listens_for(engine, "handle_error")
-    def explain(context: ExceptionContext) -> None:
+    def convert(context: ExceptionContext) -> None:
         error = context.sqlalchemy_exception
         connecting = context.connection is None and isinstance(error, exc.OperationalError)
-        found = None if error is None else trouble_of(error, lost=context.is_disconnect or connecting)
-        if found is not None:
-            raise found
+        converted = None if error is None else unavailable(error, lost=context.is_disconnect or connecting)
+        if converted is not None:
+            raise converted
 
 
 def shown_url(url: str) -> str:
-    """`url` for a message: without its password."""
+    """`url` for a message, without passwords."""
     try:
         return _without_secret_options(url).render_as_string(hide_password=True)
     except (exc.ArgumentError, ValueError):
@@ -75,56 +75,61 @@ def shown_url(url: str) -> str:
 
 
 def stored_url(url: str) -> str:
-    """`url` for a file: without its password, which is then taken from --storage, PGPASSWORD or ~/.pgpass."""
+    """`url` for a file, without passwords: they then come from --storage, PGPASSWORD or ~/.pgpass."""
     bare = _without_secret_options(url)._replace(password=None)  # URL.set(password=None) would keep it
     return bare.render_as_string(hide_password=False)
 
 
 def _without_secret_options(url: str) -> sa.URL:
-    """Libpq takes passwords as options as well: ?password=..., ?sslpassword=..."""
+    """Without libpq's password options: ?password=..., ?sslpassword=..."""
     parsed = sa.make_url(url)
     query = {key: value for key, value in parsed.query.items() if not key.lower().endswith("password")}
     return parsed._replace(query=sa.util.immutabledict(query))
 
 
-def say_on_stderr(line: str) -> None:
-    """The usual `on_wait`."""
+def _print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 class Retry:
-    """Calls what talks to the database, again and again while that is away; what it calls must be safe to repeat."""
+    """Retries database calls on transient errors; the calls must be idempotent.
+
+    Args:
+        url: of the database.
+        limit_s: how long a call is retried; None: XLITE_PATIENCE_S of the environment, else RETRY_S.
+        on_wait: called with a line when a call starts to wait; None: standard error.
+    """
 
     def __init__(self, url: str, *, limit_s: float | None = None, on_wait: Callable[[str], None] | None = None) -> None:
-        """`limit_s`: None is PATIENCE_S or its environment variable. `on_wait` hears a line each time it must wait."""
-        self.limit_s = float(os.environ.get("XLITE_PATIENCE_S", PATIENCE_S)) if limit_s is None else limit_s
-        self._shown, self._on_wait = shown_url(url), on_wait or say_on_stderr
+        self.url = url
+        self.limit_s = float(os.environ.get("XLITE_PATIENCE_S", RETRY_S)) if limit_s is None else limit_s
+        self._shown, self._on_wait = shown_url(url), on_wait or _print_to_stderr
 
     def __call__(self, action: Callable[[], T]) -> T:
-        """What `action` returns, once it does.
+        """What `action` returns, retried while the database is unavailable.
 
         Raises:
-            InputError: the trouble does not pass, or did not in `limit_s` seconds.
+            InputError: the error is not transient, or lasted for `limit_s` seconds.
         """
-        since, pause = time.monotonic(), _FIRST_PAUSE_S
-        said = False
+        started, pause = time.monotonic(), _FIRST_PAUSE_S
+        announced = False
         for attempt in itertools.count():
             try:
                 return action()
-            except (Trouble, exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
-                trouble = error if isinstance(error, Trouble) else trouble_of(error)
-                if trouble is None:
+            except (DatabaseUnavailable, exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
+                problem = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
+                if problem is None:
                     raise
-            waited = time.monotonic() - since
-            if not trouble.passes or waited + pause > self.limit_s:
-                tried = f" (for {waited:.0f} s)" if said else ""
+            waited = time.monotonic() - started
+            if not problem.transient or waited + pause > self.limit_s:
+                duration = f" (for {waited:.0f} s)" if announced else ""
                 raise InputError(
-                    f"{self._shown}: {trouble}{tried}; see that it can be reached and written and its disk has room, "
-                    "then run again"
+                    f"{self._shown}: {problem}{duration}; check that it can be reached and written and that its disk "
+                    "is not full, then run again"
                 )
-            if attempt and not said:  # the first may be a stale connection: a server that was restarted since
-                self._on_wait(f"{self._shown}: {trouble}; waiting up to {self.limit_s:.0f} s for it")
-                said = True
+            if attempt and not announced:  # the first failure may be a stale connection to a restarted server
+                self._on_wait(f"{self._shown}: {problem}; waiting up to {self.limit_s:.0f} s for it")
+                announced = True
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise AssertionError("it counts for ever")
+            pause = min(2 * pause, _MAX_PAUSE_S)
+        raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""One study in Optuna's database, asked and told by trial number."""
+"""A study in Optuna's database: asked for trials, and told their curves and ends, by trial number."""
 
 import math
 import uuid
@@ -19,10 +19,10 @@ from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiti
 from xlite.samplers.sampling import NUM_STARTUP, Sampling, Space, suggestions
 from xlite.storage.files import read_json_object
 
-_FINAL, _BASELINE = _KEPT = (".final", ".baseline")
-"""Ends of the names of sister studies; the sampler of a search never learns of what is in them."""
+_FINAL, _BASELINE = _RESERVED = (".final", ".baseline")
+"""Suffixes of sister studies, which the search's sampler never sees."""
 _TOKEN = "xlite:token"
-"""Key by which a promotion whose commit was not answered is found again."""
+"""Key that identifies a promotion, so that one whose commit went unanswered is not added twice."""
 _OUTCOMES: dict[Outcome, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -32,43 +32,42 @@ _OUTCOMES: dict[Outcome, TrialState] = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to run next: the trial's number and the dotted configuration keys it changes."""
+    """The next trial: its number and the dotted configuration keys it changes."""
 
     number: int
     overrides: dict[str, Any]
 
 
 def study_storage(folder: Path) -> str:
-    """The storage URL of the study in `folder`: the one its study.json names as "storage", else its own study.db."""
+    """The storage URL of the study in `folder`: "storage" in its study.json, else its own study.db."""
     described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
     return described.get("storage") or sqlite_url(folder / "study.db")
 
 
 class Ledger:
-    """A study, maximised. One process asks and tells it; any number read it meanwhile.
+    """A study that maximises its value. One process at a time may drive it; any number may read it.
 
-    What a call did is in the database when it returns; cut off at any instant it did nothing, or left what calling it
-    again completes. A database that is locked, full or away is waited for. Sampling runs on a copy in memory, made when
-    first needed.
+    Calls are atomic and idempotent: their result is in the database when they return, and one that was interrupted can
+    be repeated. They are retried while the database is locked, full or unreachable. Sampling runs on a copy in memory,
+    made on first use.
     """
 
     def __init__(
         self,
         storage: optuna.storages.RDBStorage,
-        url: str,
         name: str,
         phase: Phase,
+        retry: Retry,
         *,
         seed: int,
         num_startup: int,
-        patience: Retry,
     ) -> None:
-        """`Ledger.open` is the way in."""
-        self.name, self.url, self.phase = name, url, phase
-        self._storage, self._seed, self._num_startup, self._patience = storage, seed, num_startup, patience
+        """Use `Ledger.open`."""
+        self.name, self.url, self.phase = name, retry.url, phase
+        self._storage, self._seed, self._num_startup, self._retry = storage, seed, num_startup, retry
         self._study = _load(storage, name)
-        self._writer = TrialWriter(storage, storage.get_study_id_from_name(name), url, patience)
-        self._claim = StudyLock(storage.engine, url, name, patience)
+        self._writer = TrialWriter(storage, storage.get_study_id_from_name(name), retry)
+        self._lock = StudyLock(storage.engine, name, retry)
         self._memory: Sampling | None = None
 
     @classmethod
@@ -82,41 +81,45 @@ class Ledger:
         seed: int = 0,
         num_startup: int = NUM_STARTUP,
         metadata: Mapping[str, Any] | None = None,
-        patience_s: float | None = None,
+        retry_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> Self:
-        """Open the study `name`; with `create`, make it if it is not there and store `metadata` (JSON) with it.
+        """Open a study.
 
-        `phase`: "baseline" opens its baselines, a sister study, instead of its search.
-        `num_startup`: ended trials, spread evenly, before the sampler models.
-        `patience_s`: how long any call waits for the database (120, or XLITE_PATIENCE_S); `on_wait` hears a line when
-        one begins to, else stderr does.
+        Args:
+            name: of the study.
+            create: create the study if it does not exist.
+            phase: "baseline" opens the study's baselines, a sister study, instead of its search.
+            seed: of the sampler.
+            num_startup: ended trials before the sampler fits a model.
+            metadata: JSON to store with a new study.
+            retry_s: how long calls are retried; None: XLITE_PATIENCE_S, else 120.
+            on_wait: called with a line when a call starts to wait; None: standard error.
 
         Raises:
-            InputError: no such study and not `create` (the line lists those there are); the database cannot be opened.
+            InputError: no such study and not `create` (the message lists the existing ones); the database cannot be
+                opened.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if name.endswith(_KEPT):
-            raise InputError(f"study name {name!r}: names ending in {' or '.join(_KEPT)} are kept; choose another")
+        if name.endswith(_RESERVED):
+            raise InputError(f"study name {name!r}: names ending in {' or '.join(_RESERVED)} are reserved")
         if phase == "baseline":
             name += _BASELINE
-        patience = Retry(storage_url, limit_s=patience_s, on_wait=on_wait)
-        storage = open_storage(storage_url, create=create, patience=patience)
-        names = patience(lambda: optuna.get_all_study_names(storage)) if storage else []
+        retry = Retry(storage_url, limit_s=retry_s, on_wait=on_wait)
+        storage = open_storage(storage_url, create=create, retry=retry)
+        names = retry(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):
-            there = ", ".join(sorted(n for n in names if not n.endswith(_KEPT))) or "none"
-            raise InputError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {there}")
+            existing = ", ".join(sorted(n for n in names if not n.endswith(_RESERVED))) or "none"
+            raise InputError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {existing}")
 
-        ledger = patience(
-            lambda: cls(storage, storage_url, name, phase, seed=seed, num_startup=num_startup, patience=patience)
-        )
+        ledger = retry(lambda: cls(storage, name, phase, retry, seed=seed, num_startup=num_startup))
         if metadata is not None and not set(metadata) <= set(stored := ledger.metadata):
-            patience(lambda: ledger._study.set_user_attr("metadata", {**plain(metadata), **stored}))
+            retry(lambda: ledger._study.set_user_attr("metadata", {**plain(metadata), **stored}))
         return ledger
 
     def close(self) -> None:
-        """Close the database connections; another process may run the study from here on."""
-        self._claim.release()
+        """Release the study and close the database connections."""
+        self._lock.release()
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -128,67 +131,72 @@ class Ledger:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was stored when the study was made; comparing it is the caller's."""
-        return self._patience(lambda: self._study.user_attrs).get("metadata", {})
+        """The metadata stored when the study was created."""
+        return self._retry(lambda: self._study.user_attrs).get("metadata", {})
 
     def unfinished(self) -> list[TrialRecord]:
-        """The running rows by number: those an ended process left, when called first; `report` and `finish` go on.
+        """The running trials by number; before the first `ask`, those that an earlier process left to be resumed.
 
         Raises:
-            InputError: the process has not ended.
+            InputError: another process runs this study.
         """
-        self._claim.hold()
+        self._lock.acquire()
         running = [row for row in self.rows() if row.state == "running"]
         for row in running:
-            if row.reason:  # cut off while it was recorded as failed
+            if row.reason:  # interrupted while being recorded as failed
                 self.finish(row.number, "failed", value=None, result=row)
         return [row for row in running if not row.reason]
 
     def enqueue(self, overrides: Mapping[str, Any], *, note: str | None = None) -> None:
-        """Have the next `ask` propose these, and what else the space suggests. `note` opens the row's notes.
+        """Queue a trial with these values; the space suggests the others. `note` becomes the first of the row's notes.
 
         Raises:
             InputError: another process runs this study.
         """
-        self._claim.hold()
+        self._lock.acquire()
         self._enqueue(overrides, note, None)
 
     def queue(self, configurations: Sequence[Mapping[str, Any]], notes: Sequence[str | None] | None = None) -> None:
-        """Enqueue what the study begins with, once: a later call stores nothing, and enqueues what was still missing.
+        """Enqueue the study's first configurations, once; a later call only completes an interrupted one.
+
+        Args:
+            configurations: dotted keys each.
+            notes: one for each configuration.
 
         Raises:
             InputError: another process runs this study.
         """
-        self._claim.hold()
-        stored = self._patience(lambda: self._study.user_attrs).get("queue")
+        self._lock.acquire()
+        stored = self._retry(lambda: self._study.user_attrs).get("queue")
         if stored is None:
-            lines = [None] * len(configurations) if notes is None else notes
-            pairs = zip(configurations, lines, strict=True)
+            pairs = zip(configurations, [None] * len(configurations) if notes is None else notes, strict=True)
             stored = [{"overrides": plain(overrides), "note": note} for overrides, note in pairs]
-            self._patience(lambda: self._study.set_user_attr("queue", stored))
-        there = {trial.system_attrs.get(QUEUED) for trial in self._trials()}
-        for place, item in enumerate(stored):
-            if place not in there:
-                self._enqueue(item["overrides"], item["note"], place)
+            self._retry(lambda: self._study.set_user_attr("queue", stored))
+        enqueued = {trial.system_attrs.get(QUEUED) for trial in self._trials()}
+        for position, item in enumerate(stored):
+            if position not in enqueued:
+                self._enqueue(item["overrides"], item["note"], position)
 
-    def _enqueue(self, overrides: Mapping[str, Any], note: str | None, place: int | None) -> None:
-        memory, self._memory = self._sampling(), None  # kept only if all goes well
-        trial = waiting_trial(overrides, note, place)
+    def _enqueue(self, overrides: Mapping[str, Any], note: str | None, position: int | None) -> None:
+        memory, self._memory = self._sampling(), None  # read again from the database if this raises
+        trial = waiting_trial(overrides, note, position)
         self._writer.create(memory.num_trials, trial)
         memory.add(trial)
         self._memory = memory
 
     def ask(self, space: Space) -> Proposal:
-        """Start the next trial: what was enqueued if anything, else what the sampler suggests in `space`.
+        """Start the next trial: an enqueued one if there is any, else one that the sampler suggests.
 
-        `space` returns every parameter it suggests, under its name and unchanged, and constants as it likes. Cut off at
-        any instant, it left no trial, or a running one with all it needs, or the waiting one, to be asked for again.
+        Interrupted, it leaves no trial, a complete running one, or the enqueued one still waiting.
+
+        Args:
+            space: returns every parameter it suggests, under its name and unchanged, and any constants.
 
         Raises:
             InputError: `space` breaks this rule or one of Optuna's; an enqueued value lies outside of it (that trial is
-                recorded as failed, so it is not met again); another process runs this study.
+                recorded as failed); another process runs this study.
         """
-        self._claim.hold()
+        self._lock.acquire()
         memory, self._memory = self._sampling(), None
         trial, enqueued = memory.start()
         number = trial.number
@@ -206,11 +214,11 @@ class Ledger:
         return Proposal(number, overrides)
 
     def report(self, number: int, epoch: int, best_so_far: float) -> None:
-        """Record the best value after `epoch` (from 1). The last epoch may be reported again, and replaces itself.
+        """Record the best value up to `epoch` (from 1); reporting the last epoch again replaces it.
 
         Raises:
-            ValueError: the trial is not running; an epoch before the last; a value that is not finite, or below that of
-                an earlier epoch.
+            ValueError: the trial is not running; `epoch` is before the last one; the value is not finite, or below that
+                of an earlier epoch.
         """
         curve = self._running(number).intermediate_values
         floor = max((value for step, value in curve.items() if step < epoch), default=-math.inf)
@@ -231,17 +239,17 @@ class Ledger:
         value: float | None,
         result: TrialResult = NO_RESULT,
     ) -> None:
-        """Close a running trial; one closed already with this outcome and value stays as it is.
+        """End a running trial; does nothing if it has ended with this outcome and value.
 
-        `value`: its best; `result`: all else.
+        `value`: the best of its curve; `result`: all else.
 
         Raises:
             ValueError: the trial is not running; complete or pruned without a finite value at least as high as the last
                 one reported; failed with a value, or without a reason.
         """
         state = _OUTCOMES[outcome]
-        there = self._sampling().trial(number)
-        if there.state == state and there.value == value:
+        trial = self._sampling().trial(number)
+        if trial.state == state and trial.value == value:
             return
         curve = self._running(number).intermediate_values
         if outcome == "failed":
@@ -258,7 +266,11 @@ class Ledger:
         self._sampling().finish(number, state, value)
 
     def add_final(self, result: TrialResult, value: float) -> TrialRecord:
-        """Record a promotion, in a sister study `<name>.final` of which the sampler never learns."""
+        """Record a promotion, in the sister study `<name>.final`; returns its row.
+
+        Raises:
+            ValueError: `value` is not finite.
+        """
         if not math.isfinite(value):
             raise ValueError(f"a promotion's value must be finite, but got {value}")
         token = uuid.uuid4().hex
@@ -266,41 +278,45 @@ class Ledger:
             value=float(value), user_attrs={RECORD: plain(result.to_json())}, system_attrs={_TOKEN: token}
         )
 
-        def added() -> FrozenTrial:
+        def add_once() -> FrozenTrial:
             study = _load(self._storage, self.name + _FINAL)
-            if not (mine := [there for there in study.trials if there.system_attrs.get(_TOKEN) == token]):
+            if not (added := [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]):
                 study.add_trial(trial)
-                mine = [there for there in study.trials if there.system_attrs.get(_TOKEN) == token]
-            return mine[0]
+                added = [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]
+            return added[0]
 
-        return row_of(self._patience(added), "final")
+        return row_of(self._retry(add_once), "final")
 
     def finals(self) -> list[TrialRecord]:
-        """The promotions, oldest first: one for each reading of the test split."""
+        """The promotions, oldest first: one for each time the test split was read."""
         return self._sister(_FINAL, "final")
 
     def baselines(self) -> list[TrialRecord]:
-        """The baselines of a search, by number."""
+        """The baselines, by number."""
         return self._sister(_BASELINE, "baseline")
 
-    def _sister(self, end: str, phase: Phase) -> list[TrialRecord]:
+    def _sister(self, suffix: str, phase: Phase) -> list[TrialRecord]:
         def read() -> list[TrialRecord]:
-            if self.name + end not in optuna.get_all_study_names(self._storage):
+            if self.name + suffix not in optuna.get_all_study_names(self._storage):
                 return []
-            return [row_of(trial, phase) for trial in _load(self._storage, self.name + end).trials]
+            return [row_of(trial, phase) for trial in _load(self._storage, self.name + suffix).trials]
 
-        return self._patience(read)
+        return self._retry(read)
 
     def rows(self) -> list[TrialRecord]:
-        """Every trial by number, as the database has it now."""
+        """All trials by number, read from the database."""
         return [row_of(trial, self.phase) for trial in self._trials()]
 
     def best(self) -> TrialRecord | None:
-        """The winner so far, by `best_of`."""
+        """The best trial so far, by `best_of`."""
         return best_of(self.rows())
 
+    def complete_trials(self) -> list[FrozenTrial]:
+        """The complete trials as Optuna's, with the ranges that their parameters were drawn from."""
+        return [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
+
     def _trials(self) -> list[FrozenTrial]:
-        return self._patience(lambda: self._study.get_trials(deepcopy=False))
+        return self._retry(lambda: self._study.get_trials(deepcopy=False))
 
     def _sampling(self) -> Sampling:
         if self._memory is None:

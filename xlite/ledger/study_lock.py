@@ -1,4 +1,4 @@
-"""One driver a study: a lock that ends with the process that holds it, however that ends."""
+"""The lock that allows one driver per study; it is released whenever its process ends, even if killed."""
 
 import hashlib
 from contextlib import suppress
@@ -14,37 +14,37 @@ from xlite.storage.locks import try_lock
 
 
 class StudyLock:
-    """The right to ask for trials of a study; whoever only reads, or records a promotion, needs none.
+    """An exclusive lock for asking for a study's trials; reading and recording promotions need none.
 
-    SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock of a connection kept for it; when the
-    server was restarted it is taken again. Other databases, and file systems without locks, have none: there a second
-    driver is met when it finds its trial's number taken.
+    SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock on a connection of its own, taken again
+    after a server restart. Other databases, and file systems without locks, have none: there a second driver is
+    detected when its trial's number is taken.
     """
 
-    def __init__(self, engine: sa.Engine, url: str, name: str, patience: Retry) -> None:
-        self._engine, self._url, self._name, self._patience = engine, url, name, patience
+    def __init__(self, engine: sa.Engine, name: str, retry: Retry) -> None:
+        self._engine, self._url, self._name, self._retry = engine, retry.url, name, retry
         self._file_lock: BaseFileLock | None = None
         self._connection: sa.Connection | None = None
-        self._lockable = True
+        self._can_lock = True
 
-    def hold(self) -> None:
-        """Take the lock, or see that it is still held.
+    def acquire(self) -> None:
+        """Take the lock, or check that it is still held.
 
         Raises:
-            InputError: another process has it.
+            InputError: another process holds it.
         """
         file = sqlite_file(self._url)
         if file is not None:
-            mine = self._lock_file(file.with_name(f"{file.name}.{_key(self._name):016x}.lock"))
+            acquired = self._lock_file(file.with_name(f"{file.name}.{_key(self._name):016x}.lock"))
         elif self._engine.dialect.name == "postgresql":
-            mine = self._patience(self._lock_session)
+            acquired = self._retry(self._lock_session)
         else:
-            mine = True
-        if not mine:
-            raise another_process(self._url)
+            acquired = True
+        if not acquired:
+            raise study_in_use(self._url)
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release the lock, if held."""
         if self._file_lock is not None:
             self._file_lock.release()
             self._file_lock = None
@@ -57,19 +57,19 @@ class StudyLock:
             self.release()
 
     def _lock_file(self, path: Path) -> bool:
-        if self._file_lock is not None or not self._lockable:
+        if self._file_lock is not None or not self._can_lock:
             return True
         try:
             self._file_lock = try_lock(path)
         except OSError as error:
             if error.filename is not None:  # the file cannot be opened
                 raise
-            self._lockable = False  # its file system has no locks
+            self._can_lock = False  # the file system has no locks
             return True
         return self._file_lock is not None
 
     def _lock_session(self) -> bool:
-        """True also when this very session holds it already."""
+        """True also if this session holds it already."""
         if self._connection is not None:
             try:
                 self._connection.execute(sa.text("SELECT 1"))
@@ -80,20 +80,20 @@ class StudyLock:
                 self._connection = None
                 raise
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()  # else closing it would keep its session, and so the lock, in the pool
-        mine = bool(connection.scalar(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _key(self._name)}))
-        if mine:
+        connection.detach()  # else closing it would return its session, with the lock, to the pool
+        acquired = bool(connection.scalar(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _key(self._name)}))
+        if acquired:
             self._connection = connection
         else:
             connection.close()
-        return mine
+        return acquired
 
 
-def another_process(url: str) -> InputError:
-    """What the second driver of a study reads."""
+def study_in_use(url: str) -> InputError:
+    """The error of a study's second driver."""
     return InputError(f"{shown_url(url)}: another process runs this study; let it end, or choose another --study")
 
 
 def _key(name: str) -> int:
-    """63 bits: PostgreSQL's lock numbers are signed."""
+    """PostgreSQL's lock keys are signed 64-bit numbers: 63 bits."""
     return int.from_bytes(hashlib.sha256(f"xlite study {name}".encode()).digest()[:8], "big") >> 1

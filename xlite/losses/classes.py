@@ -1,4 +1,4 @@
-"""Supervised losses for one class of several: weighted cross-entropy and the ordinal loss; unknown rows are masked."""
+"""Supervised losses for mutually exclusive classes: weighted cross-entropy, CORAL; unknown rows are masked."""
 
 from dataclasses import dataclass, replace
 
@@ -33,7 +33,7 @@ def cross_entropy(
 
 
 def cumulative_logits(logits: Tensor) -> Tensor:
-    """log(P(Y > k) / P(Y <= k)) for k = 0..K-2 of class logits (..., K), through their softmax; (..., K-1)."""
+    """Class logits (..., K) -> log(P(Y > k) / P(Y <= k)) for k = 0..K-2, (..., K-1), with P their softmax."""
     log_p = F.log_softmax(logits, dim=-1)
     above = torch.logcumsumexp(log_p.flip(-1), dim=-1).flip(-1)[..., 1:]
     below = torch.logcumsumexp(log_p, dim=-1)[..., :-1]
@@ -41,13 +41,13 @@ def cumulative_logits(logits: Tensor) -> Tensor:
 
 
 def coral(logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy of Y > k for every k, summed over k (Cao et al., arXiv 1901.07884, eq. 4).
+    """Binary cross-entropy of Y > k, summed over k (Cao et al., arXiv 1901.07884, eq. 4).
 
-    A weighted mean over the known rows, the weight being that of the row's class.
+    Mean over the known rows, each weighted by the weight of its class.
 
     Args:
         logits: (..., K) class logits, e.g. of `models.heads.CoralHead`.
-        targets: (..., K) one-hot in the grades' order, or all NaN (unknown).
+        targets: (..., K) one-hot in the order of the grades, or all NaN (unknown).
         class_weights: (K,) or None.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -59,16 +59,16 @@ def coral(logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = Non
 
 
 def class_weights(text: str, targets: np.ndarray, *, beta: float) -> np.ndarray | None:
-    """(K,) float32 weights of the classes, or None for ones.
+    """(K,) float32 class weights; None for weights of 1.
 
     Args:
-        text: `loss.class_weights`: "none"; "balanced", N / (K n_k), 1 for a class without rows; "effective_number" at
-            mean 1; or K numbers.
+        text: `loss.class_weights`: "none"; "balanced", N / (K n_k), 1 for a class without rows; "effective_number",
+            scaled to mean 1; or K numbers.
         targets: (..., K) training targets, one-hot or NaN.
         beta: of effective_number.
 
     Raises:
-        InputError: the numbers are not K, or one is not above 0.
+        InputError: there are not K numbers, or one is not above 0.
     """
     flat = targets.reshape(-1, targets.shape[-1])
     num_classes = flat.shape[1]
@@ -87,7 +87,7 @@ def class_weights(text: str, targets: np.ndarray, *, beta: float) -> np.ndarray 
 
 @dataclass(frozen=True)
 class ClassLoss:
-    """The hard part of the loss for one class of several; see `make_class_loss`.
+    """The supervised ("hard") loss for exclusive classes, its weights fixed; see `make_class_loss`.
 
     Attributes:
         class_weights: (K,) or None.
@@ -97,7 +97,7 @@ class ClassLoss:
     class_weights: Tensor | None
 
     def __call__(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """{"hard": the total, and the same by its own name}, scalars; shapes as in `cross_entropy`."""
+        """{"hard": the loss, and the same under its own name}, scalars; shapes as in `cross_entropy`."""
         if self.config.name == "coral":
             value = coral(logits, targets, class_weights=self.class_weights)
         else:
@@ -110,21 +110,17 @@ class ClassLoss:
 
 
 def make_class_loss(config: LossConfig, targets: np.ndarray) -> ClassLoss:
-    """The configured loss, its class weights counted from the training targets (..., K).
+    """The configured loss, its class weights computed from the training targets (..., K).
 
     Raises:
-        InputError: as `class_weights`, or a loss for independent labels.
+        InputError: as `class_weights`.
     """
-    if config.name not in ("cross_entropy", "coral"):
-        raise InputError(
-            f"loss.name={config.name} is for independent labels; one class of several takes cross_entropy or coral"
-        )
     weights = class_weights(config.class_weights, targets, beta=config.beta)
     return ClassLoss(config, None if weights is None else torch.from_numpy(weights))
 
 
 def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities, one-hot truth with zeros for unknown rows, and 1 for known rows, all in the logits' type."""
+    """Log-probabilities, one-hot truth (0 in unknown rows), and 1 for known rows, all of the logits' type."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     known = ~torch.isnan(targets).any(dim=-1)
     truth = torch.where(known[..., None], targets, 0).to(logits.dtype)

@@ -1,4 +1,4 @@
-"""Distillation losses: the teacher's softened outputs against the student's, and their sum with the hard loss."""
+"""Distillation losses of softened teacher and student outputs, and their weighted sum with the supervised loss."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ def sigmoid_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
 
 
 def softmax_kd(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, real: Tensor | None = None
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, mask: Tensor | None = None
 ) -> Tensor:
     """KL(softmax(t / T) || softmax(s / T)) over the last axis, mean over the rest (Hinton et al., arXiv 1503.02531).
 
@@ -32,37 +32,36 @@ def softmax_kd(
         student_logits: (N, ..., K) float of any precision.
         teacher_logits: (N, ..., K) float; no gradient flows to it.
         temperature: T > 0.
-        real: (N, ...) bool, what the mean is over; None: everything. See `real_parts`.
+        mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
-    return _mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), real)
+    return _masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
 
 
 def cumulative_kd(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, real: Tensor | None = None
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, mask: Tensor | None = None
 ) -> Tensor:
     """`sigmoid_kd` on P(Y > k), for grades in their order (a CORAL student); mean over rows and k.
 
-    Both are softened as classes first, softmax(logits / T), and turned into P(Y > k) then: the teacher may have any
-    head, and at every T the loss is 0 exactly where the student says what the teacher says.
+    Both are first softened as classes, softmax(logits / T), then converted to P(Y > k): the teacher may have any head,
+    and at every T the loss is 0 exactly where student and teacher agree.
 
     Args:
         student_logits: (N, ..., K) class logits of any precision.
-        teacher_logits: (N, ..., K); no gradient flows to it.
+        teacher_logits: (N, ..., K) float; no gradient flows to it.
         temperature: T > 0.
-        real: (N, ...) bool, what the mean is over; None: everything. See `real_parts`.
+        mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
-    return _mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), real)
+    return _masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
 
 
-def real_parts(teacher_logits: Tensor) -> Tensor | None:
-    """Of examples with parts (B, H, K), which parts are there: (B, H) bool; None for examples without, (B, K).
+def unpadded(teacher_logits: Tensor) -> Tensor | None:
+    """Mask (B, H) bool of the positions of sequence logits (B, H, K) that are no padding; None for logits (B, K).
 
-    Models give exactly 0 for all classes of a part that pads an example (`models.lines`); averaged over, such parts
-    would make the soft loss smaller the more padding a batch has. A mask, since a GPU would have to be waited for to
-    know how many there are.
+    Models give padded positions logits of exactly 0 (`models.lines`). Averaged over, these would shrink the soft loss
+    with the amount of padding in a batch. It is a mask, not an index, because an index would synchronise the GPU.
     """
     return None if teacher_logits.ndim == 2 else (teacher_logits != 0).any(dim=-1)
 
@@ -70,34 +69,34 @@ def real_parts(teacher_logits: Tensor) -> Tensor | None:
 def combine(
     hard: dict[str, Tensor], soft: Tensor | None, *, config: DistillConfig, focal: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """{"loss": alpha T^2 soft + (1 - alpha) hard + focal_weight focal, and every part, unweighted, by its name}.
+    """{"loss": alpha T^2 soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
 
-    T^2 keeps the soft gradient's size as T grows (Hinton et al., section 2). A part of weight 0 is kept for the log
+    T^2 keeps the soft gradient's size as T grows (Hinton et al., section 2). A term of weight 0 is returned for the log
     but left out of the sum.
 
     Args:
-        hard: "hard", the total of the supervised loss, and its named parts.
-        soft: a KD loss as returned here, kept as "soft"; may be None when alpha is 0: no teacher is needed.
+        hard: "hard", the supervised loss, and its own named terms.
+        soft: one of the KD losses above, returned as "soft"; may be None when alpha is 0.
         config: alpha, temperature, focal_weight.
-        focal: an extra focal term, kept as "kd_focal"; may be None when focal_weight is 0.
+        focal: an extra focal loss, returned as "kd_focal"; may be None when focal_weight is 0.
     """
     assert soft is not None or config.alpha == 0, f"alpha={config.alpha} needs a teacher's soft loss"
     assert focal is not None or config.focal_weight == 0, f"focal_weight={config.focal_weight} needs a focal loss"
-    parts = dict(hard)
-    terms = [(1 - config.alpha) * hard["hard"]] if config.alpha < 1 else []
+    terms = dict(hard)
+    weighted = [(1 - config.alpha) * hard["hard"]] if config.alpha < 1 else []
     if soft is not None:
-        parts["soft"] = soft
+        terms["soft"] = soft
         if config.alpha > 0:
-            terms.append(config.alpha * config.temperature**2 * soft)
+            weighted.append(config.alpha * config.temperature**2 * soft)
     if focal is not None:
-        parts["kd_focal"] = focal
+        terms["kd_focal"] = focal
         if config.focal_weight > 0:
-            terms.append(config.focal_weight * focal)
-    return {"loss": torch.stack(terms).sum(), **parts}
+            weighted.append(config.focal_weight * focal)
+    return {"loss": torch.stack(weighted).sum(), **terms}
 
 
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Both divided by the temperature, in float32 or, where the student is, float64; the teacher detached."""
+    """Both divided by the temperature, in float64 if the student is, else float32; the teacher detached."""
     dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
     return student_logits.to(dtype) / temperature, teacher_logits.detach().to(dtype) / temperature
 
@@ -109,6 +108,6 @@ def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return present + absent
 
 
-def _mean(rows: Tensor, real: Tensor | None) -> Tensor:
-    """Over the real ones; 0 where there are none."""
-    return rows.mean() if real is None else torch.where(real, rows, 0).sum() / real.sum().clamp(min=1)
+def _masked_mean(losses: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the masked positions; 0 where there are none."""
+    return losses.mean() if mask is None else torch.where(mask, losses, 0).sum() / mask.sum().clamp(min=1)

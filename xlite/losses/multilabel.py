@@ -1,4 +1,4 @@
-"""Supervised losses of logits against 0/1 targets, blind to unknown (NaN) targets, computed in float32 or better."""
+"""Supervised losses for independent 0/1 labels; unknown (NaN) targets are masked; float32 or float64 arithmetic."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from xlite.data.balance import (
 )
 
 ALPHA_RANGE = (0.05, 0.95)
-"""Bounds of a per-label focal alpha, so that neither class of a label is all but ignored."""
+"""Bounds of a per-label focal alpha, so that neither positives nor negatives are all but ignored."""
 
 
 def bce(
@@ -56,7 +56,7 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | Tenso
 
 @dataclass(frozen=True)
 class SupervisedLoss:
-    """The hard part of the loss, with its weights fixed from the training targets; see `make_supervised_loss`.
+    """The supervised ("hard") loss, its weights fixed; see `make_supervised_loss`.
 
     Attributes:
         config: which loss, and its parameters.
@@ -71,26 +71,26 @@ class SupervisedLoss:
     focal_alpha: float | Tensor
 
     def __call__(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """{"hard": the total, and by name the unweighted parts it is made of: "bce", "focal" or both}, all scalars.
+        """{"hard": the loss, and its unweighted terms by name: "bce", "focal" or both}, all scalars.
 
         Args:
             logits: (N, L) float.
             targets: (N, L) of 0, 1 or NaN (unknown).
         """
         name = self.config.name
-        parts: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if name != "focal":
-            parts["bce"] = bce(logits, targets, pos_weight=self.pos_weight, label_weight=self.label_weight)
+            terms["bce"] = bce(logits, targets, pos_weight=self.pos_weight, label_weight=self.label_weight)
         if name in ("focal", "bce_focal"):
-            parts["focal"] = self.focal(logits, targets)
+            terms["focal"] = self.focal(logits, targets)
         if name == "bce_focal":
             share = self.config.bce_share
-            return {"hard": share * parts["bce"] + (1 - share) * parts["focal"], **parts}
-        (only,) = parts.values()
-        return {"hard": only, **parts}
+            return {"hard": share * terms["bce"] + (1 - share) * terms["focal"], **terms}
+        (only,) = terms.values()
+        return {"hard": only, **terms}
 
     def focal(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """`focal` with this loss's gamma and alpha; for an extra focal term, whichever loss is configured."""
+        """`focal` with the configured gamma and alpha, whichever loss is configured; shapes as in `focal`."""
         return focal(logits, targets, gamma=self.config.focal_gamma, alpha=self.focal_alpha)
 
     def to(self, device: torch.device | str) -> "SupervisedLoss":
@@ -105,10 +105,10 @@ class SupervisedLoss:
 
 
 def make_supervised_loss(config: LossConfig, targets: np.ndarray) -> SupervisedLoss:
-    """The configured loss, its label weights counted from the training targets.
+    """The configured loss, its label weights computed from the training targets.
 
-    `weighted_bce` puts negatives/positives on the positive terms, and the other two weightings on both terms of a
-    label: they lie far below 1 for common labels and would, on positives alone, teach the model to predict none.
+    `weighted_bce` weights positives by negatives/positives. The other two weightings apply to positives and negatives
+    alike: they are far below 1 for common labels, and on positives alone would teach the model to predict none.
 
     Args:
         config: the loss section of a run's configuration.
@@ -130,7 +130,7 @@ def make_supervised_loss(config: LossConfig, targets: np.ndarray) -> SupervisedL
 
 
 def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits in float32 or float64, the mask of known entries, and targets in the logits' type with 0 for unknown."""
+    """Logits in float32 or float64, the mask of known entries, and targets of the logits' type with 0 for unknown."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     known = ~torch.isnan(targets)
     return logits, known, torch.where(known, targets, 0).to(logits.dtype)

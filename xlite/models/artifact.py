@@ -93,7 +93,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         start,
         num_labels=len(description["labels"]),
         in_channels=description["in_channels"],
-        image_size=description["image_size"] if config.architecture == "lines" else None,
+        image_size=None if config.has_backbone else description["image_size"],
         seed=0,
     )
     try:

@@ -1,4 +1,4 @@
-"""Backbones: the last feature map of any timm image model, by name, with nothing that does not feed it."""
+"""Backbones: any timm image model cut after its last feature map."""
 
 import difflib
 import math
@@ -21,7 +21,10 @@ Layout = Literal["NCHW", "NHWC", "tokens"]
 class Backbone(nn.Module):
     """A timm model cut after its last feature map. images: (B, in_channels, H, W) float -> (B, num_features, h, w).
 
-    Parameters that this output does not depend on (classifiers, convolutions after pooling) are removed.
+    Parameters that the feature map does not depend on (classifiers, convolutions after pooling) are removed.
+
+    Raises:
+        _Unsuitable: it has no square feature map, or does not take images of this size.
     """
 
     def __init__(self, body: nn.Module, *, in_channels: int, image_size: int | None) -> None:
@@ -45,14 +48,14 @@ class Backbone(nn.Module):
 
 
 def create_backbone(config: ModelConfig, *, in_channels: int, image_size: int | None = None) -> Backbone:
-    """The backbone `config` names: random, pretrained (`config.pretrained`) or from a file (`config.weights`).
+    """The backbone that `config` names: random, pretrained (`config.pretrained`) or from a file (`config.weights`).
 
     Args:
-        image_size: px; when given, a backbone that cannot take square images of this size is refused.
+        image_size: px; None accepts any backbone that takes 64 px or its native size.
 
     Raises:
-        InputError: no such backbone; it has no square feature map; it does not take this size; its weights cannot be
-            had or do not fit.
+        InputError: no such backbone; it has no square feature map; it does not take this size; its weights are
+            unavailable or do not fit.
     """
     check_name(config.backbone)
     overlay = {"file": str(pretrained_file(config.backbone))} if config.pretrained else None
@@ -78,17 +81,17 @@ def check_name(backbone: str) -> None:
 
 
 def check_pretrained(backbone: str) -> None:
-    """Fetch the published weights into the local cache, where `create_backbone` finds them without the network.
+    """Download the published weights into the local cache, so that `create_backbone` needs no network.
 
     Raises:
-        InputError: no such backbone, none published, or they cannot be had.
+        InputError: no such backbone, no published weights, or the download failed.
     """
     check_name(backbone)
     pretrained_file(backbone)
 
 
 class _Unsuitable(Exception):
-    """Why a model cannot serve; the caller adds its name."""
+    """The reason a timm model cannot be used; the caller adds the model's name."""
 
 
 def _create_body(name: str, overlay: dict[str, str] | None, in_channels: int) -> nn.Module:
@@ -100,7 +103,7 @@ def _create_body(name: str, overlay: dict[str, str] | None, in_channels: int) ->
             return timm.create_model(name, dynamic_img_size=True, **arguments)  # ViTs refuse other sizes without it
         except TypeError:
             return timm.create_model(name, **arguments)
-    except Exception as error:  # timm raises whatever its model code meets
+    except Exception as error:  # of any type: timm passes on those of its model code
         if overlay is None:
             problem = f"model.backbone={name}: timm cannot build it for {in_channels} channels ({_first_line(error)})"
         else:
@@ -113,13 +116,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _full_model_keys(name: str) -> set[str]:
-    """State keys of the whole published model, its classifier included."""
+    """State keys of the published model including its classifier."""
     with torch.device("meta"), quiet():
         return set(timm.create_model(name).state_dict())
 
 
 class _Recorder(TorchFunctionMode):
-    """Remembers which tensors took part in any operation."""
+    """Records the ids of the parameters that take part in any operation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +135,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _dry_run(body: nn.Module, in_channels: int, image_size: int | None) -> tuple[Tensor, set[int]]:
-    """The features of one blank image, and the ids of the parameters they passed through."""
+    """The features of one blank image, and the ids of the parameters that they depend on."""
     native = int(body.pretrained_cfg.get("input_size", (3, 224, 224))[-1])  # type: ignore[union-attr,operator]
     body.eval()
     for size in [image_size] if image_size is not None else [_PROBE_PX, native]:
@@ -163,7 +166,7 @@ def _layout(body: nn.Module, features: Any, num_features: int, num_prefix_tokens
 
 
 def _remove_unused(module: nn.Module, used: set[int]) -> None:
-    """Replace each largest submodule that has parameters, none of them in `used`, by an identity."""
+    """Replace each maximal submodule that has parameters, none of them in `used`, with an identity."""
     for name, child in list(module.named_children()):
         parameters = list(child.parameters())
         if parameters and not any(id(parameter) in used for parameter in parameters):

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xlite.config import ModelConfig
+from xlite.data.input_spec import InputSpec
 from xlite.errors import InputError
 from xlite.models.lines import ScanLineEncoder
 from xlite.models.slices import SliceStudent
@@ -19,7 +19,8 @@ ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
     "lines": ScanLineEncoder,
 }
 """Each takes (config, *, num_labels, in_channels, generator, image_size) and has `config`, `num_labels`, `in_channels`
-and `set_bias`; `forward(images)`, or `forward(images, extras)` where examples have extras."""
+and `set_bias`; `forward(images)`, or `forward(images, auxiliary)` where examples have auxiliary integers. The names are
+`InputSpec.layout`'s."""
 
 
 def make_model(
@@ -62,23 +63,22 @@ def build_model(
     return model
 
 
-def check_input(config: ModelConfig, shape: tuple[int, ...], auxiliary: np.ndarray | None = None) -> None:
-    """Refuse a configuration whose architecture does not take inputs of this shape (one row of the pixel file).
+def check_input(config: ModelConfig, spec: InputSpec) -> None:
+    """Refuse a configuration whose architecture does not take these inputs.
 
     Raises:
         InputError: the key to change is named.
     """
-    if config.architecture == "slices":
-        if len(shape) != 4:
-            raise InputError(f"model.architecture=slices: the data has no stacks of slices (its shape is {shape})")
-        if shape[0] != config.num_slices:
-            raise InputError(f"model.num_slices={config.num_slices}: the data has stacks of {shape[0]}")
-        if auxiliary is not None and len(auxiliary) and int(auxiliary[:, 0].max()) >= config.num_levels:
-            raise InputError(
-                f"model.num_levels={config.num_levels}: the data has {int(auxiliary[:, 0].max()) + 1} levels"
-            )
-    elif len(shape) > 3:
-        raise InputError(f"model.architecture={config.architecture}: the data has stacks of slices; use slices")
+    if config.architecture != spec.layout:
+        raise InputError(
+            f"model.architecture={config.architecture}: the data's layout is {spec.layout} (its shape is "
+            f"{spec.shape}); use {spec.layout}"
+        )
+    if spec.layout == "slices":
+        if spec.num_slices != config.num_slices:
+            raise InputError(f"model.num_slices={config.num_slices}: the data has stacks of {spec.num_slices}")
+        if spec.auxiliary_max and spec.auxiliary_max[0] >= config.num_levels:
+            raise InputError(f"model.num_levels={config.num_levels}: the data has {spec.auxiliary_max[0] + 1} levels")
 
 
 def call(model: nn.Module, images: Tensor, auxiliary: Tensor | None) -> Tensor:

@@ -1,6 +1,5 @@
 """What a student costs: parameters, size on disk, time per image."""
 
-import json
 import statistics
 import time
 from functools import cache
@@ -14,9 +13,9 @@ from xlite.config import ModelConfig
 from xlite.device import torch_threads
 from xlite.models.build import call, make_model
 from xlite.models.limits import Cost
+from xlite.storage.tensors import file_bytes
 
 _NUM_WARMUP_RUNS = 5
-_SAFETENSORS_DTYPE = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
 
 def count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int) -> Cost:
@@ -27,25 +26,18 @@ def count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_siz
     Raises:
         InputError: unknown or unsuitable backbone.
     """
-    unrelated = {"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"}
-    if config.architecture != "lines":
-        image_size = 0  # it decides nothing here
-    return _count_cost(config.model_copy(update=unrelated), num_labels, in_channels, image_size)
+    return _count_cost(architecture(config), num_labels, in_channels, None if config.has_backbone else image_size)
 
 
 @cache
-def _count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int) -> Cost:
+def _count_cost(config: ModelConfig, num_labels: int, in_channels: int, image_size: int | None) -> Cost:
     with torch.device("meta"), _NoInitialisation():
         generator = torch.Generator(device="cpu")
         model = make_model(
-            config,
-            num_labels=num_labels,
-            in_channels=in_channels,
-            image_size=image_size or None,
-            generator=generator,
+            config, num_labels=num_labels, in_channels=in_channels, image_size=image_size, generator=generator
         )
     num_params = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(num_params, _safetensors_bytes(model.state_dict()) / 1e6)
+    return Cost(num_params, file_bytes(model.state_dict()) / 1e6)
 
 
 def measure_latency(
@@ -61,7 +53,7 @@ def measure_latency(
     The model is left on `device`, in the mode it came in; the thread count is put back.
 
     Args:
-        example: input and extras of a batch of one, as the model takes them.
+        example: a batch of one and its auxiliary integers, as `Device.inputs` gives them.
         threads: CPU threads to time with.
     """
     device = torch.device(device)
@@ -99,18 +91,6 @@ class _NoInitialisation(TorchFunctionMode):
         if getattr(func, "__name__", "") in self._SKIPPED and args and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
-
-
-def _safetensors_bytes(state: dict[str, Tensor]) -> int:
-    """Size of the file: header length (8 bytes), JSON header padded to 8, the tensors."""
-    header, offset = {}, 0
-    for key, tensor in state.items():
-        end = offset + tensor.numel() * tensor.element_size()
-        dtype = _SAFETENSORS_DTYPE.get(tensor.dtype, "F32")
-        header[key] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    num_header_bytes = len(json.dumps(header, separators=(",", ":")))
-    return 8 + -(-num_header_bytes // 8) * 8 + offset
 
 
 def architecture(model: ModelConfig) -> ModelConfig:

@@ -1,4 +1,4 @@
-"""The last layer for one class of several: free class scores, or ordered grades (CORAL)."""
+"""The last layer for exclusive classes: one linear score per class, or ordered grades (CORAL)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from xlite.config import ModelConfig
 
-_LEAST_GAP = 1e-3  # between neighbouring thresholds; keeps every class's log-probability finite
+_MIN_GAP = 1e-3  # between neighbouring thresholds; keeps every class's log-probability finite
 
 
 class ClassHead(nn.Module):
@@ -23,7 +23,7 @@ class ClassHead(nn.Module):
         return self.linear(features)
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Class scores (num_labels,), e.g. log-priors, that features worth nothing get."""
+        """Set the logits of zero features to `values`, (num_labels,) class scores, e.g. log-priors."""
         assert len(values) == self.linear.out_features, (len(values), self.linear.out_features)
         with torch.no_grad():
             self.linear.bias.copy_(torch.tensor(values))
@@ -34,7 +34,7 @@ class CoralHead(nn.Module):
 
     CORAL (Cao et al., arXiv 1901.07884): P(Y > k) = sigmoid(w.x + b_k) with one w for all k. The thresholds decrease
     by construction (the first is free, each next one lies a softplus below), so every class keeps a probability above
-    0. The output is normalised: its softmax is the class probabilities, and whatever takes logits takes it.
+    0. The output is normalised, so its softmax is the class probabilities and it can be used wherever logits are.
     """
 
     def __init__(self, dim: int, num_labels: int) -> None:
@@ -47,7 +47,7 @@ class CoralHead(nn.Module):
 
     @property
     def thresholds(self) -> Tensor:
-        """(num_labels - 1,) the b_k, decreasing."""
+        """The b_k, (num_labels - 1,), decreasing."""
         return torch.cat([self.first, self.first - self._gaps().cumsum(0)])
 
     def forward(self, features: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class CoralHead(nn.Module):
             return class_log_probabilities(above, self._gaps())
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Thresholds that give the class probabilities softmax(values) where w.x is 0.
+        """Set the thresholds so that the class probabilities are softmax(values) where w.x is 0.
 
         Args:
             values: (num_labels,) class scores, e.g. log-priors.
@@ -66,24 +66,24 @@ class CoralHead(nn.Module):
         below = scores.logcumsumexp(0)[:-1]
         above = scores.flip(0).logcumsumexp(0).flip(0)[1:]
         thresholds = above - below
-        gaps = (thresholds[:-1] - thresholds[1:] - _LEAST_GAP).clamp(min=1e-6)
+        gaps = (thresholds[:-1] - thresholds[1:] - _MIN_GAP).clamp(min=1e-6)
         with torch.no_grad():
             self.first.copy_(thresholds[:1])
             self.raw_gaps.copy_(gaps + (-torch.expm1(-gaps)).log())  # the inverse of softplus
 
     def _gaps(self) -> Tensor:
-        return F.softplus(self.raw_gaps) + _LEAST_GAP
+        return F.softplus(self.raw_gaps) + _MIN_GAP
 
 
 def class_log_probabilities(above: Tensor, gaps: Tensor) -> Tensor:
     """log P(Y = k) from the log-odds of Y > k.
 
-    With a > b the log-odds on either side of a class, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)):
-    no difference of nearly equal numbers is left, so values and gradients stay finite at any logits.
+    With a > b the log-odds on either side of a class, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)).
+    This subtracts no nearly equal numbers, so values and gradients stay finite for any finite logits.
 
     Args:
         above: (B, K - 1), decreasing along the last axis.
-        gaps: (K - 2,) above 0, what it decreases by.
+        gaps: (K - 2,) > 0, the differences between neighbours in `above`.
 
     Returns:
         (B, K).

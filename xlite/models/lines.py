@@ -1,4 +1,4 @@
-"""The model for scan lines: a token for each line, a transformer over the lines, class scores for each line."""
+"""The scan-line model: a transformer with one token per line and class logits for each line."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from xlite.errors import InputError
 from xlite.models.attention import MultiHeadSelfAttention, merge_heads, split_heads
 from xlite.models.heads import create_head
 
-_LEAST_SHARE = 1e-5  # of a mean: a smaller standard deviation is rounding, not signal
+_MIN_RELATIVE_STD = 1e-5  # of the mean: a smaller standard deviation is rounding error
 _TINY = 1e-30
 
 
@@ -20,14 +20,14 @@ class LineAttention(MultiHeadSelfAttention):
     """Softmax attention with a mask. x: (B, H, C) float -> (B, H, C)."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """mask: bool, broadcast to (B, heads, H, H); True where the line of the row may see that of the column."""
+        """mask: bool, broadcast to (B, heads, H, H); True where the row's line may attend to the column's."""
         q, k, v = split_heads(self.qkv(x), self.num_heads)
         dropout = self.dropout if self.training else 0.0
         return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)))
 
 
 class LineBlock(nn.Module):
-    """Pre-norm encoder block: attention between lines, then a feed-forward part. x: (B, H, C) float -> (B, H, C)."""
+    """Pre-norm encoder block: attention between lines, then a feed-forward layer. x: (B, H, C) float -> (B, H, C)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class LineBlock(nn.Module):
 class ScanLineEncoder(nn.Module):
     """images: (B, H, P) or (B, C, H, P) float or half -> logits (B, H, num_labels) float32, for any H.
 
-    `num_lines` (B, 1) int64 says how many of an example's H lines are real, at least 1; the others follow them, are
-    never attended to, and have logits 0. None: all are real. P is `image_size`.
+    `num_lines` (B, 1) int64 is how many of an example's H lines are real, at least 1; the rest is padding at the end,
+    never attended to, with logits 0. None: no padding. P is `image_size`.
 
-    With `config.normalise_lines` each line (of each channel) is brought to mean 0 and standard deviation 1, else the
-    real lines of the window together; where `config.causal` hides later lines, each line with those before it.
-    `config.attention` "none" and "mhsa" are both softmax attention: lines without it would not see each other.
+    With `config.normalise_lines` each line (of each channel) is standardised to mean 0 and standard deviation 1, else
+    the real lines of the window together; with `config.causal`, each line together with those before it.
+    `config.attention` "none" and "mhsa" are both softmax attention: without it lines would not interact.
 
     Raises:
         InputError: `config.attention` is "performer", whose sums over all lines take no mask.
@@ -73,9 +73,11 @@ class ScanLineEncoder(nn.Module):
         image_size: int | None = None,
     ) -> None:
         super().__init__()
-        assert image_size is not None, "image_size, the points of a line, is needed"
+        assert image_size is not None, "image_size, the number of points per line, is needed"
         if config.attention == "performer":
-            raise InputError("model.attention=performer: scan lines need masks, which it cannot take; use mhsa")
+            raise InputError(
+                "model.attention=performer: scan lines need attention masks, which it does not support; use mhsa"
+            )
         self.config, self.num_labels, self.in_channels, self.points = config, num_labels, in_channels, image_size
         self.embed = nn.Linear(in_channels * image_size, config.width)
         self.drop = nn.Dropout(config.dropout)
@@ -100,11 +102,11 @@ class ScanLineEncoder(nn.Module):
         return logits if real is None else logits.masked_fill(~real[..., None], 0.0)
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Class scores (num_labels,), e.g. log-priors, from which training starts."""
+        """Set the initial class scores (num_labels,), e.g. log-priors."""
         self.head.set_bias(values)
 
     def _normalised(self, images: Tensor, real: Tensor | None) -> Tensor:
-        """(B, C, H, P) float32 -> the same, padded lines 0."""
+        """Standardised images, (B, C, H, P) float32 as given; padded lines are 0."""
         if real is not None:
             images = images.masked_fill(~real[:, None, :, None], 0.0)
         if self.config.normalise_lines:
@@ -112,27 +114,27 @@ class ScanLineEncoder(nn.Module):
         weights = (
             images.new_ones(len(images), 1, images.shape[2], 1) if real is None else real[:, None, :, None].float()
         )
-        # Sums about the first line, so that a large common height does not swallow the variance.
+        # Relative to the first line, so that a large common offset does not cancel the variance.
         images = (images - images[:, :, :1].mean(-1, keepdim=True)) * weights
         sums = [images.mean(-1, keepdim=True), images.square().mean(-1, keepdim=True), weights]
         if self.config.causal:
-            total, squares, count = (part.cumsum(2) for part in sums)
+            total, squares, count = (term.cumsum(2) for term in sums)
         else:
-            total, squares, count = (part.sum(2, keepdim=True) for part in sums)
+            total, squares, count = (term.sum(2, keepdim=True) for term in sums)
         mean = total / count
         return _standardised(images, mean, (squares / count - mean.square()).clamp(min=0)) * weights
 
     def _mask(self, height: int, real: Tensor | None, device: torch.device) -> Tensor | None:
-        """Which lines may be seen: bool, (B or 1, 1, H or 1, H); None: all. The first line always may."""
-        seen = None if real is None else real[:, None, None, :]
+        """Attention mask, bool, (B or 1, 1, H or 1, H); None: no mask. The first line is always visible."""
+        visible = None if real is None else real[:, None, None, :]
         if self.config.causal:
             earlier = torch.ones(1, 1, height, height, dtype=torch.bool, device=device).tril()
-            seen = earlier if seen is None else seen & earlier
-        return seen
+            visible = earlier if visible is None else visible & earlier
+        return visible
 
 
 def line_positions(height: int, width: int, *, device: torch.device) -> Tensor:
-    """Sines and cosines of the line's number (Vaswani et al. 2017, section 3.5): (height, width) float32."""
+    """Sinusoidal encoding of the line number (Vaswani et al. 2017, section 3.5): (height, width) float32."""
     line = torch.arange(height, dtype=torch.float32, device=device)[:, None]
     pair = torch.arange(0, width, 2, dtype=torch.float32, device=device)
     angle = line * torch.exp(-math.log(10_000) / width * pair)
@@ -140,6 +142,6 @@ def line_positions(height: int, width: int, *, device: torch.device) -> Tensor:
 
 
 def _standardised(images: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """A line or window without any variation becomes 0."""
-    spread = variance.sqrt().clamp(min=_TINY)
-    return (images - mean) / torch.maximum(spread, _LEAST_SHARE * mean.abs())
+    """(images - mean) / std; 0 where the standard deviation is only rounding error."""
+    std = variance.sqrt().clamp(min=_TINY)
+    return (images - mean) / torch.maximum(std, _MIN_RELATIVE_STD * mean.abs())

@@ -1,4 +1,4 @@
-"""Convolutions of small maps as matrix products, which a CPU computes sooner than oneDNN's convolutions of them."""
+"""Convolutions of small feature maps as matrix products, which on a CPU are faster than oneDNN's convolutions."""
 
 from functools import lru_cache
 from typing import Any
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-MOST_ROWS = 2048
-"""Positions of a batch, b * h * w, up to which a pointwise convolution is quicker as one product of two matrices."""
+MAX_ROWS = 2048
+"""Positions of a batch, b * h * w, up to which a pointwise convolution is faster as one matrix product."""
 
 
 def use_matmul_convolutions(model: nn.Module) -> None:
-    """Let convolutions of small maps be matrix products in training on a CPU; the model's state does not change.
+    """Compute convolutions of small maps as matrix products when training on a CPU; the state dict does not change.
 
-    Depthwise ones whose kernel is larger than the map get other gradients: oneDNN's are slow there, most of all without
-    AVX-512, and quicker than these where the kernel fits into the map. Pointwise ones (1 x 1) become linear layers of
-    the channels. Both say what PyTorch's say, up to rounding. What a step saves: benchmarks/layout.py.
+    Depthwise convolutions whose kernel is larger than the map get another backward pass: oneDNN's is slow there, most
+    of all without AVX-512, and faster than this one where the kernel fits into the map. Pointwise ones (1 x 1) become
+    linear layers over channels. Both equal PyTorch's results up to rounding. Time saved: benchmarks/layout.py.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d:
@@ -46,17 +46,17 @@ def _trains_on_cpu(module: nn.Module, input: Tensor) -> bool:
 
 
 class _PointwiseConv2d(nn.Conv2d):
-    """As its base, by way of a linear layer."""
+    """A 1 x 1 convolution as a linear layer."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        small = input.numel() <= MOST_ROWS * self.in_channels
+        small = input.numel() <= MAX_ROWS * self.in_channels
         if not (small and input.ndim == 4 and _trains_on_cpu(self, input)):
             return super()._conv_forward(input, weight, bias)
         return nn.functional.linear(input.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 class _DepthwiseConv2d(nn.Conv2d):
-    """As its base, with another way to its gradients."""
+    """A depthwise convolution with `_SmallMap`'s gradients."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         small = max(input.shape[-2:]) < self.kernel_size[0]
@@ -67,7 +67,7 @@ class _DepthwiseConv2d(nn.Conv2d):
 
 
 class _SmallMap(torch.autograd.Function):
-    """A channel's convolution is a matrix from its P input to its Q output positions; so are both its gradients."""
+    """A channel's convolution as a (P, Q) matrix from input to output positions, from which both gradients follow."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -77,22 +77,22 @@ class _SmallMap(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None, None]:
         input, weight = ctx.saved_tensors
         batch, channels, height, width = input.shape
-        taps = _taps((height, width), tuple(slope.shape[2:]), weight.shape[-1], ctx.stride, ctx.padding)
-        slopes = slope.permute(1, 2, 3, 0).contiguous().view(channels, -1, batch)  # (C, Q, B)
+        taps = _taps((height, width), tuple(grad_output.shape[2:]), weight.shape[-1], ctx.stride, ctx.padding)
+        grads = grad_output.permute(1, 2, 3, 0).contiguous().view(channels, -1, batch)  # (C, Q, B)
         inputs = input.permute(1, 2, 3, 0).contiguous().view(channels, -1, batch)  # (C, P, B)
-        pairs = torch.bmm(inputs, slopes.transpose(1, 2))  # (C, P, Q)
-        of_weight = (pairs.view(channels, -1) @ taps).view(weight.shape)
+        pairs = torch.bmm(inputs, grads.transpose(1, 2))  # (C, P, Q)
+        grad_weight = (pairs.view(channels, -1) @ taps).view(weight.shape)
         matrices = (weight.reshape(channels, -1) @ taps.T).view(pairs.shape)
-        of_input = torch.bmm(matrices, slopes).view(channels, height, width, batch).permute(3, 0, 1, 2)
-        return of_input.contiguous(memory_format=torch.channels_last), of_weight, None, None
+        grad_input = torch.bmm(matrices, grads).view(channels, height, width, batch).permute(3, 0, 1, 2)
+        return grad_input.contiguous(memory_format=torch.channels_last), grad_weight, None, None
 
 
 @lru_cache(maxsize=256)
 def _taps(size: tuple[int, int], out_size: tuple[int, ...], kernel: int, stride: int, padding: int) -> Tensor:
-    """(P * Q, kernel**2) of 0 and 1: which tap of the kernel leads from an input to an output position."""
+    """(P * Q, kernel**2) of 0 and 1: the kernel element that connects an input to an output position."""
     taps = torch.zeros(*size, *out_size, kernel, kernel)
     for i in range(out_size[0]):
         for j in range(out_size[1]):

@@ -1,4 +1,4 @@
-"""Weights a backbone starts from: timm's published ones through the local cache, or a file of one's own."""
+"""Initial backbone weights: timm's published ones, cached locally, or a .safetensors file."""
 
 import logging
 import warnings
@@ -42,11 +42,11 @@ def quiet() -> Iterator[None]:
 
 
 def pretrained_file(backbone: str) -> Path:
-    """The published weights of a timm model: the cached file, downloaded first if need be.
+    """The cached file of a timm model's published weights, downloaded first if missing.
 
     Raises:
-        InputError: none published, or not cached and the hub cannot be reached (noticed within about 5 s: the hub's
-            own client would retry for most of a minute).
+        InputError: none published, or not cached and the hub cannot be reached (after about 5 s; the hub's own client
+            would retry for most of a minute).
     """
     config = timm.get_pretrained_cfg(backbone)
     repository = config.hf_hub_id if config is not None else None
@@ -62,7 +62,7 @@ def pretrained_file(backbone: str) -> Path:
             name = next(name for name in names if _exists(repository, name))
             return Path(huggingface_hub.hf_hub_download(repository, name))
         except StopIteration:
-            raise _unavailable(backbone, f"huggingface.co/{repository} does not offer them") from None
+            raise _unavailable(backbone, f"huggingface.co/{repository} does not have them") from None
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise _unavailable(backbone, f"huggingface.co: {reason}") from None
@@ -72,14 +72,15 @@ def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppabl
     """Load a .safetensors file into a backbone.
 
     Keys may carry a student's `backbone.` prefix. A first convolution for another number of channels is adapted: its
-    input weights are summed, then shared evenly, so that a grey image gives what it gave as RGB.
+    weights are summed over the input channels and divided evenly, so that a grey image gives the features it gives as
+    RGB.
 
     Args:
-        name: the backbone's, for messages.
-        droppable: keys of the whole published model; those `body` lacks (its classifier) are passed over.
+        name: of the backbone, for messages.
+        droppable: keys of the published model; those that `body` lacks (its classifier) are ignored.
 
     Raises:
-        InputError: not a safetensors file, or keys or shapes do not fit; names the first and says how many.
+        InputError: not a safetensors file, or keys or shapes do not fit; the message names the first and counts them.
     """
     wanted = body.state_dict()
     state = _adapt_first_conv(_without_prefix(_read(Path(path))), wanted, _first_convs(body))
@@ -93,7 +94,7 @@ def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppabl
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(
-            f"{path}: does not fit model.backbone={name}: {problems[0]}{more}; set model.weights to its own"
+            f"{path}: does not fit model.backbone={name}: {problems[0]}{more}; use weights of this backbone"
         )
     body.load_state_dict({key: tensor for key, tensor in state.items() if key in wanted}, strict=False)
 
@@ -111,7 +112,7 @@ def _token_header() -> dict[str, str]:
 
 
 def _unavailable(backbone: str, reason: str) -> InputError:
-    return InputError(f"model.backbone={backbone}: pretrained weights cannot be had ({reason}); {CHOICES}")
+    return InputError(f"model.backbone={backbone}: pretrained weights are unavailable ({reason}); {CHOICES}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

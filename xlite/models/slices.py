@@ -1,4 +1,4 @@
-"""The student for a stack of slices around a level: backbone for each slice, weights over slices, level embedding."""
+"""The slice-stack student: a shared backbone, learned weights over the slices, an embedding of the level."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig
 from xlite.models.backbones import create_backbone
 from xlite.models.heads import create_head
-from xlite.models.student import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, create_attention
+from xlite.models.student import Normalise, create_attention
 
 _CENTRE_WIDTH = 0.25  # standard deviation of the first slice weights, in stack lengths
-_LEVEL_STD = 0.02  # small beside the features: a level alone says little
+_LEVEL_STD = 0.02  # small relative to the features: a level alone says little
 
 
 class SliceAggregator(nn.Module):
@@ -24,7 +24,7 @@ class SliceAggregator(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """(T,) above 0, adding up to 1."""
+        """(T,) > 0, summing to 1."""
         return self.log_weights.softmax(0)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -41,9 +41,6 @@ class SliceStudent(nn.Module):
         InputError: as `create_backbone`.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         config: ModelConfig,
@@ -55,9 +52,7 @@ class SliceStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.normalise = Normalise(in_channels)
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
         dim = self.backbone.num_features
         self.attention = create_attention(config, dim, generator)
@@ -70,11 +65,11 @@ class SliceStudent(nn.Module):
         self.head = create_head(config, dim // 2, num_labels)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices in a row."""
+        """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices adjacent."""
         assert images.ndim == 5 and images.shape[1] == self.config.num_slices, tuple(images.shape)
         assert images.shape[-1] == self.in_channels, tuple(images.shape)
         slices = images.flatten(0, 1).permute(0, 3, 1, 2)
-        return self.backbone((slices.float() - self.mean) / self.std)
+        return self.backbone(self.normalise(slices))
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)
@@ -83,5 +78,5 @@ class SliceStudent(nn.Module):
         return self.head(self.classifier(joined)).float()
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Class scores (num_labels,), e.g. log-priors, from which training starts."""
+        """Set the initial class scores (num_labels,), e.g. log-priors."""
         self.head.set_bias(values)

@@ -14,15 +14,30 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = 0.449, 0.226  # means of the three
 
 
-class Student(nn.Module):
-    """images: (B, C, H, W), or (B, H, W) for one channel, uint8 0-255 -> logits (B, num_labels) float32.
+class Normalise(nn.Module):
+    """images: (B, C, H, W) in 0-255 -> float32, less the channels' mean and divided by their standard deviation.
 
-    Float images in 0-255 are taken too. Normalisation is part of the model: ImageNet's per-channel mean and standard
-    deviation for three channels, their means for any other number.
+    ImageNet's for three channels, the means of the three for any other number.
     """
 
     mean: Tensor
     std: Tensor
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.float() - self.mean) / self.std
+
+
+class Student(nn.Module):
+    """images: (B, C, H, W), or (B, H, W) for one channel, uint8 0-255 -> logits (B, num_labels) float32.
+
+    Float images in 0-255 are taken too; normalisation is part of the model.
+    """
 
     def __init__(
         self,
@@ -35,9 +50,7 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.normalise = Normalise(in_channels)
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
         dim = self.backbone.num_features
         self.attention = create_attention(config, dim, generator)
@@ -49,7 +62,7 @@ class Student(nn.Module):
         )
 
     def set_bias(self, values: Sequence[float]) -> None:
-        """Let the last layer start from these (num_labels,) values; see `models.heads`."""
+        """Set the initial class scores (num_labels,), e.g. log-priors; see `models.heads`."""
         self.head[-1].set_bias(values)  # type: ignore[operator]
 
     def feature_map(self, images: Tensor) -> Tensor:
@@ -57,7 +70,7 @@ class Student(nn.Module):
         if images.ndim == 3:
             images = images[:, None]
         assert images.ndim == 4 and images.shape[1] == self.in_channels, tuple(images.shape)
-        return self.backbone((images.float() - self.mean) / self.std)
+        return self.backbone(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)
@@ -66,7 +79,7 @@ class Student(nn.Module):
 
 
 def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:
-    """The attention block that `config` names, over tokens (B, N, dim); "none" passes them on."""
+    """The attention block that `config` names, over tokens (B, N, dim); "none" is the identity."""
     if config.attention == "none":
         return nn.Identity()
     heads = config.attention_heads

@@ -2,10 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from xlite.errors import InputError
 from xlite.ledger import Ledger
@@ -15,7 +17,7 @@ from xlite.report.distillation import (
     sensitivity_section,
     temperature_sensitivity,
 )
-from xlite.report.importance import MIN_TRIALS, complete_trials, importance_section, importances
+from xlite.report.importance import MIN_TRIALS, importance_section, importances
 from xlite.report.pictures import draw_curves, draw_importances, draw_sensitivity
 from xlite.report.sections import Section, StudyRows, counted
 from xlite.report.training import (
@@ -81,11 +83,14 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def analyse(study: StudyRows, storage_url: str, folder: Path) -> Analysis:
-    """Write analysis.md and its pictures into `folder`; pictures that can no longer be drawn are removed."""
+def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> Analysis:
+    """Write analysis.md and its pictures into `folder`; pictures that can no longer be drawn are removed.
+
+    Args:
+        trials: the study's complete ones, as Optuna's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = [temperature_sensitivity(study), alpha_sensitivity(study)]
-    trials = complete_trials(storage_url, study.name)
     important = importances(trials) if len(trials) >= MIN_TRIALS else None
     curves = trained_curves(study)
     drawable = [sensitivity for sensitivity in found if len(sensitivity.values)]

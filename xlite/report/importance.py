@@ -8,9 +8,8 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from xlite.ledger.rdb import open_storage
 from xlite.report.sections import Section, markdown_table, not_enough
 
 MIN_TRIALS = 16
@@ -44,18 +43,6 @@ class Importances:
     chance: float
     num_trials: int
     conditional: tuple[str, ...]
-
-
-def complete_trials(storage_url: str, name: str) -> list[FrozenTrial]:
-    """A study's complete trials as Optuna keeps them: their parameters with the ranges they were drawn from."""
-    storage = open_storage(storage_url, create=False)
-    assert storage is not None  # the caller has opened the ledger there
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-        return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def importances(trials: Sequence[FrozenTrial], *, seed: int = 0) -> Importances | None:

@@ -13,7 +13,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from xlite.config import model_name
 from xlite.ledger import Ledger, TrialRecord, ranking_key
+from xlite.metrics.columns import AUC_COLUMNS, MetricColumns
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text, escape_cell, single_line
 
@@ -22,11 +24,10 @@ FIRST_COLUMNS = (
     *("batch_size", "learning_rate", "epochs", "train_loss", "val_auc_macro", "val_f1_macro", "test_auc_macro"),
     *("test_f1_macro", "inference_time_ms", "model_size_mb", "status", "notes"),
 )
-_MORE_COLUMNS = (
+_SEARCH_COLUMNS = (
     *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
-    *("val_pr_auc_macro", "test_value", "num_params", "seconds", "device_seconds", "seed", "threads", "device", "gap"),
 )
-_COLUMNS = (*FIRST_COLUMNS, *_MORE_COLUMNS)
+_RUN_COLUMNS = ("test_value", "num_params", "seconds", "device_seconds", "seed", "threads", "device", "gap")
 _TEXT = {
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "status", "notes"),
     *("metric", "loss", "schedule", "sampler", "device"),
@@ -39,11 +40,15 @@ _STATUS = {"complete": "completed"}
 
 
 def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
-    """The leaderboard of a study as it stands; what its metadata says of "metric" and "config" (flat) is used."""
+    """The leaderboard of a study as it stands; its metadata says "metric", "config" (flat) and "columns"."""
     rows = [*ledger.finals(), *ledger.rows(), *ledger.baselines()]
     metadata = ledger.metadata
     return leaderboard_frame(
-        rows, study=ledger.name, metric=metadata.get("metric", "auc_macro"), base=metadata.get("config")
+        rows,
+        study=ledger.name,
+        metric=metadata.get("metric", "auc_macro"),
+        base=metadata.get("config"),
+        columns=MetricColumns.from_json(metadata["columns"]) if "columns" in metadata else AUC_COLUMNS,
     )
 
 
@@ -53,6 +58,7 @@ def leaderboard_frame(
     study: str,
     metric: str = "auc_macro",
     base: Mapping[str, Any] | None = None,
+    columns: MetricColumns = AUC_COLUMNS,
 ) -> pd.DataFrame:
     """The leaderboard of search rows and promotions, best first.
 
@@ -61,19 +67,20 @@ def leaderboard_frame(
         study: its name; rows are called <study>_00012 and <study>_final_0.
         metric: what `value` is; where "val_<metric>" is a column, it stands there too.
         base: the study's flat configuration, for rows whose record has none yet.
+        columns: the metrics of its targets.
 
     Returns:
-        FIRST_COLUMNS, ours, then val_auc_<label> for each label of any row. Missing: "" in text, NA in numbers.
+        FIRST_COLUMNS, ours, then val_<per_label>_<label> for each label of any row. Missing: "" in text, NA in numbers.
     """
     finals = sorted((row for row in rows if row.phase == "final"), key=lambda row: row.number)
     search = sorted((row for row in rows if row.phase == "search"), key=ranking_key)
     baselines = sorted((row for row in rows if row.phase == "baseline"), key=ranking_key)
-    cells = [_cells(row, study, metric, base or {}) for row in (*finals, *search, *baselines)]
+    cells = [_cells(row, study, metric, base or {}, columns) for row in (*finals, *search, *baselines)]
     for rank, row_cells in enumerate(cells[len(finals) : len(finals) + len(search)], start=1):
         if row_cells["status"] in ("completed", "pruned"):
             row_cells["rank"] = rank
-    labels = dict.fromkeys(name for row_cells in cells for name in row_cells if name not in _COLUMNS)
-    return pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in (*_COLUMNS, *labels)})
+    names = dict.fromkeys(_columns(columns)) | dict.fromkeys(name for row_cells in cells for name in row_cells)
+    return pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in names})
 
 
 def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
@@ -119,7 +126,9 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
     return table
 
 
-def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -> dict[str, Any]:
+def _cells(
+    row: TrialRecord, study: str, metric: str, base: Mapping[str, Any], columns: MetricColumns
+) -> dict[str, Any]:
     """The row's cells by column; columns that are not there are empty."""
     summary, cost, promotion = row.summary, row.cost, row.promotion
     config = {**base, **row.overrides, **summary.config}
@@ -133,7 +142,7 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "date": when.date().isoformat() if when else None,
         "phase": row.phase,
         "model_name": None if alpha is None else "StudentNet+KD" if alpha > 0 else "StudentNet",
-        "cnn_backbone": _backbone(config),
+        "cnn_backbone": model_name(config),
         "attention_type": config.get("model.attention"),
         "kd_temperature": "N/A" if alpha == 0 else config.get("distill.temperature"),
         "kd_alpha": "N/A" if alpha == 0 else alpha,
@@ -141,10 +150,7 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "learning_rate": config.get("optim.learning_rate"),
         "epochs": summary.epochs or max(row.curve, default=None),
         "train_loss": summary.train_loss,
-        "val_auc_macro": metrics.get("auc_macro"),
-        "val_f1_macro": metrics.get("f1_macro"),
-        "test_auc_macro": test.get("auc_macro"),
-        "test_f1_macro": test.get("f1_macro"),
+        **columns.cells(metrics, test),
         "inference_time_ms": cost.latency_ms if cost else None,
         "model_size_mb": cost.size_mb if cost else None,
         "status": _STATUS.get(row.state, row.state),
@@ -158,7 +164,6 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "sampler": config.get("data.sampler"),
         "dropout": config.get("model.dropout"),
         "weight_decay": config.get("optim.weight_decay"),
-        "val_pr_auc_macro": metrics.get("pr_auc_macro"),
         "test_value": test.get(metric),
         "num_params": cost.num_params if cost else None,
         "seconds": summary.seconds if summary.epochs else None,
@@ -167,20 +172,18 @@ def _cells(row: TrialRecord, study: str, metric: str, base: Mapping[str, Any]) -
         "threads": config.get("train.threads"),
         "device": summary.device,
         "gap": summary.gap,
-        **{_label_column(label): values.get("auc") for label, values in summary.per_label.items()},
+        **{_label_column(label, columns): values.get(columns.per_label) for label, values in summary.per_label.items()},
     }
 
 
-def _backbone(config: Mapping[str, Any]) -> str | None:
-    """The backbone's name; of a scan-line encoder, which has none, its layers and width."""
-    if config.get("model.architecture") == "lines":
-        return f"lines_{config.get('model.layers')}x{config.get('model.width')}"
-    return config.get("model.backbone")
+def _label_column(label: str, columns: MetricColumns) -> str:
+    name = f"val_{columns.per_label}_{label}"
+    return name + "_" if name in _columns(columns) else name  # a label called "macro"
 
 
-def _label_column(label: str) -> str:
-    name = f"val_auc_{label}"
-    return name + "_" if name in _COLUMNS else name  # a label called "macro"
+def _columns(columns: MetricColumns) -> tuple[str, ...]:
+    more = (name for name in columns.leaderboard if name not in FIRST_COLUMNS)
+    return (*FIRST_COLUMNS, *_SEARCH_COLUMNS, *more, *_RUN_COLUMNS)
 
 
 def _column(name: str, cells: list[Any]) -> pd.Series:

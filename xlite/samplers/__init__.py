@@ -1,1 +1,1 @@
-"""What to try next: spread first trials, a Gaussian process and TPE. Knows no Ray."""
+"""What to try next: a Latin hypercube first, then a Gaussian process or TPE. Knows no Ray."""

@@ -1,118 +1,113 @@
-"""The trials of a study in memory, and what a sampler is shown of them: a long study asks as quickly as a short one."""
+"""A study's trials in the orders that samplers need, and which of them a model is fitted to."""
 
-import math
 from bisect import insort
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from xlite.samplers.impute import as_if_complete, filled, reached
+from xlite.samplers.impute import best_value, impute_parameters, impute_values
 
 NUM_BEST, NUM_LATEST = 50, 250
-"""Ended trials that TPE is shown of more than these together: the best and the latest.
+"""With more ended trials than these together, TPE is fitted to the best and the latest only.
 
-TPE models the best tenth, 25 at most (Optuna's `default_gamma`), against all others, whose weight falls with their age
-(`default_weights`). So the first model is the same, and the second leaves out the oldest. benchmarks/sampler_history.py
-compares what is found.
+TPE models the best tenth, at most 25 (Optuna's `default_gamma`), against all others, weighted down with age
+(`default_weights`). So its model of the best is the same, and that of the others lacks the oldest.
+benchmarks/sampler_history.py compares the searches.
 """
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class History(optuna.storages.InMemoryStorage):
-    """Optuna's storage in memory; whoever asks for all trials gets those to be shown."""
+class History:
+    """The ended, failed and running trials of a study, by number.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_ended = 0
-        self._ranked: list[tuple[bool, float, float, int]] = []
-        self._best = (math.inf, -1)
-        self._latest: list[int] = []
+    Args:
+        read: the trial with this number as it stands now; called for running trials, which still change.
+    """
+
+    def __init__(self, read: Callable[[int], FrozenTrial]) -> None:
+        self._read = read
+        self._ended: list[FrozenTrial] = []
+        self._ranked: list[FrozenTrial] = []
+        self._failed: list[FrozenTrial] = []
         self._running: set[int] = set()
-        self._failed: list[int] = []
         self._common: dict[str, BaseDistribution] | None = None
         self._known: dict[str, BaseDistribution | None] = {}
-        self._shown: list[int] | None = None
-        self._told: list[FrozenTrial] | None = None
 
-    def note_started(self, trial: FrozenTrial) -> None:
-        """A trial runs."""
-        self._running.add(trial._trial_id)
+    @property
+    def num_ended(self) -> int:
+        """Complete and pruned trials."""
+        return len(self._ended)
 
-    def note_ended(self, trial: FrozenTrial) -> None:
-        """A trial ended, or is met for the first time."""
-        self._running.discard(trial._trial_id)
+    def add_running(self, number: int) -> None:
+        """Add a trial that has just started."""
+        self._running.add(number)
+
+    def add_ended(self, trial: FrozenTrial) -> None:
+        """Add a trial that has just ended, or one of an earlier process; a waiting trial is ignored."""
+        self._running.discard(trial.number)
         if trial.state == TrialState.FAIL:
-            insort(self._failed, trial._trial_id)
+            insort(self._failed, trial, key=_number)
         if trial.state not in ENDED:
             return
-        self.num_ended += 1
-        insort(self._ranked, _rank(trial))
-        self._best = min(self._best, (-reached(trial), trial._trial_id))
-        insort(self._latest, trial._trial_id)
-        there = trial.distributions if self._common is None else self._common
-        self._common = {name: there[name] for name in there if trial.distributions.get(name) == there[name]}
-        for name, found in trial.distributions.items():
-            self._known[name] = found if self._known.get(name, found) == found else None
+        insort(self._ended, trial, key=_number)
+        insort(self._ranked, trial, key=_rank)
+        known = trial.distributions if self._common is None else self._common
+        self._common = {name: known[name] for name in known if trial.distributions.get(name) == known[name]}
+        for name, distribution in trial.distributions.items():
+            self._known[name] = distribution if self._known.get(name, distribution) == distribution else None
 
     def best_ended(self) -> FrozenTrial:
-        """Of those that ended, by what they came to, stopped ones too."""
-        return self.get_trial(self._best[1])
+        """The complete or pruned trial with the highest value; the earliest of equals."""
+        return max(self._ended, key=best_value)
 
     def has_tried(self, params: Mapping[str, Any]) -> bool:
-        """Whether a trial had all of these that it had at all: those it lacks hang on the others."""
-        trials = map(self.get_trial, [*self._latest, *self._failed, *self._running])
+        """Whether a trial had the same values of all those of `params` that it had; conditional ones may be missing."""
+        trials = [*self._ended, *self._failed, *map(self._read, self._running)]
         shared = ((trial.params, trial.params.keys() & params.keys()) for trial in trials)
-        return any(names and all(had[name] == params[name] for name in names) for had, names in shared)
+        return any(names and all(tried[name] == params[name] for name in names) for tried, names in shared)
 
-    def show_all_as_complete(self) -> None:
-        """Show, for the next trial, whatever ended or runs, as `told` tells it to a Gaussian process.
+    def for_gaussian_process(self) -> list[FrozenTrial]:
+        """Ended and failed trials as complete, and running ones, all with every parameter of `joint_space`, by number.
 
-        Not a failed one whose space raised while it was being asked for, nor the one that is being asked for now.
+        Left out: trials that lack a parameter that all ended ones have, because their space raised, or because they are
+        being asked for now.
         """
-        ended = [self.get_trial(trial_id) for trial_id in self._latest]
-        failed = [trial for trial in map(self.get_trial, self._failed) if self._has_all_common(trial)]
-        running = [trial for trial in map(self.get_trial, self._running) if self._has_all_common(trial)]
-        shown = filled([*as_if_complete(ended, failed), *running], self.joint_space())
-        self._told = sorted(shown, key=lambda trial: trial.number)
+        failed = [trial for trial in self._failed if self._has_all_common(trial)]
+        running = [trial for trial in map(self._read, self._running) if self._has_all_common(trial)]
+        trials = impute_parameters([*impute_values(self._ended, failed), *running], self.joint_space())
+        return sorted(trials, key=_number)
 
-    def choose_shown(self) -> None:
-        """Decide, for the next trial, what is shown: a function of the trials there are, however they came there."""
-        self._told = None
-        if self.num_ended <= NUM_BEST + NUM_LATEST:
-            self._shown = None
-            return
-        best = {trial_id for *_, trial_id in self._ranked[:NUM_BEST]}
-        self._shown = sorted(best | set(self._latest[-NUM_LATEST:]) | self._running)
+    def for_tpe(self) -> list[FrozenTrial]:
+        """Running trials, and the ended ones or the NUM_BEST best and NUM_LATEST latest of them, by number."""
+        ended = self._ended
+        if self.num_ended > NUM_BEST + NUM_LATEST:
+            ended = [*self._ranked[:NUM_BEST], *self._ended[-NUM_LATEST:]]
+        chosen = {trial.number: trial for trial in (*ended, *map(self._read, self._running))}
+        return sorted(chosen.values(), key=_number)
 
-    def common_space(self) -> Mapping[str, BaseDistribution]:
-        """The parameters that every ended trial has, by name: what TPE models jointly."""
+    def common_space(self) -> dict[str, BaseDistribution]:
+        """The parameters that every ended trial has with one range, by name: what TPE models jointly."""
         return dict(sorted((self._common or {}).items()))
 
-    def joint_space(self) -> Mapping[str, BaseDistribution]:
-        """The parameters that any ended trial has, by name, but those whose range changed: what is told of them."""
-        return {name: there for name, there in sorted(self._known.items()) if there is not None}
+    def joint_space(self) -> dict[str, BaseDistribution]:
+        """The parameters that any ended trial has, by name, without those whose range changed."""
+        return {name: known for name, known in sorted(self._known.items()) if known is not None}
 
     def _has_all_common(self, trial: FrozenTrial) -> bool:
         common = self._common or {}
-        return bool(trial.params) and all(trial.distributions.get(name) == there for name, there in common.items())
+        return bool(trial.params) and all(trial.distributions.get(name) == known for name, known in common.items())
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """Those shown; all that wait, to whoever asks for them."""
-        if states == (TrialState.WAITING,) or (self._shown is None and self._told is None):
-            return super().get_all_trials(study_id, deepcopy, states)
-        trials = self._told if self._told is not None else [self.get_trial(trial_id) for trial_id in self._shown or ()]
-        return [trial for trial in trials if states is None or trial.state in states]
+
+def _number(trial: FrozenTrial) -> int:
+    return trial.number
 
 
 def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:
-    """TPE's order, best first: complete ones by value, then pruned ones by how far they came, then by value."""
+    """TPE's order, best first: complete trials by value, then pruned ones by last epoch, then by its value."""
     if trial.state == TrialState.COMPLETE:
         assert trial.value is not None
-        return False, -trial.value, 0.0, trial._trial_id
-    step, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
-    return True, -step, -value, trial._trial_id
+        return False, -trial.value, 0.0, trial.number
+    epoch, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    return True, -epoch, -value, trial.number

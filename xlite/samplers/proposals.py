@@ -1,12 +1,12 @@
-"""What chooses a study's next trial: an even spread first, then a Gaussian process, TPE once there are many.
+"""Which sampler proposes a trial: Latin hypercube, then local mutation and Gaussian process in turn, then TPE.
 
 A Gaussian process makes more of few trials than TPE does (benchmarks/replay.py); its time grows with their cube. Every
-second trial is the best one with one choice made otherwise, as in evolutionary search, until all of these were tried: a
-model that took one of its first impressions for a rule proposes nothing that could correct it. Random trials, which
-SMAC and BOHB interleave, seldom would: most are stopped for one bad choice, and so say nothing about the others.
+second trial changes one choice of the best trial, as in evolutionary search, until all such changes were tried: a model
+that overrates its first observations proposes nothing that could correct it. Random trials, which SMAC and BOHB
+interleave, seldom would: most are pruned for one bad choice, and so say nothing about the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,42 +16,51 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from xlite.samplers.history import History
-from xlite.samplers.latin_hypercube import spread, value_at
+from xlite.samplers.latin_hypercube import latin_hypercube, quantile
 
-MOST_MODELLED = 50
-"""Ended trials of which a Gaussian process is made, at most."""
+MAX_GP_TRIALS = 50
+"""With more ended trials TPE takes over from the Gaussian process."""
 EXPLORE_EVERY = 2
-"""Of so many trials, after the first ones, one asks no model, as long as there is a choice that nobody made."""
-Space = dict[str, BaseDistribution]
+"""One trial of so many, after the first ones, is a local mutation, as long as one is untried."""
 
 
 def make_sampler(history: History, number: int, *, num_startup: int, seed: int, study_seed: int) -> BaseSampler:
-    """For trial `number` alone; `history` then shows what it goes by."""
-    history.choose_shown()
+    """The sampler of trial `number` alone.
+
+    Args:
+        num_startup: ended trials before a model is fitted.
+        seed: of this trial.
+        study_seed: of the Latin hypercube, which spans trials.
+    """
     if history.num_ended < max(1, num_startup):
-        return Spread(num_startup, study_seed)
-    if number % EXPLORE_EVERY == EXPLORE_EVERY - 1 and (neighbour := _local_mutation(history, seed)):
-        return neighbour
-    if history.num_ended > MOST_MODELLED:
-        return Tpe(history, seed)
-    history.show_all_as_complete()
-    return GaussianProcess(history, seed)
+        return LatinHypercube(num_startup, study_seed)
+    if number % EXPLORE_EVERY == EXPLORE_EVERY - 1 and (mutation := local_mutation(history, seed)):
+        return mutation
+    tpe = TPESampler(n_startup_trials=0, seed=seed)
+    if history.num_ended > MAX_GP_TRIALS:
+        return ModelBased(tpe, history.for_tpe(), history.common_space())
+    # TPE is left with new parameters and those whose range changed. It would fit conditional parameters one by one,
+    # here to the best one or two trials; imputed they are part of the joint model
+    gp = GPSampler(seed=seed, independent_sampler=tpe, n_startup_trials=1, warn_independent_sampling=False)
+    return ModelBased(gp, history.for_gaussian_process(), history.joint_space())
 
 
-class Unmodelled(BaseSampler):
-    """Each parameter by itself."""
+class IndependentSampler(BaseSampler):
+    """Samples each parameter by itself."""
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        """Nothing is modelled."""
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Empty."""
         return {}
 
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Space) -> dict[str, Any]:
-        """Nothing is modelled."""
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Empty."""
         return {}
 
 
-class Spread(Unmodelled):
-    """Each trial its part of every range."""
+class LatinHypercube(IndependentSampler):
+    """Each trial in its own stratum of every range; see `latin_hypercube`."""
 
     def __init__(self, num_trials: int, study_seed: int) -> None:
         self._num_trials, self._study_seed = num_trials, study_seed
@@ -59,64 +68,65 @@ class Spread(Unmodelled):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """This trial's part of the range."""
-        place = {"trial": trial.number, "num_trials": self._num_trials, "seed": self._study_seed}
-        return spread(param_name, param_distribution, **place)
+        """A draw within this trial's stratum."""
+        options = {"trial": trial.number, "num_trials": self._num_trials, "seed": self._study_seed}
+        return latin_hypercube(param_name, param_distribution, **options)
 
 
-class LocalMutation(Unmodelled):
-    """`parent` with one choice made otherwise; what it has no use for, so has no value of, is drawn at random."""
+class LocalMutation(IndependentSampler):
+    """`parent` with `choices` instead of its own; parameters it lacks, or has with another range, at random."""
 
-    def __init__(self, parent: FrozenTrial, choices: dict[str, Any], rng: np.random.Generator) -> None:
-        self._parent, self._params, self._rng = parent, parent.params | choices, rng
+    def __init__(self, parent: FrozenTrial, choices: Mapping[str, Any], rng: np.random.Generator) -> None:
+        self._parent, self._params, self._rng = parent, {**parent.params, **choices}, rng
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The parent's or the other one; any where the parent had none, or another range."""
+        """The mutated parent's value, or a random one."""
         if self._parent.distributions.get(param_name) == param_distribution:
             return self._params[param_name]
-        return value_at(param_distribution, self._rng.random())
+        return quantile(param_distribution, self._rng.random())
 
 
-def _local_mutation(history: History, seed: int) -> LocalMutation | None:
-    """Of the best trial, one with a combination of choices that nobody tried; None where all were."""
+def local_mutation(history: History, seed: int) -> LocalMutation | None:
+    """The best trial with one categorical parameter changed, a combination nobody tried; None once all were."""
     best, rng = history.best_ended(), np.random.default_rng(seed)
-    choices = {name: there for name, there in best.distributions.items() if isinstance(there, CategoricalDistribution)}
-    made = {name: best.params[name] for name in choices}
-    others = [made | {name: value} for name in choices for value in choices[name].choices]
-    untried = [other for other in others if not history.has_tried(other)]
+    choices = {name: kind for name, kind in best.distributions.items() if isinstance(kind, CategoricalDistribution)}
+    own = {name: best.params[name] for name in choices}
+    mutations = [own | {name: value} for name in choices for value in choices[name].choices]
+    untried = [mutation for mutation in mutations if not history.has_tried(mutation)]
     return LocalMutation(best, untried[rng.integers(len(untried))], rng) if untried else None
 
 
-class GaussianProcess(GPSampler):
-    """Optuna's, which takes running trials into account; TPE is left with parameters whose range changed, or new ones.
+class ModelBased(BaseSampler):
+    """An Optuna sampler fitted to `trials`, which are put into a study of their own, instead of to all of the study.
 
-    Of parameters that only some trials have TPE would make a model each, here of the best one or two trials.
+    Args:
+        sampler: Optuna's.
+        trials: by number; each takes 0.1 ms.
+        space: the parameters to model jointly; the sampler draws others one by one.
     """
 
-    def __init__(self, history: History, seed: int) -> None:
-        rest = TPESampler(n_startup_trials=0, seed=seed)
-        super().__init__(seed=seed, independent_sampler=rest, n_startup_trials=1, warn_independent_sampling=False)
-        self._history = history
+    def __init__(self, sampler: BaseSampler, trials: Iterable[FrozenTrial], space: Mapping[str, BaseDistribution]):
+        self.sampler = sampler
+        self._space = {name: distribution for name, distribution in space.items() if not distribution.single()}
+        self._study = optuna.create_study(sampler=sampler, direction="maximize")
+        self._study.add_trials(trials)
+        self._study.ask()
+        self._trial = self._study.get_trials(deepcopy=False)[-1]
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        """See `History.joint_space`."""
-        return _varied(self._history.joint_space())
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The joint space, without parameters of one value."""
+        return self._space
 
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Values for the joint space."""
+        return self.sampler.sample_relative(self._study, self._trial, search_space)
 
-class Tpe(TPESampler):
-    """Optuna's; it is told the common space, instead of going through all trials for each new one."""
-
-    def __init__(self, history: History, seed: int) -> None:
-        super().__init__(n_startup_trials=0, seed=seed)
-        self._history = history
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        """See `History.common_space`."""
-        return _varied(self._history.common_space())
-
-
-def _varied(space: Mapping[str, BaseDistribution]) -> Space:
-    """Without parameters of one value."""
-    return {name: there for name, there in space.items() if not there.single()}
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value for one parameter outside of it."""
+        return self.sampler.sample_independent(self._study, self._trial, param_name, param_distribution)

@@ -43,8 +43,17 @@ class TensorBytes(NamedTuple):
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> list[TensorBytes]:
     """The tensors in the order of the file; contiguous CPU tensors are not copied."""
-    ordered = sorted((_ORDER[value.dtype], name) for name, value in tensors.items())
-    return [_bytes_of(name, tensors[name]) for _, name in ordered]
+    return [_bytes_of(name, value) for name, value in _ordered(tensors)]
+
+
+def file_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Size of the file that `write_tensors` would write; tensors on the device "meta" are enough."""
+    described = [(name, _NAMES[value.dtype], tuple(value.shape), value.nbytes) for name, value in _ordered(tensors)]
+    return len(_header(described, {})) + sum(num_bytes for *_, num_bytes in described)
+
+
+def _ordered(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    return sorted(tensors.items(), key=lambda item: (_ORDER[item[1].dtype], item[0]))
 
 
 def _bytes_of(name: str, value: Tensor) -> TensorBytes:
@@ -72,7 +81,8 @@ def write_tensors(path: Path, tensors: Sequence[TensorBytes], metadata: Mapping[
     """
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "wb") as file:
-            file.write(_header(tensors, metadata or {}))
+            described = [(one.name, one.dtype, one.shape, one.data.nbytes) for one in tensors]
+            file.write(_header(described, metadata or {}))
             for tensor in tensors:
                 file.write(tensor.data)
             file.truncate()
@@ -82,13 +92,13 @@ def write_tensors(path: Path, tensors: Sequence[TensorBytes], metadata: Mapping[
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
-def _header(tensors: Sequence[TensorBytes], metadata: Mapping[str, str]) -> bytes:
-    """The length of the JSON as 8 bytes, then the JSON: offsets of each tensor's bytes behind it."""
+def _header(tensors: Sequence[tuple[str, str, tuple[int, ...], int]], metadata: Mapping[str, str]) -> bytes:
+    """The length of the JSON as 8 bytes, then the JSON: offsets of the bytes of each (name, type, shape, bytes)."""
     entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
-    for tensor in tensors:
-        begin, end = end, end + tensor.data.nbytes
-        entries[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": (begin, end)}
+    for name, dtype, shape, num_bytes in tensors:
+        begin, end = end, end + num_bytes
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": (begin, end)}
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text

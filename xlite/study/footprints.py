@@ -1,32 +1,27 @@
 """A study's shares of a GPU: probed where nothing was said, and looked up for each trial."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from xlite.console import Console
-from xlite.data.dataset import Dataset
-from xlite.device import Device, choose_device
+from xlite.device import Device
 from xlite.gpu.limits import Sharing
 from xlite.gpu.memory import device_memory
 from xlite.gpu.mps import can_start
-from xlite.gpu.probe import Footprint, Shapes, footprint_key, probe_all
-from xlite.gpu.probe_worker import TYPICAL_CONTEXT_BYTES
-from xlite.study.job import Job
+from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, probe_all
 from xlite.study.options import Study, StudyOptions
 from xlite.study.shares import Shares, plan_shares
 from xlite.study.space import SearchSpace, distinct_steps
 
 
 def obtain_footprints(
-    space: SearchSpace, study: Study, dataset: Dataset, device: Device, console: Console
+    space: SearchSpace, study: Study, shapes: Shapes, device: Device, console: Console
 ) -> dict[str, Footprint | str]:
     """What each model and batch size of the space takes of a GPU; empty on CPU and where a share was given."""
     if not device.on_gpu or study.options.gpus_per_trial is not None:
         return {}
     configs = distinct_steps(space, study.base)
-    shapes = Shapes.of(dataset, study.options.task, study.task.target_spec.kind)
     with console.progress("Probing memory and step time", "configurations") as progress:
         return probe_all(configs, shapes, device, folder=study.options.cache_dir / "probes", progress=progress)
 
@@ -45,12 +40,3 @@ def sharing_of(shares: Shares, footprints: Mapping[str, Footprint | str]) -> Sha
         return None
     contexts = [found.context_bytes for found in footprints.values() if isinstance(found, Footprint)]
     return Sharing(device_memory(), max(contexts, default=TYPICAL_CONTEXT_BYTES))
-
-
-def share_of(shares: Shares, job: Job, overrides: Mapping[str, Any]) -> float:
-    """The share of a GPU that a trial asks for."""
-    if not shares.by_footprint:
-        return shares.gpus_per_trial
-    config = job.base.override(overrides, source="trial")
-    shapes = Shapes.of(job.dataset, job.task, job.kind)
-    return shares.share_of(footprint_key(config, shapes, choose_device(config.train.precision)))

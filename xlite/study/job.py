@@ -1,18 +1,17 @@
-"""What every trial of a study shares, and the folder each has."""
+"""What a trial is given: what all trials of a study share, what is its own, and its folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
-from xlite.data.sources import TargetKind
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
+from xlite.gpu.memory_policy import Attempt
+from xlite.train.checkpoint import remove_checkpoints
 
-TRACES = "hung.txt"
-"""In a trial's folder while it is in an epoch; after a hang it says where."""
-GPU_FAULTS = "gpu_faults.txt"
-"""In a trial's folder: a line for each fault that took the GPU from its process, which then ended."""
 STUDENT = "student"
 """Stem of a trial's model files."""
 
@@ -23,36 +22,71 @@ class Job:
 
     Attributes:
         task: name or module:NAME; kind: of its targets in this data.
-        base: the configuration a trial's overrides are laid over.
-        sharing: how trials share a GPU; None on CPU.
+        folders: where trials keep their files.
+        sharing: how trials share a GPU; None on a CPU.
         pause_s: rest after an epoch, to spare the power supply.
         hang_limit_s: a trial that finishes no epoch in this time is ended.
     """
 
     task: str
-    kind: TargetKind
-    base: RunConfig
+    kind: str
     dataset: Dataset
     bank: Bank | None
-    folder: Path
+    folders: "TrialFolders"
     sharing: Sharing | None = None
     pause_s: float = 0.0
     hang_limit_s: float = 3600.0
 
 
-def trial_folder(study_folder: Path, number: int) -> Path:
-    """`trials/00012` of a study."""
-    return study_folder / "trials" / f"{number:05d}"
+@dataclass(frozen=True)
+class Assignment:
+    """One trial as a worker runs it.
+
+    Attributes:
+        number: in the ledger.
+        overrides: dotted keys the trial's proposal chose; shown with its events.
+        config: the whole configuration, checked, with the attempt's micro-batches.
+    """
+
+    number: int
+    overrides: Mapping[str, Any]
+    config: RunConfig
+    attempt: Attempt
 
 
-def has_begun(study_folder: Path, number: int) -> bool:
-    """Whether a trial whose process died was in an epoch: the file for its traces is there."""
-    return (trial_folder(study_folder, number) / TRACES).exists()
+@dataclass(frozen=True)
+class TrialFolders:
+    """The folders of a study's trials.
 
+    A trial's folder holds a file of traces while the trial is in an epoch: empty after its process died, with a stack
+    trace after it hung. Another file has a line for each fault that took the GPU from the trial's process.
+    """
 
-def forget_cut_off_epoch(study_folder: Path, number: int) -> None:
-    """Remove that file where a killed process left it, and faults of the GPU; what a hang wrote stays."""
-    traces = trial_folder(study_folder, number) / TRACES
-    if traces.exists() and not traces.stat().st_size:
-        traces.unlink()
-    (trial_folder(study_folder, number) / GPU_FAULTS).unlink(missing_ok=True)
+    study: Path
+
+    def of(self, number: int) -> Path:
+        """`trials/00012` of the study."""
+        return self.study / "trials" / f"{number:05d}"
+
+    def traces(self, number: int) -> Path:
+        """The file of traces."""
+        return self.of(number) / "hung.txt"
+
+    def gpu_faults(self, number: int) -> Path:
+        """The file of GPU faults."""
+        return self.of(number) / "gpu_faults.txt"
+
+    def has_begun(self, number: int) -> bool:
+        """Whether a trial whose process died was in an epoch."""
+        return self.traces(number).exists()
+
+    def forget_interruption(self, number: int) -> None:
+        """Remove what a killed process left: empty traces and GPU faults. The trace of a hang stays."""
+        traces = self.traces(number)
+        if traces.exists() and not traces.stat().st_size:
+            traces.unlink()
+        self.gpu_faults(number).unlink(missing_ok=True)
+
+    def remove_checkpoints(self, number: int) -> None:
+        """Remove the checkpoints of a trial that has ended."""
+        remove_checkpoints(self.of(number), STUDENT)

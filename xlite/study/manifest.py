@@ -1,30 +1,40 @@
-"""What makes a study the study it is: written to study.json, and compared when the same name is used again."""
+"""study.json: what a study was asked and found, and the settings that may not change when it continues."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from xlite.config import flatten
 from xlite.errors import InputError
+from xlite.ledger import stored_url
 from xlite.storage.files import read_json_object, write_json
+from xlite.study.plan import StudyPlan
+from xlite.study.teacher import StudyTeacher, num_views
+from xlite.tasks.prepare import Prepared
+from xlite.tasks.task import Task
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
-MEANING = "meaning"
-"""The part of study.json that decides what a study's numbers mean; the rest may change when it is continued."""
+IMMUTABLE = "meaning"
+"""Key of the settings that decide what a study's numbers mean; the rest may change when it continues."""
 
 
-def write_study(folder: Path, meaning: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+def write_study(folder: Path, immutable: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     """Write study.json.
 
     Args:
-        meaning: flat; a change of any of these would make rows of one leaderboard incomparable.
+        immutable: flat; a change of any of these would make rows of one leaderboard incomparable.
         details: whatever else a reader needs, e.g. places, shares, costs.
     """
-    write_json(folder / "study.json", {MEANING: dict(meaning), **details, "versions": versions(), "git": git_commit()})
+    write_json(
+        folder / "study.json", {IMMUTABLE: dict(immutable), **details, "versions": versions(), "git": git_commit()}
+    )
 
 
 def read_study(folder: Path) -> dict[str, Any] | None:
@@ -32,8 +42,8 @@ def read_study(folder: Path) -> dict[str, Any] | None:
     return read_json_object(folder / "study.json") if (folder / "study.json").exists() else None
 
 
-def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:
-    """Refuse to continue a study as another one; only what `meaning` holds is compared.
+def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
+    """Refuse to continue a study as another one; only what `immutable` holds is compared.
 
     Raises:
         InputError: names every value that differs, both as stored and as asked for now.
@@ -41,11 +51,11 @@ def check_same(folder: Path, meaning: Mapping[str, Any]) -> None:
     stored = read_study(folder)
     if stored is None:
         return
-    before = stored[MEANING]
+    before = stored[IMMUTABLE]
     changed = [
-        f"{key} was {before.get(key)!r} and is now {meaning.get(key)!r}"
-        for key in meaning
-        if before.get(key) != meaning.get(key)
+        f"{key} was {before.get(key)!r} and is now {immutable.get(key)!r}"
+        for key in immutable
+        if before.get(key) != immutable.get(key)
     ]
     if changed:
         raise InputError(f"study {folder.name}: {'; '.join(changed)}. Use another --study, or the values it began with")
@@ -55,7 +65,7 @@ COMPARABLE = ("task", "data", "split", "subset", "image_size", "metric", "kind")
 """What a study and its baselines must agree in to stand in one leaderboard."""
 
 
-def check_comparable(other: Path, meaning: Mapping[str, Any]) -> None:
+def check_comparable(other: Path, immutable: Mapping[str, Any]) -> None:
     """Refuse to put rows beside those of the study in the folder `other` that were measured on something else.
 
     Raises:
@@ -64,22 +74,66 @@ def check_comparable(other: Path, meaning: Mapping[str, Any]) -> None:
     stored = read_study(other)
     if stored is None:
         return
-    before = stored[MEANING]
+    before = stored[IMMUTABLE]
     changed = [
-        f"{key} {before.get(key)!r} there, {meaning[key]!r} here"
+        f"{key} {before.get(key)!r} there, {immutable[key]!r} here"
         for key in COMPARABLE
-        if before.get(key) != meaning[key]
+        if before.get(key) != immutable[key]
     ]
     if changed:
         raise InputError(f"{other}: measured on something else: {'; '.join(changed)}. Use the same, or another --study")
 
 
-def plain(value: Any) -> Any:
+def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
+    """What decides a study's numbers, but for its teacher: JSON values by name."""
+    options, base, task = plan.study.options, plan.study.base, plan.study.task
+    return {
+        "task": options.task,
+        "data": prepared.full.content_hash(),
+        "split": prepared.full.split_hash,
+        "subset": prepared.subset_share,
+        "image_size": base.data.image_size,
+        "augmentation": base.data.augmentation,
+        "num_views": num_views(options.max_epochs),
+        "seed": options.seed,
+        "space": plan.candidates.space.content_hash,
+        "metric": task.metric,
+        "kind": task.target_spec.kind,
+        "max_epochs": options.max_epochs,
+        "threads": base.train.threads,
+        "settings": dict(options.settings),
+    }
+
+
+def metric_metadata(task: Task) -> dict[str, Any]:
+    """What a leaderboard must know of a study's metrics; part of the ledger's metadata."""
+    return {"metric": task.metric, "columns": _json(asdict(task.target_spec.columns))}
+
+
+def details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher | None) -> dict[str, Any]:
+    """All else that study.json holds; the storage URL without its password."""
+    storage = stored_url(plan.study.options.storage)
+    value = teacher.value if teacher else math.nan
+    return {
+        "storage": storage,
+        "options": _json(asdict(replace(plan.study.options, storage=storage))),
+        "request": _json(asdict(prepared.request)),
+        "base": flatten(plan.study.base),
+        "teacher": {"name": teacher.names, "value": round(value, 6) if math.isfinite(value) else None}
+        if teacher
+        else None,
+        "split_file": str(prepared.split_file),
+        "pixel_key": prepared.full.pixel_key,
+        "shares": asdict(plan.candidates.shares),
+    }
+
+
+def _json(value: Any) -> Any:
     """The same value as JSON holds it: paths as text, tuples as lists."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
     if isinstance(value, BaseModel):
         return value.model_dump()
     return str(value) if isinstance(value, Path) else value

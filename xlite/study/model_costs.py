@@ -1,12 +1,12 @@
 """Before the search, while the device is quiet: what each model of the space costs, and whether it can be built."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xlite.config import ModelConfig, RunConfig
 from xlite.console import ProgressCallback
 from xlite.data.dataset import Dataset
+from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.backbones import check_pretrained
@@ -19,19 +19,16 @@ from xlite.models.limits import Cost, Limits
 class ModelCosts:
     """Costs by architecture; a trial's cost is looked up, since timing it among running trials would be wrong."""
 
-    base: RunConfig
     costs: dict[str, Cost]
     num_labels: int
-    in_channels: int
-    image_size: int
+    input_spec: InputSpec
 
-    def cost_of(self, overrides: Mapping[str, Any]) -> tuple[ModelConfig, Cost]:
-        """The model of a trial and its cost; a model the survey did not meet is counted but not timed."""
-        model = self.base.override(overrides, source="trial").model
+    def of(self, model: ModelConfig) -> Cost:
+        """A student's cost; an architecture that was not measured beforehand is counted but not timed."""
         key = architecture(model).model_dump_json()
         if key not in self.costs:
-            self.costs[key] = count_cost(model, self.num_labels, self.in_channels, self.image_size)
-        return model, self.costs[key]
+            self.costs[key] = count_cost(model, self.num_labels, self.input_spec.channels, self.input_spec.image_size)
+        return self.costs[key]
 
 
 def measure_costs(
@@ -48,19 +45,20 @@ def measure_costs(
     Raises:
         InputError: an unknown backbone, pretrained weights that cannot be had, or no model within the limits.
     """
-    for backbone in sorted({model.backbone for model in models if model.pretrained and model.architecture != "lines"}):
+    for backbone in sorted({model.backbone for model in models if model.pretrained and model.has_backbone}):
         check_pretrained(backbone)
     costs: dict[str, Cost] = {}
-    sizes = (len(dataset.labels), dataset.in_channels, dataset.image_size)
+    num_labels, spec = len(dataset.labels), dataset.input_spec
+    example = device.inputs(spec, *spec.example())
     smallest: tuple[Cost, str] | None = None
     fits = False
     for done, model in enumerate(models, start=1):
-        cost = count_cost(model, *sizes)
-        plain = architecture(model)
-        check_input(model, dataset.open_pixels().shape[1:], dataset.auxiliary)
+        check_input(model, spec)
+        cost, plain = count_cost(model, num_labels, spec.channels, spec.image_size), architecture(model)
         if limits.broken_by(cost) is None:  # what is too large already is not timed
-            built = build_model(plain, num_labels=sizes[0], in_channels=sizes[1], image_size=sizes[2], seed=0)
-            example = device.example(*dataset.example_input())
+            built = build_model(
+                plain, num_labels=num_labels, in_channels=spec.channels, image_size=spec.image_size, seed=0
+            )
             latency = measure_latency(
                 device.move(built), example, device=device.torch_device, threads=base.train.threads
             )
@@ -74,4 +72,4 @@ def measure_costs(
             progress(done, len(models))
     if not fits and smallest is not None:
         raise InputError(f"no student of the space is within the limits; the smallest is {smallest[1]}")
-    return ModelCosts(base, costs, *sizes)
+    return ModelCosts(costs, num_labels, spec)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xlite.config import RunConfig
+from xlite.device import device_kind
+from xlite.tasks.defaults import base_config
 from xlite.tasks.task import Task
 
 
@@ -63,6 +65,21 @@ class StudyOptions:
     warm_start: str | None = None
     hang_limit_s: float = 3600.0
     address: str | None = None
+
+    def configure(self, task: Task) -> RunConfig:
+        """The configuration that the study's trials start from, for its task on this device.
+
+        Raises:
+            InputError: a setting is unknown, out of range, or for other targets.
+        """
+        return base_config(
+            task,
+            device_kind(),
+            max_epochs=self.max_epochs,
+            seed=self.seed,
+            threads=self.cpus_per_trial,
+            settings=self.settings,
+        )
 
 
 @dataclass(frozen=True)

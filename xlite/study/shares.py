@@ -96,7 +96,7 @@ def _shares(footprints: Mapping[str, Footprint | str], memory: DeviceMemory, lea
         shares[key] = 1.0
         if isinstance(found, Footprint):
             try:
-                shares[key] = share_class(found, memory, least=least)
+                shares[key] = share_class(found, memory, minimum=least)
             except InputError as error:
                 refusals.append(error)
     if len(refusals) == len(footprints):

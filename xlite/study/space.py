@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import optuna
 
 from xlite.config import ModelConfig, RunConfig
-from xlite.data.sources import TargetKind
 from xlite.errors import InputError
 from xlite.models.cost import architecture
+from xlite.tasks.target_spec import TARGET_SPECS
 
 Propose = Callable[[optuna.Trial], dict[str, Any]]
 NUM_PROBES = 100
@@ -41,7 +41,7 @@ class SearchSpace:
     content_hash: str
 
 
-def load_space(path: Path, kind: TargetKind) -> SearchSpace:
+def load_space(path: Path, kind: str) -> SearchSpace:
     """Run a space file and take what it defines.
 
     Args:
@@ -69,7 +69,7 @@ def load_space(path: Path, kind: TargetKind) -> SearchSpace:
             )
         return SearchSpace(path, _grid_proposal(path, grid), grid, True, content_hash)
     baseline, space = names.get("BASELINE"), names.get("space")
-    if isinstance(baseline, Mapping) and baseline and set(baseline) <= set(get_args(TargetKind)):
+    if isinstance(baseline, Mapping) and baseline and set(baseline) <= {*TARGET_SPECS, kind}:
         baseline = baseline.get(kind)
         if baseline is None:
             raise InputError(f"{path}: BASELINE has none for {kind} targets, which the data has; add one")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Self
 
 from rich.console import Group
@@ -10,38 +11,49 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from xlite.config import model_name
 from xlite.console import Console
 from xlite.ledger import TrialRecord
 
-SHOWN_KEYS = ("model.backbone", "model.attention", "loss.name", "distill.temperature", "distill.alpha")
+SHOWN_KEYS = ("model.attention", "loss.name", "distill.temperature", "distill.alpha")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much a search does, for the time left.
+
+    Attributes:
+        num_trials: this study is to have; num_ended: it had before.
+        expected_epochs: of a trial, on average, if stopping goes as planned.
+    """
+
+    num_trials: int
+    num_ended: int
+    max_epochs: int
+    expected_epochs: float
 
 
 class SearchView:
     """Running trials, the best so far, and the time left; also keeps the leaderboard file current.
 
     Args:
-        total: trials this study is to have.
-        done: trials it had before.
-        expected_epochs: that a trial lasts on average if stopping goes as planned; for the time left.
+        metric: name of what trials are compared by.
         write_leaderboard: called after a trial ends, unless that would cost more than a fiftieth of the time.
+        best: value of the best complete trial so far, None without one.
     """
 
     def __init__(
         self,
         console: Console,
+        pace: Pace,
         *,
         metric: str,
-        total: int,
-        done: int,
-        max_epochs: int,
-        expected_epochs: float,
         write_leaderboard: Callable[[], None],
         best: float | None = None,
     ) -> None:
-        self.console, self.metric, self.total, self.max_epochs = console, metric, total, max_epochs
+        self.console, self.pace, self.metric = console, pace, metric
         self.write_leaderboard = write_leaderboard
-        self.done = done
-        self.expected_epochs = expected_epochs
+        self.done = pace.num_ended
         self.num_epochs, self.ended_epochs, self.num_ended = 0, 0, 0
         self.counts = {"complete": 0, "pruned": 0, "failed": 0}
         self.best = best
@@ -62,20 +74,20 @@ class SearchView:
             self.live.stop()
 
     def started(self, number: int, overrides: Mapping[str, Any]) -> None:
-        """A trial begins."""
+        """List the trial as running."""
         self.running[number] = (describe(overrides), 0, None)
 
     def progressed(self, number: int, epoch: int, best_so_far: float) -> None:
-        """A trial finished an epoch."""
+        """Update its epoch and best value."""
         self.running[number] = (self.running[number][0], epoch, best_so_far)
         self.num_epochs += 1
 
     def held_up(self, number: int, reason: str) -> None:
-        """A trial waits for something to be mended."""
-        self.console.say(f"Trial {number}: {reason}; it goes on when that is mended")
+        """Say what a trial waits for."""
+        self.console.say(f"Trial {number}: {reason}; it continues when that is fixed")
 
     def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None:
-        """A trial ended."""
+        """Count the trial, print its line where there is no live table, write the leaderboard."""
         what, epoch, _ = self.running.pop(number)
         self.done += 1
         self.num_ended += 1
@@ -86,7 +98,8 @@ class SearchView:
         if not self.console.rich.is_terminal:
             value = "      " if best_so_far is None else f"{best_so_far:.4f}"
             self.console.say(
-                f"[{self.done}/{self.total}] trial {number:>3} {outcome:<8} {value} after {epoch:>2} epochs  {what}"
+                f"[{self.done}/{self.pace.num_trials}] trial {number:>3} {outcome:<8} {value} "
+                f"after {epoch:>2} epochs  {what}"
                 + (f"  ({reason})" if reason else "")
                 + f"  best {self.best_text()}, {self.left_text()} left"
             )
@@ -101,9 +114,9 @@ class SearchView:
         for name in ("trial", "epoch", f"best {self.metric}", "configuration"):
             table.add_column(name, overflow="ellipsis", no_wrap=True)
         for number, (what, epoch, value) in sorted(self.running.items()):
-            table.add_row(str(number), f"{epoch}/{self.max_epochs}", "" if value is None else f"{value:.4f}", what)
+            table.add_row(str(number), f"{epoch}/{self.pace.max_epochs}", "" if value is None else f"{value:.4f}", what)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
-        head = f"{self.done}/{self.total} trials ({counts or 'none ended yet'})"
+        head = f"{self.done}/{self.pace.num_trials} trials ({counts or 'none ended yet'})"
         return Group(Text(f"{head}, best {self.best_text()}, {self.left_text()} left"), table)
 
     def best_text(self) -> str:
@@ -117,8 +130,8 @@ class SearchView:
         if not self.num_epochs:
             return "?"
         weight = 3  # trials that the expectation counts for
-        length = (weight * self.expected_epochs + self.ended_epochs) / (weight + self.num_ended)
-        todo = (self.total - self.done - len(self.running)) * length
+        length = (weight * self.pace.expected_epochs + self.ended_epochs) / (weight + self.num_ended)
+        todo = (self.pace.num_trials - self.done - len(self.running)) * length
         todo += sum(max(length - epoch, 1) for _, epoch, _ in self.running.values())
         left = (time.monotonic() - self.started_at) / self.num_epochs * max(todo, 0)
         return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
@@ -141,10 +154,8 @@ def where_time_went(rows: Sequence[TrialRecord]) -> str:
 
 def describe(overrides: Mapping[str, Any]) -> str:
     """The searched values a person wants to see first, in a few words."""
-    backbone, attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
-    if "model.layers" in overrides:
-        backbone = f"{overrides['model.layers']} layers x {overrides.get('model.width', '?')}"
-    words = [str(word) for word in (backbone, attention, loss) if word not in (None, "none")]
+    attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
+    words = [str(word) for word in (model_name(overrides), attention, loss) if word not in (None, "none")]
     if alpha:
         words.append(f"KD T={temperature or 0:.1f} alpha={alpha:.2f}")
     return " ".join(words)

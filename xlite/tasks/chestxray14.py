@@ -36,7 +36,7 @@ CHESTXRAY14 = Task(
     title="NIH ChestX-ray14, 14 findings",
     read=_read,
     preprocess=_preprocess,
-    fixed_target_spec=MULTILABEL,
+    declared_target_spec=MULTILABEL,
     write_phantom=_write_phantom,
     defaults={
         "cpu": Defaults(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xlite.config import RunConfig, flatten, within
+from xlite.config import RunConfig, flatten, shorten_warmup
 from xlite.cores import available_cpus
 from xlite.tasks.task import Task
 
@@ -14,18 +14,22 @@ def base_config(
     """The defaults of the task and its targets, the study's own values and `--set`, in this order.
 
     Raises:
-        InputError: a setting is unknown or out of range.
+        InputError: a setting is unknown or out of range, or its loss is for other targets.
     """
-    target_spec = {} if task.fixed_target_spec is None else task.fixed_target_spec.config
-    defaults = within({**target_spec, **task.defaults[device_kind].config}, epochs=max_epochs)
+    targets = task.declared_target_spec
+    loss = {} if targets is None else {"loss.name": targets.losses[0]}
+    defaults = shorten_warmup({**loss, **task.defaults[device_kind].config}, epochs=max_epochs)
     own = {"train.epochs": max_epochs, "train.seed": seed, "train.threads": threads}
     config = RunConfig().override({**own, **defaults}, source=f"task {task.name}")
-    return config.override({**own, **settings}, source="--set")
+    config = config.override({**own, **settings}, source="--set")
+    if targets is not None:
+        targets.check_loss(config.loss.name)
+    return config
 
 
 def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int) -> RunConfig:
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
     own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
     own |= task.defaults[device_kind].teacher
-    own = {**within(flatten(base), epochs=epochs), **within(own, epochs=epochs)}
+    own = {**shorten_warmup(flatten(base), epochs=epochs), **shorten_warmup(own, epochs=epochs)}
     return base.override(own, source=f"default teacher of {task.name}")

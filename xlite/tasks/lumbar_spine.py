@@ -48,7 +48,7 @@ LUMBAR_SPINE = Task(
     title="RSNA 2024 lumbar spine, spinal canal stenosis",
     read=_read,
     preprocess=_preprocess,
-    fixed_target_spec=replace(
+    declared_target_spec=replace(
         ORDINAL, evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True)
     ),
     write_phantom=_write_phantom,

@@ -11,9 +11,10 @@ from xlite.config import DataConfig
 from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
-from xlite.data.preprocess import Preprocess, parameters
+from xlite.data.preprocess import Preprocess
+from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
-from xlite.data.split import Split, SplitStrategy, check_split, load_or_make_split, resolve_subset, subset
+from xlite.data.split import Split, SplitStrategy, load_or_make_split, resolve_subset, subset
 from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.storage.files import write_text
@@ -93,14 +94,17 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     table, rows = _leave_out(reading, cache, request, console)
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
-    split, split_file = load_or_make_split(table, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits")
-    for note in (*check_split(table, split), *unjudged(table, split)):
+    strata = task.target_spec.strata(table.targets)
+    split, split_file = load_or_make_split(
+        table, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
+    )
+    for note in task.target_spec.check_split(table, split):
         console.say(f"Note: {note}")
-    full = _dataset(table, rows, split, cache, parameters(preprocess))
+    full = _dataset(table, rows, split, cache, preprocess)
     share = resolve_subset(request.subset, len(split.train))
     search = full
     if share < 1:
-        search = full.with_train(subset(table, split.train, share, seed=request.seed))
+        search = full.with_train(subset(table, split.train, share, seed=request.seed, strata=strata))
     return Prepared(task, table, kind, full, search, share, preprocess, split_file, request)
 
 
@@ -122,27 +126,10 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedData
     )
     for note in reading.notes:
         console.say(note)
-    return reading, task.for_kind(reading.kind)
+    return reading, task.resolve_targets(reading.kind)
 
 
-def unjudged(table: Table, split: Split) -> list[str]:
-    """What the validation and the test part cannot measure, in lines for a person: known here, missed at promotion."""
-    notes = []
-    for part, name in ((split.val, "val"), (split.test, "test")):
-        targets = table.targets[part].reshape(-1, len(table.labels))
-        judged = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
-        if not judged.any():
-            notes.append(
-                f"no label has both positives and negatives in the {len(part)} images of the {name} part: nothing can "
-                "be tested on it, so a promotion would fail; add images, try another seed or --split, or --no-promote"
-            )
-        elif not judged.all():
-            names = ", ".join(label for label, known in zip(table.labels, judged, strict=True) if not known)
-            notes.append(f"the {name} part has one class only of {names}: left out of its mean AUC")
-    return notes
-
-
-def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Mapping[str, Any]) -> Dataset:
+def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Preprocess) -> Dataset:
     return Dataset(
         pixel_file=cache.path / "pixels.npy",
         pixel_key=cache.path.name,
@@ -153,8 +140,9 @@ def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, pr
         labels=table.labels,
         parts={"train": split.train, "val": split.val, "test": split.test},
         split_hash=split.content_hash(table),
+        input_spec=preprocess.input_spec.with_auxiliary(table.auxiliary),
         auxiliary=table.auxiliary,
-        preprocess=preprocess,
+        preprocess=described(preprocess),
     )
 
 

@@ -1,23 +1,36 @@
-"""Families of targets: several labels at once, one class of several, grades in their order."""
+"""What targets are: several labels at once, one class of several, grades in their order, or a kind of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from xlite.config import RunConfig
-from xlite.data.balance import sample_weights
-from xlite.data.sources import TargetKind
+from xlite.data.split import Split
+from xlite.data.stratify import row_targets
+from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.losses.objectives import class_objective, multilabel_objective
 from xlite.metrics.classes import argmax_thresholds, evaluate_classes, weighted_balanced_accuracy
+from xlite.metrics.columns import AUC_COLUMNS, MetricColumns
 from xlite.metrics.multilabel import Evaluation, Metric, evaluate_multilabel, weighted_macro_auc
 from xlite.metrics.thresholds import choose_thresholds
-
-_LEAST_SHARE = 1e-3  # a class or label rarer than this still starts with a finite bias
+from xlite.tasks.binary_targets import (
+    check_parts,
+    class_weights,
+    label_row,
+    label_weights,
+    log_odds,
+    log_priors,
+    made_up_classes,
+    made_up_labels,
+    prevalence,
+    sigmoid,
+    softmax,
+)
 
 
 class Objective(Protocol):
@@ -32,22 +45,30 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What a kind of target decides: loss, distillation, metrics.
+    """All that a kind of targets decides. Targets are (N, L), or (N, H, L) of examples with H parts; NaN is unknown.
 
     Attributes:
-        kind: its name, recorded in what is exported.
-        config: dotted keys that every run starts from.
-        make_objective: (configuration, training targets (R, ..., L)) -> loss.
-        probabilities: logits (N, ..., L) -> probabilities.
-        evaluate: (probabilities, targets, labels) -> metrics.
-        metric: the scalar of `evaluate` that selection maximises; bootstrap: the same under resampled rows.
+        kind: its name, recorded with studies and models.
+        losses: values of `loss.name` that it takes; the first is the default.
+        make_objective: (configuration, training targets) -> loss.
+        probabilities: logits -> what the model answers, of the same shape.
+        evaluate: (answers, targets, labels) -> metrics.
+        metric: the scalar of `evaluate` that selection goes by.
+        direction: whether selection wants it high or low.
+        bootstrap: `metric` under resampled rows.
         initial_bias: training targets -> (L,) what the last layer's bias starts from.
-        sample_weights: (targets, sampler name) -> (R,) weights; None draws every row once.
-        choose_thresholds: (probabilities, targets, labels, method=) -> thresholds by label, and notes.
+        sample_weights: (targets, sampler name) -> (N,) weights; None draws every row once.
+        choose_thresholds: (answers, targets, labels, method=) -> thresholds by label, and notes.
+        strata: targets -> (N, K) of 0, 1 or NaN, which splits, subsets and folds keep the shares of.
+        check_split: (table, split) -> notes on what the parts cannot teach or measure; InputError where that is all.
+        made_up: (num, shape of one example's targets) -> (num, *shape) targets that a probe trains on.
+        columns: which metrics stand in leaderboards and TensorBoard.
+        label_row: (validation, test, threshold) of one label -> title -> text, a row of the promotion's table.
+        describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
     """
 
-    kind: TargetKind
-    config: Mapping[str, Any]
+    kind: str
+    losses: tuple[str, ...]
     make_objective: Callable[[RunConfig, np.ndarray], Objective]
     probabilities: Callable[[np.ndarray], np.ndarray]
     evaluate: Callable[[np.ndarray, np.ndarray, Sequence[str]], Evaluation]
@@ -56,78 +77,80 @@ class TargetSpec:
     initial_bias: Callable[[np.ndarray], list[float]]
     sample_weights: Callable[[np.ndarray, str], np.ndarray | None]
     choose_thresholds: Callable[..., tuple[dict[str, float], tuple[str, ...]]]
+    strata: Callable[[np.ndarray], np.ndarray]
+    check_split: Callable[[Table, Split], Sequence[str]]
+    made_up: Callable[[int, tuple[int, ...]], np.ndarray]
+    columns: MetricColumns
+    label_row: Callable[[Mapping[str, float], Mapping[str, float], float | None], dict[str, str]]
+    describe_values: Callable[[np.ndarray], str]
+    direction: Literal["maximize", "minimize"] = "maximize"
 
+    @property
+    def score(self) -> str:
+        """The scalar of `judge` that selection maximises; "neg_<metric>" where a low metric is wanted.
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Independent probabilities, without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))
+        Early stopping, ASHA, the samplers and the leaderboard all maximise: `judge` is the one place that negates.
+        """
+        return self.metric if self.direction == "maximize" else f"neg_{self.metric}"
 
+    def judge(self, answers: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Evaluation:
+        """`evaluate`, with `score` among the scalars."""
+        evaluation = self.evaluate(answers, targets, labels)
+        if self.direction == "maximize":
+            return evaluation
+        return replace(evaluation, scalars={**evaluation.scalars, self.score: -evaluation.scalars[self.metric]})
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of classes that exclude each other, over the last axis, without overflow."""
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
+    def resampled_score(self, answers: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+        """`score` as a function of (N,) row weights >= 0."""
+        metric, sign = self.bootstrap(answers, targets), 1 if self.direction == "maximize" else -1
+        return lambda weights: sign * metric(weights)
 
+    def check_loss(self, name: str) -> None:
+        """Raises InputError where `loss.name` is not for these targets."""
+        if name not in self.losses:
+            raise InputError(f"loss.name={name}: {self.kind} targets take {', '.join(self.losses)}")
 
-def log_odds(targets: np.ndarray) -> list[float]:
-    """(L,) log-odds of each label's share of positives among its known targets (N, L); 0 where nothing is known.
+    def objective(self, config: RunConfig, targets: np.ndarray) -> Objective:
+        """The loss of a configuration, its weights counted from the training targets.
 
-    RetinaNet, arXiv 1708.02002, section 4.1: training starts at the base rates.
-    """
-    known = np.isfinite(targets)
-    count = known.sum(axis=0)
-    shares = np.where(count > 0, np.where(known, targets, 0).sum(axis=0) / np.maximum(count, 1), 0.5)
-    shares = np.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
-    return np.log(shares / (1 - shares)).tolist()
-
-
-def log_priors(targets: np.ndarray) -> list[float]:
-    """(K,) logarithms of the classes' shares among the known rows of (N, ..., K)."""
-    counts = np.nansum(targets.reshape(-1, targets.shape[-1]), axis=0)
-    return np.log(np.maximum(counts / max(counts.sum(), 1), _LEAST_SHARE)).tolist()
-
-
-def _label_weights(targets: np.ndarray, sampler: str) -> np.ndarray | None:
-    return None if sampler == "none" else sample_weights(targets, how=sampler)  # type: ignore[arg-type]
-
-
-def _class_weights(targets: np.ndarray, sampler: str) -> np.ndarray | None:
-    """Rows in proportion to their class's inverse frequency; unknown rows as the most frequent class."""
-    if sampler == "none":
-        return None
-    if targets.ndim != 2:
-        raise InputError(f"data.sampler={sampler}: examples with several targets are drawn plainly; use none")
-    counts = np.nansum(targets, axis=0)
-    weights = 1.0 / (counts + 1)
-    known = np.isfinite(targets).all(axis=1)
-    return np.where(known, weights[np.nan_to_num(targets).argmax(axis=1)], weights.min())
+        Raises:
+            InputError: the loss is not for these targets, or its weights do not fit them.
+        """
+        self.check_loss(config.loss.name)
+        return self.make_objective(config, targets)
 
 
 MULTILABEL = TargetSpec(
     kind="multilabel",
-    config={"loss.name": "bce"},
+    losses=("bce", "weighted_bce", "focal", "bce_focal"),
     make_objective=multilabel_objective,
     probabilities=sigmoid,
     evaluate=evaluate_multilabel,
     metric="auc_macro",
     bootstrap=weighted_macro_auc,
     initial_bias=log_odds,
-    sample_weights=_label_weights,
+    sample_weights=label_weights,
     choose_thresholds=choose_thresholds,
+    strata=row_targets,
+    check_split=check_parts,
+    made_up=made_up_labels,
+    columns=AUC_COLUMNS,
+    label_row=label_row,
+    describe_values=prevalence,
 )
-MULTICLASS = TargetSpec(
+MULTICLASS = replace(
+    MULTILABEL,
     kind="multiclass",
-    config={"loss.name": "cross_entropy"},
+    losses=("cross_entropy", "coral"),
     make_objective=class_objective,
     probabilities=softmax,
     evaluate=evaluate_classes,
     metric="balanced_accuracy",
     bootstrap=weighted_balanced_accuracy,
     initial_bias=log_priors,
-    sample_weights=_class_weights,
+    sample_weights=class_weights,
     choose_thresholds=argmax_thresholds,
+    made_up=made_up_classes,
 )
 ORDINAL = replace(MULTICLASS, kind="ordinal", evaluate=partial(evaluate_classes, ordinal=True))
-TARGET_SPECS: Mapping[TargetKind, TargetSpec] = {
-    target_spec.kind: target_spec for target_spec in (MULTILABEL, MULTICLASS, ORDINAL)
-}
+TARGET_SPECS: Mapping[str, TargetSpec] = {spec.kind: spec for spec in (MULTILABEL, MULTICLASS, ORDINAL)}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from xlite.config import DataConfig
 from xlite.console import ProgressCallback
 from xlite.data.preprocess import Preprocess
-from xlite.data.sources import ParsedDataset, TargetKind
+from xlite.data.sources import ParsedDataset
 from xlite.data.views import Augment, augment
 from xlite.errors import InputError
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
@@ -17,8 +17,8 @@ from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
 class Reader(Protocol):
     """Reads a folder of raw files.
 
-    `data` is the configuration's data section, for readers that cut examples by it; `stated` holds what the person
-    said of a table's columns, by option name, empty unless the task `takes_columns`.
+    `data` is the configuration's data section, for readers that cut examples by it; `column_overrides` holds what the
+    person said of a table's columns, by option name, empty unless the task `takes_columns`.
     """
 
     def __call__(
@@ -68,7 +68,7 @@ class Task:
         read: raw folder -> table.
         preprocess: (data section, what was read) -> how a raw input becomes a row of the pixel cache.
         defaults: by device kind, "cpu" and "cuda".
-        fixed_target_spec: loss, metrics and so on; None where the data says which.
+        declared_target_spec: what its targets are; None where the data says which of `TARGET_SPECS`.
         write_phantom: writes the built-in data set below a folder and returns its place; None where there is none.
         augment: gives views of the cached inputs.
         takes_columns: whether the reader heeds --file-column and its like.
@@ -80,7 +80,7 @@ class Task:
     read: Reader
     preprocess: Callable[[DataConfig, ParsedDataset], Preprocess]
     defaults: Mapping[str, Defaults]
-    fixed_target_spec: TargetSpec | None
+    declared_target_spec: TargetSpec | None
     write_phantom: Callable[[Path, ProgressCallback | None], Path] | None = None
     augment: Augment = augment
     takes_columns: bool = False
@@ -88,25 +88,23 @@ class Task:
 
     @property
     def target_spec(self) -> TargetSpec:
-        """Loss, metrics and so on of its targets; known from `for_kind` on."""
-        assert self.fixed_target_spec is not None, f"{self.name}: what its targets are is known once data was read"
-        return self.fixed_target_spec
+        """What its targets are; known from `resolve_targets` on."""
+        assert self.declared_target_spec is not None, f"{self.name}: what its targets are is known once data was read"
+        return self.declared_target_spec
 
     @property
     def metric(self) -> str:
         """The scalar that selection maximises."""
-        return self.target_spec.metric
+        return self.target_spec.score
 
-    def for_kind(self, kind: TargetKind) -> "Task":
-        """This task for data of this kind.
+    def resolve_targets(self, kind: str) -> "Task":
+        """This task for data whose targets are of this kind.
 
         Raises:
-            InputError: its reader gave data of another kind than the task is for.
+            InputError: it declares another kind than its reader gave.
         """
-        if self.fixed_target_spec is None:
-            return replace(self, fixed_target_spec=TARGET_SPECS[kind])
-        if self.fixed_target_spec.kind != kind:
-            raise InputError(
-                f"task {self.name}: made for {self.fixed_target_spec.kind} targets, but the data is {kind}"
-            )
+        if self.declared_target_spec is None:
+            return replace(self, declared_target_spec=TARGET_SPECS[kind])
+        if self.target_spec.kind != kind:
+            raise InputError(f"task {self.name}: made for {self.target_spec.kind} targets, but the data is {kind}")
         return self

@@ -1,4 +1,4 @@
-"""Batches on the device, made ahead of the step that uses them."""
+"""Batches on the device, prefetched while earlier ones are trained on."""
 
 import itertools
 from collections import deque
@@ -17,13 +17,16 @@ from xlite.device import Device
 from xlite.distill.bank import Bank
 from xlite.tasks.task import Task
 
-AHEAD = 2
-"""Batches made ahead: one ready while the next is made; more would only hold memory."""
+PREFETCH = 2
+"""Batches made in advance: one ready while the next is made; more would only take memory."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images, extras as models take them; targets (B, ..., L); teacher_logits of that shape, or None."""
+    """Tensors on the device; auxiliary inputs and teacher logits are None if there are none.
+
+    images, auxiliary: as the model takes them; targets: (B, ..., L); teacher_logits: of that shape.
+    """
 
     images: Tensor
     auxiliary: Tensor | None
@@ -31,20 +34,24 @@ class Batch:
     teacher_logits: Tensor | None
 
     def tensors(self) -> list[Tensor]:
-        """Those that are there, in a fixed order."""
+        """Those that are not None, in a fixed order."""
         return [t for t in (self.images, self.auxiliary, self.targets, self.teacher_logits) if t is not None]
 
-    def parts(self, number: int) -> "Iterator[Batch]":
-        """The batch in at most `number` parts of nearly one size."""
-        edges = np.linspace(0, len(self.targets), min(number, len(self.targets)) + 1).round().astype(int).tolist()
+    def micro_batches(self, count: int) -> "Iterator[Batch]":
+        """The batch split into `count` micro-batches of nearly equal size; fewer if it has fewer examples."""
+        edges = np.linspace(0, len(self.targets), min(count, len(self.targets)) + 1).round().astype(int).tolist()
         for start, end in itertools.pairwise(edges):
             yield Batch(*(None if t is None else t[start:end] for t in vars(self).values()))  # type: ignore[arg-type]
 
 
 class BatchLoader:
-    """The training part as batches: drawn, gathered or augmented, and sent to the device by a thread of its own.
+    """Draws batches of the training split and, in a thread of its own, augments them and sends them to the device.
 
-    Which batch comes when is a function of (seed, epoch), whatever the thread's timing.
+    The batches and their order are a function of (seed, epoch).
+
+    Args:
+        bank: teacher logits, and perhaps augmented pixels; None without distillation.
+        num_views: augmented views per example.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class BatchLoader:
     ) -> None:
         train = dataset.part("train")
         self.config, self.device, self.bank, self.num_views = config, device, bank, num_views
-        self.targets = dataset.targets[train]
+        self.spec, self.targets = dataset.input_spec, dataset.targets[train]
         self.auxiliary = dataset.auxiliary_of(train)
         self.weights = task.target_spec.sample_weights(self.targets, config.data.sampler)
         self.views = ViewReader(
@@ -61,7 +68,7 @@ class BatchLoader:
         self.stream = torch.cuda.Stream(device.torch_device) if device.on_gpu else None
 
     def plan(self, epoch: int) -> list[Draw]:
-        """Which rows and views make up each batch of an epoch (0-based)."""
+        """Rows and views of each batch of an epoch (0-based)."""
         return list(
             draws(
                 len(self.targets),
@@ -74,22 +81,22 @@ class BatchLoader:
         )
 
     def batches(self, plan: Sequence[Draw]) -> Iterator[Batch]:
-        """The planned batches in order."""
+        """The planned batches, in order."""
         with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
-            coming: deque[Future[tuple[Batch, torch.cuda.Event | None]]] = deque()
+            pending: deque[Future[tuple[Batch, torch.cuda.Event | None]]] = deque()
             try:
                 for draw in plan:
-                    coming.append(thread.submit(self.load, draw))
-                    if len(coming) > AHEAD:
-                        yield self.receive(coming.popleft())
-                while coming:
-                    yield self.receive(coming.popleft())
+                    pending.append(thread.submit(self.load, draw))
+                    if len(pending) > PREFETCH:
+                        yield self.receive(pending.popleft())
+                while pending:
+                    yield self.receive(pending.popleft())
             finally:
-                for future in coming:
+                for future in pending:
                     future.cancel()
 
     def load(self, draw: Draw) -> tuple[Batch, torch.cuda.Event | None]:
-        """One batch; on a GPU it is on its way there, and has arrived when the event has."""
+        """One batch; on a GPU its copy is complete once the event has happened."""
         teacher = pixels = None
         if self.bank is not None:
             pixels, teacher = self.bank.read(draw.positions, draw.views)
@@ -106,15 +113,17 @@ class BatchLoader:
         self, pixels: np.ndarray, auxiliary: np.ndarray | None, targets: np.ndarray, teacher: np.ndarray | None
     ) -> Batch:
         """The arrays on the device."""
-        images, beside = self.device.example(pixels, auxiliary)
-        return Batch(images, beside, self.device.put(targets), None if teacher is None else self.device.put(teacher))
+        images, auxiliary_inputs = self.device.inputs(self.spec, pixels, auxiliary)
+        return Batch(
+            images, auxiliary_inputs, self.device.put(targets), None if teacher is None else self.device.put(teacher)
+        )
 
     def receive(self, future: "Future[tuple[Batch, torch.cuda.Event | None]]") -> Batch:
-        """A batch that the step's stream may use."""
-        batch, arrived = future.result()
-        if arrived is not None:
+        """The batch, ready for use by the current stream."""
+        batch, copied = future.result()
+        if copied is not None:
             stream = torch.cuda.current_stream(self.device.torch_device)
-            stream.wait_event(arrived)
+            stream.wait_event(copied)
             for tensor in batch.tensors():
-                tensor.record_stream(stream)  # its memory is not handed out again before the step has used it
+                tensor.record_stream(stream)  # else its memory could be reused before the step is done
         return batch

@@ -1,4 +1,4 @@
-"""Where a run stands, on disk: tensors and JSON in safetensors, in two files written in turn, checked when read."""
+"""Checkpoints of a run: tensors and JSON in safetensors, in two files written alternately, verified when read."""
 
 import json
 import zlib
@@ -22,8 +22,8 @@ class Checkpoint:
     """A run after an epoch.
 
     Attributes:
-        progress: what `fit` goes on from.
-        about: JSON that belongs to it, e.g. the record so far.
+        progress: the state that `fit` resumes from.
+        about: JSON stored with it, e.g. the record so far.
     """
 
     progress: TrainState
@@ -31,12 +31,12 @@ class Checkpoint:
 
 
 def checkpoint_files(folder: Path, stem: str) -> tuple[Path, Path]:
-    """The two files of a run; while one is written over, the other is whole."""
+    """The two files of a run; while one is overwritten, the other is intact."""
     return folder / f"{stem}.checkpoint-a.safetensors", folder / f"{stem}.checkpoint-b.safetensors"
 
 
 def remove_checkpoints(folder: Path, stem: str) -> None:
-    """For whoever has taken up the run's result; what else was kept for the next epoch goes too."""
+    """Delete a run's checkpoints and the spare files of its artifact, once its result has been stored elsewhere."""
     for file in checkpoint_files(folder, stem):
         file.unlink(missing_ok=True)
     remove_spares(folder, stem)
@@ -46,7 +46,7 @@ class Checkpoints:
     """The last two checkpoints of a run.
 
     Args:
-        identity: JSON; what the run is a function of. Another run's checkpoint is never taken up.
+        identity: JSON, everything that the run is a function of; a checkpoint with another identity is ignored.
     """
 
     def __init__(self, folder: Path, stem: str, *, identity: Mapping[str, Any]) -> None:
@@ -54,12 +54,12 @@ class Checkpoints:
         self.identity = json.loads(json.dumps(dict(identity)))
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """On disk when this returns, in place of the one before the last.
+        """Replace the older checkpoint; it is on disk when this returns.
 
         Raises:
-            OSError: it cannot be written; the last one stands.
+            OSError: it cannot be written; the last checkpoint is intact.
         """
-        parts = tensor_bytes(checkpoint.progress.tensors)
+        tensors = tensor_bytes(checkpoint.progress.tensors)
         head = {
             "format": FORMAT,
             "identity": self.identity,
@@ -67,29 +67,29 @@ class Checkpoints:
             "about": dict(checkpoint.about),
         }
         text = json.dumps(head)
-        write_tensors(self.next, parts, {"run": text, "crc32": str(_digest(text, parts))})
+        write_tensors(self.next, tensors, {"run": text, "crc32": str(_digest(text, tensors))})
         self.next, self.last = self.last, self.next
 
     def load(self) -> Checkpoint | None:
-        """The one furthest on that is whole and of this run, None where there is none; `save` leaves it alone."""
-        found = [(_read(file, self.identity), file) for file in (self.next, self.last)]
-        there = [(checkpoint, file) for checkpoint, file in found if checkpoint is not None]
-        if not there:
+        """The latest intact checkpoint of this run, or None; the next `save` does not overwrite it."""
+        read = [(_read(file, self.identity), file) for file in (self.next, self.last)]
+        usable = [(checkpoint, file) for checkpoint, file in read if checkpoint is not None]
+        if not usable:
             return None
-        checkpoint, file = max(there, key=lambda pair: len(pair[0].progress.history))
+        checkpoint, file = max(usable, key=lambda pair: len(pair[0].progress.history))
         if file == self.next:
             self.next, self.last = self.last, self.next
         return checkpoint
 
 
 def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
-    """What stands in one file; None where there is none, it is damaged, or it is of another run."""
+    """The checkpoint in a file; None if there is none, it is damaged, or it is of another run."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             head = json.loads(metadata["run"])
-            # copies: what it gives are views of the file, which will be written over
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  it is no dict
+            # copies: these are views of the file, which will be overwritten
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dict
         if metadata["crc32"] != str(_digest(metadata["run"], tensor_bytes(tensors))):
             return None
         if head["format"] != FORMAT or head["identity"] != identity:
@@ -99,10 +99,10 @@ def _read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
         return None
 
 
-def _digest(text: str, parts: Sequence[TensorBytes]) -> int:
-    """CRC-32 over all that is told; it finds damage, it does not resist forgery. 3 GB/s here, SHA-256 1 GB/s."""
-    heads = [f"{part.name} {part.dtype} {part.shape}" for part in parts]
+def _digest(text: str, tensors: Sequence[TensorBytes]) -> int:
+    """CRC-32 of all of it: detects damage, not forgery; 3 GB/s where SHA-256 takes 1 GB/s."""
+    heads = [f"{tensor.name} {tensor.dtype} {tensor.shape}" for tensor in tensors]
     digest = zlib.crc32("\n".join([text, *heads]).encode())
-    for part in parts:
-        digest = zlib.crc32(part.data, digest)
+    for tensor in tensors:
+        digest = zlib.crc32(tensor.data, digest)
     return digest

@@ -30,14 +30,17 @@ def describe_model(
     report: EpochReport, *, config: RunConfig, task: Task, dataset: Dataset, **more: Any
 ) -> dict[str, Any]:
     """All that is needed to rebuild and use the model of this epoch, JSON-ready; `more` joins it."""
+    spec = dataset.input_spec
+    highest = {"auxiliary_max": list(spec.auxiliary_max)} if spec.auxiliary_max else {}
     return {
         "format": 1,
         "task": task.name,
         "target_kind": task.target_spec.kind,
         "labels": list(dataset.labels),
         "model": config.model.model_dump(),
-        "in_channels": dataset.in_channels,
-        "image_size": dataset.image_size,
+        "in_channels": spec.channels,
+        "image_size": spec.image_size,
+        **highest,
         "split_hash": dataset.split_hash,
         "preprocess": dict(dataset.preprocess),
         "config": flatten(config),

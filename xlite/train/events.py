@@ -11,25 +11,32 @@ from torch.utils.tensorboard.summary import hparams
 
 from xlite.train.loop import EpochReport
 
-PATIENCE_S = 2.0
-"""For a file name that sorts behind those of earlier processes."""
+NAME_WAIT_S = 2.0
+"""Time limit for a file name that sorts after those of earlier processes."""
 
 
 class EventWriter:
-    """Loss parts, validation metrics, per-label AUC and speed by epoch; HParams with the best value so far.
+    """Loss terms, validation metrics, also by label, and speed by epoch; HParams with the best value so far.
 
     Args:
         folder: the run's own folder.
         hyper_parameters: dotted keys, shown in the HParams tab.
         metric: the task's metric; the tab shows `best/<metric>`.
-        purge_from: drop events of this epoch and later that an earlier, interrupted process left.
+        label_metric: `MetricColumns.per_label`, written for each label.
+        purge_from: hide events of this epoch and later, left by an interrupted process.
     """
 
     def __init__(
-        self, folder: Path, hyper_parameters: Mapping[str, Any], *, metric: str, purge_from: int | None = None
+        self,
+        folder: Path,
+        hyper_parameters: Mapping[str, Any],
+        *,
+        metric: str,
+        label_metric: str,
+        purge_from: int | None = None,
     ) -> None:
         self.writer = _newest_writer(folder, purge_from)
-        self.best_tag = f"best/{metric}"
+        self.best_tag, self.label_metric = f"best/{metric}", label_metric
         shown = {key: value for key, value in hyper_parameters.items() if value is not None}
         experiment, start, self.end = hparams(shown, {self.best_tag: 0.0})
         for summary in (experiment, start):
@@ -38,17 +45,18 @@ class EventWriter:
 
     def add(self, report: EpochReport) -> None:
         """Write one epoch; on disk when this returns."""
+        shown = self.label_metric
         scalars = {
             **{f"train/{name}": value for name, value in report.train.items()},
             "train/learning_rate": report.learning_rate,
             "val/loss": report.val_loss,
             **{f"val/{name}": value for name, value in report.val.scalars.items()},
-            **{f"val_auc/{label}": row["auc"] for label, row in report.val.per_label.items() if "auc" in row},
+            **{f"val_{shown}/{label}": row[shown] for label, row in report.val.per_label.items() if shown in row},
             **{f"seconds/{name}": value for name, value in report.seconds.items()},
             "speed/images_per_s": report.images_per_s,
             self.best_tag: report.best_value,
         }
-        # one event for all of them: `add_scalar` makes an event of each, and takes five times as long
+        # one event for all: `add_scalar` makes one for each, which takes five times as long
         values = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
         self.writer.file_writer.add_summary(Summary(value=values), report.epoch)
         self.writer.flush()
@@ -62,16 +70,16 @@ class EventWriter:
 def _newest_writer(folder: Path, purge_from: int | None) -> SummaryWriter:
     """A writer whose file TensorBoard reads last.
 
-    It reads a run's files in the order of their names: second, host, process, number. Of two files of one second the
-    earlier can come last (10 sorts before 9), and its epochs would put an end to the later ones.
+    TensorBoard reads a run's files in the order of their names: second, host, process, number. Within one second an
+    earlier file can sort last (9 after 10), and its epochs would supersede the later ones.
     """
-    until = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + NAME_WAIT_S
     while True:
         earlier = set(folder.glob("events.out.tfevents.*"))
         writer = SummaryWriter(str(folder), purge_step=purge_from)
-        (mine,) = set(folder.glob("events.out.tfevents.*")) - earlier
-        if all(file.name < mine.name for file in earlier) or time.monotonic() > until:
+        (created,) = set(folder.glob("events.out.tfevents.*")) - earlier
+        if all(file.name < created.name for file in earlier) or time.monotonic() > deadline:
             return writer
         writer.close()
-        mine.unlink()
+        created.unlink()
         time.sleep(0.2)

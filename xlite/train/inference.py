@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xlite.data.dataset import Dataset
 from xlite.device import Device
@@ -14,16 +14,20 @@ def predict_logits(
     model: nn.Module, dataset: Dataset, positions: np.ndarray, *, device: Device, batch_size: int = 256
 ) -> np.ndarray:
     """(N, ..., L) float32 logits of the examples at `positions`, in order; the model is left in the mode it was in."""
-    pixels = dataset.open_pixels()
-    if pixels.ndim == 5:
-        batch_size = max(1, batch_size // pixels.shape[1])  # of stacks: the backbone sees each of their slices
+    pixels, spec = dataset.open_pixels(), dataset.input_spec
+    batch_size = max(1, batch_size // spec.num_slices)
     was_training = model.training
     model.eval()
     parts = []
     for start in range(0, len(positions), batch_size):
         chosen = positions[start : start + batch_size]
-        images, auxiliary = device.example(pixels[dataset.rows[chosen]], dataset.auxiliary_of(chosen))
-        with device.autocast():
-            parts.append(call(model, images, auxiliary).float().cpu().numpy())
+        batch = device.inputs(spec, pixels[dataset.rows[chosen]], dataset.auxiliary_of(chosen))
+        parts.append(batch_logits(model, batch, device=device))
     model.train(was_training)
     return np.concatenate(parts)
+
+
+def batch_logits(model: nn.Module, batch: tuple[Tensor, Tensor | None], *, device: Device) -> np.ndarray:
+    """(B, ..., L) float32 logits of one batch from `Device.inputs`."""
+    with device.autocast():
+        return call(model, *batch).float().cpu().numpy()

@@ -230,6 +230,6 @@ class _Run:
         return self.judge(logits, targets), float(loss)
 
     def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
-        """The family's metrics of logits (N, ..., L)."""
+        """The task's metrics of logits (N, ..., L)."""
         target_spec = self.task.target_spec
-        return target_spec.evaluate(target_spec.probabilities(logits), targets, self.dataset.labels)
+        return target_spec.judge(target_spec.probabilities(logits), targets, self.dataset.labels)

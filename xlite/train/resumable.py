@@ -81,7 +81,13 @@ def train_resumable(
     events = None
     if hyper_parameters is not None:
         done = len(earlier.progress.history) if earlier else 0
-        events = EventWriter(events_folder or folder, hyper_parameters, metric=task.metric, purge_from=done + 1)
+        events = EventWriter(
+            events_folder or folder,
+            hyper_parameters,
+            metric=task.metric,
+            label_metric=task.target_spec.columns.per_label,
+            purge_from=done + 1,
+        )
     keeper = _Keeper(folder, stem, checkpoints, events, config, task, dataset, dict(about or {}))
     try:
         if earlier is not None:

@@ -1,4 +1,4 @@
-"""The learning rate and early stopping as pure functions of progress and history, so that nothing needs restoring."""
+"""Learning rate and early stopping as pure functions of progress and history, so that neither has state to restore."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ COSINE_FLOOR = 0.01
 def learning_rate(
     config: OptimConfig, *, epoch: int, step: int, steps_per_epoch: int, num_epochs: int, history: Sequence[float]
 ) -> float:
-    """The rate of one optimiser step.
+    """The learning rate of one optimiser step.
+
+    Linear warm-up from `warmup_from` over `warmup_epochs`; then constant, cosine down to COSINE_FLOOR, or plateau: as
+    PyTorch's ReduceLROnPlateau with `plateau_factor` and `plateau_patience`.
 
     Args:
         epoch, step: 0-based.
         history: validation metric of each finished epoch, higher is better.
-
-    Linear warm-up from `warmup_from` over `warmup_epochs`, then constant; cosine to COSINE_FLOOR; or plateau:
-    multiplied by `plateau_factor` each time `plateau_patience` further epochs brought no better value.
     """
     peak = config.learning_rate
     warmup_steps = config.warmup_epochs * steps_per_epoch
@@ -29,8 +29,8 @@ def learning_rate(
         return first + (peak - first) * (done + 1) / warmup_steps
     if config.schedule == "cosine":
         total = max(1, num_epochs * steps_per_epoch - warmup_steps)
-        share = (done - warmup_steps) / total
-        return peak * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * share)))
+        progress = (done - warmup_steps) / total
+        return peak * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
     if config.schedule == "plateau":
         drops = plateau_drops(history[config.warmup_epochs :], patience=config.plateau_patience)
         return peak * config.plateau_factor**drops
@@ -38,17 +38,17 @@ def learning_rate(
 
 
 def plateau_drops(history: Sequence[float], *, patience: int) -> int:
-    """How often ReduceLROnPlateau (mode "max", no threshold, no cooldown) would have reduced the rate."""
-    best, bad, drops = -math.inf, 0, 0
+    """How often ReduceLROnPlateau (mode "max", threshold 0, no cooldown) would have reduced the rate."""
+    best, num_bad, drops = -math.inf, 0, 0
     for value in history:
-        best, bad = (value, 0) if value > best else (best, bad + 1)
-        if bad > patience:
-            bad, drops = 0, drops + 1
+        best, num_bad = (value, 0) if value > best else (best, num_bad + 1)
+        if num_bad > patience:
+            num_bad, drops = 0, drops + 1
     return drops
 
 
 def best_epoch(history: Sequence[float]) -> int:
-    """1-based epoch of the highest value, the earliest of equals; the history is not empty."""
+    """1-based epoch of the highest value, the earliest of equals; `history` must not be empty."""
     return max(range(len(history)), key=lambda i: (history[i], -i)) + 1
 
 

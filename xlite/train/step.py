@@ -43,7 +43,7 @@ class Learner:
         self.config, self.device = config, device
         self.model = new_model(config, task, dataset, device)
         use_matmul_convolutions(self.model)
-        self.objective: Objective = task.target_spec.make_objective(config, dataset.targets[dataset.part("train")])
+        self.objective: Objective = task.target_spec.objective(config, dataset.targets[dataset.part("train")])
         rate = config.optim.learning_rate
         grouped = _parameter_groups(self.model, config.optim.weight_decay)
         self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
@@ -109,7 +109,7 @@ class Learner:
         (gradient caching, Gao et al., arXiv 2101.06983). So it is exact however a loss averages over unknown labels
         and class weights, for one more forward pass. Batch normalisation alone sees the parts.
         """
-        parts = list(batch.parts(self.config.train.micro_batches))
+        parts = list(batch.micro_batches(self.config.train.micro_batches))
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         random_states = []
         cached = []
@@ -231,12 +231,12 @@ def check_finite(parts: Tensor, norms: Tensor, *, epoch: int, first_step: int, r
 
 def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
     """The untrained model of a configuration, on the device."""
-    check_input(config.model, dataset.open_pixels().shape[1:], dataset.auxiliary)
+    check_input(config.model, dataset.input_spec)
     model = build_model(
         config.model,
         num_labels=len(dataset.labels),
-        in_channels=dataset.in_channels,
-        image_size=dataset.image_size,
+        in_channels=dataset.input_spec.channels,
+        image_size=dataset.input_spec.image_size,
         bias=task.target_spec.initial_bias(dataset.targets[dataset.part("train")]),
         seed=config.train.seed,
     )

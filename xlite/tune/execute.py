@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -70,7 +69,7 @@ def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: 
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(DistillationTrial, job=job),
-                lambda config: trial_request(config, cpus_per_trial=shares.cpus_per_trial),
+                lambda config: trial_request(config["assignment"].attempt.share, cpus_per_trial=shares.cpus_per_trial),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=search,
@@ -92,13 +91,9 @@ def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def trial_request(config: Mapping[str, Any], *, cpus_per_trial: int) -> Any:
-    """What Ray reserves for a trial: a `tune.PlacementGroupFactory`.
-
-    Args:
-        config: as the searcher suggested it; "share" is the trial's share of a GPU.
-    """
+def trial_request(share: float, *, cpus_per_trial: int) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a trial that holds this share of a GPU (0: none)."""
     bundle = {"CPU": float(cpus_per_trial)}
-    if config["share"] > 0:
-        bundle["GPU"] = float(config["share"])
+    if share > 0:
+        bundle["GPU"] = float(share)
     return tune.PlacementGroupFactory([bundle])

@@ -15,10 +15,10 @@ from typing import Any
 from ray import tune
 
 from xlite.device import choose_device, release_memory
-from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, Attempt, is_gpu_fault, is_out_of_memory
+from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, is_gpu_fault, is_out_of_memory
 from xlite.storage.files import wait_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
-from xlite.study.job import GPU_FAULTS, STUDENT, TRACES, Job, trial_folder
+from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, train_resumable
 from xlite.train.step import TrainingFailed
@@ -39,10 +39,10 @@ class DistillationTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], job: Job | None = None) -> None:
-        """Begin the trial of `config`: {"number": ..., "overrides": {...}, "attempt": {...}}."""
+        """Begin the trial of `config`: {"assignment": Assignment}."""
         assert job is not None
         self.job = job
-        share = Attempt.from_json(config["attempt"]).share  # a worker only ever serves trials of one share
+        share = config["assignment"].attempt.share  # a worker only ever serves trials of one share
         if job.sharing is not None and share:
             job.sharing.enter(share)
         gc.collect()
@@ -57,10 +57,9 @@ class DistillationTrial(tune.Trainable):
 
     def begin(self, config: dict[str, Any]) -> None:
         """Everything a trial needs, none of it trained yet."""
-        self.number: int = config["number"]
-        self.overrides: dict[str, Any] = config["overrides"]
-        self.attempt = Attempt.from_json(config["attempt"])
-        self.folder = trial_folder(self.job.folder, self.number)
+        self.assignment: Assignment = config["assignment"]
+        self.number, self.attempt = self.assignment.number, self.assignment.attempt
+        self.folder = self.job.folders.of(self.number)
         self.disk_is_full = False
         self.kept: Iterator[EpochResult] | None = None
         self.summary = NO_RUN
@@ -84,7 +83,7 @@ class DistillationTrial(tune.Trainable):
             self.disk_is_full = False
         if verdict := self.verdict():
             return verdict
-        traces = self.folder / TRACES
+        traces = self.job.folders.traces(self.number)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with traces.open("w") as file:
@@ -108,7 +107,7 @@ class DistillationTrial(tune.Trainable):
             with suppress(OSError):
                 write_text(self.folder / "error.txt", traceback.format_exc())
             if is_gpu_fault(failure):  # this process has lost its CUDA context: the next one has the verdict
-                with suppress(OSError), (self.folder / GPU_FAULTS).open("a") as file:
+                with suppress(OSError), self.job.folders.gpu_faults(self.number).open("a") as file:
                     print(reason, file=file)
                 os._exit(1)
             return self.fail(reason)
@@ -118,7 +117,7 @@ class DistillationTrial(tune.Trainable):
 
         A fault under MPS may be a neighbour's, so the trial goes on; where it is met again, alone. Else it is its own.
         """
-        traces = self.folder / TRACES
+        traces = self.job.folders.traces(self.number)
         if traces.exists() and traces.stat().st_size:
             return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
         faults = self.gpu_faults()
@@ -130,25 +129,23 @@ class DistillationTrial(tune.Trainable):
     def gpu_faults(self) -> list[str]:
         """The faults that this attempt of the trial has met."""
         with suppress(OSError):
-            return (self.folder / GPU_FAULTS).read_text().splitlines()
+            return self.job.folders.gpu_faults(self.number).read_text().splitlines()
         return []
 
     def epochs(self) -> Iterator[EpochResult]:
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
             self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
-            parts = {"train.micro_batches": self.attempt.accumulation}
-            config = self.job.base.override({**self.overrides, **parts}, source=f"trial {self.number}")
-            device = choose_device(config.train.precision)
+            config = self.assignment.config
             self.kept = train_resumable(
                 config,
-                find_task(self.job.task).for_kind(self.job.kind),
+                find_task(self.job.task).resolve_targets(self.job.kind),
                 self.job.dataset,
                 folder=self.folder,
                 stem=STUDENT,
-                device=device,
+                device=choose_device(config.train.precision),
                 bank=self.job.bank,
-                hyper_parameters=self.overrides,
+                hyper_parameters=self.assignment.overrides,
                 about={"trial": self.number},
             )
         return self.kept
@@ -168,7 +165,7 @@ class DistillationTrial(tune.Trainable):
         """A summary with the time the driver took between epochs, and seconds of a whole device (or core) in all."""
         summary = summary.with_seconds({"reporting": self.reporting_s})
         share = self.attempt.share or summary.config["train.threads"]
-        notes = ["a fault of the GPU ended its process; went on from the checkpoint" for _ in self.gpu_faults()]
+        notes = ["a GPU fault ended its process; resumed from the checkpoint" for _ in self.gpu_faults()]
         return replace(summary, notes=(*summary.notes, *notes), device_seconds=round(summary.seconds * share, 3))
 
     def fail(self, reason: str, *, out_of_memory: bool = False) -> Failed:

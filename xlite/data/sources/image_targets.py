@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources.columns import Columns, LabelKind, split_names, zero_one
-from xlite.data.table import TargetKind
 from xlite.errors import InputError
 
 NO_LABEL = ("no finding", "no findings", "nofinding", "normal", "none", "healthy")
@@ -28,7 +27,7 @@ class Targets:
 
     values: np.ndarray
     labels: tuple[str, ...]
-    kind: TargetKind
+    kind: str
     notes: tuple[str, ...]
 
 

@@ -1,16 +1,15 @@
 """STM scans with a label for each line: .npz, .npy or Nanonis .sxm files and one CSV of line labels."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines
+from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines, tile_windows
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import check_folder, check_labels, csv_rows, find_one, first_row, read_columns
-from xlite.data.table import Item, Table
+from xlite.data.table import Table
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 from xlite.storage.text import has_control_characters
@@ -217,20 +216,18 @@ def _windows(scans: list[_Scan], labels: tuple[str, ...], window_lines: int) -> 
     num_unlabelled = 0
     one_hot = np.vstack([np.eye(len(labels), dtype=np.float32), np.full((1, len(labels)), np.nan, np.float32)])
     for scan in scans:
-        total = len(scan.classes)
-        lines = min(height, total)
-        for tile in range(0, total, height):
-            start = max(min(tile, total - height), 0)
+        for window in tile_windows(scan.path, len(scan.classes), height):
+            end = window.start + window.lines
             classes = np.full(height, -1)
-            classes[tile - start : lines] = scan.classes[tile : start + lines]
+            classes[window.first : window.lines] = scan.classes[window.start + window.first : end]
             if (classes < 0).all():
                 num_unlabelled += 1
                 continue
-            ids.append(f"{scan.name}:{start:04d}")
-            items.append(Item((scan.path,), json.dumps({"start": start, "lines": lines, "window": height})))
+            ids.append(f"{scan.name}:{window.start:04d}")
+            items.append(window.item)
             groups.append(scan.group)
             targets.append(one_hot[classes])
-            num_lines.append([lines])
+            num_lines.append([window.lines])
     auxiliary = np.array(num_lines, dtype=np.int64)
     return Table(
         np.array(ids), tuple(items), np.array(groups), np.stack(targets), labels, auxiliary=auxiliary

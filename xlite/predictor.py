@@ -1,0 +1,164 @@
+"""A saved model that answers raw files: preprocessing, members and thresholds from the files that training wrote."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from xlite.data.preprocess import ModelInput, Preprocess
+from xlite.data.preprocess_registry import preprocess_from
+from xlite.data.table import Item
+from xlite.data.unreadable import UnreadableImage
+from xlite.device import Device, choose_device
+from xlite.errors import InputError
+from xlite.models.artifact import load_model
+from xlite.storage.files import read_json_object
+from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
+from xlite.train.inference import batch_logits
+
+Source = str | Path | Item | np.ndarray
+Answer = dict[str, float] | list[dict[str, float]]
+
+_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What `load` gives.
+
+    Attributes:
+        models: the promoted student or the ensemble's members; their logits are averaged.
+        labels: in the order of the models' outputs.
+        thresholds: of the labels; {} where the most probable class is the answer, and for models never promoted.
+        preprocess: makes a model's input of a raw file.
+        target_spec: turns logits into probabilities.
+        device: where the models are.
+        auxiliary_max: the largest auxiliary integers it was trained with; () where that is not known.
+    """
+
+    models: tuple[nn.Module, ...]
+    labels: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    preprocess: Preprocess
+    target_spec: TargetSpec
+    device: Device
+    auxiliary_max: tuple[int, ...] = ()
+
+    def predict(self, source: Source, auxiliary: Sequence[int] = ()) -> Answer:
+        """The probability of each label; of a scan, a list with those of each line.
+
+        Args:
+            source: a raw file's path: an image (PNG, JPEG, TIFF, BMP, DICOM), a scan (.npz, .npy, .sxm). Or a picture
+                as an array, see `ImagePreprocess.from_array`. Or, for any model, an `Item` of its data set; for slices
+                and scan lines also an array that is preprocessed already.
+            auxiliary: the integers that go with an item or array, e.g. (level,) of slices, (number of real lines,)
+                of an array of scan lines.
+
+        Raises:
+            InputError: the file cannot be read, or the source is none for this model.
+        """
+        return self.predict_batch([source], [auxiliary])[0]
+
+    def predict_batch(
+        self, sources: Sequence[Source], auxiliary: Sequence[Sequence[int]] | None = None
+    ) -> list[Answer]:
+        """`predict` of several sources; the models see them in batches."""
+        inputs = [self._inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
+        flat = [one for some in inputs for one in some]
+        answers = iter(self._probabilities(flat))
+        return [self._named([(one, next(answers)) for one in some]) for some in inputs]
+
+    def _inputs(self, source: Source, auxiliary: Sequence[int]) -> list[ModelInput]:
+        try:
+            inputs = self.preprocess.inputs(Path(source) if isinstance(source, str) else source, tuple(auxiliary))
+        except UnreadableImage as error:
+            raise InputError(str(error)) from None
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from None
+        names, highest = self.preprocess.input_spec.auxiliary, self.auxiliary_max
+        for given in (one.auxiliary for one in inputs):
+            if len(given) != len(names) or any(
+                not 0 <= value <= most for value, most in zip(given, highest, strict=False)
+            ):
+                most = f" of at most {highest}" if highest else ""
+                raise InputError(
+                    f"auxiliary={tuple(given)}: this model takes ({', '.join(names)}){most} beside its input"
+                )
+        return inputs
+
+    @torch.inference_mode()
+    def _probabilities(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) of N inputs."""
+        spec = self.preprocess.input_spec
+        size = max(1, _BATCH_SIZE // spec.num_slices)
+        logits = []
+        for start in range(0, len(inputs), size):
+            some = inputs[start : start + size]
+            auxiliary = np.array([one.auxiliary for one in some], dtype=np.int64) if spec.auxiliary else None
+            batch = self.device.inputs(spec, np.stack([one.pixels for one in some]), auxiliary)
+            logits.append(np.mean([batch_logits(model, batch, device=self.device) for model in self.models], axis=0))
+        return self.target_spec.probabilities(np.concatenate(logits)) if logits else np.empty((0, len(self.labels)))
+
+    def _named(self, answers: Sequence[tuple[ModelInput, np.ndarray]]) -> Answer:
+        if answers and answers[0][0].parts is None:
+            ((_, values),) = answers
+            return dict(zip(self.labels, values.tolist(), strict=True))
+        lines = [line for one, values in answers for line in values[one.parts].tolist()]
+        return [dict(zip(self.labels, line, strict=True)) for line in lines]
+
+
+def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str | None = None) -> Predictor:
+    """Open a saved model to ask it about raw files.
+
+    Args:
+        path: a study's `promoted/`; the folder of a trial or a teacher; or one .safetensors file.
+        target_spec: of the targets, for kinds that are not in `xlite.tasks.target_spec.TARGET_SPECS`.
+        device: "cpu" or "cuda"; default: a GPU where there is one.
+
+    Raises:
+        InputError: no model, several that do not belong together, a damaged file, or a preprocessing or kind of
+            targets that this version of X-Lite does not have.
+    """
+    path = Path(path).expanduser()
+    files, thresholds = _files_of(path)
+    loaded = [load_model(file) for file in files]
+    first = loaded[0][1]
+    for file, (_, description) in zip(files, loaded, strict=True):
+        if any(description.get(key) != first.get(key) for key in ("labels", "preprocess", "target_kind")):
+            raise InputError(f"{file}: labels or preprocessing differ from those of {files[0].name}; promote again")
+    kind = first.get("target_kind")
+    target_spec = target_spec or TARGET_SPECS.get(str(kind))
+    if target_spec is None:
+        raise InputError(f"{files[0]}: {kind} targets are not of this library; give their target_spec=")
+    if not isinstance(first.get("preprocess"), Mapping):
+        raise InputError(f"{files[0]}: it does not say how its inputs were made; train or promote it again")
+    chosen = choose_device(_precision(first), kind=device)
+    highest = tuple(first.get("auxiliary_max", ()))
+    models = tuple(chosen.move(model).eval() for model, _ in loaded)
+    preprocess = preprocess_from(first["preprocess"], source=str(files[0]))
+    return Predictor(models, tuple(first["labels"]), thresholds, preprocess, target_spec, chosen, highest)
+
+
+def _precision(description: Mapping[str, Any]) -> str:
+    """That it was trained and judged in."""
+    return str(description.get("config", {}).get("train.precision", "auto"))
+
+
+def _files_of(path: Path) -> tuple[list[Path], dict[str, float]]:
+    """The weights' files and the thresholds."""
+    if path.is_dir() and (path / "metrics.json").exists():
+        names = read_json_object(path / "metrics.json").get("models")
+        if not isinstance(names, list) or not names:
+            raise InputError(f"{path / 'metrics.json'}: it names no models; promote again")
+        return [path / name for name in names], read_json_object(path / "thresholds.json").get("thresholds", {})
+    if not path.is_dir():
+        return [path], {}
+    files = sorted(file for file in path.glob("[!.]*.safetensors") if file.with_suffix(".json").exists())
+    if len(files) != 1:
+        found = ", ".join(file.name for file in files) or "none"
+        raise InputError(f"{path}: one model is needed, there is {found}; give a .safetensors file or promoted/")
+    return files, {}

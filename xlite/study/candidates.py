@@ -1,0 +1,67 @@
+"""From a proposal to a candidate: its checked configuration, its student's cost, its share of a GPU.
+
+The one place where what a search space proposes is resolved; everything after it is given the result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xlite.config import RunConfig
+from xlite.device import choose_device
+from xlite.gpu.probe import Shapes, footprint_key
+from xlite.models.limits import Cost, Limits
+from xlite.study.model_costs import ModelCosts
+from xlite.study.shares import Shares
+from xlite.study.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal, resolved.
+
+    Attributes:
+        overrides: dotted keys it chose.
+        config: the study's base configuration with these, checked as a whole.
+        cost: of its student.
+        gpu_share: of one GPU, in (0, 1]; 0 on a CPU.
+        broken_limit: the first limit its student exceeds, in words; None within all.
+    """
+
+    overrides: Mapping[str, Any]
+    config: RunConfig
+    cost: Cost
+    gpu_share: float
+    broken_limit: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a study may try, and what resolving a proposal needs.
+
+    Attributes:
+        shapes: of the data, to look up a configuration's share where shares follow footprints.
+    """
+
+    space: SearchSpace
+    base: RunConfig
+    costs: ModelCosts
+    limits: Limits
+    shares: Shares
+    shapes: Shapes
+
+    def resolve(self, overrides: Mapping[str, Any]) -> Candidate:
+        """The candidate of these dotted keys.
+
+        Raises:
+            InputError: an unknown key, a value out of range, or values that do not go together.
+        """
+        config = self.base.override(overrides, source="trial")
+        cost = self.costs.of(config.model)
+        return Candidate(dict(overrides), config, cost, self._gpu_share(config), self.limits.broken_by(cost))
+
+    def _gpu_share(self, config: RunConfig) -> float:
+        if not self.shares.by_footprint:
+            return self.shares.gpus_per_trial
+        device = choose_device(config.train.precision)
+        return self.shares.share_of(footprint_key(config, self.shapes, device))
