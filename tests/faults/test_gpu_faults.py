@@ -13,6 +13,7 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.gpu.memory import DeviceMemory
 from xlite.ledger import Ledger, sqlite_url
+from xlite.models.limits import Cost
 from xlite.study.candidates import Candidate
 from xlite.study.job import Job, TrialFolders
 from xlite.study.shares import Shares
@@ -37,7 +38,7 @@ def rows(tiny_dataset, tmp_path_factory):
     """The culprit, which fails whenever it has trained three steps, and its neighbour."""
     folder = tmp_path_factory.mktemp("study")
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
-    cost = SimpleNamespace(num_params=1, size_mb=1.0, latency_ms=1.0)
+    cost = Cost(1, 1.0, 1.0)
     sharing = SharedGpu(DeviceMemory(2**34, 2**34), 2**29, environment={"CUDA_MPS_PIPE_DIRECTORY": str(folder)})
     candidates = SimpleNamespace(
         space=SimpleNamespace(propose=lambda trial: CONFIGURATIONS[trial.number]),

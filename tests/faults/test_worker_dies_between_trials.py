@@ -7,6 +7,7 @@ from ray.tune.search import Searcher
 
 from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
+from xlite.models.limits import Cost
 from xlite.study.candidates import Candidate
 from xlite.study.job import TrialFolders
 from xlite.tune.search import LedgerSearch
@@ -15,7 +16,7 @@ from xlite.tune.search import LedgerSearch
 @pytest.fixture
 def bridge(tmp_path):
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
-    cost = SimpleNamespace(num_params=1, size_mb=1.0, latency_ms=1.0)
+    cost = Cost(1, 1.0, 1.0)
     candidates = SimpleNamespace(
         space=SimpleNamespace(propose=lambda trial: {"x": trial.suggest_float("x", 0.0, 1.0)}),
         resolve=lambda overrides: Candidate(overrides, RunConfig(), cost, 0.0),

@@ -174,10 +174,10 @@ class DistillationTrial(tune.Trainable):
             self.write_record(stop="failed", reason=reason)
         return Failed(reason, self.summary, out_of_memory)
 
-    def write_record(self, **told: str) -> None:
-        """Write trial.json, for people and other programs: `told`, and the summary as it reads itself."""
+    def write_record(self, **more: str) -> None:
+        """Write trial.json, for people and other programs: the summary's own keys, and `more`."""
         summary = self.summary.to_json() if self.summary.epochs else {}
-        write_json(self.folder / "trial.json", {"number": self.number, **told, **summary})
+        write_json(self.folder / "trial.json", {"number": self.number, **more, **summary})
 
     def end(self) -> None:
         """Let go of the trial's model, files and lock."""
