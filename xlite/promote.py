@@ -122,7 +122,7 @@ def promote(
     Args:
         members: one with the full training part, or one for each of `folds`.
         folder: `promoted/` of the study; each file is replaced whole.
-        on_epoch: told the member's number and its epoch. A model that an ended process began is gone on with.
+        on_epoch: called with the member's number and its epoch. A model that an ended process began is resumed.
 
     Raises:
         InputError: another process promotes into `folder`.
@@ -267,7 +267,7 @@ def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], devi
 
 
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
-    """16 hex digits over what a promotion is a function of: given again, it is the same reading of test, told again."""
+    """16 hex digits over what a promotion is a function of: given again, it is the same reading of test, not a new one."""
     parts = [flatten(config), winner.number, method, [(member.stem, member.dataset.split_hash) for member in members]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -97,7 +97,7 @@ def test_a_file_that_may_not_be_read_is_one_line(home, capsys, monkeypatch):
 
     monkeypatch.setattr(Path, "open", refuse)
     code, _, error = prepare(capsys, home)
-    assert code == 2 and error == f"error: {table}: Permission denied; mend that or give another place\n"
+    assert code == 2 and error == f"error: {table}: Permission denied; fix that or use another place\n"
 
 
 def test_a_damaged_slice_is_left_out_with_its_levels_when_allowed(home, capsys):

@@ -68,7 +68,7 @@ def test_labels_with_one_class_get_a_half_and_are_named(method: str) -> None:
     targets = np.array([[0, 0, 1, NAN], [1, 0, 1, NAN]])
     thresholds, notes = choose_thresholds(probs, targets, ("a", "b", "c", "d"), method=method)  # type: ignore[arg-type]
     assert thresholds == {"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.5}
-    assert notes == ("threshold 0.5, for want of a known positive and negative: b, c, d",)
+    assert notes == ("threshold 0.5, since no positive or no negative is known: b, c, d",)
 
 
 @METHODS

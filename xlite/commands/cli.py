@@ -66,7 +66,7 @@ def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None 
             where = f"{error.filename}: " if error.filename else ""
             sys.exit(_failed(f"{where}{error.strerror}; free some space, then run the same command again"))
         if error.errno in _SURROUNDINGS and error.filename:
-            sys.exit(_failed(f"{error.filename}: {error.strerror}; mend that or give another place"))
+            sys.exit(_failed(f"{error.filename}: {error.strerror}; fix that or use another place"))
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
             sys.exit(_EXIT_PIPE)
         raise

@@ -108,7 +108,7 @@ def open_or_build(
         data_key: stands for the pixels and the training part, in order.
         folder: all banks live below it, one folder a key.
         batch_size: views the teacher is asked about at once, of stacks slices; default `BATCH_SIZES`.
-        progress: told (views done, views) while building or waiting.
+        progress: called with (views done, views) while building or waiting.
 
     Raises:
         InputError: the disk is full, the folder cannot be written, or the teacher's logits are not finite.
@@ -137,7 +137,7 @@ def open_or_build(
     except OSError as error:
         raise InputError(
             f"{place}: the teacher bank cannot be written ({error.strerror or error}); "
-            "mend that or give another place with --cache-dir"
+            "fix that or use another --cache-dir"
         ) from None
 
 

@@ -80,7 +80,7 @@ def build(
 
     Args:
         meaning: JSON values that decide every byte; a beginning made under another one is thrown away.
-        progress: told (views done, views) after every batch.
+        progress: called with (views done, views) after every batch.
 
     Returns:
         file name -> its bytes and their CRC-32.

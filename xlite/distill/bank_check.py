@@ -60,7 +60,7 @@ def check_bank(
     Args:
         reader, extras: as `open_or_build` was given them.
         num_rows: compare about so many views of images, in batches spread evenly over the bank; None compares all.
-        progress: told (views compared, views to compare) after every batch.
+        progress: called with (views compared, views to compare) after every batch.
     """
     batch_size = int(read_json(bank.folder / RECORD)["batch_size"])
     source = Source(teacher, reader, auxiliary, device, bank.num_views, batch_size)

@@ -43,7 +43,7 @@ def choose_thresholds(
             thresholds[name] = _best_threshold(scores[known], truth, method)
         else:
             one_class.append(name)
-    note = f"threshold {DEFAULT_THRESHOLD}, for want of a known positive and negative: {', '.join(one_class)}"
+    note = f"threshold {DEFAULT_THRESHOLD}, since no positive or no negative is known: {', '.join(one_class)}"
     return thresholds, (note,) if one_class else ()
 
 

@@ -50,7 +50,7 @@ class EpochReport:
         progress: gives what continues the run from here; valid until the next epoch is asked for.
         seconds: "data" (waiting for it), "step", "evaluation".
         images_per_s: training images over data and step seconds.
-        stop: "" while training goes on, else why it ended: "budget" or "early stopping".
+        stop: "" while training continues, else why it ended: "budget" or "early stopping".
     """
 
     epoch: int
@@ -81,7 +81,7 @@ def fit(
     """Train one configuration; the same configuration, data and thread count give the same reports to the bit on CPU.
 
     Randomness is a function of (seed, epoch) and the schedule one of progress and history, so that a run which is
-    taken up after any epoch goes on as if it had never stopped.
+    resumed after any epoch continues as if it had never stopped.
 
     Args:
         bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.

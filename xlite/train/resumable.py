@@ -1,4 +1,4 @@
-"""Training whose progress is on disk: the same call goes on where an ended process left off."""
+"""Training whose progress is on disk: the same call resumes where an ended process stopped."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from xlite.train.loop import EpochReport, fit
 from xlite.train.summary import NO_RUN, RunSummary
 
 HOW = ("train.step", "train.micro_batches")
-"""Keys that say how a step is computed: a run that ran out of memory is taken up with others."""
+"""Keys that say how a step is computed: a run that ran out of memory is resumed with others."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def train_resumable(
     keeper = _Keeper(folder, stem, checkpoints, events, config, task, dataset, dict(about or {}))
     try:
         if earlier is not None:
-            keeper.mend(earlier)
+            keeper.repair(earlier)
             summary = RunSummary.from_json(earlier.about["summary"], source=str(folder))
             yield EpochResult(summary, earlier.about["stop"], None)
             if earlier.about["stop"]:
@@ -124,7 +124,7 @@ class _Keeper:
     about: Mapping[str, Any]
 
     def write(self, report: EpochReport, summary: RunSummary) -> None:
-        """Keep an epoch, in an order that lets the next process mend whatever a kill left out.
+        """Store an epoch, in an order that lets the next process repair whatever a kill left out.
 
         Events that a checkpoint does not cover are purged, and a best model is in the checkpoint of its epoch too.
         """
@@ -140,7 +140,7 @@ class _Keeper:
         if report.best_state is not None and description is not None:
             save_artifact(self.folder, self.stem, report.best_state, description, repeatedly=True)
 
-    def mend(self, checkpoint: Checkpoint) -> None:
+    def repair(self, checkpoint: Checkpoint) -> None:
         """Write the best model if its epoch is the checkpoint's: a process may have ended between the two."""
         if checkpoint.about["description"] is None:
             return

@@ -198,7 +198,7 @@ class GraphStep:
         torch.cuda.current_stream(place).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         try:
-            # of this thread's calls alone: the feed's thread goes on pinning memory, which would end a capture of all
+            # of this thread's calls alone: the loader's thread keeps pinning memory, which would end a capture of all
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.out = learner.step(self.batch)
         except RuntimeError as error:

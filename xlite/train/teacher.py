@@ -40,7 +40,7 @@ def train_teacher(
 ) -> TrainedTeacher:
     """Train and save `teacher.safetensors` and `.json` of the best epoch; both appear only when training is over.
 
-    The same call goes on where an ended process left off, and returns at once where a whole teacher of this very
+    The same call resumes where an ended process stopped, and returns at once where a whole teacher of this very
     configuration, data and split is in `folder`.
 
     Args:

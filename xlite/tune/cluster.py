@@ -20,7 +20,7 @@ from xlite.tune.reaper import is_alive
 OBJECT_STORE_BYTES = 512 * 2**20
 """Workers get arrays of labels through it, never pixels."""
 CORE = ("gcs_server", "raylet")
-"""Ray's own processes, without which nothing goes on."""
+"""Ray's own processes, without which nothing works."""
 WATCH_S = 1.0
 """How often these are looked at."""
 Tell = Callable[[Iterable[psutil.Process]], None]

@@ -25,7 +25,7 @@ from xlite.tune.search import LedgerSearch
 from xlite.tune.trainable import DistillationTrial
 
 MAX_DEATHS = 2
-"""A trial whose worker process died (killed, out of memory) goes on in another one so many times."""
+"""A trial whose worker process died (killed, out of memory) is resumed in another this many times."""
 
 
 class Deadline(tune.Stopper):
@@ -74,7 +74,7 @@ def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: 
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=scheduler,
-                num_samples=-1,  # the search says when it has ended: a trial may come again
+                num_samples=-1,  # the search says when it has ended: a trial may be retried
                 max_concurrent_trials=shares.max_concurrent,
                 reuse_actors=True,
             ),

@@ -30,7 +30,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class HeldUp:
-    """The trial waits for something, e.g. room on a full disk, and goes on by itself."""
+    """The trial waits, e.g. for space on a full disk, and continues by itself."""
 
     reason: str
 

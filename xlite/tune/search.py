@@ -26,7 +26,7 @@ SAME_FAILURES = 5
 
 
 MAX_UNBEGUN = 2
-"""A trial whose worker died before its first epoch comes again so many times."""
+"""A trial whose worker died before its first epoch is retried this many times."""
 
 
 class _Alike:
@@ -98,7 +98,7 @@ class LedgerSearch(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """{"assignment": Assignment} of the next trial; Ray calls this when a worker is free."""
         if self.remaining <= 0 or self.failure is not None:
-            return None if self.running else Searcher.FINISHED  # one of these may come again
+            return None if self.running else Searcher.FINISHED  # one of these may be retried
         trial = self.resume(trial_id) or self.ask()
         if trial is None:
             return Searcher.FINISHED
@@ -185,7 +185,7 @@ class LedgerSearch(Searcher):
             self.failure = InputError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
     def has_another_attempt(self, trial_id: str, message: Message | None, error: bool) -> bool:
-        """Whether a trial comes again: with more memory, with the GPU to itself, or in a worker that lives."""
+        """Whether a trial is retried: with more memory, with the GPU to itself, or in a worker that lives."""
         number = self.running[trial_id].number
         attempt: Attempt | None = self.attempts[number]
         if isinstance(message, Failed) and message.out_of_memory:

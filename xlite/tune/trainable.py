@@ -35,7 +35,7 @@ LOCK_PATIENCE_S = 120.0
 class DistillationTrial(tune.Trainable):
     """Reused from trial to trial: `reset_config` starts the next one in the same process.
 
-    A trial whose process died is begun again with the same configuration and goes on after its last epoch.
+    A trial whose process died is started again with the same configuration and resumes after its last epoch.
     """
 
     def setup(self, config: dict[str, Any], job: Job | None = None) -> None:
@@ -97,7 +97,7 @@ class DistillationTrial(tune.Trainable):
             return self.fail(str(failure))
         except Exception as failure:
             if isinstance(failure, OSError) and failure.errno in DISK_FULL:
-                self.end()  # the next step waits, and goes on from the last checkpoint
+                self.end()  # the next step waits, then resumes from the last checkpoint
                 self.disk_is_full = True
                 return HeldUp(f"the disk of {self.folder} is full")
             if is_out_of_memory(failure):
@@ -113,9 +113,9 @@ class DistillationTrial(tune.Trainable):
             return self.fail(reason)
 
     def verdict(self) -> Failed | GpuFaults | None:
-        """What follows where an earlier process hung or lost the GPU; None: the trial goes on.
+        """What follows where an earlier process hung or lost the GPU; None: the trial continues.
 
-        A fault under MPS may be a neighbour's, so the trial goes on; where it is met again, alone. Else it is its own.
+        A fault under MPS may be a neighbour's: the trial resumes, and after a second fault runs alone. Else it is its own.
         """
         traces = self.job.folders.traces(self.number)
         if traces.exists() and traces.stat().st_size:
