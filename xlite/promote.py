@@ -13,9 +13,7 @@ from torch import nn
 
 from xlite.config import RunConfig, flatten, shorten_warmup
 from xlite.data.dataset import Dataset, Part
-from xlite.data.stratify import stratified_group_split
 from xlite.device import Device, choose_device
-from xlite.distill.bank import Bank
 from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
 from xlite.metrics.multilabel import Evaluation, bootstrap_interval
@@ -24,33 +22,12 @@ from xlite.models.cost import count_cost, measure_latency
 from xlite.models.limits import Cost
 from xlite.storage.files import read_json_object, write_json
 from xlite.storage.locks import locked
+from xlite.study.members import STEM, Member
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, train_resumable
 from xlite.train.summary import NO_RUN, RunSummary, summary_of
-
-STEM = "model"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One model of what is promoted.
-
-    Attributes:
-        stem: of its files in `promoted/`.
-        dataset: its own training and validation parts.
-        bank: its teacher's answers to the first.
-        num_views: the study's; a winner without distillation sees as many, without a bank.
-        trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
-            function of configuration, data and seed, so that it would come out the same again.
-    """
-
-    stem: str
-    dataset: Dataset
-    bank: Bank | None
-    trained: Path | None = None
-    num_views: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,32 +55,6 @@ def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> Ru
     """The winner's configuration over a new budget; threads as in the search, since they are part of the result."""
     changes = {**shorten_warmup(flatten(base), epochs=epochs), **winner.overrides, "train.epochs": epochs}
     return base.override(changes, source=f"trial {winner.number}")
-
-
-def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int) -> list[Dataset]:
-    """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
-
-    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all.
-
-    Raises:
-        InputError: fewer groups than folds.
-    """
-    pool = np.sort(np.concatenate([dataset.parts["train"], dataset.parts["val"]]))
-    groups = dataset.groups[pool]
-    if len(np.unique(groups)) < num_folds:
-        raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
-    shares = tuple([1 / num_folds] * num_folds)
-    fold = stratified_group_split(
-        target_spec.strata(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
-    )
-    return [
-        replace(
-            dataset,
-            parts={"train": pool[fold != k], "val": pool[fold == k], "test": dataset.parts["test"]},
-            split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}",
-        )
-        for k in range(num_folds)
-    ]
 
 
 def promote(
@@ -267,7 +218,7 @@ def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], devi
 
 
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
-    """16 hex digits over what a promotion is a function of: given again, it is the same reading of test, not a new one."""
+    """16 hex digits over what a promotion is a function of: the same again is no new reading of test."""
     parts = [flatten(config), winner.number, method, [(member.stem, member.dataset.split_hash) for member in members]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -4,8 +4,9 @@ import pytest
 
 from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
-from xlite.promote import Member, promote, promotion_config
+from xlite.promote import promote, promotion_config
 from xlite.storage.files import read_json
+from xlite.study.members import Member
 from xlite.tasks import TASKS
 
 VALUES = {"train.epochs": 2, "optim.learning_rate": 3e-3, "data.image_size": 32}

@@ -12,12 +12,11 @@ from xlite.console import Console
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from xlite.distill.teacher import Teacher
     from xlite.ledger import Ledger, TrialRecord
-    from xlite.promote import Member, Promotion
+    from xlite.promote import Promotion
     from xlite.study.options import Study
     from xlite.tasks.prepare import Prepared
     from xlite.tasks.target_spec import TargetSpec
@@ -37,17 +36,14 @@ def promote_and_tell(
     console: Console,
 ) -> None:
     """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
-    from xlite.promote import STEM, Member, promote, promotion_config
+    from xlite.promote import promote, promotion_config
     from xlite.study.board import update_leaderboard
+    from xlite.study.members import members_of
 
     config = promotion_config(study.base, winner, epochs=epochs)
-    trained = trained_already(study, prepared, winner, epochs=epochs, num_folds=num_folds)
-    if trained is not None:
+    members = members_of(study, prepared, teacher, console, winner=winner, epochs=epochs, num_folds=num_folds)
+    if members[0].trained is not None:
         console.say(f"Trial {winner.number} saw all the training data for {epochs} epochs: its student is promoted")
-        members = [Member(STEM, prepared.full, bank=None, trained=trained)]
-    else:
-        distils = config.distill.alpha > 0
-        members = list(members_of(study, prepared, teacher, num_folds=num_folds, distils=distils, console=console))
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
     with console.progress(f"Promoting trial {winner.number}, {what}", "epochs") as progress:
 
@@ -66,44 +62,6 @@ def promote_and_tell(
         )
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
-
-
-def trained_already(
-    study: "Study", prepared: "Prepared", winner: "TrialRecord", *, epochs: int, num_folds: int
-) -> "Path | None":
-    """The folder of the winner where training it again on all the data would give the same student, else None."""
-    from xlite.study.job import TrialFolders
-
-    same = num_folds == 1 and prepared.search is prepared.full and epochs == study.options.max_epochs
-    folder = TrialFolders(study.options.folder).of(winner.number)
-    there = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
-    return folder if same and winner.state == "complete" and there else None
-
-
-def members_of(
-    study: "Study", prepared: "Prepared", teacher: "Teacher | None", *, num_folds: int, distils: bool, console: Console
-) -> "Iterator[Member]":
-    """The models to train: one on the whole training part, or one for each fold, whose teacher has not seen that fold.
-
-    Raises:
-        InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
-    """
-    from xlite.promote import STEM, Member, folds
-    from xlite.study.teacher import num_views, obtain_bank, obtain_teacher
-
-    views = num_views(study.options.max_epochs)
-    if num_folds == 1:
-        bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
-        yield Member(STEM, prepared.full, bank, num_views=views)
-        return
-    if study.options.teacher_files and distils:
-        raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
-    made = folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed)
-    for number, dataset in enumerate(made, start=1):
-        bank = None
-        if distils:
-            bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
-        yield Member(f"{STEM}_{number}", dataset, bank, num_views=views)
 
 
 def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:

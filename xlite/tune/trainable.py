@@ -115,7 +115,7 @@ class DistillationTrial(tune.Trainable):
     def verdict(self) -> Failed | GpuFaults | None:
         """What follows where an earlier process hung or lost the GPU; None: the trial continues.
 
-        A fault under MPS may be a neighbour's: the trial resumes, and after a second fault runs alone. Else it is its own.
+        A fault under MPS may be a neighbour's: the trial resumes, and after a second one alone. Else it is its own.
         """
         traces = self.job.folders.traces(self.number)
         if traces.exists() and traces.stat().st_size:

@@ -1,0 +1,112 @@
+"""The models that a promotion trains: one on all the training data, or one for each fold."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from xlite.console import Console
+from xlite.data.dataset import Dataset
+from xlite.data.stratify import stratified_group_split
+from xlite.distill.bank import Bank
+from xlite.distill.teacher import Teacher
+from xlite.errors import InputError
+from xlite.ledger import TrialRecord
+from xlite.study.job import TrialFolders
+from xlite.study.options import Study
+from xlite.study.teacher import num_views, obtain_bank, obtain_teacher
+from xlite.tasks.prepare import Prepared
+from xlite.tasks.target_spec import TargetSpec
+
+STEM = "model"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of what is promoted.
+
+    Attributes:
+        stem: of its files in `promoted/`.
+        dataset: its own training and validation parts.
+        bank: its teacher's answers to the first.
+        num_views: the study's; a winner without distillation sees as many, without a bank.
+        trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
+            function of configuration, data and seed, so that it would come out the same again.
+    """
+
+    stem: str
+    dataset: Dataset
+    bank: Bank | None
+    trained: Path | None = None
+    num_views: int | None = None
+
+
+def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int) -> list[Dataset]:
+    """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
+
+    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all.
+
+    Raises:
+        InputError: fewer groups than folds.
+    """
+    pool = np.sort(np.concatenate([dataset.parts["train"], dataset.parts["val"]]))
+    groups = dataset.groups[pool]
+    if len(np.unique(groups)) < num_folds:
+        raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
+    shares = tuple([1 / num_folds] * num_folds)
+    fold = stratified_group_split(
+        target_spec.strata(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
+    )
+    return [
+        replace(
+            dataset,
+            parts={"train": pool[fold != k], "val": pool[fold == k], "test": dataset.parts["test"]},
+            split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}",
+        )
+        for k in range(num_folds)
+    ]
+
+
+def members_of(
+    study: Study,
+    prepared: Prepared,
+    teacher: Teacher | None,
+    console: Console,
+    *,
+    winner: TrialRecord,
+    epochs: int,
+    num_folds: int,
+) -> list[Member]:
+    """The models to train for `winner`: one on the whole training part, or one for each fold.
+
+    The student of a winner that has seen all the training data for `epochs` is taken as it is. A fold's teacher has not
+    seen that fold.
+
+    Raises:
+        InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
+    """
+    if num_folds == 1 and (trained := _trained(study, prepared, winner, epochs)):
+        return [Member(STEM, prepared.full, bank=None, trained=trained)]
+    distils = study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
+    views = num_views(study.options.max_epochs)
+    if num_folds == 1:
+        bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
+        return [Member(STEM, prepared.full, bank, num_views=views)]
+    if study.options.teacher_files and distils:
+        raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
+    members = []
+    parts = folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed)
+    for number, dataset in enumerate(parts, start=1):
+        bank = None
+        if distils:
+            bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
+        members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views))
+    return members
+
+
+def _trained(study: Study, prepared: Prepared, winner: TrialRecord, epochs: int) -> Path | None:
+    """The winner's folder where training it again on all the data would give the same student."""
+    folder = TrialFolders(study.options.folder).of(winner.number)
+    same = prepared.search is prepared.full and epochs == study.options.max_epochs and winner.state == "complete"
+    whole = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
+    return folder if same and whole else None
