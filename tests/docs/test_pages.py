@@ -48,7 +48,7 @@ def test_the_dataflow_shows_every_package():
 def test_files_md_names_every_leaderboard_column():
     named = set(re.findall(r"`([a-z0-9_]+)`", (DOCS / "reference" / "files.md").read_text(encoding="utf-8")))
     columns = set(leaderboard_frame([], study="s").columns)
-    assert columns <= named, columns - named
+    assert columns <= named, f"describe in docs/reference/files.md: {sorted(columns - named)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPO)))
