@@ -1,9 +1,10 @@
 """Draw docs/pictures/result.svg, the tables at the end of the log in docs/tutorials/first-run.md.
 
-`python docs/draw_result.py`
+`python docs/draw_result.py` draws them; `xlite tune | tee run.txt; python docs/draw_result.py run.txt` takes a new log.
 """
 
 import re
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -26,12 +27,22 @@ def draw() -> str:
     return svg.replace("Fira Code", "Menlo, Consolas, DejaVu Sans Mono")
 
 
+def parts_of(page: str) -> tuple[str, str, str]:
+    """What comes before the log, the log, and what comes after."""
+    before, _, rest = page.partition("```text\n")
+    log, _, after = rest.partition("```\n")
+    return before + "```text\n", log, "```\n" + after
+
+
 def tables(page: str) -> list[str]:
     """The lines of the log from its first table to its end; the log is the page's only text block."""
-    (log,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    _, log, _ = parts_of(page)
     lines = log.splitlines()
     return lines[next(number for number, line in enumerate(lines) if line.startswith("┏")) :]
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        before, _, after = parts_of(LOG.read_text(encoding="utf-8"))
+        LOG.write_text(before + Path(sys.argv[1]).read_text(encoding="utf-8") + after, encoding="utf-8")
     PICTURE.write_text(draw(), encoding="utf-8")
