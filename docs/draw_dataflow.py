@@ -21,6 +21,7 @@ BOXES = {
     ("study",): (2, 1),
     ("tune",): (3, 1),
     ("gpu",): (4, 1),
+    ("predictor",): (0, 2),
     ("promoted model",): (1, 2),
     ("promote",): (2, 2),
     ("ledger",): (3, 2),
@@ -48,6 +49,7 @@ ARROWS = (
     ("samplers", "ledger", "next trial"),
     ("ledger", "promote", "winner"),
     ("promote", "promoted model", ""),
+    ("promoted model", "predictor", "xlite.load"),
     ("ledger", "report", "rows"),
     ("report", "leaderboard, reports", ""),
 )

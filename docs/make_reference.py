@@ -42,7 +42,7 @@ A run is described by the keys below. A value comes from the last of these that 
 3. `--set KEY=VALUE` on the command line,
 4. the search space, for each trial.
 
-`xlite tune`, `xlite train` and `xlite teacher` take `--set`. A wrong key or value is refused, and the valid ones are named.
+`xlite tune`, `xlite train` and `xlite teacher` take `--set`. A wrong key is refused, and the right ones are named.
 """
 
 
