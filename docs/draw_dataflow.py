@@ -56,7 +56,7 @@ ARROWS = (
 EVERYWHERE = ("commands", "config", "console", "cores", "device", "errors", "storage")
 """Used by all; not drawn."""
 
-WIDTH, GAP_X, GAP_Y, MARGIN, LINE, CHARACTERS = 200, 96, 44, 16, 15, 29
+WIDTH, GAP_X, GAP_Y, MARGIN, LINE, CHARACTERS = 200, 96, 44, 16, 15, 28
 
 
 def draw() -> str:

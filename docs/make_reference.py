@@ -13,6 +13,7 @@ from xlite.commands.main import COMMANDS
 from xlite.commands.options import home
 from xlite.config import RunConfig
 from xlite.study.plan import FIXED_KEYS
+from xlite.tasks.target_spec import TARGET_SPECS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 SPACES = FOLDER.parents[1] / "search_spaces"
@@ -101,6 +102,8 @@ def configuration_page() -> str:
         rows = [key_row(f"{section}.{key}", values) for key, values in model["properties"].items()]
         parts += [f"## {section}", model["description"]]
         parts.append(table(("key", "values", "default", "meaning"), rows))
+    kinds = [(kind, ", ".join(f"`{loss}`" for loss in spec.losses), spec.metric) for kind, spec in TARGET_SPECS.items()]
+    parts += ["## Losses by kind of target", table(("targets", "`loss.name`, the default first", "metric"), kinds)]
     fixed = ", ".join(f"`{key}`" for key in FIXED_KEYS)
     parts += ["## Keys with one value for a study", f"{FIXED_INTRO} {fixed}."]
     spaces = [(f"`{path.stem}`", first_line(path)) for path in sorted(SPACES.glob("*.py"))]
