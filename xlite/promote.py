@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -27,7 +27,7 @@ from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, train_resumable
-from xlite.train.summary import NO_RUN, RunSummary, summary_of
+from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def _promote(
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
             "train": summary_of(train.evaluation).to_json(),
-            "validation": val_summary.to_json(),
-            "test": test_about,
+            "validation": {**val_summary.to_json(), "at_thresholds": _decided(val_summary)},
+            "test": {**test_about, "at_thresholds": _decided(test_summary)},
         },
     )
     _remove_earlier(folder, {member.stem for member in members})
@@ -175,6 +175,17 @@ class _Judged:
             self.evaluation, self.answers, self.targets, self.labels, thresholds=thresholds
         )
         return replace(self, evaluation=evaluation)
+
+
+def _decided(summary: EvaluationSummary) -> dict[str, Any]:
+    """F1, precision and recall at chosen thresholds, under their plain names; empty values where there are none."""
+
+    def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+        ending = "_at_thresholds"
+        return {name.removesuffix(ending): value for name, value in values.items() if name.endswith(ending)}
+
+    per_label = {label: plain(values) for label, values in summary.per_label.items()}
+    return {"scalars": plain(summary.metrics), "per_label": per_label}
 
 
 def _judge(

@@ -46,7 +46,7 @@ def test_a_few_phantom_images_end_as_a_promoted_student(phantom, tmp_path):
     assert "Promoted student: auc_macro" in out and "Teacher mobilenetv3_small_100: validation auc_macro 0." in out
     with (tmp_path / "results" / "s" / "leaderboard.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["phase"] for row in rows) == ["final", "search", "search"]
+    assert len(rows) == 3 and [row["phase"] for row in rows].count("final") == 1
     assert (tmp_path / "results" / "s" / "promoted" / "model.safetensors").stat().st_size > 10**6
 
 
