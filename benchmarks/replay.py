@@ -19,6 +19,7 @@ costs nothing to replay and varies most, so it gets more seeds.
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -72,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = cli.parser(__doc__ or "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--curves", type=cli.existing_file, required=True, metavar="FILE", help="the table, .npz")
+    parser.add_argument("--curves", type=Path, required=True, metavar="FILE", help="the table, .npz")
     parser.add_argument("--seeds", type=cli.positive_int, default=50, metavar="N", help="seeds 0 to N-1 (50)")
     parser.add_argument("--random-seeds", type=cli.positive_int, default=2000, metavar="N", help="of random (2000)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="S to S+N-1 instead")

@@ -77,4 +77,4 @@ def test_its_neighbour_comes_to_its_end_with_the_curve_of_an_undisturbed_run(row
         for report in fit(config, FAULTY, tiny_dataset, device=choose_device("fp32", kind="cpu"))
     }
     assert neighbour.state == "complete" and neighbour.curve == undisturbed
-    assert any("fault of the GPU" in note or "alone" in note for note in (*neighbour.summary.notes, *neighbour.notes))
+    assert any("GPU fault" in note or "alone" in note for note in (*neighbour.summary.notes, *neighbour.notes))

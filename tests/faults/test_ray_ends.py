@@ -49,7 +49,7 @@ from xlite.study.shares import Shares
 
 with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
     below = psutil.Process().children()
-    next(process for process in below if process.cmdline()[-1].endswith("after_ray.py")).kill()
+    next(process for process in below if process.cmdline()[-1].endswith("reaper.py")).kill()
     print(ray.get(ray.remote(lambda: 7).remote()))
     time.sleep(2)
 """

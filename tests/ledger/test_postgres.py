@@ -14,7 +14,7 @@ from studies import LOSS, content, drive, open_study, run_one, space
 from test_cut_off import deaths
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, shown_url, sqlite_url
+from xlite.ledger import Ledger, TrialResult, shown_url, sqlite_url
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -44,7 +44,7 @@ def test_it_holds_the_same_as_sqlite(url: str, expected: list[tuple]) -> None:
     with open_study(url, metadata={"metric": "auc_macro"}) as ledger:
         drive(ledger)
         assert ledger.metadata == {"metric": "auc_macro"}
-        assert ledger.add_final({"promoted_from": 0}, 0.75) == ledger.finals()[0]
+        assert ledger.add_final(TrialResult(reason="none"), 0.75) == ledger.finals()[0]
         with Ledger.open(url, "s", create=True, phase="baseline") as baselines:
             run_one(baselines)
         assert [row.phase for row in ledger.baselines()] == ["baseline"]

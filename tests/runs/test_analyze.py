@@ -80,7 +80,7 @@ def test_a_study_without_an_ended_trial_is_refused_and_leaves_nothing(results, c
         ledger.ask(lambda trial: {})
     arguments = ("--study", "empty", "--storage", ledger.url, "--results", results)
     error = refused(capsys, *arguments)
-    assert "study empty: no trial of its 1 has ended" in error and "tune_kd" in error
+    assert "study empty: no trial of its 1 has ended" in error and "`xlite tune`" in error
     assert not (results / "empty").exists()
 
 

@@ -32,7 +32,7 @@ def ray_running(shares: Shares, address: str | None) -> Iterator[None]:
     """Ray within: a running one if there is one, else that at `address`, else one that is started and ended here.
 
     When a process of the one started here dies, this process ends too, with one line and exit code 2: Ray would let it
-    wait for a minute and end it without a word to Python. What then is left of Ray, `after_ray` ends.
+    wait for a minute and end it without a word to Python. What then is left of Ray, `reaper` ends.
     """
     if ray.is_initialized():
         yield

@@ -1,6 +1,6 @@
 """A process of its own that outlives the driver: it ends what is left of Ray, however the driver ended.
 
-It is run as a file, `python -I after_ray.py`, and imports nothing of the project. On its input come lines of process
+It is run as a file, `python -I reaper.py`, and imports nothing of the project. On its input come lines of process
 number and time of creation; the input ends with the driver.
 """
 
