@@ -88,8 +88,8 @@ def test_a_failed_start_gives_the_daemon_s_last_line_as_the_reason(control, tmp_
 
 def test_a_daemon_that_does_not_answer_is_not_used_and_ended(control, tmp_path, monkeypatch):
     pids = control("silent")
-    monkeypatch.setattr(mps, "ANSWER_S", 0.2)
-    monkeypatch.setattr(mps, "ANSWERING_S", 0.5)
+    monkeypatch.setattr(mps, "ANSWER_S", 0.5)
+    monkeypatch.setattr(mps, "ANSWERING_S", 2.0)  # on a busy machine its two processes take a second to start
     with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
         assert found == Mps({}, "nvidia-cuda-mps-control started but does not answer")
     assert len(pids()) == 2 and not any(map(alive, pids()))
