@@ -4,7 +4,6 @@ The process (`xlite.gpu.probe_worker`) trains on synthetic examples of the data'
 context are those of a training process, and running out of memory in it is harmless. Results are cached on disk.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from xlite.data.input_spec import InputSpec
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.models.cost import architecture
-from xlite.storage.files import read_json, write_json
+from xlite.storage.files import fingerprint, read_json, write_json
 from xlite.tasks import find_task
 from xlite.tasks.task import Task
 
@@ -141,7 +140,7 @@ def probe_config(config: RunConfig) -> RunConfig:
 
 def footprint_key(config: RunConfig, shapes: Shapes, device: Device) -> str:
     """Hash, 16 hex digits, of everything a footprint depends on; configurations with the same key share a probe."""
-    return hashlib.sha256(json.dumps(_identity(config, shapes, device), sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint(_identity(config, shapes, device))
 
 
 def _identity(config: RunConfig, shapes: Shapes, device: Device) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Files that are never seen half-written: temporary file, fsync, rename. JSON, and waiting for disk space."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -89,6 +90,11 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: it holds NaN or an infinity, which readers in other languages cannot parse.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def fingerprint(value: object) -> str:
+    """16 hex digits that stand for a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from xlite.config import DataConfig
+from xlite.config import DataConfig, RunConfig
 from xlite.console import ProgressCallback
+from xlite.data.batches import ViewReader
+from xlite.data.dataset import Dataset
 from xlite.data.preprocess import Preprocess
 from xlite.data.sources import ParsedDataset
 from xlite.data.views import Augment, augment
@@ -96,6 +98,18 @@ class Task:
     def metric(self) -> str:
         """The scalar that selection maximises."""
         return self.target_spec.score
+
+    def train_views(self, dataset: Dataset, config: RunConfig) -> ViewReader:
+        """The augmented views of the training part; trials and teacher bank have them in common."""
+        train = dataset.part("train")
+        return ViewReader(
+            dataset.open_pixels(),
+            dataset.rows[train],
+            config.data.augmentation,
+            config.train.seed,
+            self.augment,
+            dataset.auxiliary_of(train),
+        )
 
     def resolve_targets(self, kind: str) -> "Task":
         """This task for data whose targets are of this kind.

@@ -21,6 +21,7 @@ from xlite.storage.locks import locked
 from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.run import TrainingRun
 from xlite.train.step import TrainingFailed
 from xlite.train.summary import NO_RUN, RunSummary
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, as_result
@@ -136,15 +137,12 @@ class DistillationTrial(tune.Trainable):
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
             self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
-            config = self.assignment.config
+            config, task = self.assignment.config, find_task(self.job.task).resolve_targets(self.job.kind)
+            device = choose_device(config.train.precision)
             self.kept = train_resumable(
-                config,
-                find_task(self.job.task).resolve_targets(self.job.kind),
-                self.job.dataset,
+                TrainingRun(config, task, self.job.dataset, device, self.job.bank),
                 folder=self.folder,
                 stem=STUDENT,
-                device=choose_device(config.train.precision),
-                bank=self.job.bank,
                 hyper_parameters=self.assignment.overrides,
                 about={"trial": self.number},
             )
