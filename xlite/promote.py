@@ -118,9 +118,7 @@ def _promote(
     test = test.at_thresholds(target_spec, thresholds)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     interval = bootstrap_interval(
-        target_spec.resampled_score,
-        test.answers,
-        test.targets,
+        target_spec.resampled_score(test.answers, test.targets),
         test.groups,
         num_resamples=500,
         seed=config.train.seed,

@@ -174,24 +174,19 @@ def weighted_macro_auc(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.n
 
 
 def bootstrap_interval(
-    metric: Metric,
-    probs: np.ndarray,
-    targets: np.ndarray,
+    value: Callable[[np.ndarray], float],
     groups: np.ndarray,
     *,
     num_resamples: int,
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of `metric`, groups (patients) drawn with replacement, all rows of one together.
+    """Percentile bootstrap interval of a metric; groups (patients) are drawn with replacement, with all their rows.
 
     Args:
-        metric: e.g. `weighted_macro_auc`.
-        probs: (N, L).
-        targets: (N, L) of 0, 1 or NaN (unknown).
+        value: (N,) row weights -> the metric, e.g. of `weighted_macro_auc`.
         groups: (N,) the group of each row.
         num_resamples: those in which the metric is undefined (NaN) are left out.
-        seed: the same seed, the same interval.
         level: share of the resamples inside, in (0, 1).
 
     Raises:
@@ -199,7 +194,6 @@ def bootstrap_interval(
     """
     rng = np.random.default_rng(seed)
     names, group_of_row = np.unique(groups, return_inverse=True)
-    value = metric(probs, targets)
     values = np.empty(num_resamples)
     for i in range(num_resamples):
         times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
