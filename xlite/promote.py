@@ -10,7 +10,8 @@ import numpy as np
 from torch import nn
 
 from xlite.config import RunConfig, flatten, shorten_warmup
-from xlite.data.dataset import Dataset, Part
+from xlite.data.dataset import Dataset
+from xlite.data.split import Part
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
