@@ -1,4 +1,4 @@
-"""The students of the chest X-ray logs, from published ImageNet weights; meant for a GPU."""
+"""Students for chest radiographs, from published ImageNet weights; meant for a GPU."""
 
 BASELINE = {
     "model.backbone": "efficientnet_b0",

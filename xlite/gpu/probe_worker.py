@@ -1,4 +1,4 @@
-"""The probing process: for each line of input it trains a few steps and prints a line. See `xlite.gpu.probe`."""
+"""The probing process: trains a few steps for each line of input and prints a line; see `xlite.gpu.probe`."""
 
 import gc
 import json
