@@ -50,7 +50,7 @@ from xlite.train.run import TrainingRun
 
 CPU_STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
 GPU_STUDENTS = ("mobilenetv3_small_100",)
-PATIENCE_S = 1800
+TIMEOUT_S = 1800
 NUM_VIEWS = 2
 
 
@@ -110,7 +110,7 @@ class Workers:
 
     def wait(self, word: str, times: int) -> None:
         """Until all have said so."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while times:
             try:
                 said = self.answered.get(timeout=5)

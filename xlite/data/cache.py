@@ -48,7 +48,7 @@ class PixelCache:
         """32 hex digits that stand for the content."""
         return self.path.name
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _map, (self.path, self.ok, self.failures)
 
 

@@ -2,9 +2,10 @@
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -143,7 +144,7 @@ def _finalise(x: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _strong_pipeline() -> tuple[Any, np.random.PCG64, random.Random]:
+def _strong_pipeline() -> tuple[Callable[..., dict[str, np.ndarray]], np.random.PCG64, random.Random]:
     """The albumentations pipeline, and the two generators it draws from."""
     import albumentations as A
 

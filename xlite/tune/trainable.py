@@ -29,7 +29,7 @@ from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Me
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
-LOCK_PATIENCE_S = 120.0
+LOCK_TIMEOUT_S = 120.0
 """How long a trial waits for a worker that outlived its killed driver to let go of the trial's folder."""
 
 
@@ -192,8 +192,8 @@ class _LockTimeout:
     """Called while another process holds a trial's folder; gives up in the end."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.until = folder, time.monotonic() + LOCK_PATIENCE_S
+        self.folder, self.until = folder, time.monotonic() + LOCK_TIMEOUT_S
 
     def __call__(self) -> None:
         if time.monotonic() > self.until:
-            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_PATIENCE_S:.0f} s")
+            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_TIMEOUT_S:.0f} s")
