@@ -1,4 +1,4 @@
-"""Baselines without distillation: three backbones x two attentions, and two plain ones; meant for a GPU."""
+"""The chest logs' baselines without distillation: three backbones x two attentions, and two plain ones; for a GPU."""
 
 _SHARED = {
     "model.pretrained": True,

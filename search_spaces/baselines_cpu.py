@@ -1,4 +1,4 @@
-"""Baselines without distillation: three small backbones x two attentions, and two plain ones; for a CPU."""
+"""Baselines without distillation in the shape of the chest logs' grid, with students small enough for a CPU."""
 
 _SHARED = {
     "model.pretrained": False,

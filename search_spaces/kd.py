@@ -1,4 +1,4 @@
-"""Students for chest radiographs, from published ImageNet weights; meant for a GPU."""
+"""The students of the chest X-ray logs, from published ImageNet weights; meant for a GPU."""
 
 BASELINE = {
     "model.backbone": "efficientnet_b0",

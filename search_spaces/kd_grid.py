@@ -1,4 +1,4 @@
-"""A grid of eight distillation configurations: two students x two temperatures x two alphas."""
+"""The eight distillation configurations of the experiment log: two students x two temperatures x two alphas."""
 
 CONFIGURATIONS = [
     {

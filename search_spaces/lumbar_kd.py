@@ -1,4 +1,4 @@
-"""Slice students from published ImageNet weights; meant for a GPU."""
+"""Slice students of the lumbar log's v8, from published ImageNet weights; meant for a GPU."""
 
 BASELINE = {
     "model.backbone": "tf_efficientnetv2_s",

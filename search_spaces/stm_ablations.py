@@ -1,4 +1,4 @@
-"""Ablations of the scan-line encoder: a reference and one change at a time; all run to the end."""
+"""The STM log's planned ablations, one change at a time from its reference run; all of them run to the end."""
 
 REFERENCE = {
     "model.layers": 6,

@@ -1,4 +1,4 @@
-"""Scan-line encoders of 4 to 8 layers with a deeper teacher; meant for a GPU."""
+"""Scan-line encoders of the STM log, 4 to 8 layers, taught by a deeper one; meant for a GPU."""
 
 BASELINE = {
     "model.layers": 4,
