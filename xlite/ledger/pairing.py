@@ -120,7 +120,7 @@ def _check_nothing_lost(folder: Path, storage: str, manifest: StudyManifest | No
     num_trials = sum(1 for _ in folder.glob("trials/[0-9]*"))
     if num_trials:
         raise InputError(
-            f"{folder}/trials holds {num_trials} trials, and {shown_url(storage)} none of this study; name its "
+            f"{folder / 'trials'} holds {num_trials} trials, and {shown_url(storage)} none of this study; name its "
             "database with --storage, or choose another --study"
         )
     if manifest is not None and manifest.storage and manifest.storage != stored_url(storage):
