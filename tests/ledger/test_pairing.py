@@ -192,7 +192,7 @@ def test_an_interrupted_adoption_is_repeated(tmp_path: Path) -> None:
 
 
 def test_there_must_be_a_study_to_adopt_and_it_must_be_the_database_s(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no study.json in"):
+    with pytest.raises(InputError, match=r"no study\.json in"):
         adopt(tmp_path / "nosuch", None)
     make(tmp_path / "s")
     values = read_json(tmp_path / "s" / "study.json")

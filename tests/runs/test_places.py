@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from conftest import lay_out, read_json
+from conftest import lay_out, read_json, run_runner
 
 from xlite.commands import analyze, leaderboard, promote, teacher_bank, train_baselines, tune_kd
 from xlite.commands.cli import run as run_command
@@ -39,22 +39,26 @@ def home(made, tmp_path, monkeypatch):
     return home
 
 
-def tune(home, *more):
-    """The command that the study was made with, but for its places; it has as many trials as have ended."""
-    words = (
+def words(home, *more):
+    """What the study was made with, but for its places; it is to have as many trials as have ended."""
+    return (
         "--task", "stm_scanlines", "--results", home / "results", "--space", home / "space.py", "--image-size", 16,
         "--seed", 1, "--max-epochs", 6, "--promote-epochs", 4, "--max-concurrent", 1, "--set", "data.window_lines=16",
         "--set", "data.augmentation=none", "--set", "model.layers=1", "--set", "model.width=8",
         "--set", "model.ffn_width=16", "--set", "model.attention_heads=2", "--set", "optim.warmup_epochs=1",
         "--no-promote", "--trials", NUM_ENDED, *more,
     )  # fmt: skip
-    return called(tune_kd, *words)
 
 
-def called(command, *words):
+def tune(home, *more):
+    """The exit code of the command that the study was made with."""
+    return called(tune_kd, *words(home, *more))
+
+
+def called(command, *given):
     """The exit code of a command in this process."""
     with pytest.raises(SystemExit) as left:
-        run_command(command.run, command.parser(), [str(word) for word in words])
+        run_command(command.run, command.parser(), [str(word) for word in given])
     return left.value.code
 
 
@@ -105,8 +109,9 @@ def test_a_copy_with_moved_data_cache_and_teacher_is_worked_on_and_the_original_
     assert called(leaderboard, *copy) == called(analyze, *copy) == 0
     assert called(teacher_bank, *copy, *places, *teacher, "--check") == 0
     assert called(promote, *copy, *places, *teacher, "--trial", 0, "--epochs", 1) == 0
-    assert tune(home, "--study", "copy", *places, *teacher, "--trials", NUM_ENDED + CUT_OFF) == 0
-    assert "4 trials are there, 1 to go, 1 of them from their last epoch" in capsys.readouterr().out
+    more = words(home, "--study", "copy", *places, *teacher, "--trials", NUM_ENDED + CUT_OFF)
+    done = run_runner("tune_kd", *more, CUDA_VISIBLE_DEVICES="")
+    assert "4 trials are there, 1 to go, 1 of them from their last epoch" in done.stdout, done.stdout + done.stderr
     assert files(results / "stm") == original
     assert not (home / "cache").exists()
     assert trials(results, "copy")[(False, NUM_ENDED)] == "completed"
