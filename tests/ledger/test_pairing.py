@@ -1,5 +1,6 @@
 """A study's folder and its database: where the one says the other is, whether they belong together, a copy made own."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,9 @@ def test_an_adopted_copy_has_all_that_the_database_had_and_goes_on_alike(tmp_pat
     identity = make(tmp_path / "s", url)
     copy = copied(tmp_path / "s")
     (copy / ".study.db.tmp").write_text("of a process that was killed")
+    with open_study(sqlite_url(tmp_path / "moved.db")) as moved:
+        run_one(moved)
+        shutil.copy(tmp_path / "moved.db-wal", copy / "study.db-wal")  # the database was moved without it
     with pytest.raises(InputError, match="belongs to"):
         paired(copy)
     adopted = adopt(copy, None)

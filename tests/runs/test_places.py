@@ -84,6 +84,13 @@ def trials(results, study):
         return {(row["phase"] == "final", int(row["trial"])): row["status"] for row in csv.DictReader(file)}
 
 
+def move_database(file, to):
+    """As `mv` when nobody has it open."""
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("PRAGMA journal_mode=DELETE")
+    file.rename(to)
+
+
 def names(database):
     """Of the studies in a database."""
     with closing(sqlite3.connect(database)) as opened:
@@ -146,7 +153,7 @@ def test_a_renamed_study_in_another_folder_goes_on_as_the_one_it_was(home, capsy
 def test_a_database_elsewhere_is_remembered_and_no_other_is_taken(home, capsys, monkeypatch):
     folder, database = home / "results" / "stm", home / "databases" / "ledger.db"
     database.parent.mkdir()
-    (folder / "study.db").rename(database)
+    move_database(folder / "study.db", database)
     monkeypatch.chdir(database.parent)
     assert f"trials holds {NUM_ENDED + CUT_OFF} trials" in refused(capsys, tune(home, "--study", "stm"))
     assert tune(home, "--study", "stm", "--storage", "sqlite:///ledger.db") == 0
@@ -161,7 +168,7 @@ def test_a_database_elsewhere_is_remembered_and_no_other_is_taken(home, capsys, 
 
 def test_a_copy_beside_a_database_elsewhere_becomes_one_of_its_own_by_adopt_only(home, capsys):
     results, database = home / "results", home / "ledger.db"
-    (results / "stm" / "study.db").rename(database)
+    move_database(results / "stm" / "study.db", database)
     assert tune(home, "--study", "stm", "--storage", f"sqlite:///{database}") == 0
     shutil.copytree(results / "stm", results / "copy")
     left, before = files(results / "stm"), read_json(results / "copy" / "study.json")

@@ -132,7 +132,10 @@ def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes
     group.add_argument("--study", required=required, metavar="NAME", help=text)
     group.add_argument("--results", type=Path, default=home() / "ray_results", metavar="DIR", help="where studies lie")
     group.add_argument(
-        "--storage", type=storage_url, metavar="URL", help="database of the ledger (default: study.db in its folder)"
+        "--storage",
+        type=storage_url,
+        metavar="URL",
+        help="database of the ledger (default: the study's, or study.db in its folder)",
     )
     if writes:
         group.add_argument(

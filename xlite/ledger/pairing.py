@@ -191,4 +191,6 @@ def _copy_ledger(url: str, name: str, file: Path) -> None:
                 storage.engine.dispose()
 
     Retry(url)(copy_once)
+    for path in file.parent.glob(f"{file.name}-*"):  # a journal left of a moved database would be read into this one
+        path.unlink()
     temporary.replace(file)
