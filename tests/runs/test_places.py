@@ -11,7 +11,11 @@ from conftest import lay_out, read_json, run_runner
 
 from xlite.commands import analyze, leaderboard, promote, teacher_bank, train_baselines, tune_kd
 from xlite.commands.cli import run as run_command
+from xlite.commands.reopen import take_place
+from xlite.console import SilentConsole
+from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
+from xlite.storage.files import write_json
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 NUM_ENDED, CUT_OFF = 4, 1
@@ -207,6 +211,30 @@ def test_a_folder_and_a_database_of_different_studies_are_not_brought_together(h
         "--teacher", home / "teacher" / "teacher.safetensors"))  # fmt: skip
     assert "trials holds 5 trials" in line and str(results / "other" / "study.db") in line
     assert not (results / "other" / "study.db").exists()
+
+
+def test_what_a_command_does_not_name_is_where_the_study_has_it_or_in_the_default_place(tmp_path, monkeypatch):
+    folder, teacher, phantom = tmp_path / "s", tmp_path / "t.safetensors", tmp_path / "home" / "data" / "phantom" / "p"
+    monkeypatch.setenv("XLITE_HOME", str(tmp_path / "home"))
+
+    def taken(data, *more):
+        options = {"name": "first", "cache_dir": str(tmp_path / "cache"), "teacher_files": [str(teacher)]}
+        write_json(folder / "study.json", {"options": options, "request": {"folder": str(data)}})
+        arguments = tune_kd.parser().parse_args([str(word) for word in more])
+        assert take_place(arguments, folder, SilentConsole()) == "first"
+        return arguments.data, arguments.cache_dir, arguments.teacher, arguments.storage
+
+    for made_here in (folder, tmp_path / "data", phantom):
+        made_here.mkdir(parents=True)
+    default, url = tmp_path / "home" / "data" / "cache", sqlite_url(folder / "study.db")
+    assert taken(tmp_path / "data") == (tmp_path / "data", default, [teacher], url)
+    (tmp_path / "cache").mkdir()
+    assert taken(tmp_path / "data") == (tmp_path / "data", tmp_path / "cache", [teacher], url)
+    named = ("--data", tmp_path, "--cache-dir", tmp_path / "c", "--teacher", tmp_path / "u")
+    assert taken(tmp_path / "data", *named) == (tmp_path, tmp_path / "c", [tmp_path / "u"], url)
+    assert taken("/old/home/data/phantom/p")[0] is None  # the built-in one, moved with the home
+    with pytest.raises(InputError, match=r"no data in /gone; name its folder with --data"):
+        taken("/gone")
 
 
 def test_adopt_needs_a_study_and_does_not_go_with_a_dry_run(home, capsys):

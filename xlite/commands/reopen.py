@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xlite.commands.options import cache_dir, default_cache_dir, phantoms, prepare_and_tell
+from xlite.commands.options import default_cache_dir, phantoms, prepare_and_tell
 from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.distill.teacher import Teacher
@@ -71,6 +71,8 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
         raise InputError(f"{manifest.file}: not what a search writes ({error!r}); restore it") from None
     if not request.folder.is_dir():
         raise InputError(f"study {folder.name}: no data in {request.folder}; name its folder with --data")
+    if writes:
+        pair(folder, folder, storage, name=options.name, settings=manifest.settings)
     prepared = prepare_and_tell(find_task(options.task), request, console)
     for what, now in (("split", prepared.full.split_hash), ("data", prepared.full.content_hash())):
         if now != meaning[what]:
@@ -78,8 +80,6 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
                 f"study {folder.name}: its {what} was {meaning[what]}, the files in {request.folder} give {now}; bring "
                 "back what it began with (cp -a keeps the modification times, by which files are recognised)"
             )
-    if writes:
-        pair(folder, folder, storage, name=options.name, settings=manifest.settings)
     ledger = Ledger.open(storage, options.name, create=False, seed=options.seed)
     return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, meaning["teacher"])
 
@@ -99,7 +99,6 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
     arguments.storage = storage_to_write(folder, arguments.storage)
     manifest = StudyManifest.of_study(folder)
     if manifest is None:
-        arguments.cache_dir = cache_dir(arguments)
         return folder.name
     if arguments.data is None and "folder" in manifest.request and (data := _data_dir(manifest)).parent != phantoms():
         if not data.is_dir():
