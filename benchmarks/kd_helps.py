@@ -42,7 +42,7 @@ def one_seed(task: str, seed: int, options: list[str], folder: Path) -> dict[str
     study = folder / "results" / "s"
     metrics = read_json(study / "promoted" / "metrics.json")
     test = metrics["test"]["metrics"]
-    opened = reopen(argparse.Namespace(study="s", results=folder / "results", storage=None), console=SilentConsole())
+    opened = reopen(study, SilentConsole())
     winner = opened.ledger.best()
     assert winner is not None
     alone = without_teacher(opened, winner)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]\n"
 )
+FIXTURES, PLACEHOLDER = REPO / "tests" / "fixtures", "@FIXTURE@"
+MADE_NS = 1_700_000_000 * 10**9
+"""When the fixtures' raw files were last changed. It is a part of a pixel cache's key, and git does not keep it."""
 TINY_LABELS = ("Cardiomegaly", "Effusion", "Infiltration")
 
 
@@ -45,6 +49,16 @@ def write_nih_folder(folder: Path, num_images: int = 120, *, px: int = 48, seed:
         findings = "|".join(label for label, p in zip(TINY_LABELS, present, strict=True) if p) or "No Finding"
         rows.append(f"{name},{findings},{i % 2},{i // 2},50,F,PA,2500,2048,0.143,0.143\n")
     (folder / "Data_Entry_2017_v2020.csv").write_text(HEADER + "".join(rows))
+    return folder
+
+
+def lay_out(name: str, folder: Path) -> Path:
+    """A study of tests/fixtures as if it had been made in `folder`."""
+    shutil.copytree(FIXTURES / name, folder)
+    for path in folder.rglob("*.json"):
+        path.write_text(path.read_text().replace(PLACEHOLDER, str(folder)))
+    for path in folder.glob("data/**/*"):
+        os.utime(path, ns=(MADE_NS, MADE_NS))
     return folder
 
 

@@ -1,6 +1,5 @@
 """What a study left behind, beside what an uninterrupted one of the same seed leaves."""
 
-import argparse
 import csv
 import itertools
 import json
@@ -107,7 +106,7 @@ def _fitting(place: Place) -> Callable[[Mapping[str, Any], int], tuple[dict[int,
     from xlite.train.loop import fit
 
     console = SilentConsole()
-    opened = reopen(argparse.Namespace(study="s", results=place.study.parent, storage=None), console)
+    opened = reopen(place.study, console)
     dataset = opened.prepared.search
     bank = obtain_bank(opened.study, obtain_teacher(opened.study, dataset, console).teacher, dataset, console)
     device = choose_device("fp32", kind="cpu")

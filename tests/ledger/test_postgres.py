@@ -14,7 +14,9 @@ from studies import LOSS, content, drive, open_study, run_one, space
 from test_cut_off import deaths
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TrialResult, shown_url, sqlite_url
+from xlite.ledger import Ledger, TrialResult, adopt, shown_url, sqlite_url, study_storage
+from xlite.ledger.manifest import portable_url
+from xlite.storage.files import write_json
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -49,6 +51,20 @@ def test_it_holds_the_same_as_sqlite(url: str, expected: list[tuple]) -> None:
             run_one(baselines)
         assert [row.phase for row in ledger.baselines()] == ["baseline"]
     assert content(url) == expected
+
+
+def test_a_copied_folder_takes_its_study_from_the_server(url: str, expected: list[tuple], tmp_path: Path) -> None:
+    with open_study(url) as ledger:
+        drive(ledger)
+        ledger.add_final(TrialResult(reason="none"), 0.75)
+    write_json(tmp_path / "study.json", {"name": "s", "storage": portable_url(url, tmp_path)})
+    assert PASSWORD not in (tmp_path / "study.json").read_text()
+    identity = adopt(tmp_path, url)
+    own = study_storage(tmp_path)
+    assert own == sqlite_url(tmp_path / "study.db") and content(own) == content(url) == expected
+    with Ledger.open(own, "s", create=False) as mine, Ledger.open(url, "s", create=False) as theirs:
+        assert len(mine.finals()) == 1
+        assert (mine.mark.identity, theirs.mark.identity) == (identity, "")
 
 
 def test_a_study_survives_the_death_of_its_driver(url: str) -> None:

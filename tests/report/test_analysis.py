@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
+from xlite.ledger import Ledger, PromotionRecord, StudyManifest, TrialRecord, TrialResult, sqlite_url
 from xlite.metrics.multilabel import DeadLabels
 from xlite.report import importance
 from xlite.report.analysis import CURVES, IMPORTANCE, REPORT, SENSITIVITY, analyse, describe_rows, study_rows
@@ -31,6 +31,7 @@ from xlite.report.training import (
     teacher_section,
     turning_section,
 )
+from xlite.storage.files import write_json
 from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary
 
 ALPHA, TEMPERATURE, RATE, BACKBONE = "distill.alpha", "distill.temperature", "optim.learning_rate", "model.backbone"
@@ -351,7 +352,8 @@ def test_a_ledger_becomes_a_report_with_pictures(tmp_path: Path) -> None:
                 ledger.finish(proposal.number, "complete", value=value, result=TrialResult(summary=summary))
         ledger.ask(space)
         described = {"teacher": {"name": "densenet121", "value": 0.69}, "shares": {"gpus_per_trial": 0.0}}
-        read, trials = study_rows(ledger, described), ledger.complete_trials()
+        write_json(tmp_path / "study.json", described)
+        read, trials = study_rows(ledger, StudyManifest.read(tmp_path)), ledger.complete_trials()
     done = analyse(read, trials, tmp_path / "analysis")
     text = (tmp_path / "analysis" / REPORT).read_text()
     assert text == done.text

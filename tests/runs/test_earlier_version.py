@@ -1,20 +1,13 @@
 """Studies that an earlier version made still open, go on and grow: tests/fixtures/README.md says how they were made."""
 
 import csv
-import os
-import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
-from conftest import read_json, run_runner
+from conftest import lay_out, read_json, run_runner
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
-PLACEHOLDER = "@FIXTURE@"
-MADE_NS = 1_700_000_000 * 10**9
-"""When the raw files were last changed. It is a part of a pixel cache's key, and git does not keep it."""
 COMPARED = (
     *("trial", "rank", "status", "value", "metric", "epochs", "best_epoch", "notes", "date", "model_name"),
     *("cnn_backbone", "attention_type", "kd_temperature", "kd_alpha", "batch_size", "learning_rate", "train_loss"),
@@ -26,16 +19,6 @@ NUM_TRIALS = 7
 """Instead of the five that the study was to have, of which four had ended."""
 CUT_OFF, TOLD, KEPT, MAX_EPOCHS = 4, 3, 4, 6
 """The trial that was cut off; epochs of it that the ledger knows, that its checkpoint has, and that it is to have."""
-
-
-def lay_out(name, folder):
-    """A fixture as if its study had been made in `folder`."""
-    shutil.copytree(FIXTURES / name, folder)
-    for path in folder.rglob("*.json"):
-        path.write_text(path.read_text().replace(PLACEHOLDER, str(folder)))
-    for path in folder.glob("data/**/*"):
-        os.utime(path, ns=(MADE_NS, MADE_NS))
-    return folder
 
 
 def run(name, *arguments):

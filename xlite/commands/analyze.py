@@ -6,7 +6,6 @@ from pathlib import Path
 from xlite.commands import cli
 from xlite.commands.options import add_study_options, shown
 from xlite.console import Console
-from xlite.storage.files import read_json_object
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,14 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     results: Path = arguments.results.expanduser().resolve()
     locate = cli.study_folder if arguments.storage else cli.existing_study_folder
     folder = locate(results, arguments.study)  # here, since a misspelt name need not wait for what follows
-    from xlite.ledger import Ledger, study_storage
+    from xlite.ledger import StudyManifest, open_to_read
     from xlite.report.analysis import analyse, study_rows
 
     console = Console()
-    described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
-    url = arguments.storage or study_storage(folder)
-    with Ledger.open(url, arguments.study, create=False) as ledger:
-        study, trials = study_rows(ledger, described), ledger.complete_trials()
+    with open_to_read(folder, arguments.storage) as ledger:
+        study, trials = study_rows(ledger, StudyManifest.of_study(folder)), ledger.complete_trials()
     analysis = analyse(study, trials, arguments.out or folder / "analysis")
     console.say(f"Study {study.name}: {len(study.rows)} trials, {len(study.complete)} complete")
     for title, answer in analysis.answers.items():

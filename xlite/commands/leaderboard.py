@@ -4,8 +4,7 @@ import argparse
 import sys
 
 from xlite.commands import cli
-from xlite.commands.options import home
-from xlite.storage.files import read_json_object
+from xlite.commands.options import home, storage_url
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,22 +18,20 @@ def parser() -> argparse.ArgumentParser:
         "--csv", type=cli.output_file, metavar="FILE", help="write every row and column to this file as well"
     )
     out.add_argument("--top", type=cli.positive_int, default=20, metavar="K", help="search rows to print")
-    out.add_argument("--storage", metavar="URL", help="database of the ledger (default: the one the study names)")
+    out.add_argument("--storage", type=storage_url, metavar="URL", help="database of the ledger (default: the study's)")
     return out
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the ledger, print its first rows, write all of them where asked."""
-    folder = None if arguments.storage else cli.existing_study_folder(arguments.results, arguments.study)
+    locate = cli.study_folder if arguments.storage else cli.existing_study_folder
+    folder = locate(arguments.results, arguments.study)
     from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
 
-    from xlite.ledger import Ledger, study_storage
+    from xlite.ledger import open_to_read
     from xlite.report.leaderboard import leaderboard_of, render, write_leaderboard
 
-    if folder is not None and (folder / "study.json").exists():
-        read_json_object(folder / "study.json")
-    url = study_storage(folder) if folder else arguments.storage
-    with Ledger.open(url, arguments.study, create=False) as ledger:
+    with open_to_read(folder, arguments.storage) as ledger:
         frame = leaderboard_of(ledger)
     Console(width=None if sys.stdout.isatty() else 140).print(render(frame, arguments.top))
     if arguments.csv:

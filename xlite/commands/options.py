@@ -27,6 +27,16 @@ def home() -> Path:
     return Path(os.environ.get("XLITE_HOME") or Path.cwd()).expanduser().resolve()
 
 
+def phantoms() -> Path:
+    """Where the built-in data sets are written."""
+    return home() / "data" / "phantom"
+
+
+def default_cache_dir() -> Path:
+    """Where caches are kept without --cache-dir."""
+    return home() / "data" / "cache"
+
+
 def space_file(given: Path | None, default: str) -> Path:
     """The absolute path of a search space: a file, or one of the shipped spaces by its name (`kd_grid`, `kd_grid.py`).
 
@@ -67,11 +77,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=cli.positive_int, metavar="N", help="px, points of a line (default: the task's)"
     )
     group.add_argument(
-        "--cache-dir",
-        type=Path,
-        default=home() / "data" / "cache",
-        metavar="DIR",
-        help="pixel caches, splits, teachers",
+        "--cache-dir", type=Path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
     )
     group.add_argument("--file-column", metavar="C", help="task images: the table's column of file names")
     group.add_argument("--label-column", nargs="+", metavar="C", help="task images: the column or columns of labels")
@@ -80,6 +86,21 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
     )
+
+
+def cache_dir(arguments: argparse.Namespace) -> Path:
+    """The absolute path of `--cache-dir`, or of its default."""
+    return (arguments.cache_dir or default_cache_dir()).expanduser().resolve()
+
+
+def storage_url(text: str) -> str:
+    """The URL of a database; the path of an SQLite file is taken from the working directory."""
+    from xlite.ledger.rdb import absolute_url
+
+    try:
+        return absolute_url(text, Path.cwd())
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--storage: ")) from None
 
 
 def add_subset_option(parser: argparse.ArgumentParser) -> None:
@@ -104,13 +125,32 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_study_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """--study, --results and --storage."""
+def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes: bool = False) -> None:
+    """--study, --results and --storage; --adopt for what writes into the ledger."""
     group = parser.add_argument_group("study")
     text = "the study's name" if required else "the study's name; the same name continues it (default: date and time)"
     group.add_argument("--study", required=required, metavar="NAME", help=text)
     group.add_argument("--results", type=Path, default=home() / "ray_results", metavar="DIR", help="where studies lie")
-    group.add_argument("--storage", metavar="URL", help="database of the ledger (default: study.db in its folder)")
+    group.add_argument(
+        "--storage",
+        type=storage_url,
+        metavar="URL",
+        help="database of the ledger (default: the study's, or study.db in its folder)",
+    )
+    if writes:
+        group.add_argument(
+            "--adopt", action="store_true", help="first make a copied study one of its own, with the trials so far"
+        )
+
+
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """--data, --cache-dir and --teacher of a study whose files have been moved."""
+    group = parser.add_argument_group("what has been moved")
+    group.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
+    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
+    group.add_argument(
+        "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="its teacher (default: the study's)"
+    )
 
 
 def add_threshold_option(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +203,7 @@ def data_request(
         if task.write_phantom is None:
             raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
         with console.progress("Writing phantom images", "images") as progress:
-            folder = task.write_phantom(home() / "data" / "phantom", progress)
+            folder = task.write_phantom(phantoms(), progress)
         console.say(f"No --data: working on phantom images, made in {shown(folder)}")
     else:
         folder = arguments.data.expanduser().resolve()
@@ -176,7 +216,7 @@ def data_request(
         split=arguments.split,
         seed=arguments.seed,
         subset=subset,
-        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        cache_dir=cache_dir(arguments),
         allow_missing=arguments.allow_missing,
         column_overrides=column_overrides(arguments),
     )

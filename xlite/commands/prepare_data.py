@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_subset_option, data_request, home, open_data, shown
+from xlite.commands.options import add_data_options, add_subset_option, cache_dir, data_request, home, open_data, shown
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -82,17 +82,17 @@ def prevalence_table(prepared: "Prepared") -> Table:
 def clean(arguments: argparse.Namespace, console: Console) -> int:
     """Remove pixel caches that no study.json below --results names."""
     from xlite.data.cache import remove_unused
-    from xlite.storage.files import read_json_object
+    from xlite.ledger import StudyManifest
 
     results = arguments.results
     folders = [path.parent for name in ("*/study.json", "*/baselines/study.json") for path in results.glob(name)]
     used = set()
     for folder in folders:
-        study = read_json_object(folder / "study.json")
-        if not isinstance(study.get("pixel_key"), str):
+        study = StudyManifest.read(folder)
+        if study is None or not study.pixel_key:
             raise InputError(f"{folder / 'study.json'}: it does not say which cache it uses; restore it or delete it")
-        used.add(study["pixel_key"])
-    removed = remove_unused(arguments.cache_dir.expanduser().resolve(), keep=used)
+        used.add(study.pixel_key)
+    removed = remove_unused(cache_dir(arguments), keep=used)
     for path, num_bytes in removed:
         console.say(f"Removed {shown(path)} ({num_bytes / 1e6:,.1f} MB)")
     console.say(f"{len(removed)} caches removed, {sum(size for _, size in removed) / 1e6:,.1f} MB")

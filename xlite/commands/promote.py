@@ -1,13 +1,14 @@
 """Promotion as a person sees it: the final training, the per-label table, where the package lies."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from xlite.commands import cli
-from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
+from xlite.commands.options import FOLDS_HELP, add_place_options, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -98,20 +99,25 @@ def _macro(scalars: "Mapping[str, float]") -> dict[str, float]:
 def parser() -> argparse.ArgumentParser:
     """Options of `xlite promote`."""
     out = cli.parser("Retrain a study's winner on all the training data, test it once, and package it.")
-    add_study_options(out, required=True)
+    add_study_options(out, required=True, writes=True)
     out.add_argument("--trial", type=int, metavar="N", help="promote this trial (default: the leaderboard's first)")
     out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
+    add_place_options(out)
     return out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Promote from a study that has ended or was stopped."""
-    from xlite.commands.reopen import reopen, same_teacher
+    from xlite.commands.reopen import Places, adopt_and_tell, reopen, same_teacher
 
-    console = Console()
-    opened = reopen(arguments, console)
+    console, places = Console(), Places.named(arguments)
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    if arguments.adopt:
+        adopt_and_tell(folder, arguments.storage, console)
+        places = replace(places, storage=None)
+    opened = reopen(folder, console, places, writes=True)
     rows = {row.number: row for row in opened.ledger.rows()}
     winner = opened.ledger.best() if arguments.trial is None else rows.get(arguments.trial)
     if winner is None or winner.value is None:

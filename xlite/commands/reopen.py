@@ -1,21 +1,36 @@
-"""A study as study.json describes it, ready to be worked on again."""
+"""A study that is there already: where its parts are, and all of it as study.json describes it."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xlite.commands import cli
-from xlite.commands.options import prepare_and_tell
+from xlite.commands.options import default_cache_dir, phantoms, prepare_and_tell
+from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
-from xlite.ledger import Ledger
-from xlite.study.manifest import read_study
+from xlite.ledger import Ledger, StudyManifest, adopt, pair, storage_to_write
 from xlite.study.options import Study, StudyOptions
 from xlite.study.teacher import obtain_teacher
 from xlite.tasks import find_task
 from xlite.tasks.prepare import DataRequest, Prepared
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where parts of a study are, as a command names them; what is empty is where study.json says."""
+
+    storage: str | None = None
+    data: Path | None = None
+    cache_dir: Path | None = None
+    teacher: tuple[Path, ...] = ()
+
+    @classmethod
+    def named(cls, arguments: argparse.Namespace) -> "Places":
+        """As the options say."""
+        return cls(arguments.storage, arguments.data, arguments.cache_dir, tuple(arguments.teacher))
 
 
 @dataclass(frozen=True)
@@ -28,37 +43,77 @@ class OpenedStudy:
     teacher_key: str | None
 
 
-def reopen(arguments: argparse.Namespace, console: Console) -> OpenedStudy:
-    """Open the study named by --study and --results.
+def reopen(folder: Path, console: Console, places: Places | None = None, *, writes: bool = False) -> OpenedStudy:
+    """Open the study in `folder`.
+
+    Args:
+        writes: its ledger will be written, so it has to be this folder's own.
 
     Raises:
-        InputError: there is none, or its data is no longer what it was.
+        InputError: there is none, its data is no longer what it was, or folder and ledger are of different studies.
     """
-    from xlite.config import RunConfig
-
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
-    stored = read_study(folder)
-    if stored is None:
-        raise InputError(f"study {arguments.study}: there is no study.json in {folder}")
+    places, manifest = places or Places(), StudyManifest.read(folder)
+    if manifest is None:
+        raise InputError(f"study {folder.name}: there is no study.json in {folder}")
+    storage = storage_to_write(folder, places.storage)  # as stored it has no password
     try:
-        storage = arguments.storage or stored["options"]["storage"]  # as stored it has no password
-        options = StudyOptions(**_fields(StudyOptions, stored["options"], folder=folder, storage=storage))
-        base = RunConfig().override(stored["base"], source=str(folder / "study.json"))
-        requested = dict(stored["request"])
+        shared = {"cache_dir": _absolute(places.cache_dir) or _cache_dir(manifest)}
+        teacher = tuple(map(_absolute, places.teacher)) or manifest.options["teacher_files"]
+        known = {"name": manifest.name, "folder": folder, "storage": storage, "teacher_files": teacher, **shared}
+        options = StudyOptions(**_fields(StudyOptions, manifest.options, **known))
+        base = RunConfig().override(manifest.base, source=str(manifest.file))
+        requested = dict(manifest.request)
         requested.setdefault("column_overrides", requested.pop("stated", {}))  # as version 0.1.0 called them
-        request = DataRequest(**_fields(DataRequest, requested, data=base.data))
-        meaning = {key: stored["meaning"][key] for key in ("split", "data", "teacher")}
+        data = _absolute(places.data) or _data_dir(manifest)
+        request = DataRequest(**_fields(DataRequest, requested, data=base.data, folder=data, **shared))
+        meaning = {key: manifest.settings[key] for key in ("split", "data", "teacher")}
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / 'study.json'}: not what a search writes ({error!r}); restore it") from None
+        raise InputError(f"{manifest.file}: not what a search writes ({error!r}); restore it") from None
+    if not request.folder.is_dir():
+        raise InputError(f"study {folder.name}: no data in {request.folder}; name its folder with --data")
+    if writes:
+        pair(folder, folder, storage, name=options.name, settings=manifest.settings)
     prepared = prepare_and_tell(find_task(options.task), request, console)
     for what, now in (("split", prepared.full.split_hash), ("data", prepared.full.content_hash())):
         if now != meaning[what]:
             raise InputError(
-                f"study {arguments.study}: its {what} was {stored['meaning'][what]}, the files now give {now}; "
-                "bring back what it began with"
+                f"study {folder.name}: its {what} was {meaning[what]}, the files in {request.folder} give {now}; bring "
+                "back what it began with (cp -a keeps the modification times, by which files are recognised)"
             )
-    ledger = Ledger.open(options.storage, options.name, create=False, seed=options.seed)
+    ledger = Ledger.open(storage, options.name, create=False, seed=options.seed)
     return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, meaning["teacher"])
+
+
+def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
+    """Complete --storage, --data, --cache-dir and --teacher from the study in `folder`, if there is one.
+
+    Returns:
+        The name by which the ledger knows the study.
+
+    Raises:
+        InputError: --storage is another database than the study's, or there is nothing to --adopt.
+    """
+    if arguments.adopt:
+        adopt_and_tell(folder, arguments.storage, console)
+        arguments.storage = None
+    arguments.storage = storage_to_write(folder, arguments.storage)
+    manifest = StudyManifest.of_study(folder)
+    if manifest is None:
+        return folder.name
+    if arguments.data is None and "folder" in manifest.request and (data := _data_dir(manifest)).parent != phantoms():
+        if not data.is_dir():
+            raise InputError(f"study {folder.name}: no data in {data}; name its folder with --data")
+        arguments.data = data
+    arguments.cache_dir = _absolute(arguments.cache_dir) or _cache_dir(manifest)
+    if "teacher" in arguments:
+        arguments.teacher = arguments.teacher or manifest.options.get("teacher_files", [])
+    return manifest.name
+
+
+def adopt_and_tell(folder: Path, storage: str | None, console: Console) -> None:
+    """Make the study in `folder` one of its own, and say so."""
+    identity = adopt(folder, storage_to_write(folder, storage))
+    console.say(f"Study {folder.name} is now one of its own, {identity[:8]}, with its ledger in its folder")
 
 
 def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
@@ -70,13 +125,30 @@ def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
     teacher = obtain_teacher(opened.study, opened.prepared.full, console).teacher
     if teacher.key != opened.teacher_key:
         raise InputError(
-            f"study {opened.study.options.name}: it was searched with teacher {opened.teacher_key}, this one is "
+            f"study {opened.study.options.root.name}: it was searched with teacher {opened.teacher_key}, this one is "
             f"{teacher.key}; bring back the teacher's files"
         )
     return teacher
 
 
-def _fields(kind: type[Any], values: dict[str, Any], **changed: Any) -> dict[str, Any]:
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().resolve()
+
+
+def _cache_dir(manifest: StudyManifest) -> Path:
+    """The study's, or the default place if that is gone: all in it can be made again."""
+    known = manifest.options.get("cache_dir")
+    return known if isinstance(known, Path) and known.is_dir() else default_cache_dir()
+
+
+def _data_dir(manifest: StudyManifest) -> Path:
+    """The study's; a built-in data set that is gone may have been moved with the home."""
+    known = Path(manifest.request["folder"])
+    moved = phantoms() / known.name
+    return moved if moved.exists() and not known.exists() else known
+
+
+def _fields(kind: type[Any], values: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
     """JSON values as the fields of `kind` want them: paths and tuples back."""
     out = {**values, **changed}
     for field in fields(kind):

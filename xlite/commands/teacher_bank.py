@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_study_options, shown
+from xlite.commands.options import add_place_options, add_study_options, shown
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "and compare; exit 1 if the bank does not match."
     )
     add_study_options(out, required=True)
+    add_place_options(out)
     out.add_argument("--check", action="store_true", help="compare the bank with the live teacher")
     out.add_argument(
         "--rows", type=cli.positive_int, metavar="N", help="--check: compare about N views of images (default: all)"
@@ -34,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Build or find the bank that the study's trials read, say what it is, compare it if asked to."""
     if arguments.rows is not None and not arguments.check:
         raise InputError("--rows says how much --check compares; give --check too")
-    from xlite.commands.reopen import reopen, same_teacher
+    from xlite.commands.reopen import Places, reopen, same_teacher
     from xlite.study.teacher import obtain_bank
 
     console = Console()
-    opened = reopen(arguments, console)
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    opened = reopen(folder, console, Places.named(arguments))
     if opened.teacher_key is None:
         raise InputError(f"study {arguments.study}: its space does not distil, so it has no teacher and no bank")
     teacher = same_teacher(opened, console)

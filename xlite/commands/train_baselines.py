@@ -11,6 +11,7 @@ from xlite.commands.options import (
     add_data_options,
     add_study_options,
     add_subset_option,
+    cache_dir,
     open_configured,
     shown,
     space_file,
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser(
         "Train the baselines without distillation; the same --study continues, and `xlite tune` can share it."
     )
-    add_study_options(out, required=False)
+    add_study_options(out, required=False, writes=True)
     add_data_options(out)
     group = out.add_argument_group("baselines")
     group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the task's)")
@@ -53,46 +54,47 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
+    from xlite.commands.reopen import take_place
     from xlite.device import device_kind
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.tune.study import run_study
 
     console = Console()
-    options = resolve(arguments, device_kind())
-    console.say(f"Baselines of study {options.name} in {shown(options.folder)}")
+    name = arguments.study or f"baselines_{cli.default_study_name()}"
+    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
+    in_ledger = take_place(arguments, folder, console)
+    options = resolve(arguments, in_ledger, folder, device_kind())
+    console.say(f"Baselines of study {name} in {shown(options.folder)}")
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     for line in plan.describe():
         console.say(line)
     result = run_study(plan, prepared, console)
     console.rich.print(table_of(result.ledger.rows(), prepared.task.target_spec))
-    console.say(f"They stand in {shown(options.folder.parent / 'leaderboard.csv')}, phase baseline")
+    console.say(f"They stand in {shown(folder / 'leaderboard.csv')}, phase baseline")
     if result.winner is None and not result.num_interrupted:
-        raise InputError(f"study {options.name}: no baseline produced a value; the reasons are in its leaderboard.csv")
+        raise InputError(f"study {name}: no baseline produced a value; the reasons are in its leaderboard.csv")
     if result.num_interrupted:
-        console.say(f"Stopped; the same command with --study {options.name} continues")
+        console.say(f"Stopped; the same command with --study {name} continues")
         return 130
     return 0
 
 
-def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
+def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":
     """The baselines asked for; their folder is `baselines/` in the study's."""
     from xlite.cores import available_cpus
-    from xlite.ledger import sqlite_url
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
     defaults = find_task(arguments.task).defaults[kind]
     budget = defaults.demo_budget if arguments.data is None else defaults.budget
-    name = arguments.study or f"baselines_{cli.default_study_name()}"
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     power_safe = arguments.profile == "power-safe"
     epochs = arguments.epochs or budget.max_epochs
     return StudyOptions(
         name=name,
         folder=folder / "baselines",
-        storage=arguments.storage or sqlite_url(folder / "study.db"),
+        storage=arguments.storage,
         task=arguments.task,
         space=space_file(arguments.space, defaults.baselines),
         num_trials=1,  # a grid has as many as it has
@@ -100,7 +102,7 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
         promote_epochs=epochs,
         teacher_epochs=budget.teacher_epochs,
         seed=arguments.seed,
-        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        cache_dir=cache_dir(arguments),
         settings={} if arguments.image_size is None else {"data.image_size": arguments.image_size},
         phase="baseline",
         fixed=POWER_SAFE if power_safe else {},

@@ -13,6 +13,7 @@ from xlite.commands.options import (
     add_study_options,
     add_subset_option,
     add_threshold_option,
+    cache_dir,
     open_configured,
     settings,
     shown,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Options of `xlite tune`."""
     out = cli.parser("Search for the best distilled student, rank what was tried, retrain and test the winner.")
-    add_study_options(out, required=False)
+    add_study_options(out, required=False, writes=True)
     add_data_options(out)
     group = out.add_argument_group("search")
     group.add_argument(
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 when it was cut off."""
     from xlite.commands.promote import promote_and_tell
+    from xlite.commands.reopen import take_place
     from xlite.device import device_kind
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.options import Study
@@ -88,9 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tune.study import run_study
 
     console = Console()
+    if arguments.adopt and arguments.dry_run:
+        raise InputError("--adopt changes the study, --dry-run nothing; leave one out")
     name = cli.default_study_name() if arguments.study is None else arguments.study
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
-    options = resolve(arguments, name, folder, find_task(arguments.task).defaults[device_kind()])
+    in_ledger = take_place(arguments, folder, console)
+    options = resolve(arguments, in_ledger, folder, find_task(arguments.task).defaults[device_kind()])
     console.say(f"Study {name} in {shown(folder)}")
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     study = Study(options, prepared.task, base)
@@ -134,7 +139,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
     """The study asked for, with the task's defaults for this device where nothing was said."""
-    from xlite.ledger import sqlite_url
     from xlite.study.options import StudyOptions
 
     is_demo = arguments.data is None
@@ -142,7 +146,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
     return StudyOptions(
         name=name,
         folder=folder,
-        storage=arguments.storage or sqlite_url(folder / "study.db"),
+        storage=arguments.storage,
         task=arguments.task,
         space=space_file(arguments.space, defaults.space),
         num_trials=arguments.trials or budget.num_trials,
@@ -151,7 +155,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         teacher_epochs=budget.teacher_epochs,
         num_folds=num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds),
         seed=arguments.seed,
-        cache_dir=arguments.cache_dir.expanduser().resolve(),
+        cache_dir=cache_dir(arguments),
         settings=settings(arguments),
         teacher_files=tuple(file.expanduser().resolve() for file in arguments.teacher),
         allow_other_split=arguments.allow_other_split,

@@ -1,9 +1,11 @@
 """The ledger: one Optuna study is the durable record of a search, and says what to try next."""
 
-from xlite.ledger.rdb import sqlite_url
+from xlite.ledger.manifest import StudyManifest, storage_to_write, study_storage
+from xlite.ledger.pairing import adopt, claim, open_to_read, pair
+from xlite.ledger.rdb import absolute_url, sqlite_url
 from xlite.ledger.records import Outcome, Phase, PromotionRecord, TrialRecord, TrialResult, best_of, ranking_key
-from xlite.ledger.retry import shown_url, stored_url
-from xlite.ledger.study import Ledger, Proposal, study_storage
+from xlite.ledger.retry import shown_url
+from xlite.ledger.study import Ledger, Proposal
 from xlite.samplers.sampling import Space
 
 __all__ = [
@@ -13,12 +15,18 @@ __all__ = [
     "PromotionRecord",
     "Proposal",
     "Space",
+    "StudyManifest",
     "TrialRecord",
     "TrialResult",
+    "absolute_url",
+    "adopt",
     "best_of",
+    "claim",
+    "open_to_read",
+    "pair",
     "ranking_key",
     "shown_url",
     "sqlite_url",
-    "stored_url",
+    "storage_to_write",
     "study_storage",
 ]

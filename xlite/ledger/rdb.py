@@ -82,6 +82,27 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database)) if is_file else None
 
 
+def absolute_url(url: str, folder: Path) -> str:
+    """`url` with the path of an SQLite file resolved, a relative one from `folder`; of another database as it is.
+
+    Raises:
+        InputError: an invalid URL.
+    """
+    with _url_errors(url):
+        file = sqlite_file(url)
+        return url if file is None or str(file).startswith("file:") else _with_database(url, (folder / file).resolve())
+
+
+def relative_url(url: str, folder: Path) -> str:
+    """`url` with the path of an SQLite file inside `folder` relative to it; any other as it is."""
+    file, folder = sqlite_file(url), folder.resolve()
+    return _with_database(url, file.relative_to(folder)) if file and file.is_relative_to(folder) else url
+
+
+def _with_database(url: str, file: Path) -> str:
+    return sa.make_url(url).set(database=str(file)).render_as_string(hide_password=False)
+
+
 def open_storage(url: str, *, create: bool, retry: Retry | None = None) -> optuna.storages.RDBStorage | None:
     """The database at `url`; None if it holds no studies and `create` is false.
 

@@ -11,18 +11,19 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
-from xlite.ledger.rdb import open_storage, sqlite_url
+from xlite.ledger.rdb import open_storage
 from xlite.ledger.records import NO_RESULT, RECORD, STATES, Outcome, Phase, TrialRecord, TrialResult, best_of, row_of
 from xlite.ledger.retry import Retry, shown_url
 from xlite.ledger.study_lock import StudyLock
 from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiting_trial
 from xlite.samplers.sampling import NUM_STARTUP, Sampling, Space, suggestions
-from xlite.storage.files import read_json_object
 
 _FINAL, _BASELINE = _RESERVED = (".final", ".baseline")
 """Suffixes of sister studies, which the search's sampler never sees."""
 _TOKEN = "xlite:token"
 """Key that identifies a promotion, so that one whose commit went unanswered is not added twice."""
+_MARK = "place"
+"""Key of a study's `Mark`."""
 _OUTCOMES: dict[Outcome, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -38,10 +39,21 @@ class Proposal:
     overrides: dict[str, Any]
 
 
-def study_storage(folder: Path) -> str:
-    """The storage URL of the study in `folder`: "storage" in its study.json, else its own study.db."""
-    described = read_json_object(folder / "study.json") if (folder / "study.json").exists() else {}
-    return described.get("storage") or sqlite_url(folder / "study.db")
+@dataclass(frozen=True)
+class Mark:
+    """Whose study a database holds.
+
+    Attributes:
+        identity: as in study.json; "" where 0.1.0 wrote the study.
+        folder: the study's, when it was last written; None where the database lies in it, or 0.1.0 wrote the study.
+    """
+
+    identity: str
+    folder: Path | None
+
+
+class NoStudyError(InputError):
+    """A database has no study of that name."""
 
 
 class Ledger:
@@ -110,12 +122,24 @@ class Ledger:
         names = retry(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):
             existing = ", ".join(sorted(n for n in names if not n.endswith(_RESERVED))) or "none"
-            raise InputError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {existing}")
+            raise NoStudyError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {existing}")
 
         ledger = retry(lambda: cls(storage, name, phase, retry, seed=seed, num_startup=num_startup))
         if metadata is not None and not set(metadata) <= set(stored := ledger.metadata):
             retry(lambda: ledger._study.set_user_attr("metadata", {**plain(metadata), **stored}))
         return ledger
+
+    @classmethod
+    def find(cls, storage_url: str, name: str) -> Self | None:
+        """The search of a study, or None where there is no such study, or no such database.
+
+        Raises:
+            InputError: as `open`.
+        """
+        try:
+            return cls.open(storage_url, name, create=False)
+        except NoStudyError:
+            return None
 
     def close(self) -> None:
         """Release the study and close the database connections."""
@@ -133,6 +157,24 @@ class Ledger:
     def metadata(self) -> dict[str, Any]:
         """The metadata stored when the study was created."""
         return self._retry(lambda: self._study.user_attrs).get("metadata", {})
+
+    @property
+    def mark(self) -> Mark:
+        """Whose study this is."""
+        stored = self._retry(lambda: self._study.user_attrs).get(_MARK, {})
+        return Mark(stored.get("identity", ""), Path(stored["folder"]) if "folder" in stored else None)
+
+    def set_mark(self, mark: Mark) -> None:
+        """Say whose study this is; of baselines their search's, which is created if it is not there."""
+        stored = {"identity": mark.identity} | ({} if mark.folder is None else {"folder": str(mark.folder)})
+        name = self.name.removesuffix(_BASELINE)
+
+        def set_once() -> None:
+            study = _load(self._storage, name)
+            if study.user_attrs.get(_MARK) != stored:
+                study.set_user_attr(_MARK, stored)
+
+        self._retry(set_once)
 
     def unfinished(self) -> list[TrialRecord]:
         """The running trials by number; before the first `ask`, those that an earlier process left to be resumed.
@@ -328,6 +370,12 @@ class Ledger:
         if trial.state != TrialState.RUNNING:
             raise ValueError(f"trial {number} is {STATES[trial.state]}, not running")
         return trial
+
+
+def names_of(storage: optuna.storages.RDBStorage, name: str) -> list[str]:
+    """The names, in the database, of a study and of those of its sister studies that are there."""
+    there = optuna.get_all_study_names(storage)
+    return [each for each in (name, *(name + suffix for suffix in _RESERVED)) if each in there]
 
 
 def _load(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:

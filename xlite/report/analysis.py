@@ -1,16 +1,14 @@
 """A study's analysis: every question its rows can answer, as analysis.md with pictures."""
 
-import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger
+from xlite.ledger import Ledger, StudyManifest
 from xlite.report.distillation import (
     alpha_sensitivity,
     distillation_section,
@@ -45,11 +43,11 @@ class Analysis:
     files: tuple[Path, ...]
 
 
-def study_rows(ledger: Ledger, described: Mapping[str, Any]) -> StudyRows:
+def study_rows(ledger: Ledger, manifest: StudyManifest | None) -> StudyRows:
     """What the report reads of a study.
 
     Args:
-        described: the content of study.json, {} where there is none.
+        manifest: its study.json, where there is one.
 
     Raises:
         InputError: no trial has ended yet.
@@ -60,27 +58,17 @@ def study_rows(ledger: Ledger, described: Mapping[str, Any]) -> StudyRows:
             f"study {ledger.name}: no trial of its {len(rows)} has ended, so there is nothing to analyse; "
             "search first with `xlite tune`, or wait"
         )
-    teacher, shares = (_object(described.get(key)) for key in ("teacher", "shares"))
     metadata = ledger.metadata
     return StudyRows(
         name=ledger.name,
         metric=" ".join(str(metadata.get("metric", "auc_macro")).split()),
         rows=tuple(rows),
         finals=tuple(ledger.finals()),
-        base=_object(metadata.get("config") or described.get("base")),
-        teacher=" ".join(str(teacher.get("name") or "").split()),
-        teacher_value=_number(teacher.get("value")),
-        gpu_share=_number(shares.get("gpus_per_trial")),
+        base=metadata.get("config") or (manifest.base if manifest else {}),
+        teacher=" ".join(manifest.teacher.split()) if manifest else "",
+        teacher_value=manifest.teacher_value if manifest else None,
+        gpu_share=manifest.gpu_share if manifest else None,
     )
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    """A part of study.json that is an object; {} where it is anything else."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> Analysis:

@@ -13,4 +13,4 @@ def update_leaderboard(ledger: Ledger, study: Study) -> None:
         write_leaderboard(options.folder / "leaderboard.csv", leaderboard_of(ledger))
         return
     with Ledger.open(options.storage, options.name, create=True, metadata=metric_metadata(study.task)) as search:
-        write_leaderboard(options.folder.parent / "leaderboard.csv", leaderboard_of(search))
+        write_leaderboard(options.root / "leaderboard.csv", leaderboard_of(search))

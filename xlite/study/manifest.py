@@ -1,45 +1,59 @@
-"""study.json: what a study was asked and found, and the settings that may not change when it continues."""
+"""What study.json is given: what was asked and found, and the settings that may not change when a study continues."""
 
 import math
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from xlite.config import flatten
 from xlite.errors import InputError
-from xlite.ledger import stored_url
-from xlite.storage.files import read_json_object, write_json
+from xlite.ledger.manifest import IMMUTABLE, StudyManifest, portable_url, write_manifest
 from xlite.study.plan import StudyPlan
 from xlite.study.teacher import StudyTeacher, num_views
 from xlite.tasks.prepare import Prepared
 from xlite.tasks.task import Task
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
-IMMUTABLE = "meaning"
-"""Key of the settings that decide what a study's numbers mean; the rest may change when it continues."""
 
 
-def write_study(folder: Path, immutable: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+def write_study(
+    plan: StudyPlan,
+    prepared: Prepared,
+    teacher: StudyTeacher | None,
+    *,
+    identity: str,
+    immutable: Mapping[str, Any],
+) -> None:
     """Write study.json.
 
     Args:
         immutable: flat; a change of any of these would make rows of one leaderboard incomparable.
-        details: whatever else a reader needs, e.g. places, shares, costs.
     """
-    write_json(
-        folder / "study.json", {IMMUTABLE: dict(immutable), **details, "versions": versions(), "git": git_commit()}
-    )
-
-
-def read_study(folder: Path) -> dict[str, Any] | None:
-    """The content of study.json, or None for a folder without one."""
-    return read_json_object(folder / "study.json") if (folder / "study.json").exists() else None
+    options = plan.study.options
+    value = teacher.value if teacher else math.nan
+    kept = {key: value for key, value in asdict(options).items() if key not in ("name", "folder", "storage")}
+    values = {
+        IMMUTABLE: immutable,
+        "name": options.name,
+        "identity": identity,
+        "storage": portable_url(options.storage, options.root),
+        "options": kept,
+        "request": asdict(prepared.request),
+        "base": flatten(plan.study.base),
+        "teacher": {"name": teacher.names, "value": round(value, 6) if math.isfinite(value) else None}
+        if teacher
+        else None,
+        "split_file": prepared.split_file,
+        "pixel_key": prepared.full.pixel_key,
+        "shares": asdict(plan.candidates.shares),
+        "versions": versions(),
+        "git": git_commit(),
+    }
+    write_manifest(options.folder, options.root, values)
 
 
 def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
@@ -48,10 +62,10 @@ def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
     Raises:
         InputError: names every value that differs, both as stored and as asked for now.
     """
-    stored = read_study(folder)
+    stored = StudyManifest.read(folder)
     if stored is None:
         return
-    before = stored[IMMUTABLE]
+    before = stored.settings
     changed = [
         f"{key} was {before.get(key)!r} and is now {immutable.get(key)!r}"
         for key in immutable
@@ -71,10 +85,10 @@ def check_comparable(other: Path, immutable: Mapping[str, Any]) -> None:
     Raises:
         InputError: names every value that differs.
     """
-    stored = read_study(other)
+    stored = StudyManifest.read(other)
     if stored is None:
         return
-    before = stored[IMMUTABLE]
+    before = stored.settings
     changed = [
         f"{key} {before.get(key)!r} there, {immutable[key]!r} here"
         for key in COMPARABLE
@@ -107,36 +121,7 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
 
 def metric_metadata(task: Task) -> dict[str, Any]:
     """What a leaderboard must know of a study's metrics; part of the ledger's metadata."""
-    return {"metric": task.metric, "columns": _json(asdict(task.target_spec.columns))}
-
-
-def details(plan: StudyPlan, prepared: Prepared, teacher: StudyTeacher | None) -> dict[str, Any]:
-    """All else that study.json holds; the storage URL without its password."""
-    storage = stored_url(plan.study.options.storage)
-    value = teacher.value if teacher else math.nan
-    return {
-        "storage": storage,
-        "options": _json(asdict(replace(plan.study.options, storage=storage))),
-        "request": _json(asdict(prepared.request)),
-        "base": flatten(plan.study.base),
-        "teacher": {"name": teacher.names, "value": round(value, 6) if math.isfinite(value) else None}
-        if teacher
-        else None,
-        "split_file": str(prepared.split_file),
-        "pixel_key": prepared.full.pixel_key,
-        "shares": asdict(plan.candidates.shares),
-    }
-
-
-def _json(value: Any) -> Any:
-    """The same value as JSON holds it: paths as text, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {key: _json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(item) for item in value]
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    return str(value) if isinstance(value, Path) else value
+    return {"metric": task.metric, "columns": asdict(task.target_spec.columns)}
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,8 @@ class StudyOptions:
     """One study, as asked for.
 
     Attributes:
-        name, folder: the study's name and its folder under the results.
+        name: by which the ledger knows the study; its folder may have been renamed.
+        folder: of the search, or of the baselines inside it.
         storage: database URL of the ledger.
         phase: what its rows are, "search" or "baseline" (of the search of that name; its folder is inside that one's).
         space: the search-space file.
@@ -65,6 +66,11 @@ class StudyOptions:
     warm_start: str | None = None
     hang_limit_s: float = 3600.0
     address: str | None = None
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self.folder if self.phase == "search" else self.folder.parent
 
     def configure(self, task: Task) -> RunConfig:
         """The configuration that the study's trials start from, for its task on this device.

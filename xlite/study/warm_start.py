@@ -8,7 +8,7 @@ import optuna
 
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TrialRecord, ranking_key, study_storage
+from xlite.ledger import Ledger, TrialRecord, open_to_read, ranking_key
 from xlite.study.options import StudyOptions
 from xlite.study.space import SearchSpace
 
@@ -66,8 +66,8 @@ def _fitting(space: SearchSpace, overrides: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _rows(options: StudyOptions, name: str) -> list[TrialRecord]:
-    other = options.folder.parent / name
+    other = options.root.parent / name
     if not (other / "study.json").exists():
         raise InputError(f"--warm-start {name}: there is no study.json in {other}")
-    with Ledger.open(study_storage(other), name, create=False) as ledger:
+    with open_to_read(other) as ledger:
         return ledger.rows()

@@ -7,7 +7,7 @@ from ray.tune.schedulers import FIFOScheduler
 from xlite.config import flatten
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TrialRecord
+from xlite.ledger import Ledger, TrialRecord, claim, pair
 from xlite.storage.locks import locked
 from xlite.study.board import update_leaderboard
 from xlite.study.footprints import sharing_of
@@ -15,7 +15,6 @@ from xlite.study.job import Job, TrialFolders
 from xlite.study.manifest import (
     check_comparable,
     check_same,
-    details,
     immutable_settings,
     metric_metadata,
     write_study,
@@ -62,7 +61,7 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
             return _run(plan, prepared, console)
     except BlockingIOError:
         raise InputError(
-            f"study {options.name}: another process runs it; let it end, or choose another --study"
+            f"study {options.root.name}: another process runs it; let it end, or choose another --study"
         ) from None
 
 
@@ -71,12 +70,13 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
     options, candidates = study.options, plan.candidates
     settings = immutable_settings(plan, prepared)
     searched = options.phase == "search"
-    check_comparable(options.folder / "baselines" if searched else options.folder.parent, settings)
+    check_comparable(options.folder / "baselines" if searched else options.root, settings)
     check_same(options.folder, settings)  # before a teacher is trained for nothing
+    identity = pair(options.root, options.folder, options.storage, name=options.name, settings=settings)
     teacher = obtain_teacher(study, prepared.full, console) if distils(candidates.space, study.base) else None
     settings["teacher"] = teacher.teacher.key if teacher else None
     check_same(options.folder, settings)
-    write_study(options.folder, settings, details(plan, prepared, teacher))
+    write_study(plan, prepared, teacher, identity=identity, immutable=settings)
     bank = obtain_bank(study, teacher.teacher, prepared.search, console) if teacher else None
     ledger = Ledger.open(
         options.storage,
@@ -87,10 +87,11 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         metadata={**settings, "config": flatten(study.base), **metric_metadata(study.task)},
         on_wait=console.say,
     )
+    claim(ledger, identity, options.root)
     if not ledger.rows():
         warm_up(ledger, candidates.space, options, console)
     elif options.warm_start:
-        console.say(f"--warm-start {options.warm_start}: {options.name} has begun already; it continues without")
+        console.say(f"--warm-start {options.warm_start}: {options.root.name} has begun already; it continues without")
     job = Job(
         task=options.task,
         kind=study.task.target_spec.kind,
@@ -120,7 +121,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         resumed = len(search.unfinished)
         from_checkpoint = f", {resumed} of them from their last epoch" if resumed and num_wanted > 0 else ""
         console.say(
-            f"Continuing {study.options.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go"
+            f"Continuing {study.options.root.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go"
             f"{from_checkpoint}"
         )
     if num_wanted > 0:
