@@ -98,9 +98,12 @@ def train_resumable(
                 return
         summary = replace(summary, config=flatten(config), device=device.name)
         start = None if earlier is None else earlier.progress
+        cpu_s, counted_s = summary.device_seconds or 0.0, time.process_time()
         for report in fit(config, task, dataset, device=device, bank=bank, num_views=num_views, start=start):
             start = earlier = None  # the tensors are not held for longer than needed
             summary = after_epoch(summary, report, metric=task.metric)
+            if not device.on_gpu:
+                summary = replace(summary, device_seconds=round(cpu_s + time.process_time() - counted_s, 3))
             started = time.perf_counter()
             keeper.write(report, summary)
             summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})
