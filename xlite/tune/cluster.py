@@ -21,7 +21,7 @@ from xlite.errors import EXIT_INPUT
 from xlite.study.shares import Shares
 from xlite.tune import reaper
 from xlite.tune.reaper import is_alive
-from xlite.tune.session import TOKEN, session_folder
+from xlite.tune.session import RAY, TOKEN, session_folder
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Workers get arrays of labels through it, never pixels."""
@@ -108,7 +108,7 @@ def _start(shares: Shares, session: Path) -> None:
             num_gpus=shares.num_gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(session),
+            _temp_dir=str(session / RAY),
             _system_config={"worker_niceness": 0},  # added to this process's own; Ray's default is 15
             **_QUIET,
         )
@@ -163,7 +163,7 @@ def _end_with_ray(before: set[psutil.Process], tell: Tell, over: Event, session:
 def _keep_logs(session: Path, study: Path, *, only_crashed: bool) -> None:
     """Copy what Ray's processes printed, or only what those did that Python saw crash, e.g. by a segmentation fault."""
     with suppress(OSError):
-        for file in session.glob("session_latest/logs/*.*"):
+        for file in session.glob(f"{RAY}/session_latest/logs/*.*"):
             if file.stat().st_size and (not only_crashed or b"Fatal Python error" in file.read_bytes()):
                 (study / LOGS).mkdir(exist_ok=True)
                 shutil.copy(file, study / LOGS)

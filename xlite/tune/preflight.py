@@ -30,7 +30,7 @@ def check_surroundings(options: StudyOptions, task: Task, say: Callable[[str], N
     Raises:
         InputError: the first of them that cannot be used, and what to do.
     """
-    elsewhere = "name another folder with {}, or with XLITE_HOME for data and results"
+    elsewhere = "name another folder with {}, or with XLITE_HOME for all data and results"
     check_folder(options.folder, elsewhere.format("--results"))
     check_folder(options.cache_dir, elsewhere.format("--cache-dir"))
     _check_database(options, say)

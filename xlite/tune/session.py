@@ -13,8 +13,9 @@ from tempfile import mkdtemp
 from xlite.storage.folders import temporary_folder
 from xlite.storage.locks import LOCK, locked, try_lock
 
-PREFIX, TOKEN = "xlite-", "token"
-_NUM_BELOW = len(f"/{PREFIX}12345678/session_2026-01-31_12-30-59_123456_1234567/sockets/plasma_store")
+PREFIX, TOKEN, RAY = "xlite-", "token", "r"
+"""How session folders begin; files in one. Ray makes its own folder accessible to everybody, hence one inside ours."""
+_NUM_BELOW = len(f"/{PREFIX}12345678/{RAY}/session_2026-01-31_12-30-59_123456_1234567/sockets/plasma_store")
 _OLD_S = 60.0
 """Age of a folder that must have its lock by now, if its process lives."""
 
