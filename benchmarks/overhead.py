@@ -122,7 +122,7 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
         search = LedgerSearch(ledger, candidates, folders, asha, view, num_trials=num_trials)  # type: ignore[arg-type]
         trained, execute.DistillationTrial = execute.DistillationTrial, NoTraining  # type: ignore[misc, assignment]
         try:
-            with ray_running(shares, None):
+            with ray_running(shares, None, Path(folder)):
                 began = time.perf_counter()
                 job = SimpleNamespace(sharing=None)
                 execute.run_trials(

@@ -142,9 +142,10 @@ def _promote(
     _remove_earlier(folder, {member.stem for member in members})
     if not recorded:
         seconds = sum(summary.seconds for summary in summaries)
+        device_seconds = sum(summary.device_seconds or 0.0 for summary in summaries) or None
         fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
         result = TrialResult(
-            summary=replace(summaries[0], **vars(val_summary), seconds=seconds),
+            summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
             cost=_cost(config, dataset, models, device),
             promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
         )
@@ -249,7 +250,7 @@ def _taken_over(member: Member, folder: Path) -> RunSummary:
     save_artifact(folder, member.stem, state, description)
     file = member.trained / "trial.json"
     summary = RunSummary.from_json(read_json_object(file), source=str(file))
-    return replace(summary, seconds=0.0, seconds_by_kind={})
+    return replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None)
 
 
 def _made(

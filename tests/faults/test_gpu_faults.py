@@ -4,7 +4,6 @@ import os
 from types import SimpleNamespace
 
 import pytest
-import ray
 from harness import HERE
 from ray.tune.schedulers import FIFOScheduler
 from tiny_task import FAULTY, LOSES_GPU, PLACE, SHARED, SLOW, SharedGpu
@@ -19,7 +18,7 @@ from xlite.study.job import Job, TrialFolders
 from xlite.study.shares import Shares
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun
-from xlite.tune.cluster import start_ray
+from xlite.tune.cluster import ray_running
 from xlite.tune.execute import _tune
 from xlite.tune.search import LedgerSearch
 
@@ -54,11 +53,8 @@ def rows(tiny_dataset, tmp_path_factory):
         patch.setenv(PLACE, str(folder))
         patch.setenv(SHARED, "1")
         search = LedgerSearch(ledger, candidates, folders, None, silent, num_trials=2)
-        start_ray(shares, None)
-        try:
+        with ray_running(shares, None, folder):
             _tune(job, search, FIFOScheduler(), shares=shares, options=options)
-        finally:
-            ray.shutdown()
         yield ledger.rows()
 
 

@@ -10,11 +10,13 @@ import pytest
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 DRIVER = """
 import os, sys, time
+from pathlib import Path
 import psutil
 from xlite.tune.cluster import ray_running
 from xlite.study.shares import Shares
 
-with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
+shares = Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1)
+with ray_running(shares, None, Path(sys.argv[-1])):
     time.sleep(3)
     below = psutil.Process().children(recursive=True)
     print(*(process.pid for process in below), flush=True)
@@ -25,9 +27,10 @@ with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial
 
 
 @pytest.mark.parametrize("victim", [pytest.param("gcs_server", marks=pytest.mark.slow), "raylet", "driver"])
-def test_a_killed_process_takes_all_of_ray_with_it(victim):
+def test_a_killed_process_takes_all_of_ray_with_it(victim, tmp_path):
     started = time.monotonic()
-    driver = subprocess.run([sys.executable, "-c", DRIVER, victim], capture_output=True, text=True, timeout=120)
+    words = [sys.executable, "-c", DRIVER, victim, str(tmp_path)]
+    driver = subprocess.run(words, capture_output=True, text=True, timeout=120)
     told = [int(pid) for pid in driver.stdout.splitlines()[0].split()]  # what follows are Ray's own lines
     others = [psutil.Process(pid) for pid in told if psutil.pid_exists(pid)]
     if victim == "driver":
@@ -41,20 +44,23 @@ def test_a_killed_process_takes_all_of_ray_with_it(victim):
 
 
 LISTENER_KILLED = """
-import time
+import sys, time
+from pathlib import Path
 import psutil
 import ray
 from xlite.tune.cluster import ray_running
 from xlite.study.shares import Shares
 
-with ray_running(Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1), None):
+shares = Shares(num_cpus=1, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=1)
+with ray_running(shares, None, Path(sys.argv[-1])):
     below = psutil.Process().children()
-    next(process for process in below if process.cmdline()[-1].endswith("reaper.py")).kill()
+    next(process for process in below if process.cmdline()[-2].endswith("reaper.py")).kill()
     print(ray.get(ray.remote(lambda: 7).remote()))
     time.sleep(2)
 """
 
 
-def test_a_study_does_not_mind_when_the_process_that_would_outlive_it_is_killed():
-    driver = subprocess.run([sys.executable, "-c", LISTENER_KILLED], capture_output=True, text=True, timeout=120)
+def test_a_study_does_not_mind_when_the_process_that_would_outlive_it_is_killed(tmp_path):
+    words = [sys.executable, "-c", LISTENER_KILLED, str(tmp_path)]
+    driver = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert driver.returncode == 0 and driver.stdout == "7\n" and "Traceback" not in driver.stderr

@@ -87,8 +87,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_dataset, whole, tmp_path
     assert curves == {tag: points for tag, points in events(folder).items() if tag != "speed/images_per_s"}
     assert [step for step, _ in curves["val/auc_macro"]] == [1, 2, 3, 4]
     summary, expected_summary = again[-1].summary, uninterrupted[-1].summary
-    measured = {"seconds": 0.0, "seconds_by_kind": {}, "images_per_s": None}
+    measured = {"seconds": 0.0, "seconds_by_kind": {}, "device_seconds": 0.0, "images_per_s": None}
     assert replace(summary, **measured) == replace(expected_summary, **measured)
+
+
+def test_on_a_cpu_the_cpu_time_of_each_process_is_counted_not_the_time_on_the_wall(tiny_dataset, tmp_path, monkeypatch):
+    clock = iter([10.0, 12.5, 13.0, 100.0, 101.0, 103.5])  # at the start and after each epoch, of either process
+    monkeypatch.setattr(time, "process_time", lambda: next(clock))
+    first = train(tiny_dataset, tmp_path, epochs=2)
+    again = train(tiny_dataset, tmp_path)
+    assert [kept.summary.device_seconds for kept in (*first, *again)] == [2.5, 3.0, 3.0, 4.0, 6.5]
 
 
 def test_events_of_a_resumed_run_sort_last_even_within_a_second(tiny_dataset, whole, tmp_path):

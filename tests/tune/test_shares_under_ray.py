@@ -6,13 +6,12 @@ The GPU is one that Ray is told of; nothing computes on it.
 import os
 
 import pytest
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from xlite.gpu.memory_policy import Attempt, after_out_of_memory
 from xlite.study.shares import Shares
-from xlite.tune.cluster import start_ray
+from xlite.tune.cluster import ray_running
 from xlite.tune.execute import trial_request
 
 SHARES = [1 / 4, 1 / 2, 1 / 4, 1 / 2]
@@ -74,9 +73,9 @@ class Script(Searcher):
 def results(tmp_path_factory):
     """(number, share, pid) of every Ray trial, in the order of their ends."""
     folder = tmp_path_factory.mktemp("ray")
-    start_ray(Shares(num_cpus=4, num_gpus=1, cpus_per_trial=1, gpus_per_trial=0.5, max_concurrent=4), None)
+    shares = Shares(num_cpus=4, num_gpus=1, cpus_per_trial=1, gpus_per_trial=0.5, max_concurrent=4)
     script = Script()
-    try:
+    with ray_running(shares, None, folder):
         tune.Tuner(
             tune.with_resources(trial_class(), lambda config: trial_request(config["share"], cpus_per_trial=1)),
             tune_config=tune.TuneConfig(search_alg=script, num_samples=-1, max_concurrent_trials=4, reuse_actors=True),
@@ -87,8 +86,6 @@ def results(tmp_path_factory):
                 verbose=0,
             ),
         ).fit()
-    finally:
-        ray.shutdown()
     return script.results
 
 

@@ -99,6 +99,11 @@ def seed(text: str) -> int:
     return int(_number(text, good, lambda value: value == int(value) and 0 <= value < 2**32))
 
 
+def niceness(text: str) -> int:
+    """A whole number from 0 to 19."""
+    return int(_number(text, "a whole number from 0 to 19", lambda value: value == int(value) and 0 <= value < 20))
+
+
 def duration(text: str) -> float:
     """Seconds of "8h", "30m", "90s", "1h30m", "1.5d"."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xlite.commands import cli
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.storage.folders import check_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +200,8 @@ def data_request(
     """Which data was asked for; the phantom set is written where none was."""
     from xlite.tasks.prepare import DataRequest
 
+    place = cache_dir(arguments)
+    check_folder(place, "name another folder with --cache-dir, or with XLITE_HOME for all data and results")
     if arguments.data is None:
         if task.write_phantom is None:
             raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
@@ -216,7 +219,7 @@ def data_request(
         split=arguments.split,
         seed=arguments.seed,
         subset=subset,
-        cache_dir=cache_dir(arguments),
+        cache_dir=place,
         allow_missing=arguments.allow_missing,
         column_overrides=column_overrides(arguments),
     )

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import device_kind
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
+    from xlite.tasks import find_task
+    from xlite.tune.preflight import check_surroundings
     from xlite.tune.study import run_study
 
     console = Console()
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     in_ledger = take_place(arguments, folder, console)
     options = resolve(arguments, in_ledger, folder, device_kind())
     console.say(f"Baselines of study {name} in {shown(options.folder)}")
+    check_surroundings(options, find_task(arguments.task), console.say)
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     for line in plan.describe():

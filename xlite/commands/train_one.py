@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
     from xlite.device import choose_device, device_kind
+    from xlite.storage.folders import check_folder
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank
     from xlite.tasks.defaults import base_config
@@ -55,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.step import TrainingFailed
 
     console = Console()
+    folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
+    check_folder(folder, "name another with --out")
     chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **settings(arguments)}
     threads = arguments.threads or available_cpus()
     own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
@@ -68,7 +71,6 @@ def run(arguments: argparse.Namespace) -> int:
         console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
         banks = prepared.request.cache_dir / "banks"
         bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console)
-    folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     noted = None
     try:
         with locked(folder, waiting=None):

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.config import RunConfig
     from xlite.cores import available_cpus
     from xlite.device import device_kind
+    from xlite.storage.folders import check_folder
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config, teacher_config
     from xlite.tasks.task import Task
@@ -36,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.teacher import train_teacher
 
     console = Console()
+    if arguments.out is not None:
+        check_folder(arguments.out, "name another with --out")
     kind = device_kind()
     epochs = arguments.epochs or find_task(arguments.task).defaults[kind].budget.teacher_epochs
     chosen = {**({"model.backbone": arguments.backbone} if arguments.backbone else {}), **settings(arguments)}

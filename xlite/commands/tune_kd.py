@@ -1,6 +1,7 @@
 """The main job: data, search, leaderboard, promotion."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="T",
         help="end a trial without an epoch for this long",
     )
-    group.add_argument("--address", metavar="ADDR", help="join this Ray cluster")
+    group.add_argument(
+        "--niceness",
+        type=cli.niceness,
+        default=0,
+        metavar="N",
+        help="leave the CPU to others: so much is added to the niceness of all processes, 0 to 19",
+    )
+    group.add_argument(
+        "--address", metavar="ADDR", help="join this Ray cluster: HOST:PORT of its head, or auto for one that runs here"
+    )
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
     return out
 
@@ -87,16 +97,22 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.tasks import find_task
-    from xlite.tune.study import run_study
+    from xlite.tune.preflight import check_surroundings
 
+    if arguments.niceness:
+        os.nice(arguments.niceness)
     console = Console()
     if arguments.adopt and arguments.dry_run:
         raise InputError("--adopt changes the study, --dry-run nothing; leave one out")
     name = cli.default_study_name() if arguments.study is None else arguments.study
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     in_ledger = take_place(arguments, folder, console)
-    options = resolve(arguments, in_ledger, folder, find_task(arguments.task).defaults[device_kind()])
+    task = find_task(arguments.task)
+    options = resolve(arguments, in_ledger, folder, task.defaults[device_kind()])
     console.say(f"Study {name} in {shown(folder)}")
+    check_surroundings(options, task, console.say)
+    from xlite.tune.study import run_study  # imports Ray, which then reads what the check has found
+
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     study = Study(options, prepared.task, base)
     plan = plan_study(study, prepared.search, console)
@@ -141,6 +157,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
     """The study asked for, with the task's defaults for this device where nothing was said."""
     from xlite.study.options import StudyOptions
 
+    if arguments.address and arguments.niceness:
+        raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     is_demo = arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
     return StudyOptions(

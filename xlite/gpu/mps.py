@@ -18,6 +18,7 @@ from pathlib import Path
 from xlite.errors import InputError
 from xlite.gpu.memory import DeviceMemory
 from xlite.storage.files import read_json, write_json
+from xlite.storage.folders import temporary_folder
 
 CONTROL = "nvidia-cuda-mps-control"
 PIPE_VARIABLE, LOG_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
@@ -27,7 +28,7 @@ START_S, ANSWERING_S, ANSWER_S, CLIENTS_S, QUIT_S, SIGNAL_S = 30.0, 10.0, 5.0, 1
 """Time limits: for the start, until the first answer, for one command, for clients that are still ending, for `quit`,
 and for a process to end after a signal."""
 _PID_FILE = f"{CONTROL}.pid"
-_MAX_PIPE_FOLDER = 64  # characters; the path of a Unix socket in it may have 107
+_NUM_BELOW = len("/mps12345678") + 39  # characters of a socket's path below the temporary folder
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     _end_abandoned(folder)
-    pipes = Path(tempfile.mkdtemp(prefix="mps", dir=_short_temporary_folder()))
+    pipes = Path(tempfile.mkdtemp(prefix="mps", dir=temporary_folder(_NUM_BELOW)))
     try:
         write_json(
             folder / RECORD, {"pipes": str(pipes)}
@@ -114,11 +115,6 @@ def _environment(pipes: str, logs: Path | None) -> dict[str, str]:
     """For the control program; it must see all GPUs, since Ray assigns them to workers by their system-wide numbers."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CUDA_MPS_") and k != "CUDA_VISIBLE_DEVICES"}
     return {**kept, PIPE_VARIABLE: pipes, **({LOG_VARIABLE: str(logs)} if logs else {})}
-
-
-def _short_temporary_folder() -> str:
-    default = tempfile.gettempdir()
-    return default if len(default) <= _MAX_PIPE_FOLDER - len("/mps12345678") else "/tmp"
 
 
 def _start(environment: Mapping[str, str], log: Path) -> str:

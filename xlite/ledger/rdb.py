@@ -121,7 +121,11 @@ def open_storage(url: str, *, create: bool, retry: Retry | None = None) -> optun
             if not create and not _has_studies(url, options):
                 return None
             template = url.replace("{", "{{").replace("}", "}}")  # RDBStorage formats its URL
-            return optuna.storages.RDBStorage(template, dict(options), skip_table_creation=not create)
+            try:
+                return optuna.storages.RDBStorage(template, dict(options), skip_table_creation=not create)
+            except (exc.ProgrammingError, RuntimeError) as error:  # no right to create tables; another Optuna's tables
+                reason = str(error.orig if isinstance(error, exc.ProgrammingError) else error).strip().splitlines()[0]
+                raise InputError(f"{shown_url(url)}: {reason}") from None
 
         storage = (retry or Retry(url))(open_once)
     if storage is not None:

@@ -2,6 +2,8 @@
 
 import difflib
 import math
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import timm
@@ -12,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.models.pretrained import load_backbone_file, pretrained_file, quiet
+from xlite.models.pretrained import load_backbone_file, pretrained_file, quiet, read_weights
 
 _PROBE_PX = 64
 Layout = Literal["NCHW", "NHWC", "tokens"]
@@ -88,6 +90,19 @@ def check_pretrained(backbone: str) -> None:
     """
     check_name(backbone)
     pretrained_file(backbone)
+
+
+def check_weights(models: Iterable[ModelConfig]) -> None:
+    """See that everything these models start from is there; published weights are downloaded.
+
+    Raises:
+        InputError: as `check_pretrained`, or `model.weights` names no file.
+    """
+    models = [model for model in models if model.has_backbone]
+    for backbone in sorted({model.backbone for model in models if model.pretrained}):
+        check_pretrained(backbone)
+    for file in sorted({model.weights for model in models if model.weights is not None}):
+        read_weights(Path(file))
 
 
 class _Unsuitable(Exception):

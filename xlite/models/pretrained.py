@@ -83,7 +83,7 @@ def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppabl
         InputError: not a safetensors file, or keys or shapes do not fit; the message names the first and counts them.
     """
     wanted = body.state_dict()
-    state = _adapt_first_conv(_without_prefix(_read(Path(path))), wanted, _first_convs(body))
+    state = _adapt_first_conv(_without_prefix(read_weights(Path(path))), wanted, _first_convs(body))
     problems = [f"{key} is missing" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     problems += [f"{key} is not part of it" for key in state if key not in wanted and key not in droppable]
     problems += [
@@ -109,7 +109,12 @@ def _unavailable(backbone: str, reason: str) -> InputError:
     return InputError(f"model.backbone={backbone}: pretrained weights are unavailable ({reason}); {CHOICES}")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file.
+
+    Raises:
+        InputError: no such file, or it cannot be read.
+    """
     try:
         return load_file(path)
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.errors import InputError
-from xlite.models.backbones import check_pretrained
+from xlite.models.backbones import check_weights
 from xlite.models.build import build_model, check_input
 from xlite.models.cost import architecture, count_cost, measure_latency
 from xlite.models.limits import Cost, Limits
@@ -45,8 +45,7 @@ def measure_costs(
     Raises:
         InputError: an unknown backbone, pretrained weights that cannot be had, or no model within the limits.
     """
-    for backbone in sorted({model.backbone for model in models if model.pretrained and model.has_backbone}):
-        check_pretrained(backbone)
+    check_weights(models)
     costs: dict[str, Cost] = {}
     num_labels, spec = len(dataset.labels), dataset.input_spec
     example = device.inputs(spec, *spec.example())

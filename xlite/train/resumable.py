@@ -87,9 +87,12 @@ def train_resumable(
                 return
         summary = replace(summary, config=flatten(run.config), device=run.device.name)
         start = None if earlier is None else earlier.progress
+        cpu_s, counted_s = summary.device_seconds or 0.0, time.process_time()
         for report in fit(run, start=start):
             start = earlier = None  # free the tensors
             summary = after_epoch(summary, report, metric=run.task.metric)
+            if not run.device.on_gpu:
+                summary = replace(summary, device_seconds=round(cpu_s + time.process_time() - counted_s, 3))
             started = time.perf_counter()
             keeper.write(report, summary)
             summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})

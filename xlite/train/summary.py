@@ -68,7 +68,8 @@ class RunSummary(EvaluationSummary):
         epochs: trained.
         curve: the task's metric on validation after each of them.
         seconds: in total; seconds_by_kind: "data", "step", "evaluation", ...
-        device_seconds: seconds times the share of a GPU, or the cores, that the run held; None if not known.
+        device_seconds: on a CPU: CPU time of the process, all its threads together; on a GPU: seconds times the share
+            of it that the run held. None where not known.
         best_epoch: 1-based, 0 before the first.
         train_loss, train_parts (terms of the loss), val_loss, images_per_s: at the best epoch, as in `EpochReport`.
         gap: there, the metric on training minus that on validation.

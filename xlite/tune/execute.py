@@ -58,7 +58,7 @@ def run_trials(
             job = replace(job, sharing=replace(job.sharing, memory=device_memory(), environment=mps.environment))
             if not mps.runs:
                 console.say(f"Trials on one GPU take turns, since MPS cannot be used: {mps.reason}")
-        with ray_running(shares, options.address):
+        with ray_running(shares, options.address, options.folder):
             _tune(job, search, scheduler, shares=shares, options=options)
 
 

@@ -1,9 +1,10 @@
 """A process of its own that outlives the driver: it ends what is left of Ray, however the driver ended.
 
-It is run as a file, `python -I reaper.py`, and imports nothing of the project. On its input come lines of process
-number and time of creation; the input ends with the driver.
+It is run as a file, `python -I reaper.py FOLDER`, and imports nothing of the project. On its input come lines of
+process number and time of creation; the input ends with the driver. At last it removes the folder, Ray's session.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ def find(lines: Iterable[str]) -> list[psutil.Process]:
 
 
 def main() -> None:
-    """Wait for the driver's end, then see to Ray's."""
+    """Wait for the driver's end, then see to Ray's, and remove its session."""
     processes = find(list(sys.stdin))
     until = time.monotonic() + LEAVE_S
     while (left := [process for process in processes if is_alive(process)]) and time.monotonic() < until:
@@ -44,6 +45,7 @@ def main() -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -160,11 +160,12 @@ class DistillationTrial(tune.Trainable):
         return EpochDone(self.summary, finished=bool(kept.stop))
 
     def with_times(self, summary: RunSummary) -> RunSummary:
-        """A summary with the time the driver took between epochs, and seconds of a whole device (or core) in all."""
+        """A summary with the time the driver took between epochs, and seconds of a whole GPU in all."""
         summary = summary.with_seconds({"reporting": self.reporting_s})
-        share = self.attempt.share or summary.config["train.threads"]
+        if share := self.attempt.share:
+            summary = replace(summary, device_seconds=round(summary.seconds * share, 3))
         notes = ["a GPU fault ended its process; resumed from the checkpoint" for _ in self.gpu_faults()]
-        return replace(summary, notes=(*summary.notes, *notes), device_seconds=round(summary.seconds * share, 3))
+        return replace(summary, notes=(*summary.notes, *notes))
 
     def fail(self, reason: str, *, out_of_memory: bool = False) -> Failed:
         """The last message of a trial that cannot go on; the ledger has the reason too."""

@@ -1,0 +1,69 @@
+"""Everything outside that a study needs, tried before data, survey and teacher. Imports no Ray."""
+
+import os
+from collections.abc import Callable
+
+from xlite.device import device_kind
+from xlite.errors import InputError
+from xlite.ledger.rdb import open_storage, sqlite_file
+from xlite.ledger.retry import Retry
+from xlite.models.artifact import load_artifact
+from xlite.models.backbones import check_weights
+from xlite.storage.folders import check_folder
+from xlite.study.options import StudyOptions
+from xlite.study.plan import FIXED_KEYS
+from xlite.study.space import check_space, distils, load_space
+from xlite.tasks.defaults import teacher_config
+from xlite.tasks.task import Task
+from xlite.tune.address import prepare_to_join
+from xlite.tune.session import session_place
+
+
+def check_surroundings(options: StudyOptions, task: Task, say: Callable[[str], None]) -> None:
+    """Try folders, disks, database, teachers, cluster and weights; each has a time limit. Nothing is left behind.
+
+    Must come before Ray is imported, see `prepare_to_join`.
+
+    Args:
+        say: called with a line when the database has to be waited for.
+
+    Raises:
+        InputError: the first of them that cannot be used, and what to do.
+    """
+    elsewhere = "name another folder with {}, or with XLITE_HOME for all data and results"
+    check_folder(options.folder, elsewhere.format("--results"))
+    check_folder(options.cache_dir, elsewhere.format("--cache-dir"))
+    _check_database(options, say)
+    for file in options.teacher_files:
+        load_artifact(file)
+    if options.address is None:
+        check_folder(session_place(), "set TMPDIR to another folder")
+    else:
+        prepare_to_join(options.address)
+    if task.declared_target_spec is not None:  # else the data decides, and `plan_study` checks
+        _check_weights(options, task)
+
+
+def _check_database(options: StudyOptions, say: Callable[[str], None]) -> None:
+    url = options.storage
+    on_server = not url.startswith("sqlite")  # where the right to create tables is part of the question
+    storage = open_storage(url, create=on_server, retry=Retry(url, on_wait=say))
+    if storage is not None:
+        storage.engine.dispose()
+    file = sqlite_file(url)
+    if file is None or options.folder.is_relative_to(file.parent):
+        return
+    if not file.parent.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
+        problem = "cannot be written" if file.exists() else "no such folder"
+        raise InputError(f"--storage {file if file.exists() else file.parent}: {problem}; name another place")
+    check_folder(file.parent, "name another place with --storage")
+
+
+def _check_weights(options: StudyOptions, task: Task) -> None:
+    """What the space's models and the default teacher start from."""
+    base = options.configure(task)
+    space = load_space(options.space, task.target_spec.kind)
+    models = check_space(space, base, reserved=FIXED_KEYS)
+    if distils(space, base) and not options.teacher_files:
+        models.append(teacher_config(task, base, device_kind(), epochs=options.teacher_epochs).model)
+    check_weights(models)
