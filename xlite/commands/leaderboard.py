@@ -1,10 +1,10 @@
 """Printing a study's leaderboard, also while it runs, and exporting it."""
 
 import argparse
-import sys
 
 from xlite.commands import cli
 from xlite.commands.options import home
+from xlite.console import Console
 from xlite.storage.files import read_json_object
 
 
@@ -26,9 +26,7 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     """Read the ledger, print its first rows, write all of them where asked."""
     folder = None if arguments.storage else cli.existing_study_folder(arguments.results, arguments.study)
-    from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
-
-    from xlite.ledger import Ledger, study_storage
+    from xlite.ledger import Ledger, study_storage  # here, since --help and a misspelt name need not wait for them
     from xlite.report.leaderboard import leaderboard_of, render, write_leaderboard
 
     if folder is not None and (folder / "study.json").exists():
@@ -36,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     url = study_storage(folder) if folder else arguments.storage
     with Ledger.open(url, arguments.study, create=False) as ledger:
         frame = leaderboard_of(ledger)
-    Console(width=None if sys.stdout.isatty() else 140).print(render(frame, arguments.top))
+    Console().show(render(frame, arguments.top))
     if arguments.csv:
         write_leaderboard(arguments.csv, frame)
         print(f"{len(frame)} rows in {arguments.csv}")
