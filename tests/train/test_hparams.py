@@ -1,18 +1,11 @@
 """Files for TensorBoard's HParams tab: columns that only grow, values and an end that are replaced, not repeated."""
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from event_files import content, scalars, values
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 
 from xlite.train.hparams import COLUMNS, begin_run, curve_files, end_run, write_columns
-
-
-def content(folder, tag):
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    found = read.summary_metadata.get(tag)
-    return found and found.plugin_data.content
 
 
 def columns(folder):
@@ -22,17 +15,6 @@ def columns(folder):
         for info in experiment.hparam_infos
     }
     return limits, [info.name.tag for info in experiment.metric_infos]
-
-
-def values(folder):
-    info = metadata.parse_session_start_info_plugin_data(content(folder, metadata.SESSION_START_INFO_TAG))
-    return {key: getattr(value, value.WhichOneof("kind")) for key, value in info.hparams.items()}
-
-
-def scalars(folder):
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
 def test_columns_are_the_space_s_keys_with_their_limits_beside_state_and_rung(tmp_path):

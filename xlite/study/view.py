@@ -117,7 +117,8 @@ class SearchView:
             table.add_row(str(number), f"{epoch}/{self.pace.max_epochs}", "" if value is None else f"{value:.4f}", what)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
         head = f"{self.done}/{self.pace.num_trials} trials ({counts or 'none ended yet'})"
-        return Group(Text(f"{head}, best {self.best_text()}, {self.left_text()} left"), table)
+        summary = Text(f"{head}, best {self.best_text()}, {self.left_text()} left")
+        return Group(summary, table) if self.running else Group(summary)
 
     def best_text(self) -> str:
         """The best complete trial's value and number."""
