@@ -165,12 +165,14 @@ def points_of_study(folder: Path, started: float) -> tuple[list[Point], dict[str
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     points, kinds = [], dict[str, float]()
-    for trial in sorted((folder / "trials").glob("*")):  # none before the first begins
-        events = EventAccumulator(str(trial), size_guidance={"scalars": 0}).Reload()
+    for run in sorted((folder / "runs").glob("*/")):  # none before the first begins
+        number = run.name.split()[0]
+        events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
         if "val/auc_macro" in events.Tags()["scalars"]:
             for event in events.Scalars("val/auc_macro"):
-                points.append((event.wall_time - started, trial.name, event.step, event.value))
-        record = json.loads((trial / "trial.json").read_text()) if (trial / "trial.json").exists() else {}
+                points.append((event.wall_time - started, number, event.step, event.value))
+        file = folder / "trials" / number / "trial.json"
+        record = json.loads(file.read_text()) if file.exists() else {}
         for kind, seconds in record.get("seconds_by_kind", {}).items():
             kinds[kind] = kinds.get(kind, 0.0) + seconds
     return sorted(points), kinds

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from event_files import scalars, values
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
@@ -96,6 +97,13 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
         done.test.scalars, abs=1e-6
     )
     assert final.cost.num_params == 2 * sum(p.numel() for p in models[0].parameters())
+    shown = scalars(tmp_path / "promoted")
+    assert shown.pop("test/auc_macro") == [(max(done.epochs), pytest.approx(done.test.scalars["auc_macro"]))]
+    assert all(tag.startswith("test") for tag in shown) and "test_auc/a" in shown
+    for number in (1, 2):
+        run = tmp_path / "promoted" / f"model_{number}"
+        assert [step for step, _ in scalars(run)["val/auc_macro"]] == [1, 2]
+        assert values(run) == {"distill.alpha": 0.5, "state": "promoted"} == values(tmp_path / "promoted")
 
 
 def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, tmp_path):
@@ -104,16 +112,25 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
 
     config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
     run = TrainingRun(config, TASK, tiny_dataset, CPU)
-    for kept in train_resumable(run, folder=tmp_path / "trial", stem="student"):
+    for kept in train_resumable(
+        run, folder=tmp_path / "trial", stem="student", hyper_parameters={"distill.alpha": 0.0},
+        events_folder=tmp_path / "run",
+    ):  # fmt: skip
         write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary.to_json()})
-    taken = promote(
-        config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),
-        folder=tmp_path / "taken",
-    )  # fmt: skip
+    member = Member("model", tiny_dataset, None, tmp_path / "trial", tmp_path / "run")
+    one_of_two = Member("model_1", tiny_dataset, None)
+    promote(config, TASK, [one_of_two], ledger, winner=ledger.best(), folder=tmp_path / "taken")  # an earlier one
+    taken = promote(config, TASK, [member], ledger, winner=ledger.best(), folder=tmp_path / "taken")
     again = promote(
         config, TASK, [Member("model", tiny_dataset, None)], ledger, winner=ledger.best(), folder=tmp_path / "again"
     )
     ours, theirs = (load_model(tmp_path / name / "model.safetensors")[0].state_dict() for name in ("taken", "again"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)  # that is why nothing need be trained
     assert taken.test.scalars == again.test.scalars and taken.epochs == again.epochs
-    assert ledger.finals()[0].summary.seconds == 0  # counted with the trial
+    assert ledger.finals()[1].summary.seconds == 0  # counted with the trial
+    curves = [scalars(tmp_path / name) for name in ("taken", "again")]
+    measured = ("seconds/", "speed/")
+    ours, theirs = ({tag: curve[tag] for tag in curve if not tag.startswith(measured)} for curve in curves)
+    assert ours == theirs and {"train/loss", "val/auc_macro", "test/auc_macro", "test_auc/a"} <= ours.keys()
+    assert values(tmp_path / "taken") == {"distill.alpha": 0.5, "state": "promoted"}
+    assert not list((tmp_path / "taken" / "model_1").iterdir())  # curves of the earlier promotion

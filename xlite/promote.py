@@ -1,5 +1,6 @@
 """Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,7 @@ from xlite.storage.locks import locked
 from xlite.study.members import STEM, Member
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
+from xlite.train.hparams import curve_files, end_run
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, train_resumable
 from xlite.train.run import TrainingRun
@@ -140,6 +142,7 @@ def _promote(
         },
     )
     _remove_earlier(folder, {member.stem for member in members})
+    _record_runs(folder, members, winner, epochs, _test_scalars(test.evaluation, target_spec.columns.per_label))
     if not recorded:
         seconds = sum(summary.seconds for summary in summaries)
         device_seconds = sum(summary.device_seconds or 0.0 for summary in summaries) or None
@@ -209,8 +212,32 @@ def _together(parts: Sequence[_Judged], target_spec: TargetSpec) -> _Judged:
     return _Judged(answers, targets, groups, labels, target_spec.judge(answers, targets, labels))
 
 
+def _run_folder(folder: Path, stem: str) -> Path:
+    """The TensorBoard run of a model; that of the only one is the promotion's own."""
+    return folder if stem == STEM else folder / stem
+
+
+def _test_scalars(test: Evaluation, per_label: str) -> dict[str, float]:
+    """What TensorBoard shows of the test part: averages, and one metric of each label."""
+    labels = {f"test_{per_label}/{label}": row[per_label] for label, row in test.per_label.items() if per_label in row}
+    return {f"test/{name}": value for name, value in test.scalars.items()} | labels
+
+
+def _record_runs(
+    folder: Path, members: Sequence[Member], winner: TrialRecord, epochs: Sequence[int], scalars: Mapping[str, float]
+) -> None:
+    """Write how each model's run ended, and the test metrics of all models together."""
+    chosen = {_run_folder(folder, member.stem): epoch for member, epoch in zip(members, epochs, strict=True)}
+    for run, epoch in {folder: max(epochs), **chosen}.items():
+        end_run(run, winner.overrides, state="promoted", epoch=epoch, scalars=scalars if run == folder else {})
+
+
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
-    """Remove the models of an earlier promotion, which metrics.json no longer speaks of, and all checkpoints."""
+    """Remove models and curves of an earlier promotion, which metrics.json no longer speaks of, and all checkpoints."""
+    runs = {STEM: folder, **{run.name: run for run in folder.glob(f"{STEM}_*/")}}
+    for stem in runs.keys() - kept:
+        for file in runs[stem].glob("events.*"):
+            file.unlink()
     for path in folder.glob(f"{STEM}*"):
         if path.suffix == ".safetensors":
             remove_spares(folder, path.stem)
@@ -244,10 +271,14 @@ def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary 
 
 
 def _taken_over(member: Member, folder: Path) -> RunSummary:
-    """Copy a trial's student, and give its summary, with no seconds: they are counted with the trial."""
+    """Copy a trial's student and curves; returns its summary, with no seconds: they are counted with the trial."""
     assert member.trained is not None
     state, description = load_artifact(member.trained / "student.safetensors")
     save_artifact(folder, member.stem, state, description)
+    for earlier in curve_files(folder):
+        earlier.unlink()
+    for events in curve_files(member.curves or member.trained):
+        shutil.copyfile(events, folder / events.name)
     file = member.trained / "trial.json"
     summary = RunSummary.from_json(read_json_object(file), source=str(file))
     return replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None)
@@ -273,7 +304,7 @@ def _made(
         folder=folder,
         stem=member.stem,
         hyper_parameters=winner.overrides,
-        events_folder=folder if member.stem == STEM else folder / member.stem,
+        events_folder=_run_folder(folder, member.stem),
         about={"trial": winner.number},
     ):
         summary = kept.summary

@@ -104,7 +104,8 @@ def test_points_of_our_study_come_from_its_events(curves, tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
     folder = tmp_path / "trials" / "00003"
-    with SummaryWriter(str(folder)) as writer:
+    folder.mkdir(parents=True)
+    with SummaryWriter(str(tmp_path / "runs" / "00003 resnet18 KD T=4")) as writer:
         for epoch, value in enumerate((0.25, 0.75), start=1):
             writer.add_scalar("val/auc_macro", value, epoch, walltime=2000.0 + epoch)
     (folder / "trial.json").write_text(json.dumps({"seconds_by_kind": {"step": 4.0}}))

@@ -18,6 +18,7 @@ from xlite.console import SilentConsole
 from xlite.ledger import Ledger, TrialRecord, study_storage
 from xlite.models.artifact import load_artifact
 from xlite.study.rungs import REDUCTION_FACTOR, first_rung, rungs
+from xlite.train.hparams import curve_files
 from xlite.train.run import TrainingRun
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
@@ -56,14 +57,16 @@ def _parts(place: Place, reference: Place) -> Iterator[tuple[str, Any, Any]]:
     for name in ("metrics.json", "thresholds.json"):
         yield name, *(_json(p.study / "promoted" / name) for p in places)
     for name in sorted({f.parent.relative_to(reference.study) for f in _weights(reference)}):
-        yield f"{name} curves", *(events(p.study / name) for p in places)
+        yield f"{name} curves", *(events(_run(p.study / name)) for p in places)
 
 
 def curve_gaps(place: Place) -> list[str]:
     """Curves in TensorBoard that lack a step, or have one twice; at thresholds there are the best epochs alone."""
     out = []
     for folder in sorted({file.parent for file in _weights(place)}):
-        for tag, points in events(folder).items():
+        for tag, points in events(_run(folder)).items():
+            if tag == "rung" or tag.startswith("test"):  # how the run ended, at its last epoch
+                continue
             steps = [step for step, _ in points]
             whole = sorted(set(steps)) if tag.endswith("_at_thresholds") else list(range(1, len(points) + 1))
             if steps != whole:
@@ -167,16 +170,24 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
+def _run(folder: Path) -> Path:
+    """The TensorBoard run of a trial's folder or a promotion's."""
+    return folder if folder.name == "promoted" else next((folder.parents[1] / "runs").glob(f"{folder.name} *"))
+
+
 def epochs_redone(place: Place) -> tuple[int, int]:
     """(all, most after one fault) epochs that a run of a trial or the promotion trained again after it was taken up.
 
     Each process leaves a file of events. A process that follows another one counts as having redone at least the epoch
     that was cut off, and all that the earlier ones had finished and it trained again.
     """
-    redone = []
+    redone, seen = [], set()  # a promoted trial's files are copies
     for folder in sorted({file.parent for file in _weights(place)}):
         reached, processes = 0, 0
-        for file in sorted(folder.glob("events.*")):
+        for file in curve_files(_run(folder)):
+            if file.name in seen:
+                continue
+            seen.add(file.name)
             steps = [step for step, _ in events(file).get(EPOCH_TAG, [])]
             if steps and processes:
                 redone.append(max(1, reached - steps[0] + 1))

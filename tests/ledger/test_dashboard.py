@@ -63,13 +63,16 @@ def read(address: str) -> Any:
 
 
 def test_it_lists_the_study_with_its_trials_and_their_curves(url: str, tmp_path: Path) -> None:
-    with open_study(url) as ledger:
-        drive(ledger)
+    with open_study(url) as earlier:  # as an earlier version left it: its value has no name
+        drive(earlier)
+    with open_study(url, metadata={"metric": "auc_macro"}) as ledger:
         rows = ledger.rows()
     with dashboard(url, tmp_path / "log") as address:
         (study,) = read(f"{address}/api/studies")["study_summaries"]
         assert (study["study_name"], study["directions"]) == ("s", ["maximize"])
-        trials = read(f"{address}/api/studies/{study['study_id']}?after=0")["trials"]
+        answer = read(f"{address}/api/studies/{study['study_id']}?after=0")
+        trials = answer["trials"]
+    assert answer["objective_names"] == ["val_auc_macro"]
     assert len(trials) == NUM_TRIALS
     for row, trial in zip(rows, trials, strict=True):
         assert trial["state"] == {"complete": "Complete", "pruned": "Pruned", "failed": "Fail"}[row.state]

@@ -394,3 +394,16 @@ def test_one_process_reads_and_promotes_while_another_searches(url: str) -> None
         assert len(seen) > 3
         assert [row.state for row in reader.rows()] == ["complete"] * 25
         assert len(reader.finals()) == num_finals > 0
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_value_is_called_after_its_metric_in_old_studies_and_promotions_too(url: str) -> None:
+    def name_of(study: str) -> list[str] | None:
+        return optuna.load_study(study_name=study, storage=url).metric_names
+
+    Ledger.open(url, "s", create=True).close()  # as earlier versions did
+    assert name_of("s") is None
+    with Ledger.open(url, "s", create=True, metadata={"metric": "auc_macro"}) as ledger:
+        ledger.add_final(TrialResult(), value=0.7)
+    Ledger.open(url, "s", create=True, phase="baseline", metadata={"metric": "auc_macro"}).close()
+    assert [name_of(study) for study in ("s", "s.final", "s.baseline")] == [["val_auc_macro"]] * 3

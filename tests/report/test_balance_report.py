@@ -13,6 +13,7 @@ from xlite.data.sources.nih import read_labels
 from xlite.report.balance import (
     COLUMNS,
     SAMPLERS,
+    balance_table,
     coefficient_of_variation,
     describe_balance,
     draw_balance,
@@ -86,8 +87,8 @@ def test_the_csv_holds_every_sampler_and_label(targets: np.ndarray, tmp_path: Pa
 
 def test_the_words_name_the_evenest_and_the_emptiest(targets: np.ndarray) -> None:
     measured = measure_samplers(targets, num_batches=100, batch_size=32, seed=1)
-    *table, meaning = describe_balance(measured, "abc")
-    assert [line.split()[0] for line in table] == ["sampler", *SAMPLERS]
+    meaning = describe_balance(measured)
+    assert [row["sampler"] for row, _ in balance_table(measured, "abc").rows] == list(SAMPLERS)
     assert "comes nearest" in meaning and "unscaled draws most images without a finding (9" in meaning
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 import threading
@@ -11,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
+from rich.console import Console as RichConsole
 
+from xlite.console import Console
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
 from xlite.models.limits import Cost
 from xlite.report.leaderboard import FIRST_COLUMNS, leaderboard_frame, render, write_leaderboard
@@ -239,11 +241,29 @@ def test_the_terminal_s_table_shows_promotions_and_the_top(tmp_path: Path) -> No
     rows = [row(i, "complete", 0.5 + i / 100, overrides={"model.backbone": f"[net{i}]"}) for i in range(9)]
     frame = leaderboard_frame([*rows, full_row(phase="final", promotion=promotion(9))], study="s")
     screen = io.StringIO()
-    Console(file=screen, width=140).print(render(frame, top=2))
+    Console(RichConsole(file=screen)).show(render(frame, top=2))
     text = screen.getvalue()
     assert text.count("completed") == 3
     assert "[net8]" in text and "[net7]" in text and "[net6]" not in text
     assert "final" in text and "0.6900" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_promotions_and_baselines_keep_place_trial_and_value_at_any_width(width: int) -> None:
+    rows = [row(i, "complete", 0.5 + i / 100, overrides={"distill.temperature": 1 + i / 7}) for i in range(9)]
+    more = [full_row(phase="final", promotion=promotion(9)), row(0, "complete", 0.61, phase="baseline")]
+    screen = io.StringIO()
+    terminal = RichConsole(file=screen, width=width, force_terminal=True, color_system=None, soft_wrap=True)
+    Console(terminal).show(render(leaderboard_frame([*rows, *more], study="s")))
+    words = [re.split(r"[ │┃]+", line.strip(" │┃")) for line in screen.getvalue().splitlines()]
+    head = next(line for line in words if line[0] == "rank")
+    assert {"rank", "trial", "val"} <= set(head)
+    places = [line[0] for line in words if line[0].isdigit() or line[0] in ("final", "baseline")]
+    assert places == ["final", *map(str, range(1, 10)), "baseline"]
+    assert {f"{0.5 + i / 100:.4f}" for i in range(9)} | {"0.7123", "0.6100"} <= {
+        word for line in words for word in line
+    }
+    assert "…" not in screen.getvalue() and max(map(len, screen.getvalue().splitlines())) <= width
 
 
 def run_runner(*arguments: str) -> subprocess.CompletedProcess[str]:

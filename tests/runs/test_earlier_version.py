@@ -123,7 +123,8 @@ def test_a_cut_off_trial_goes_on_after_its_last_epoch(made, continued):
     assert (state, sorted(curve)) == ("COMPLETE", list(range(1, MAX_EPOCHS + 1)))
     assert {epoch: curve[epoch] for epoch in earlier} == earlier
     # The earlier version's events are no part of the fixture, so these are the epochs that were trained here.
-    events = EventAccumulator(str(home / "results" / "stm" / "trials" / f"{CUT_OFF:05d}"))
+    (run,) = (home / "results" / "stm" / "runs").glob(f"{CUT_OFF:05d} *")
+    events = EventAccumulator(str(run))
     events.Reload()
     trained = [event.step for event in events.Scalars("val/balanced_accuracy")]
     assert trained == list(range(KEPT + 1, MAX_EPOCHS + 1))

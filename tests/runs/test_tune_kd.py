@@ -3,23 +3,29 @@
 import csv
 import json
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 from conftest import REPO, read_json, run_runner
 from safetensors.numpy import load_file
+from tensorboard_server import hparams, tensorboard
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """
 BASELINE = {"model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.5, "distill.temperature": 2.0,
             "optim.learning_rate": 3e-3, "optim.batch_size": 32}
 def space(trial):
+    alpha = trial.suggest_float("distill.alpha", 0.1, 1.0)
+    rare = {"data.sampler": trial.suggest_categorical("data.sampler", ["none", "mean"])} if alpha > 0.93 else {}
     return {"model.backbone": "mobilenetv3_small_050",
-            "distill.alpha": trial.suggest_float("distill.alpha", 0.1, 1.0),
+            "distill.alpha": alpha, **rare,
             "distill.temperature": trial.suggest_float("distill.temperature", 1.0, 16.0, log=True),
             "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-4, 1e-2, log=True),
             "optim.batch_size": trial.suggest_categorical("optim.batch_size", [16, 32])}
 """
+RARE = "data.sampler"
+"""A key that few of the space's draws have."""
 SEED_COLUMNS = (
     "experiment_id,date,phase,model_name,cnn_backbone,attention_type,kd_temperature,kd_alpha,batch_size,learning_rate,"
     "epochs,train_loss,val_auc_macro,val_f1_macro,test_auc_macro,test_f1_macro,inference_time_ms,model_size_mb,status,notes"
@@ -82,14 +88,40 @@ def test_tensorboard_has_a_run_a_trial_with_its_parts_and_its_best(home):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for number in range(4):
-        events = EventAccumulator(str(home[0] / "results" / "s" / "trials" / f"{number:05d}"))
+        (run,) = (home[0] / "results" / "s" / "runs").glob(f"{number:05d} mobilenetv3_small_050 KD T=*")
+        events = EventAccumulator(str(run))
         events.Reload()
         tags = set(events.Tags()["scalars"])
         assert {"train/loss", "train/hard", "train/soft", "val/auc_macro", "val_auc/Effusion", "best/auc_macro"} <= tags
         best = [event.value for event in events.Scalars("best/auc_macro")]
         raw = [event.value for event in events.Scalars("val/auc_macro")]
         np.testing.assert_allclose(best, np.maximum.accumulate(raw))
-        assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_the_hparams_tab_is_whole_and_the_same_at_each_of_four_starts(home, tmp_path):
+    study = home[0] / "results" / "s"
+    logs = [tmp_path / f"log{start}" for start in range(4)]
+    with ExitStack() as started:
+        servers = [started.enter_context(tensorboard(study, log)) for log in logs]
+        answers = [hparams(server, log, num_runs=5) for server, log in zip(servers, logs, strict=True)]
+    assert answers == [answers[0]] * 4
+    columns, runs = answers[0]
+    searched = {"model.backbone", "distill.alpha", "distill.temperature", "optim.learning_rate", "optim.batch_size"}
+    assert set(columns) == searched | {RARE, "state", "rung", "best/auc_macro", "test/auc_macro"}
+    rows = {int(row["trial"]): row for row in board(home[0]) if row["phase"] != "final"}
+    promoted = runs.pop("promoted")
+    assert (promoted["state"], promoted["status"]) == ("promoted", "STATUS_SUCCESS")
+    (final,) = [row for row in board(home[0]) if row["phase"] == "final"]
+    assert promoted["test/auc_macro"] == pytest.approx(float(final["test_auc_macro"]), abs=1e-4)
+    for name, shown in runs.items():
+        row = rows.pop(int(name.removeprefix("runs/")[:5]))
+        temperature = f"{float(row['kd_temperature']):.3g}"
+        assert name == f"runs/{int(row['trial']):05d} mobilenetv3_small_050 KD T={temperature}"
+        assert shown["state"] == {"completed": "complete", "pruned": "pruned"}[row["status"]]
+        assert shown["rung"] == (4 if shown["state"] == "complete" else int(row["epochs"]))
+        assert shown["best/auc_macro"] == pytest.approx(float(row["value"]), abs=1e-4)
+        assert shown["status"] == "STATUS_SUCCESS" and shown["optim.batch_size"] == int(row["batch_size"])
+    assert not rows
 
 
 def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):

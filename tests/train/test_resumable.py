@@ -18,6 +18,7 @@ from xlite.models.artifact import load_artifact
 from xlite.storage.files import spares_of
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files, remove_checkpoints
+from xlite.train.hparams import curve_files
 from xlite.train.loop import TrainState
 from xlite.train.resumable import train_resumable
 from xlite.train.run import TrainingRun
@@ -101,7 +102,7 @@ def test_on_a_cpu_the_cpu_time_of_each_process_is_counted_not_the_time_on_the_wa
 
 def test_events_of_a_resumed_run_sort_last_even_within_a_second(tiny_dataset, whole, tmp_path):
     train(tiny_dataset, tmp_path, epochs=2)
-    (first,) = tmp_path.glob("events.out.tfevents.*")
+    (first,) = curve_files(tmp_path)
     first.rename(tmp_path / f"events.out.tfevents.{int(time.time()) + 1}.~")  # sorts after all files of the next second
     train(tiny_dataset, tmp_path)
     assert [step for step, _ in events(tmp_path)["val/auc_macro"]] == [1, 2, 3, 4]

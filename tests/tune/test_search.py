@@ -1,10 +1,12 @@
 """The bridge to Ray, asked and told by hand: what each end of a trial becomes in the ledger."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from event_files import scalars, values
 from ray.tune.search import Searcher
 
 from xlite.config import RunConfig
@@ -113,6 +115,27 @@ def test_a_trial_that_asha_stopped_is_pruned_with_its_curve(ledger):
     bridge.on_trial_complete("a", epoch(1, 0.5))
     (row,) = ledger.rows()
     assert (row.state, row.value, row.curve) == ("pruned", 0.5, {1: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "rung"),
+    [
+        (epoch(5, 0.7, finished=True), "complete", 5),
+        (epoch(3, 0.7), "pruned", 3),
+        (epoch(4, 0.7, finished=True), "complete", 3),
+        (failed("diverged"), "failed", 0),
+    ],
+)
+def test_tensorboard_shows_how_a_trial_ended_and_the_last_rung_it_reached(ledger, told, state, rung):
+    bridge = search(ledger, asha=StopsAll())
+    bridge.folders = replace(bridge.folders, rungs=(1, 3, 5))
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", told)
+    (run,) = (bridge.folders.study / "runs").iterdir()
+    size = ledger.rows()[0].overrides["model.backbone"]
+    assert run.name == f"00000 {size}"
+    assert values(run) == {"model.backbone": size, "state": state}
+    assert [value for _, value in scalars(run)["rung"]] == [rung]
 
 
 def test_a_trial_that_diverged_fails_with_the_reason_and_no_value(ledger):

@@ -30,7 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the table, draw batches with every sampler, print, save balance.csv and balance.png."""
     from xlite.data.balance import positive_counts
     from xlite.data.sources.nih import read_labels
-    from xlite.report.balance import describe_balance, draw_balance, measure_samplers, write_balance_csv
+    from xlite.report.balance import (
+        balance_table,
+        describe_balance,
+        draw_balance,
+        measure_samplers,
+        write_balance_csv,
+    )
 
     console = Console()
     folder = arguments.data.expanduser().resolve() if arguments.data else _phantom(console)
@@ -42,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     measured = measure_samplers(
         table.targets, num_batches=arguments.batches, batch_size=arguments.batch_size, seed=arguments.seed
     )
-    for line in describe_balance(measured, table.labels):
-        console.say(line)
+    console.show(balance_table(measured, table.labels))
+    console.say(describe_balance(measured))
     out = arguments.out or home() / "ray_results" / f"balance_{cli.default_study_name()}"
     out.mkdir(parents=True, exist_ok=True)
     write_balance_csv(out / "balance.csv", measured, table.labels, positive_counts(table.targets))

@@ -1,10 +1,10 @@
 """Printing a study's leaderboard, also while it runs, and exporting it."""
 
 import argparse
-import sys
 
 from xlite.commands import cli
 from xlite.commands.options import home, storage_url
+from xlite.console import Console
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,14 +26,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the ledger, print its first rows, write all of them where asked."""
     locate = cli.study_folder if arguments.storage else cli.existing_study_folder
     folder = locate(arguments.results, arguments.study)
-    from rich.console import Console  # here, since --help and a misspelt name need not wait for what follows
-
-    from xlite.ledger import open_to_read
+    from xlite.ledger import open_to_read  # here, since --help and a misspelt name need not wait for it
     from xlite.report.leaderboard import leaderboard_of, render, write_leaderboard
 
     with open_to_read(folder, arguments.storage) as ledger:
         frame = leaderboard_of(ledger)
-    Console(width=None if sys.stdout.isatty() else 140).print(render(frame, arguments.top))
+    Console().show(render(frame, arguments.top))
     if arguments.csv:
         write_leaderboard(arguments.csv, frame)
         print(f"{len(frame)} rows in {arguments.csv}")

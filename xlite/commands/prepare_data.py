@@ -3,12 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
 from xlite.commands import cli
 from xlite.commands.options import add_data_options, add_subset_option, cache_dir, data_request, home, open_data, shown
-from xlite.console import Console
+from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.say(f"Dry run: {len(reading.table):,} examples were read, nothing was prepared")
         return 0
     prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
-    console.rich.print(prevalence_table(prepared))
+    console.show(prevalence_table(prepared))
     sheet = prepared.request.cache_dir / f"examples-{prepared.full.pixel_key}.png"
     write_sheet(sheet, prepared.table, prepared.preprocess)
     console.say(f"Examples of each label, before and after: {shown(sheet)}")
@@ -60,22 +57,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def prevalence_table(prepared: "Prepared") -> Table:
+def prevalence_table(prepared: "Prepared") -> FittedTable:
     """Positives of each label by part, with their share."""
     import numpy as np
 
     data, describe = prepared.full, prepared.task.target_spec.describe_values
-    table = Table(title="Positives by part", title_justify="left")
-    table.add_column("label")
-    for part in data.parts:
-        table.add_column(part, justify="right")
+    table = FittedTable(
+        {"label": "text", **dict.fromkeys(data.parts, "number")},
+        dropped_first=(),
+        title="Positives by part",
+    )
     for column, label in enumerate(data.labels):
         cells = []
         for rows in data.parts.values():
             known = data.targets[rows, ..., column]
             known = known[np.isfinite(known)]
             cells.append(describe(known) if len(known) else "-")
-        table.add_row(Text(label), *cells)
+        table.add_row(label, *cells)
     return table
 
 

@@ -4,12 +4,9 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from rich.table import Table
-from rich.text import Text
-
 from xlite.commands import cli
 from xlite.commands.options import FOLDS_HELP, add_place_options, add_study_options, add_threshold_option
-from xlite.console import Console
+from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,19 +64,22 @@ def promote_and_tell(
 
 def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:
     """The per-label table with its macro row, and the two numbers that matter."""
-    table = Table(title="The promoted student, label by label", title_justify="left")
     metric, parts = target_spec.score, (promotion.train, promotion.validation, promotion.test)
     rows = {label: target_spec.label_row(*(part.per_label[label] for part in parts)) for label in parts[-1].per_label}
     if all(macro := [_macro(part.scalars) for part in parts]):
         rows["macro"] = target_spec.label_row(*macro)
-    table.add_column("label")
-    for title in next(iter(rows.values())):
-        table.add_column(title.replace(" ", "\n"), justify="right")
+    titles = [title.replace(" ", "\n") for title in next(iter(rows.values()))]
+    table = FittedTable(
+        {"label": "text", **dict.fromkeys(titles, "number")},
+        dropped_first=titles[:0:-1],  # from the right, up to the first
+        complete_in="promoted/metrics.json",
+        title="The promoted student, label by label",
+    )
     for label, row in rows.items():
         if label == "macro":
             table.add_section()
-        table.add_row(Text(label), *row.values())
-    console.rich.print(table)
+        table.add_row(label, *row.values())
+    console.show(table)
     low, high = promotion.interval
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
@@ -16,7 +14,7 @@ from xlite.commands.options import (
     shown,
     space_file,
 )
-from xlite.console import Console
+from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in plan.describe():
         console.say(line)
     result = run_study(plan, prepared, console)
-    console.rich.print(table_of(result.ledger.rows(), prepared.task.target_spec))
+    console.show(table_of(result.ledger.rows(), prepared.task.target_spec))
     console.say(f"They stand in {shown(folder / 'leaderboard.csv')}, phase baseline")
     if result.winner is None and not result.num_interrupted:
         raise InputError(f"study {name}: no baseline produced a value; the reasons are in its leaderboard.csv")
@@ -115,17 +113,20 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     )
 
 
-def table_of(rows: "Sequence[TrialRecord]", target_spec: "TargetSpec") -> Table:
+def table_of(rows: "Sequence[TrialRecord]", target_spec: "TargetSpec") -> FittedTable:
     """The logs' columns: best value and epoch, the last epoch's value, other metrics at the best, minutes."""
     from xlite.ledger import ranking_key
 
     metric = target_spec.score
     others = [name for name in target_spec.columns.validation_scalars() if name != metric]
-    table = Table(title="Baselines", title_justify="left")
-    for name in ("model", "attention"):
-        table.add_column(name)
-    for name in (f"best {metric}", "best epoch", f"final {metric}", *others, "minutes"):
-        table.add_column(name, justify="right")
+    best, final = f"best {metric}", f"final {metric}"
+    numbers = (best, "best epoch", final, *others, "minutes")
+    table = FittedTable(
+        {"model": "text", "attention": "text", **dict.fromkeys(numbers, "number")},
+        dropped_first=(*reversed(others), final, "best epoch", "minutes", "attention"),
+        complete_in="leaderboard.csv",
+        title="Baselines",
+    )
     for row in sorted(rows, key=ranking_key):
         summary = row.summary
         table.add_row(

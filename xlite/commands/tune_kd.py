@@ -121,9 +121,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
         return 0
-    console.say(f"Watch it: tensorboard --logdir {shown(folder.parent)}")
+    console.say(f"Watch it: tensorboard --logdir {shown(folder)}")
     result = run_study(plan, prepared, console)
-    console.rich.print(render(leaderboard_of(result.ledger), top=5))
+    console.show(render(leaderboard_of(result.ledger), top=5))
     if result.num_interrupted:
         console.say(
             f"Stopped; {result.num_interrupted} trials were cut off. The same command with --study {name} continues"

@@ -2,6 +2,7 @@
 
 import math
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ class Ledger:
             phase: "baseline" opens the study's baselines, a sister study, instead of its search.
             seed: of the sampler.
             num_startup: ended trials before the sampler fits a model.
-            metadata: JSON to store with a new study.
+            metadata: JSON to store with a new study; its "metric" names the value in Optuna's dashboard.
             retry_s: how long calls are retried; None: XLITE_PATIENCE_S, else 120.
             on_wait: called with a line when a call starts to wait; None: standard error.
 
@@ -127,6 +128,8 @@ class Ledger:
         ledger = retry(lambda: cls(storage, name, phase, retry, seed=seed, num_startup=num_startup))
         if metadata is not None and not set(metadata) <= set(stored := ledger.metadata):
             retry(lambda: ledger._study.set_user_attr("metadata", {**plain(metadata), **stored}))
+        if metadata is not None and "metric" in metadata:
+            retry(lambda: _name_value(ledger._study, metadata["metric"]))
         return ledger
 
     @classmethod
@@ -315,13 +318,15 @@ class Ledger:
         """
         if not math.isfinite(value):
             raise ValueError(f"a promotion's value must be finite, but got {value}")
-        token = uuid.uuid4().hex
+        token, metric = uuid.uuid4().hex, self.metadata.get("metric")
         trial = optuna.trial.create_trial(
             value=float(value), user_attrs={RECORD: plain(result.to_json())}, system_attrs={_TOKEN: token}
         )
 
         def add_once() -> FrozenTrial:
             study = _load(self._storage, self.name + _FINAL)
+            if metric is not None:
+                _name_value(study, metric)
             if not (added := [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]):
                 study.add_trial(trial)
                 added = [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]
@@ -380,3 +385,11 @@ def names_of(storage: optuna.storages.RDBStorage, name: str) -> list[str]:
 
 def _load(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _name_value(study: optuna.Study, metric: str) -> None:
+    """Tell Optuna and its dashboard what a trial's value is, unless they have been told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if study.metric_names is None:
+            study.set_metric_names([f"val_{metric}"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from xlite.console import FittedTable
 from xlite.data.balance import (
     expected_label_shares,
     expected_no_finding_share,
@@ -107,26 +108,35 @@ def num_closer(drawn: Drawn, plain: Drawn) -> int:
     return int((drawn.distance < plain.distance).sum())
 
 
-def describe_balance(measured: Sequence[Drawn], labels: Sequence[str]) -> list[str]:
-    """A table of one line a sampler, and under it one line on what the samplers do."""
-    plain = measured[0]
-    lines = ["sampler    CV expected   drawn   No Finding expected   drawn   closer to uniform"]
+def balance_table(measured: Sequence[Drawn], labels: Sequence[str]) -> FittedTable:
+    """A row for each sampler; CV is the coefficient of variation of the labels' shares."""
+    numbers = ("CV\nexpected", "CV\ndrawn", "No Finding\nexpected", "No Finding\ndrawn", "closer to\nuniform")
+    table = FittedTable(
+        {"sampler": "text", **dict.fromkeys(numbers, "number")},
+        dropped_first=("No Finding\nexpected", "No Finding\ndrawn"),
+        complete_in="balance.csv",
+    )
     for drawn in measured:
-        closer = "-" if drawn is plain else f"{num_closer(drawn, plain)} of {len(labels)} labels"
-        lines.append(
-            f"{drawn.sampler:<10} {coefficient_of_variation(drawn.expected):>11.3f} "
-            f"{coefficient_of_variation(drawn.drawn):>7.3f} {drawn.expected_no_finding:>21.1%} "
-            f"{drawn.drawn_no_finding:>7.1%}   {closer}"
+        closer = "-" if drawn is measured[0] else f"{num_closer(drawn, measured[0])} of {len(labels)} labels"
+        table.add_row(
+            drawn.sampler,
+            *(f"{coefficient_of_variation(shares):.3f}" for shares in (drawn.expected, drawn.drawn)),
+            *(f"{share:.1%}" for share in (drawn.expected_no_finding, drawn.drawn_no_finding)),
+            closer,
         )
+    return table
+
+
+def describe_balance(measured: Sequence[Drawn]) -> str:
+    """What the samplers do, in one line."""
     variations = [coefficient_of_variation(drawn.expected) for drawn in measured]
     empty = [drawn.expected_no_finding for drawn in measured]
     evenest, fullest = int(np.argmin(variations)), int(np.argmax(empty))
-    lines.append(
+    return (
         f"CV 0 would be every label drawn alike: {measured[evenest].sampler} comes nearest "
         f"({variations[evenest]:.3f}); {measured[fullest].sampler} draws most images without "
         f"a finding ({empty[fullest]:.1%})"
     )
-    return lines
 
 
 def write_balance_csv(path: Path, measured: Sequence[Drawn], labels: Sequence[str], positives: np.ndarray) -> None:

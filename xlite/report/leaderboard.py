@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from xlite.config import model_name
+from xlite.console import FittedTable
 from xlite.ledger import Ledger, TrialRecord, ranking_key
 from xlite.metrics.columns import LABEL_COLUMNS, MetricColumns, columns_of
 from xlite.storage.files import write_text
-from xlite.storage.text import csv_text, escape_cell, single_line
+from xlite.storage.text import csv_text, escape_cell
 
 FIRST_COLUMNS = (
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "kd_temperature", "kd_alpha"),
@@ -37,6 +36,8 @@ _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
 _DIGITS |= {"inference_time_ms": ".2f", "model_size_mb": ".2f", "seconds": ".1f", "device_seconds": ".1f"}
 _STATUS = {"complete": "completed"}
+DROPPED_FIRST = ("lr", "attention", "loss", "epochs", "status", "backbone", "test", "MB", "ms", "alpha", "T")
+"""Columns that a narrow terminal's leaderboard does without, in this order; rank, trial and val always stay."""
 
 
 def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
@@ -95,8 +96,8 @@ def write_leaderboard(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, csv_text(rows, escaped=True))
 
 
-def render(frame: pd.DataFrame, top: int | None = None) -> Table:
-    """A narrow table for the terminal: every promotion and baseline, and the `top` first search rows (None: all)."""
+def render(frame: pd.DataFrame, top: int | None = None) -> FittedTable:
+    """The leaderboard for the terminal: every promotion and baseline, and the `top` first search rows (None: all)."""
     columns = {
         "rank": "rank",
         "trial": "trial",
@@ -116,16 +117,18 @@ def render(frame: pd.DataFrame, top: int | None = None) -> Table:
     phases = dict(zip(frame.index, frame.attrs["phases"], strict=True))
     searched = pd.Series([phase == "search" for phase in phases.values()], index=frame.index)
     shown = frame if top is None else frame[~searched | (searched.cumsum() <= top)]
-    table = Table(caption="val and test: " + ", ".join(sorted(set(frame["metric"]))), caption_justify="left")
-    for title, name in columns.items():
-        text = name in _TEXT
-        table.add_column(title, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
+    table = FittedTable(
+        {title: "text" if name in _TEXT else "number" for title, name in columns.items()},
+        dropped_first=DROPPED_FIRST,
+        complete_in="leaderboard.csv",
+        note="val and test: " + ", ".join(sorted(set(frame["metric"]))) if len(frame) else "",
+    )
     for index, row in shown.iterrows():
         row["rank"] = row["rank"] if phases[index] == "search" else phases[index]
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
-        table.add_row(*(Text(single_line(cell)) for cell in cells), style="bold" if row["phase"] == "final" else None)
+        table.add_row(*cells, style="bold" if row["phase"] == "final" else None)
     return table
 
 

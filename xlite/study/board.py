@@ -1,9 +1,15 @@
-"""The leaderboard file of a study, brought up to date from its ledger."""
+"""The leaderboard file of a study and its TensorBoard runs, brought up to date from its ledger."""
 
-from xlite.ledger import Ledger
+from collections.abc import Sequence
+
+from xlite.ledger import Ledger, TrialRecord
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
+from xlite.study.job import RUNS, TrialFolders
 from xlite.study.manifest import metric_metadata
 from xlite.study.options import Study
+from xlite.study.plan import StudyPlan
+from xlite.study.space import choices
+from xlite.train.hparams import write_columns
 
 
 def update_leaderboard(ledger: Ledger, study: Study) -> None:
@@ -14,3 +20,13 @@ def update_leaderboard(ledger: Ledger, study: Study) -> None:
         return
     with Ledger.open(options.storage, options.name, create=True, metadata=metric_metadata(study.task)) as search:
         write_leaderboard(options.root / "leaderboard.csv", leaderboard_of(search))
+
+
+def update_runs(plan: StudyPlan, folders: TrialFolders, ended: Sequence[TrialRecord]) -> None:
+    """Write TensorBoard's columns, one set for a search and its baselines, and the ends that a killed driver missed."""
+    options, space = plan.study.options, plan.candidates.space
+    root = options.root
+    write_columns(root / RUNS, choices(space), metric=plan.study.task.metric)
+    for row in ended:
+        if folders.run(row.number, row.overrides).exists():  # an earlier version kept its events elsewhere
+            folders.record_end(row.number, row.overrides, state=row.state, epoch=max(row.curve, default=0))

@@ -1,19 +1,41 @@
 """What a trial is given: what all trials of a study share, what is its own, and its folder."""
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlite.config import RunConfig
+from xlite.config import RunConfig, model_name
 from xlite.data.dataset import Dataset
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
 from xlite.gpu.memory_policy import Attempt
 from xlite.train.checkpoint import remove_checkpoints
+from xlite.train.hparams import RUNG, end_run
 
+MAX_NAME = 100
 STUDENT = "student"
 """Stem of a trial's model files."""
+
+
+RUNS = "runs"
+"""Folder of a study's TensorBoard runs."""
+
+
+def run_name(number: int, config: Mapping[str, Any]) -> str:
+    """What TensorBoard calls a trial: its number and main choices, in characters that any file system takes.
+
+    Args:
+        config: flat.
+    """
+    words = [model_name(config), config.get("model.attention")]
+    if config.get("distill.alpha"):
+        temperature = config.get("distill.temperature")
+        words += ["KD", temperature and f"T={temperature:.3g}"]
+    name = " ".join(str(word) for word in words if word not in (None, "none"))
+    return f"{number:05d} {re.sub(r'[^A-Za-z0-9._= +-]', '_', name)[:MAX_NAME]}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -60,13 +82,32 @@ class TrialFolders:
 
     A trial's folder holds a file of traces while the trial is in an epoch: empty after its process died, with a stack
     trace after it hung. Another file has a line for each fault that took the GPU from the trial's process.
+
+    Attributes:
+        rungs: epochs at which trials are compared, the budget last; () where all run to the end.
     """
 
     study: Path
+    rungs: tuple[int, ...] = ()
 
     def of(self, number: int) -> Path:
         """`trials/00012` of the study."""
         return self.study / "trials" / f"{number:05d}"
+
+    def run(self, number: int, config: Mapping[str, Any]) -> Path:
+        """The trial's TensorBoard run, e.g. `runs/00012 mobilenetv3_small_050 KD T=4`; an existing one keeps its name.
+
+        Args:
+            config: flat; the run is named after it.
+        """
+        there = sorted((self.study / RUNS).glob(f"{number:05d} *"))
+        return there[0] if there else self.study / RUNS / run_name(number, config)
+
+    def record_end(self, number: int, overrides: Mapping[str, Any], *, state: str, epoch: int) -> None:
+        """Write how a trial ended, and the last rung it reached, into its TensorBoard run."""
+        scalars = {RUNG: max((rung for rung in self.rungs if rung <= epoch), default=0)} if self.rungs else {}
+        with suppress(OSError):  # a full disk; the next start of the search writes it
+            end_run(self.run(number, overrides), overrides, state=state, epoch=epoch, scalars=scalars)
 
     def traces(self, number: int) -> Path:
         """The file of traces."""

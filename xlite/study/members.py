@@ -32,12 +32,14 @@ class Member:
         num_views: the study's; a winner without distillation sees as many, without a bank.
         trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
             function of configuration, data and seed, so that it would come out the same again.
+        curves: that trial's TensorBoard run; None where it is in the trial's folder.
     """
 
     stem: str
     dataset: Dataset
     bank: Bank | None
     trained: Path | None = None
+    curves: Path | None = None
     num_views: int | None = None
 
 
@@ -86,7 +88,8 @@ def members_of(
         InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
     """
     if num_folds == 1 and (trained := _trained(study, prepared, winner, epochs)):
-        return [Member(STEM, prepared.full, bank=None, trained=trained)]
+        run = TrialFolders(study.options.folder).run(winner.number, winner.overrides)
+        return [Member(STEM, prepared.full, None, trained, run if run.exists() else None)]
     distils = study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
     views = num_views(study.options.max_epochs)
     if num_folds == 1:

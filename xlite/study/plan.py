@@ -38,6 +38,12 @@ class StudyPlan:
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
 
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are compared, the budget last; () for a grid."""
+        max_epochs = self.study.options.max_epochs
+        return (*rungs(max_epochs, self.grace_epochs), max_epochs) if self.grace_epochs else ()
+
     def describe(self) -> list[str]:
         """What is about to happen, in a few lines."""
         options, space = self.study.options, self.candidates.space

@@ -132,6 +132,17 @@ def distinct_steps(space: SearchSpace, base: RunConfig) -> list[RunConfig]:
     return list(configs.values())
 
 
+def choices(space: SearchSpace) -> dict[str, list[Any]]:
+    """Every key that the first configurations and random draws set, with the values that they gave it."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [_propose(space, study) for _ in range(0 if space.is_grid else NUM_PROBES)]
+    values: dict[str, list[Any]] = {}
+    for chosen in [*space.first, *drawn]:
+        for key, value in chosen.items():
+            values.setdefault(key, []).append(value)
+    return values
+
+
 def with_fixed(space: SearchSpace, fixed: Mapping[str, Any]) -> SearchSpace:
     """A grid with `fixed` laid over each of its configurations.
 

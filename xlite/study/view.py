@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live table on a terminal, a line a finished trial elsewhere."""
+"""What a person sees while a search runs: a line for each trial that ended; below them, on a terminal, a live table."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +87,7 @@ class SearchView:
         self.console.say(f"Trial {number}: {reason}; it continues when that is fixed")
 
     def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None:
-        """Count the trial, print its line where there is no live table, write the leaderboard."""
+        """Count the trial, print its line, write the leaderboard."""
         what, epoch, _ = self.running.pop(number)
         self.done += 1
         self.num_ended += 1
@@ -95,14 +95,13 @@ class SearchView:
         self.counts[outcome] += 1
         if best_so_far is not None and outcome == "complete" and (self.best is None or best_so_far > self.best):
             self.best, self.best_number = best_so_far, number
-        if not self.console.rich.is_terminal:
-            value = "      " if best_so_far is None else f"{best_so_far:.4f}"
-            self.console.say(
-                f"[{self.done}/{self.pace.num_trials}] trial {number:>3} {outcome:<8} {value} "
-                f"after {epoch:>2} epochs  {what}"
-                + (f"  ({reason})" if reason else "")
-                + f"  best {self.best_text()}, {self.left_text()} left"
-            )
+        value = "      " if best_so_far is None else f"{best_so_far:.4f}"
+        self.console.say(
+            f"[{self.done}/{self.pace.num_trials}] trial {number:>3} {outcome:<8} {value} "
+            f"after {epoch:>2} epochs  {what}"
+            + (f"  ({reason})" if reason else "")
+            + ("" if self.live else f"  best {self.best_text()}, {self.left_text()} left")  # the live table says so
+        )
         now = time.monotonic()
         if now >= self.next_write:
             with suppress(OSError):  # a full disk; the end of the search writes it again, and says what is wrong
@@ -111,13 +110,15 @@ class SearchView:
 
     def __rich__(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for name in ("trial", "epoch", f"best {self.metric}", "configuration"):
-            table.add_column(name, overflow="ellipsis", no_wrap=True)
+        for name in ("trial", "epoch", f"best {self.metric}"):
+            table.add_column(name, no_wrap=True, min_width=len(name))
+        table.add_column("configuration", overflow="fold")
         for number, (what, epoch, value) in sorted(self.running.items()):
             table.add_row(str(number), f"{epoch}/{self.pace.max_epochs}", "" if value is None else f"{value:.4f}", what)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
         head = f"{self.done}/{self.pace.num_trials} trials ({counts or 'none ended yet'})"
-        return Group(Text(f"{head}, best {self.best_text()}, {self.left_text()} left"), table)
+        summary = Text(f"{head}, best {self.best_text()}, {self.left_text()} left")
+        return Group(summary, table) if self.running else Group(summary)
 
     def best_text(self) -> str:
         """The best complete trial's value and number."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
+from xlite.train.hparams import begin_run, curve_files
 from xlite.train.loop import EpochReport
 
 NAME_WAIT_S = 2.0
@@ -16,12 +16,12 @@ NAME_WAIT_S = 2.0
 
 
 class EventWriter:
-    """Loss terms, validation metrics, also by label, and speed by epoch; HParams with the best value so far.
+    """Loss terms, validation metrics, also by label, speed and the best value so far, by epoch.
 
     Args:
         folder: the run's own folder.
         hyper_parameters: dotted keys, shown in the HParams tab.
-        metric: the task's metric; the tab shows `best/<metric>`.
+        metric: the task's metric; the best value is `best/<metric>`.
         label_metric: `MetricColumns.per_label`, written for each label.
         purge_from: hide events of this epoch and later, left by an interrupted process.
     """
@@ -35,13 +35,10 @@ class EventWriter:
         label_metric: str,
         purge_from: int | None = None,
     ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        begin_run(folder, hyper_parameters)
         self.writer = _newest_writer(folder, purge_from)
         self.best_tag, self.label_metric = f"best/{metric}", label_metric
-        shown = {key: value for key, value in hyper_parameters.items() if value is not None}
-        experiment, start, self.end = hparams(shown, {self.best_tag: 0.0})
-        for summary in (experiment, start):
-            self.writer.file_writer.add_summary(summary)
-        self.writer.flush()
 
     def add(self, report: EpochReport) -> None:
         """Write one epoch; on disk when this returns."""
@@ -62,8 +59,7 @@ class EventWriter:
         self.writer.flush()
 
     def close(self) -> None:
-        """Mark the run as ended and close the file."""
-        self.writer.file_writer.add_summary(self.end)
+        """Close the file."""
         self.writer.close()
 
 
@@ -75,9 +71,9 @@ def _newest_writer(folder: Path, purge_from: int | None) -> SummaryWriter:
     """
     deadline = time.monotonic() + NAME_WAIT_S
     while True:
-        earlier = set(folder.glob("events.out.tfevents.*"))
+        earlier = set(curve_files(folder))
         writer = SummaryWriter(str(folder), purge_step=purge_from)
-        (created,) = set(folder.glob("events.out.tfevents.*")) - earlier
+        (created,) = set(curve_files(folder)) - earlier
         if all(file.name < created.name for file in earlier) or time.monotonic() > deadline:
             return writer
         writer.close()

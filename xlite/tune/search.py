@@ -179,6 +179,7 @@ class LedgerSearch(Searcher):
         notes = self.attempts.pop(trial.number).notes
         ended = TrialResult(summary=summary, cost=trial.candidate.cost, reason=reason, notes=notes)
         self.ledger.finish(trial.number, outcome, value=value, result=ended)
+        self.folders.record_end(trial.number, trial.candidate.overrides, state=outcome, epoch=trial.epoch)
         self.folders.remove_checkpoints(trial.number)
         self.observer.ended(trial.number, outcome, value, reason)
         if self.failure is None and self.alike.add(reason):

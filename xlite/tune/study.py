@@ -9,7 +9,7 @@ from xlite.console import Console
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialRecord, claim, pair
 from xlite.storage.locks import locked
-from xlite.study.board import update_leaderboard
+from xlite.study.board import update_leaderboard, update_runs
 from xlite.study.footprints import sharing_of
 from xlite.study.job import Job, TrialFolders
 from xlite.study.manifest import (
@@ -97,7 +97,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         kind=study.task.target_spec.kind,
         dataset=prepared.search,
         bank=bank,
-        folders=TrialFolders(options.folder),
+        folders=TrialFolders(options.folder, plan.rungs),
         sharing=sharing_of(candidates.shares, plan.footprints),
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
@@ -115,6 +115,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     asha = ResumableASHA(study.options.max_epochs, plan.grace_epochs) if plan.grace_epochs else None
     if asha is not None:
         asha.replay({row.number: row.curve for row in ended})
+    update_runs(plan, job.folders, ended)
     view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(ledger, candidates, job.folders, asha, view, num_trials=num_wanted)
     if ended or search.unfinished:

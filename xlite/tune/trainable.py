@@ -14,6 +14,7 @@ from typing import Any
 
 from ray import tune
 
+from xlite.config import flatten
 from xlite.device import choose_device, release_memory
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, is_gpu_fault, is_out_of_memory
 from xlite.storage.files import wait_for_disk_space, write_json, write_text
@@ -144,6 +145,7 @@ class DistillationTrial(tune.Trainable):
                 folder=self.folder,
                 stem=STUDENT,
                 hyper_parameters=self.assignment.overrides,
+                events_folder=self.job.folders.run(self.number, flatten(config)),
                 about={"trial": self.number},
             )
         return self.kept

@@ -1,0 +1,31 @@
+"""What TensorBoard reads in a run's folder."""
+
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+
+def content(folder: Path, tag: str) -> bytes | None:
+    """The HParams tab's data under a tag."""
+    found = _read(folder).summary_metadata.get(tag)
+    return found and found.plugin_data.content
+
+
+def values(folder: Path) -> dict[str, Any]:
+    """The run's hyper-parameters, and its state if it has one."""
+    info = metadata.parse_session_start_info_plugin_data(content(folder, metadata.SESSION_START_INFO_TAG))
+    return {key: getattr(value, value.WhichOneof("kind")) for key, value in info.hparams.items()}
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Curves: tag -> (step, value)."""
+    read = _read(folder)
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def _read(folder: Path) -> EventAccumulator:
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    return read
