@@ -7,7 +7,8 @@ import pytest
 from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.study.plan import FIXED_KEYS
-from xlite.study.space import check_space, load_space
+from xlite.study.probes import check_space, distinct, model_of
+from xlite.study.space import load_space
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOOD = """
@@ -43,8 +44,8 @@ def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
 
 
 def test_the_distinct_models_of_a_space_are_found(tmp_path):
-    models = check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig())
-    assert {m.backbone for m in models} == {"resnet18", "resnet34"}
+    models = distinct(check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig()), model_of)
+    assert sorted(m.model.backbone for m in models) == ["resnet18", "resnet34"]
 
 
 @pytest.mark.parametrize(

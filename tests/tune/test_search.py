@@ -1,6 +1,8 @@
 """The bridge to Ray, asked and told by hand: what each end of a trial becomes in the ledger."""
 
+import json
 import pickle
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from xlite.config import RunConfig
+from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
 from xlite.models.limits import Cost, Limits
 from xlite.study.candidates import Candidate
@@ -51,14 +54,19 @@ def ledger(tmp_path):
 
 
 class Space:
-    """Candidates of made-up costs."""
+    """Candidates of made-up costs. Unless they `repeat`, each proposal trains something else, whatever it says."""
 
-    def __init__(self, propose, limits=None, gpu_share=0.0, batch_size=1):
-        self.space, self.limits = SimpleNamespace(propose=propose), limits or Limits()
-        self.gpu_share = gpu_share
+    def __init__(self, propose, limits=None, gpu_share=0.0, batch_size=1, repeat=False, is_grid=False):
+        self.space, self.limits = SimpleNamespace(propose=propose, is_grid=is_grid), limits or Limits()
+        self.gpu_share, self.repeat, self.number = gpu_share, repeat, count()
         self.config = RunConfig().override({"optim.batch_size": batch_size}, source="test")
 
+    def identity(self, overrides):
+        return json.dumps(overrides, sort_keys=True) if self.repeat else next(self.number)
+
     def resolve(self, overrides):
+        if overrides["model.backbone"] not in SIZES:
+            raise InputError(f"space.py: unknown backbone {overrides['model.backbone']}")
         cost = SIZES[overrides["model.backbone"]]
         return Candidate(overrides, self.config, cost, self.gpu_share, self.limits.broken_by(cost))
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlite.commands import cli
-from xlite.commands.options import FOLDS_HELP, add_study_options, add_threshold_option
+from xlite.commands.options import FOLDS_HELP, THRESHOLDS, add_study_options, add_threshold_option
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         winner,
         epochs=arguments.epochs or opened.study.options.promote_epochs,
         num_folds=arguments.folds or opened.study.options.num_folds,
-        threshold_method=arguments.thresholds,
+        threshold_method=arguments.thresholds or THRESHOLDS,
         console=console,
     )
     return 0

@@ -77,7 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
-    """The baselines asked for; their folder is `baselines/` in the study's."""
+    """The baselines asked for; their folder is `baselines/` in the study's.
+
+    Raises:
+        InputError: options that exclude each other.
+    """
     from xlite.cores import available_cpus
     from xlite.ledger import sqlite_url
     from xlite.study.options import StudyOptions
@@ -88,6 +92,8 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
     name = arguments.study or f"baselines_{cli.default_study_name()}"
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     power_safe = arguments.profile == "power-safe"
+    if power_safe and (arguments.max_concurrent or 1) > 1:
+        raise InputError("--profile power-safe runs one at a time; leave out --max-concurrent")
     epochs = arguments.epochs or budget.max_epochs
     return StudyOptions(
         name=name,
@@ -95,7 +101,7 @@ def resolve(arguments: argparse.Namespace, kind: str) -> "StudyOptions":
         storage=arguments.storage or sqlite_url(folder / "study.db"),
         task=arguments.task,
         space=space_file(arguments.space, defaults.baselines),
-        num_trials=1,  # a grid has as many as it has
+        num_trials=0,  # of a search, which this is not
         max_epochs=epochs,
         promote_epochs=epochs,
         teacher_epochs=budget.teacher_epochs,

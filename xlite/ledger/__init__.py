@@ -3,7 +3,7 @@
 from xlite.ledger.rdb import sqlite_url
 from xlite.ledger.records import Outcome, Phase, PromotionRecord, TrialRecord, TrialResult, best_of, ranking_key
 from xlite.ledger.retry import shown_url, stored_url
-from xlite.ledger.study import Ledger, Proposal, study_storage
+from xlite.ledger.study import Ledger, Proposal, Refused, study_storage
 from xlite.samplers.sampling import Space
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Phase",
     "PromotionRecord",
     "Proposal",
+    "Refused",
     "Space",
     "TrialRecord",
     "TrialResult",

@@ -3,10 +3,11 @@
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,6 +24,8 @@ from xlite.tasks.task import Task
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
 IMMUTABLE = "meaning"
 """Key of the settings that decide what a study's numbers mean; the rest may change when it continues."""
+OPEN = None
+"""Stored as the space of a study that ended because its space failed, so that the corrected one continues it."""
 
 
 def write_study(folder: Path, immutable: Mapping[str, Any], details: Mapping[str, Any]) -> None:
@@ -42,8 +45,13 @@ def read_study(folder: Path) -> dict[str, Any] | None:
     return read_json_object(folder / "study.json") if (folder / "study.json").exists() else None
 
 
-def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
+def check_same(
+    folder: Path, immutable: Mapping[str, Any], accepted: Mapping[str, Collection[Any]] = MappingProxyType({})
+) -> None:
     """Refuse to continue a study as another one; only what `immutable` holds is compared.
+
+    Args:
+        accepted: stored values of a key that count as the same.
 
     Raises:
         InputError: names every value that differs, both as stored and as asked for now.
@@ -55,7 +63,7 @@ def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
     changed = [
         f"{key} was {before.get(key)!r} and is now {immutable.get(key)!r}"
         for key in immutable
-        if before.get(key) != immutable.get(key)
+        if before.get(key) != immutable.get(key) and before.get(key) not in accepted.get(key, ())
     ]
     if changed:
         raise InputError(f"study {folder.name}: {'; '.join(changed)}. Use another --study, or the values it began with")
@@ -96,7 +104,7 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "augmentation": base.data.augmentation,
         "num_views": num_views(options.max_epochs),
         "seed": options.seed,
-        "space": plan.candidates.space.content_hash,
+        "space": plan.candidates.space.code_hash,
         "metric": task.metric,
         "kind": task.target_spec.kind,
         "max_epochs": options.max_epochs,
