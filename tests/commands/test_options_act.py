@@ -86,7 +86,7 @@ TUNE = {
         and not it.says("model.dropout") and base_of(it.asked("--set model.dropout=0.3")).model.dropout == 0.3
     ),
     "--teacher": lambda it: (
-        it.raises(lambda: it.study_teacher("--teacher no.safetensors"), "no.safetensors")
+        it.raises(lambda: it.study_teacher("--teacher no.safetensors"), "no.json")
         and "the teacher is not used" in it.dry("--teacher t --set distill.alpha=0")
     ),
     "--allow-other-split": lambda it: (
@@ -126,7 +126,7 @@ TRAIN = {
     "--epochs": lambda it: it.training("--epochs 3")[0].train.epochs == 3,
     "--threads": lambda it: it.training("--threads 1")[0].train.threads == 1,
     "--teacher": lambda it: (
-        it.raises(lambda: it.training("--teacher no.safetensors"), "no.safetensors")
+        it.raises(lambda: it.training("--teacher no.safetensors"), "no.json")
         and it.training("--teacher no.safetensors --set distill.alpha=0") and it.says("the teacher is not used")
     ),
     "--allow-other-split": lambda it: it.refuses("train", "--allow-other-split", "give --teacher too"),
