@@ -43,8 +43,8 @@ A run is described by the keys below. A value comes from the last of these that 
 3. the search space, for each trial,
 4. `--set KEY=VALUE` on the command line, which fixes a key that the space searches.
 
-`xlite tune`, `xlite train` and `xlite teacher` take `--set`. A wrong key is refused, and the right ones are named. Epochs, seed and
-threads have options of their own.
+`xlite tune`, `xlite train` and `xlite teacher` take `--set`. A wrong key is refused, and the right ones are named.
+Epochs, seed and threads have options of their own.
 """
 
 

@@ -150,8 +150,8 @@ class Bench:
     def training(self, text: str) -> tuple[RunConfig, int, Path]:
         """Configuration, training images and folder that a single training starts with."""
         place = "xlite.train.resumable.train_resumable"
-        (config, _, dataset), options = self.stopped_at(place, "train", self.data(f"--out {self.home}/one {text}"))
-        return config, len(dataset.part("train")), options["folder"]
+        (run,), options = self.stopped_at(place, "train", self.data(f"--out {self.home}/one {text}"))
+        return run.config, len(run.dataset.part("train")), options["folder"]
 
     def teaching(self, text: str) -> tuple[RunConfig, Path]:
         """Configuration and folder that a teacher's training starts with."""

@@ -48,7 +48,7 @@ def test_a_key_set_is_fixed_in_every_trial_and_an_exhausted_space_ends_the_searc
     assert "Promoted student" in done.stdout
     with (tmp_path / "results" / "s" / "leaderboard.csv").open() as file:
         board = list(csv.DictReader(file))
-    assert {row["kd_alpha"] for row in board} == {"0.0"} and {row["cnn_backbone"] for row in board} == {"lcnet_050"}
+    assert {row["kd_alpha"] for row in board} == {"N/A"} and {row["cnn_backbone"] for row in board} == {"lcnet_050"}
     again = tune(tmp_path, tiny_nih, *command)
     assert again.returncode == 0 and "Nothing new is left to try: 4" in again.stdout, again.stdout + again.stderr
     assert len(rows(tmp_path)) == 4

@@ -30,6 +30,7 @@ def with_fixed(space: SearchSpace, fixed: Mapping[str, Any]) -> SearchSpace:
         chosen = space.propose(_FixedKeys(trial, fixed))  # type: ignore[arg-type]  # it has all of a trial's methods
         return {key: fixed.get(key, value) for key, value in chosen.items()}
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     first = []
     for configuration in space.first:
         study = optuna.create_study(sampler=_Middle())
