@@ -104,7 +104,9 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
 
     cost, config = Cost(1_000_000, 4.0, 2.0), RunConfig()
     candidates = SimpleNamespace(
-        space=load_space(SPACE, "multilabel"), resolve=lambda overrides: Candidate(overrides, config, cost, 0.0)
+        space=load_space(SPACE, "multilabel"),
+        identity=repr,
+        resolve=lambda overrides: Candidate(overrides, config, cost, 0.0),
     )
     shares = Shares(num_cpus=2, num_gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, max_concurrent=2)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(url, "overhead", create=True) as ledger:

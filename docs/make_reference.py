@@ -17,7 +17,7 @@ from xlite.tasks.target_spec import TARGET_SPECS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 SPACES = FOLDER.parents[1] / "search_spaces"
-FIXED_INTRO = "All trials share these; a search space cannot vary them. Set them with `--set` or the option for them:"
+FIXED_INTRO = "All trials share these; a search space cannot vary them. Set them with the option for them, or `--set`:"
 SPACES_INTRO = "These come with X-Lite. [How to write one](../tutorials/space.md)."
 NOTICE = "<!-- Written by docs/make_reference.py; change the code, then run it again. -->"
 COMMANDS_INTRO = """\
@@ -40,10 +40,11 @@ A run is described by the keys below. A value comes from the last of these that 
 
 1. the default in the table,
 2. the task's defaults for the device, and the study's own epochs, seed and threads,
-3. `--set KEY=VALUE` on the command line,
-4. the search space, for each trial.
+3. the search space, for each trial,
+4. `--set KEY=VALUE` on the command line, which fixes a key that the space searches.
 
 `xlite tune`, `xlite train` and `xlite teacher` take `--set`. A wrong key is refused, and the right ones are named.
+Epochs, seed and threads have options of their own.
 """
 
 

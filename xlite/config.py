@@ -1,7 +1,7 @@
 """The configuration of one training run: typed, frozen, validated, overridden by dotted keys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,10 @@ class Section(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise InputError(f"{source}: {first_problem(error)}") from None
+
+    def only(self, keys: Iterable[str]) -> Self:
+        """A copy with all other keys at their defaults."""
+        return type(self)(**{key: getattr(self, key) for key in keys})
 
 
 class ModelConfig(Section):

@@ -9,3 +9,7 @@ class InputError(ValueError):
 
     The message is one line that names the thing and what to do about it. Commands print it as `error: ...` and exit 2.
     """
+
+
+class SpaceError(InputError):
+    """A search space's own code failed, or proposed nothing that can be trained."""

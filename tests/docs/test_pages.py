@@ -14,7 +14,8 @@ from conftest import REPO
 from xlite.config import RunConfig
 from xlite.report.leaderboard import leaderboard_frame
 from xlite.study.plan import FIXED_KEYS
-from xlite.study.space import check_space, load_space
+from xlite.study.probes import check_space
+from xlite.study.space import load_space
 
 DOCS = REPO / "docs"
 PAGES = sorted([*REPO.glob("*.md"), *DOCS.rglob("*.md"), *(REPO / "benchmarks").glob("*.md")])

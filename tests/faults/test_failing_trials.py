@@ -23,7 +23,7 @@ def home(tmp_path_factory):
 
 def study(home, name, faults, *more, concurrent):
     (home / f"{name}.py").write_text(CONFIGURATIONS.format(faults=faults))
-    more = ("--no-promote", *more)
+    more = ("--no-promote", "--trials", "8", *more)
     return Place(home, name, concurrent=concurrent, task="tiny_task:FAULTY", space=f"{name}.py", more=more)
 
 

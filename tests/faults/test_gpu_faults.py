@@ -41,7 +41,8 @@ def rows(tiny_dataset, tmp_path_factory):
     cost = Cost(1, 1.0, 1.0)
     sharing = SharedGpu(DeviceMemory(2**34, 2**34), 2**29, environment={"CUDA_MPS_PIPE_DIRECTORY": str(folder)})
     candidates = SimpleNamespace(
-        space=SimpleNamespace(propose=lambda trial: CONFIGURATIONS[trial.number]),
+        space=SimpleNamespace(propose=lambda trial: CONFIGURATIONS[trial.number], is_grid=False),
+        identity=repr,
         resolve=lambda overrides: Candidate(overrides, BASE.override(overrides, source="test"), cost, 0.5),
     )
     folders = TrialFolders(folder)

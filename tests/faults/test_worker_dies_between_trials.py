@@ -18,7 +18,8 @@ def bridge(tmp_path):
     silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
     cost = Cost(1, 1.0, 1.0)
     candidates = SimpleNamespace(
-        space=SimpleNamespace(propose=lambda trial: {"x": trial.suggest_float("x", 0.0, 1.0)}),
+        space=SimpleNamespace(propose=lambda trial: {"x": trial.suggest_float("x", 0.0, 1.0)}, is_grid=False),
+        identity=repr,
         resolve=lambda overrides: Candidate(overrides, RunConfig(), cost, 0.0),
     )
     with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:

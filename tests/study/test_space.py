@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from xlite.config import RunConfig
-from xlite.errors import InputError
+from xlite.errors import InputError, SpaceError
 from xlite.study.plan import FIXED_KEYS
-from xlite.study.space import check_space, load_space
+from xlite.study.probes import check_space, distinct, model_of
+from xlite.study.space import load_space
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOOD = """
@@ -43,8 +44,8 @@ def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():
 
 
 def test_the_distinct_models_of_a_space_are_found(tmp_path):
-    models = check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig())
-    assert {m.backbone for m in models} == {"resnet18", "resnet34"}
+    models = distinct(check_space(load_space(written(tmp_path, GOOD), "multilabel"), RunConfig()), model_of)
+    assert sorted(m.model.backbone for m in models) == ["resnet18", "resnet34"]
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,37 @@ def test_a_missing_space_lists_what_is_there(tmp_path):
     written(tmp_path, GOOD)
     with pytest.raises(InputError, match=r"no such file; in that folder: space\.py"):
         load_space(tmp_path / "kd.py", "multilabel")
+
+
+def hash_of(folder, text):
+    return load_space(written(folder, text), "multilabel").code_hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("def space", "# a comment\n\ndef space"),
+        ("return {", "return {  # another\n        "),
+        ("def space(trial):", 'def space(trial):\n    """Says what it does."""'),
+        ("BASELINE", '"""A module\'s docstring."""\nBASELINE'),
+        ('"resnet18"', "'resnet18'"),
+    ],
+)
+def test_comments_docstrings_and_layout_are_no_part_of_a_space_s_identity(tmp_path, old, new):
+    assert GOOD.replace(old, new) != GOOD
+    assert hash_of(tmp_path, GOOD.replace(old, new)) == hash_of(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1e-4, 1e-2", "1e-4, 2e-2"), ('"resnet34"', '"resnet50"'), ("log=True", "log=False"), ("1e-3}", "2e-3}")],
+)
+def test_values_and_code_are(tmp_path, old, new):
+    assert hash_of(tmp_path, GOOD.replace(old, new)) != hash_of(tmp_path, GOOD)
+
+
+def test_an_error_of_the_space_names_file_line_trial_and_error(tmp_path):
+    path = written(tmp_path, GOOD.replace("    return {", "    scale = 1 / (trial.number - 3)\n    return {"))
+    with pytest.raises(SpaceError) as caught:
+        check_space(load_space(path, "multilabel"), RunConfig())
+    assert str(caught.value) == f"{path}, line 4, trial 3: space(trial) failed: ZeroDivisionError: division by zero"

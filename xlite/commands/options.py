@@ -4,7 +4,7 @@ import argparse
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xlite.commands import cli
 from xlite.console import Console
@@ -12,7 +12,7 @@ from xlite.errors import InputError
 from xlite.storage.folders import check_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from xlite.config import DataConfig, RunConfig
     from xlite.tasks.prepare import DataRequest, Prepared
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("patient", "official", "image")
 FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
+THRESHOLDS: Literal["f1"] = "f1"
 KINDS = ("binary", "multilabel", "multiclass")
 
 
@@ -122,7 +123,7 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="assignments",
-        help="set a configuration key, e.g. data.augmentation=light (again for more)",
+        help="fix a configuration key, e.g. data.augmentation=light (again for more)",
     )
 
 
@@ -157,18 +158,46 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
 def add_threshold_option(parser: argparse.ArgumentParser) -> None:
     """--thresholds."""
     parser.add_argument(
-        "--thresholds", choices=("f1", "youden"), default="f1", help="what a label's threshold maximises on validation"
+        "--thresholds",
+        choices=("f1", "youden"),
+        help=f"what a label's threshold maximises on validation (default: {THRESHOLDS})",
     )
 
 
-def settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`--set` assignments, with `--image-size` as one of them."""
+def settings(arguments: argparse.Namespace, **own: str) -> dict[str, Any]:
+    """`--set` assignments, with `--image-size` as one of them.
+
+    Args:
+        own: the command's own options for keys of the section "train", by key: `epochs="--max-epochs"`.
+
+    Raises:
+        InputError: a key is set that has an option, which other parts of the run follow, too.
+    """
     from xlite.config import parse_assignment
 
     out = dict(parse_assignment(text) for text in arguments.assignments)
+    for key, option in own.items():
+        if f"train.{key}" in out:
+            raise InputError(f"--set train.{key}: use {option}")
     if arguments.image_size is not None:
+        if out.get("data.image_size", arguments.image_size) != arguments.image_size:
+            raise InputError("--set data.image_size and --image-size differ; leave one out")
         out["data.image_size"] = arguments.image_size
     return out
+
+
+def check_teacher_options(arguments: argparse.Namespace) -> None:
+    """Raises InputError where `--allow-other-split` has no `--teacher` to allow."""
+    if arguments.allow_other_split and not arguments.teacher:
+        raise InputError("--allow-other-split is for a teacher that is given; give --teacher too, or leave it out")
+
+
+def tell_unread(keys: "Iterable[str]", config: "RunConfig", task: "Task", console: Console) -> None:
+    """A line for each of these keys, set by an option, that a run of `config` does not read."""
+    from xlite.train.canonical import unread_keys
+
+    for key in unread_keys(keys, [config], task.target_spec):
+        console.say(f"{key} is set, but this run does not read it")
 
 
 def open_data(

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare, and print the parts and each label's share of them; or clean."""
+    check_options(arguments)
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = base_config(task, device_kind(), max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
     if arguments.dry_run:
         reading, _ = read(task, data_request(arguments, task, console, data=data), console)
-        console.say(f"Dry run: {len(reading.table):,} examples were read, nothing was prepared")
+        console.say(f"Dry run: {len(reading.table):,} examples were read; nothing was cached, split or drawn")
         return 0
     prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
     console.show(prevalence_table(prepared))
@@ -55,6 +56,23 @@ def run(arguments: argparse.Namespace) -> int:
     console.say(f"Pixels: {shown(prepared.full.pixel_file)}")
     console.say(f"Split: {shown(prepared.split_file)} (hash {prepared.full.split_hash})")
     return 0
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that the work asked for does not read.
+
+    Raises:
+        InputError: names them.
+    """
+    if not arguments.clean:
+        if arguments.results != parser().get_default("results"):
+            raise InputError("--results says which studies --clean keeps the caches of; give --clean too")
+        return
+    defaults = vars(parser().parse_args([]))
+    given = {name for name, value in vars(arguments).items() if value != defaults[name]}
+    if idle := sorted(given - {"clean", "results", "cache_dir"}):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise InputError(f"--clean reads only --results and --cache-dir; leave out {options}")
 
 
 def prevalence_table(prepared: "Prepared") -> FittedTable:

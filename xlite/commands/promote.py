@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
-from xlite.commands.options import FOLDS_HELP, add_place_options, add_study_options, add_threshold_option
+from xlite.commands.options import (
+    FOLDS_HELP,
+    THRESHOLDS,
+    add_place_options,
+    add_study_options,
+    add_threshold_option,
+)
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -133,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         winner,
         epochs=arguments.epochs or opened.study.options.promote_epochs,
         num_folds=arguments.folds or opened.study.options.num_folds,
-        threshold_method=arguments.thresholds,
+        threshold_method=arguments.thresholds or THRESHOLDS,
         console=console,
     )
     return 0

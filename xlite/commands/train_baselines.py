@@ -83,7 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":
-    """The baselines asked for; their folder is `baselines/` in the study's."""
+    """The baselines asked for; their folder is `baselines/` in the study's.
+
+    Raises:
+        InputError: options that exclude each other.
+    """
     from xlite.cores import available_cpus
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
@@ -91,6 +95,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     defaults = find_task(arguments.task).defaults[kind]
     budget = defaults.demo_budget if arguments.data is None else defaults.budget
     power_safe = arguments.profile == "power-safe"
+    if power_safe and (arguments.max_concurrent or 1) > 1:
+        raise InputError("--profile power-safe runs one at a time; leave out --max-concurrent")
     epochs = arguments.epochs or budget.max_epochs
     return StudyOptions(
         name=name,
@@ -98,7 +104,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         storage=arguments.storage,
         task=arguments.task,
         space=space_file(arguments.space, defaults.baselines),
-        num_trials=1,  # a grid has as many as it has
+        num_trials=0,  # of a search, which this is not
         max_epochs=epochs,
         promote_epochs=epochs,
         teacher_epochs=budget.teacher_epochs,

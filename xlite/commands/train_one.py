@@ -10,10 +10,12 @@ from xlite.commands.options import (
     add_data_options,
     add_set_option,
     add_subset_option,
+    check_teacher_options,
     home,
     open_configured,
     settings,
     shown,
+    tell_unread,
 )
 from xlite.console import Console
 from xlite.errors import InputError
@@ -56,16 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.step import TrainingFailed
 
     console = Console()
+    check_teacher_options(arguments)
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     check_folder(folder, "name another with --out")
-    chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **settings(arguments)}
+    given = settings(arguments, epochs="--epochs", seed="--seed", threads="--threads")
+    chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **given}
     threads = arguments.threads or available_cpus()
     own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
     configure = partial(base_config, device_kind=device_kind(), **own)
     prepared, config = open_configured(arguments, console, configure, subset=arguments.subset)
     task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
+    tell_unread(given, config, task, console)
     bank = None
-    if arguments.teacher:
+    if arguments.teacher and not config.distill.alpha:
+        console.say("--teacher: distill.alpha is 0, so the teacher is not used")
+    elif arguments.teacher:
         files = tuple(file.expanduser().resolve() for file in arguments.teacher)
         teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
         console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")

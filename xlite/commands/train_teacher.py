@@ -3,8 +3,17 @@
 import argparse
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_set_option, home, open_configured, settings, shown
+from xlite.commands.options import (
+    add_data_options,
+    add_set_option,
+    home,
+    open_configured,
+    settings,
+    shown,
+    tell_unread,
+)
 from xlite.console import Console
+from xlite.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         check_folder(arguments.out, "name another with --out")
     kind = device_kind()
     epochs = arguments.epochs or find_task(arguments.task).defaults[kind].budget.teacher_epochs
-    chosen = {**({"model.backbone": arguments.backbone} if arguments.backbone else {}), **settings(arguments)}
+    chosen = settings(arguments, epochs="--epochs", seed="--seed")
+    if arguments.backbone is not None:
+        if chosen.get("model.backbone", arguments.backbone) != arguments.backbone:
+            raise InputError("--set model.backbone and --backbone differ; leave one out")
+        chosen["model.backbone"] = arguments.backbone
 
     def configure(task: Task) -> RunConfig:
         base = base_config(task, kind, max_epochs=epochs, seed=arguments.seed, threads=available_cpus(), settings={})
@@ -49,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     prepared, config = open_configured(arguments, console, configure)
     task = prepared.task
+    tell_unread(chosen, config, task, console)
     backbone = config.model.backbone
     folder = arguments.out or home() / "data" / "teachers" / f"{backbone.replace('/', '_')}-{cli.default_study_name()}"
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
+    THRESHOLDS,
     add_data_options,
     add_set_option,
     add_study_options,
     add_subset_option,
     add_threshold_option,
     cache_dir,
+    check_teacher_options,
     open_configured,
     settings,
     shown,
@@ -40,7 +42,10 @@ def parser() -> argparse.ArgumentParser:
         "--space", type=Path, metavar="FILE", help="search space: a file, or a shipped one's name (default: the task's)"
     )
     group.add_argument(
-        "--trials", type=cli.positive_int, metavar="N", help="configurations in all (default: the task's)"
+        "--trials",
+        type=cli.positive_int,
+        metavar="N",
+        help="configurations in all (default: the task's, or the whole grid)",
     )
     group.add_argument(
         "--max-epochs", type=cli.positive_int, metavar="N", help="budget of a trial (default: the task's)"
@@ -116,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     study = Study(options, prepared.task, base)
     plan = plan_study(study, prepared.search, console)
-    for line in plan.describe():
+    for line in (*plan.describe(), *kept_for_later(arguments)):
         console.say(line)
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
@@ -144,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
             result.winner,
             epochs=options.promote_epochs,
             num_folds=options.num_folds,
-            threshold_method=arguments.thresholds,
+            threshold_method=arguments.thresholds or THRESHOLDS,
             console=console,
         )
     console.say(
@@ -154,9 +159,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
-    """The study asked for, with the task's defaults for this device where nothing was said."""
+    """The study asked for, with the task's defaults for this device where nothing was said.
+
+    Raises:
+        InputError: options that exclude each other.
+    """
     from xlite.study.options import StudyOptions
 
+    check_teacher_options(arguments)
+    if arguments.no_promote and arguments.thresholds:
+        raise InputError("--thresholds with --no-promote: nothing is promoted; give it to `xlite promote`")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     is_demo = arguments.data is None
@@ -168,13 +180,14 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         task=arguments.task,
         space=space_file(arguments.space, defaults.space),
         num_trials=arguments.trials or budget.num_trials,
+        grid_trials=arguments.trials,
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         teacher_epochs=budget.teacher_epochs,
         num_folds=num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds),
         seed=arguments.seed,
         cache_dir=cache_dir(arguments),
-        settings=settings(arguments),
+        settings=settings(arguments, epochs="--max-epochs", seed="--seed", threads="--cpus-per-trial"),
         teacher_files=tuple(file.expanduser().resolve() for file in arguments.teacher),
         allow_other_split=arguments.allow_other_split,
         max_params=arguments.max_params,
@@ -188,6 +201,13 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         hang_limit_s=arguments.hang_limit,
         address=arguments.address,
     )
+
+
+def kept_for_later(arguments: argparse.Namespace) -> list[str]:
+    """A line on options of a promotion that this command does not make."""
+    options = {"--folds": arguments.folds, "--promote-epochs": arguments.promote_epochs}
+    given = " and ".join(option for option, value in options.items() if value is not None)
+    return [f"--no-promote: {given} will be what `xlite promote` does"] if arguments.no_promote and given else []
 
 
 def num_folds(arguments: argparse.Namespace, default: int) -> int:

@@ -5,7 +5,7 @@ from xlite.ledger.pairing import adopt, claim, open_to_read, pair
 from xlite.ledger.rdb import absolute_url, sqlite_url
 from xlite.ledger.records import Outcome, Phase, PromotionRecord, TrialRecord, TrialResult, best_of, ranking_key
 from xlite.ledger.retry import shown_url
-from xlite.ledger.study import Ledger, Proposal
+from xlite.ledger.study import Ledger, Proposal, Refused
 from xlite.samplers.sampling import Space
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Phase",
     "PromotionRecord",
     "Proposal",
+    "Refused",
     "Space",
     "StudyManifest",
     "TrialRecord",

@@ -5,6 +5,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -55,6 +56,14 @@ class Mark:
 
 class NoStudyError(InputError):
     """A database has no study of that name."""
+
+
+class Refused(InputError):
+    """An enqueued trial lies outside of the space; it is recorded as failed. `proposal`: what was enqueued."""
+
+    def __init__(self, message: str, proposal: Proposal) -> None:
+        super().__init__(message)
+        self.proposal = proposal
 
 
 class Ledger:
@@ -238,8 +247,22 @@ class Ledger:
             space: returns every parameter it suggests, under its name and unchanged, and any constants.
 
         Raises:
-            InputError: `space` breaks this rule or one of Optuna's; an enqueued value lies outside of it (that trial is
-                recorded as failed); another process runs this study.
+            Refused: an enqueued value lies outside of `space`; that trial is recorded as failed.
+            InputError: `space` breaks this rule or one of Optuna's, or fails; another process runs this study.
+        """
+        proposal = self.ask_new(space, lambda overrides: True, num_draws=0)
+        assert proposal is not None
+        return proposal
+
+    def ask_new(self, space: Space, is_new: Callable[[dict[str, Any]], bool], *, num_draws: int) -> Proposal | None:
+        """As `ask`, but what is not new is not stored: it is drawn again, at random.
+
+        Args:
+            is_new: of overrides; enqueued ones start in any case.
+            num_draws: random draws before it gives up.
+
+        Returns:
+            None where no draw was new; nothing is stored then.
         """
         self._lock.acquire()
         memory, self._memory = self._sampling(), None
@@ -248,9 +271,16 @@ class Ledger:
         try:
             overrides = {**suggestions(space, trial), **(enqueued or {})}
         except InputError as error:
-            if enqueued is not None:
-                self._writer.refuse(number, enqueued, str(error))
-            raise
+            if enqueued is None or not isinstance(error.__cause__, ValueError):
+                raise  # an error of the space, which leaves an enqueued trial waiting
+            self._writer.refuse(number, enqueued, str(error))
+            raise Refused(str(error), Proposal(number, enqueued)) from error
+        if enqueued is None and not is_new(overrides):
+            redrawn = (suggestions(space, again) for again in islice(memory.redraws(number), num_draws))
+            found = next(filter(is_new, redrawn), None)
+            if found is None:
+                return None
+            overrides = found
         if enqueued is None:
             self._writer.create(number, running_trial(overrides, memory.trial(number)))
         else:

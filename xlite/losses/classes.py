@@ -108,7 +108,7 @@ class ClassLoss:
 
     def focal(self, logits: Tensor, targets: Tensor) -> Tensor:
         """`cross_entropy` without class weights, with the configured gamma or, if that is 0, with 2."""
-        return cross_entropy(logits, targets, gamma=self.config.class_gamma or _FOCAL_GAMMA)
+        return cross_entropy(logits, targets, gamma=_extra_gamma(self.config))
 
     def to(self, device: torch.device | str) -> "ClassLoss":
         """The same loss with its weights on `device`."""
@@ -123,6 +123,25 @@ def make_class_loss(config: LossConfig, targets: np.ndarray) -> ClassLoss:
     """
     weights = class_weights(config.class_weights, targets, beta=config.beta)
     return ClassLoss(config, None if weights is None else torch.from_numpy(weights))
+
+
+def canonical_class_loss(config: LossConfig, *, hard: bool, focal: bool) -> LossConfig:
+    """`config` with every key that `ClassLoss` does not read at its default; the name goes with the model's head.
+
+    Args:
+        hard: whether the supervised loss has any weight; focal: whether the extra focal term has.
+    """
+    keys = {"name"}
+    if hard:
+        keys |= {"class_weights"} | ({"beta"} if config.class_weights == "effective_number" else set())
+    if hard and config.name != "coral":
+        return config.only(keys | {"class_gamma"})
+    return config.only(keys).model_copy(update={"class_gamma": _extra_gamma(config)} if focal else {})
+
+
+def _extra_gamma(config: LossConfig) -> float:
+    """Of the extra focal term: the loss's own if it is modulated."""
+    return config.class_gamma or _FOCAL_GAMMA
 
 
 def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

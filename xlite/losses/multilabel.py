@@ -129,6 +129,25 @@ def make_supervised_loss(config: LossConfig, targets: np.ndarray) -> SupervisedL
     return SupervisedLoss(config, pos_weight, label_weight, alpha)
 
 
+def canonical_supervised(config: LossConfig, *, hard: bool, focal: bool) -> LossConfig:
+    """`config` with every key that `SupervisedLoss` does not read at its default.
+
+    Args:
+        hard: whether the supervised loss has any weight; focal: whether the extra focal term has.
+    """
+    name = config.name if hard else "bce"
+    if name == "bce_focal":
+        name = {0.0: "focal", 1.0: "bce"}.get(config.bce_share, name)
+    keys = {"bce_share"} if name == "bce_focal" else set()
+    if name == "weighted_bce":
+        parameters = {"inverse_frequency": {"smoothing", "power"}, "effective_number": {"beta"}}
+        keys |= {"weighting"} | parameters.get(config.weighting, set())
+    if focal or name in ("focal", "bce_focal"):
+        keys |= {"focal_gamma", "focal_alpha_per_label"}
+        keys |= set() if config.focal_alpha_per_label else {"focal_alpha"}
+    return config.only(keys).model_copy(update={"name": name})
+
+
 def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits in float32 or float64, the mask of known entries, and targets of the logits' type with 0 for unknown."""
     logits = logits if logits.dtype == torch.float64 else logits.float()

@@ -1,16 +1,17 @@
-"""The training loss of a run: supervised, distilled and focal terms, for each kind of target."""
+"""The training loss of a run: supervised, distilled and focal terms, for each kind of target; which keys it reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xlite.config import DistillConfig, RunConfig
-from xlite.losses.classes import make_class_loss
+from xlite.losses.classes import canonical_class_loss, make_class_loss
 from xlite.losses.distillation import combine, cumulative_kd, sigmoid_kd, softmax_kd, unpadded
-from xlite.losses.multilabel import make_supervised_loss
+from xlite.losses.multilabel import canonical_supervised, make_supervised_loss
 
 
 class HardLoss(Protocol):
@@ -73,3 +74,20 @@ def class_objective(config: RunConfig, targets: np.ndarray) -> DistillObjective:
         return kd(student_logits, teacher_logits, temperature=temperature, mask=unpadded(teacher_logits))
 
     return DistillObjective(make_class_loss(config.loss, targets), soft, config.distill)
+
+
+def canonical_objective(make_objective: Callable[..., Any], config: RunConfig) -> RunConfig:
+    """`config` with every loss and distillation key that training does not read at its default.
+
+    Two configurations give the same loss exactly where these are equal. An objective of your own may read every key.
+    """
+    if make_objective is multilabel_objective:
+        canonical_loss = canonical_supervised
+    elif make_objective is class_objective:
+        canonical_loss = canonical_class_loss
+    else:
+        return config
+    distill = config.distill
+    loss = canonical_loss(config.loss, hard=distill.alpha < 1, focal=distill.focal_weight > 0)
+    keys = {"alpha", "focal_weight"} | ({"temperature"} if distill.alpha > 0 else set())
+    return config.model_copy(update={"loss": loss, "distill": distill.only(keys)})

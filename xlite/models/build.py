@@ -62,6 +62,17 @@ def build_model(
     return model
 
 
+def canonical_model(config: ModelConfig) -> ModelConfig:
+    """`config` with every key that its architecture does not read at its default: equal ones give equal models."""
+    keys = {"architecture", "dropout", "head", "head_bias"}
+    if not config.has_backbone:
+        return config.only(keys | {"attention_heads", "layers", "width", "ffn_width", "causal", "normalise_lines"})
+    keys |= {"backbone", "pretrained", "weights", "attention"}
+    keys |= {"attention_heads"} if config.attention != "none" else set()
+    keys |= {"performer_features"} if config.attention == "performer" else set()
+    return config.only(keys | ({"num_slices", "num_levels", "level_dim"} if config.architecture == "slices" else set()))
+
+
 def check_input(config: ModelConfig, spec: InputSpec) -> None:
     """Refuse a configuration whose architecture does not take these inputs.
 

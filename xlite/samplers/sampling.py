@@ -1,16 +1,16 @@
 """A study's trials in memory, asked for the next one: each gets an Optuna sampler of its own."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from xlite.errors import InputError
+from xlite.errors import InputError, SpaceError
 from xlite.samplers.history import History
 from xlite.samplers.proposals import make_sampler
 
@@ -68,6 +68,15 @@ class Sampling:
         self.history.add_running(trial.number)
         return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
+    def redraws(self, number: int) -> Iterator[optuna.Trial]:
+        """The trial started last, again and again without what was suggested for it, to be drawn at random."""
+        seed = np.random.SeedSequence([self._seed, number, 1]).generate_state(1)[0]
+        self._study.sampler = RandomSampler(seed=int(seed))
+        while True:
+            trial = self.trial(number)  # the storage's own object, not a copy; a test relies on that
+            trial.params, trial.distributions = {}, {}
+            yield optuna.Trial(self._study, self._id(number))
+
     def report(self, number: int, epoch: int, value: float) -> None:
         """Add a point to a running trial's curve."""
         self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
@@ -106,7 +115,7 @@ def suggestions(space: Space, trial: optuna.Trial) -> dict[str, Any]:
     """What `space` returns for `trial`, checked to contain every parameter it suggested, unchanged.
 
     Raises:
-        InputError: it does not, or it breaks a rule of Optuna's, or an enqueued value lies outside of it.
+        SpaceError: it does not, or it breaks a rule of Optuna's, or an enqueued value lies outside of it.
     """
     where = f"search space, trial {trial.number}"
     try:
@@ -117,11 +126,11 @@ def suggestions(space: Space, trial: optuna.Trial) -> dict[str, Any]:
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{where}: {error}".replace("\n", " ")) from error
+        raise SpaceError(f"{where}: {error}".replace("\n", " ")) from error
     for name, value in trial.params.items():
         if name not in suggested or suggested[name] != value:
             returned = repr(suggested[name]) if name in suggested else "nothing under that key"
-            raise InputError(
+            raise SpaceError(
                 f"{where}: it suggests {name!r} = {value!r}, so it must return that, but returns {returned}"
             )
     return suggested

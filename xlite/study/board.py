@@ -8,7 +8,7 @@ from xlite.study.job import RUNS, TrialFolders
 from xlite.study.manifest import metric_metadata
 from xlite.study.options import Study
 from xlite.study.plan import StudyPlan
-from xlite.study.space import choices
+from xlite.study.probes import choices
 from xlite.train.hparams import write_columns
 
 

@@ -3,17 +3,22 @@
 The one place where what a search space proposes is resolved; everything after it is given the result.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
+from xlite.errors import InputError
 from xlite.gpu.probe import Shapes, footprint_key
 from xlite.models.limits import Cost, Limits
 from xlite.study.model_costs import ModelCosts
+from xlite.study.options import Study
 from xlite.study.shares import Shares
 from xlite.study.space import SearchSpace
+from xlite.train.canonical import canonical
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Candidates:
     """
 
     space: SearchSpace
-    base: RunConfig
+    study: Study
     costs: ModelCosts
     limits: Limits
     shares: Shares
@@ -56,9 +61,19 @@ class Candidates:
         Raises:
             InputError: an unknown key, a value out of range, or values that do not go together.
         """
-        config = self.base.override(overrides, source="trial")
+        config = self.study.base.override(overrides, source=self.space.path.name)
         cost = self.costs.of(config.model)
         return Candidate(dict(overrides), config, cost, self._gpu_share(config), self.limits.broken_by(cost))
+
+    def identity(self, overrides: Mapping[str, Any]) -> str:
+        """Hash of what a trial of these keys reads; equal ones train the same. Of keys that do not resolve: theirs."""
+        try:
+            config = self.resolve(overrides).config
+        except InputError:
+            form = json.dumps(overrides, sort_keys=True, default=repr)
+        else:
+            form = canonical(config, self.study.task.target_spec).model_dump_json()
+        return hashlib.sha256(form.encode()).hexdigest()[:16]
 
     def _gpu_share(self, config: RunConfig) -> float:
         if not self.shares.by_footprint:

@@ -1,9 +1,10 @@
 """A study's shares of a GPU: probed where nothing was said, and looked up for each trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.device import Device
 from xlite.gpu.limits import Sharing
@@ -12,16 +13,18 @@ from xlite.gpu.mps import can_start
 from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, probe_all
 from xlite.study.options import Study, StudyOptions
 from xlite.study.shares import Shares, plan_shares
-from xlite.study.space import SearchSpace, distinct_steps
 
 
 def obtain_footprints(
-    space: SearchSpace, study: Study, shapes: Shapes, device: Device, console: Console
+    configs: Sequence[RunConfig], study: Study, shapes: Shapes, device: Device, console: Console
 ) -> dict[str, Footprint | str]:
-    """What each model and batch size of the space takes of a GPU; empty on CPU and where a share was given."""
+    """What each model and batch size takes of a GPU; empty on CPU and where a share was given.
+
+    Args:
+        configs: one for each pair of them.
+    """
     if not device.on_gpu or study.options.gpus_per_trial is not None:
         return {}
-    configs = distinct_steps(space, study.base)
     with console.progress("Probing memory and step time", "configurations") as progress:
         return probe_all(configs, shapes, device, folder=study.options.cache_dir / "probes", progress=progress)
 

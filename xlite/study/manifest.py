@@ -3,10 +3,11 @@
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from xlite.config import flatten
@@ -18,6 +19,8 @@ from xlite.tasks.prepare import Prepared
 from xlite.tasks.task import Task
 
 PACKAGES = ("ray", "torch", "timm", "optuna", "albumentations", "opencv-python-headless", "numpy")
+OPEN = None
+"""Stored as the space of a study that ended because its space failed, so that the corrected one continues it."""
 
 
 def write_study(
@@ -56,8 +59,13 @@ def write_study(
     write_manifest(options.folder, options.root, values)
 
 
-def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
+def check_same(
+    folder: Path, immutable: Mapping[str, Any], accepted: Mapping[str, Collection[Any]] = MappingProxyType({})
+) -> None:
     """Refuse to continue a study as another one; only what `immutable` holds is compared.
+
+    Args:
+        accepted: stored values of a key that count as the same.
 
     Raises:
         InputError: names every value that differs, both as stored and as asked for now.
@@ -69,7 +77,7 @@ def check_same(folder: Path, immutable: Mapping[str, Any]) -> None:
     changed = [
         f"{key} was {before.get(key)!r} and is now {immutable.get(key)!r}"
         for key in immutable
-        if before.get(key) != immutable.get(key)
+        if before.get(key) != immutable.get(key) and before.get(key) not in accepted.get(key, ())
     ]
     if changed:
         raise InputError(f"study {folder.name}: {'; '.join(changed)}. Use another --study, or the values it began with")
@@ -110,7 +118,7 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "augmentation": base.data.augmentation,
         "num_views": num_views(options.max_epochs),
         "seed": options.seed,
-        "space": plan.candidates.space.content_hash,
+        "space": plan.candidates.space.code_hash,
         "metric": task.metric,
         "kind": task.target_spec.kind,
         "max_epochs": options.max_epochs,

@@ -21,8 +21,9 @@ class StudyOptions:
         storage: database URL of the ledger.
         phase: what its rows are, "search" or "baseline" (of the search of that name; its folder is inside that one's).
         space: the search-space file.
-        num_trials: complete, pruned and failed trials together.
-        settings: dotted keys set for every trial (`--set`), over the task's defaults and below the space's choices.
+        num_trials: complete, pruned and failed trials of a search together.
+        grid_trials: configurations of a grid to run, the first ones; None runs all.
+        settings: dotted keys fixed in every trial (`--set`), over the task's defaults and the space's choices.
         promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
         num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
         teacher_files: none trains the task's default teacher.
@@ -31,7 +32,7 @@ class StudyOptions:
         cpus_per_trial: threads of a trial.
         max_concurrent: trials at once; None takes what the machine holds.
         time_budget_s: no new trial starts after this; running ones are stopped.
-        fixed: dotted keys laid over a grid's configurations, e.g. of a power-safe profile.
+        fixed: more of them, e.g. of a power-safe profile.
         pause_s: a trial rests this long after an epoch.
         warm_start: another study of these results, whose best configurations come first; only a new study heeds it.
         hang_limit_s: a trial that finishes no epoch in this time is ended, and recorded as failed.
@@ -50,6 +51,7 @@ class StudyOptions:
     seed: int
     cache_dir: Path
     settings: Mapping[str, Any]
+    grid_trials: int | None = None
     num_folds: int = 1
     phase: Literal["search", "baseline"] = "search"
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class StudyOptions:
             max_epochs=self.max_epochs,
             seed=self.seed,
             threads=self.cpus_per_trial,
-            settings=self.settings,
+            settings={**self.settings, **self.fixed},
         )
 
 

@@ -1,19 +1,26 @@
 """What a study will do, decided and checked before anything is trained."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from xlite.config import RunConfig, flatten
 from xlite.console import Console
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
+from xlite.errors import InputError
 from xlite.gpu.probe import Footprint, Shapes
 from xlite.models.limits import Limits
 from xlite.study.candidates import Candidates
+from xlite.study.fixed_keys import with_fixed
 from xlite.study.footprints import divide, obtain_footprints
 from xlite.study.model_costs import measure_costs
 from xlite.study.options import Study
+from xlite.study.probes import check_space, distinct, model_of
 from xlite.study.rungs import first_rung, rungs
-from xlite.study.space import SearchSpace, check_space, load_space, losses_of, with_fixed
+from xlite.study.shares import Shares
+from xlite.study.space import SearchSpace, load_space
+from xlite.train.canonical import canonical, unread_keys
 
 FIXED_KEYS = (
     *("data.image_size", "data.window_lines", "data.augmentation", "train.seed", "train.epochs", "train.threads"),
@@ -30,6 +37,8 @@ class StudyPlan:
         num_trials: complete, pruned and failed trials the study is to have.
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
+        distils: whether any trial needs a teacher.
+        notes: lines on options that do not have the effect a person may expect.
     """
 
     study: Study
@@ -37,6 +46,8 @@ class StudyPlan:
     num_trials: int
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
+    distils: bool
+    notes: Sequence[str] = ()
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -53,8 +64,7 @@ class StudyPlan:
         else:
             at = ", ".join(map(str, rungs(options.max_epochs, self.grace_epochs)))
             lines.append(f"ASHA compares trials after {at or 'no'} epochs and lets the best third go on")
-        lines.append(self.candidates.shares.describe())
-        return lines
+        return [*lines, self.candidates.shares.describe(), *self.notes]
 
 
 def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
@@ -64,28 +74,81 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
         InputError: the space, the shares or the limits cannot be worked with.
     """
     options, base = study.options, study.base
-    space = with_fixed(load_space(options.space, study.task.target_spec.kind), options.fixed)
-    models = check_space(space, base, reserved=FIXED_KEYS)
-    check_objectives(space, study, dataset)
+    space, configs = open_space(study)
+    check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     device = choose_device(base.train.precision)
     shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind)
-    footprints = obtain_footprints(space, study, shapes, device, console)
+    steps = distinct(configs, lambda config: (model_of(config), config.optim.batch_size))
+    footprints = obtain_footprints(steps, study, shapes, device, console)
     shares = divide(options, footprints)
+    models = [config.model for config in distinct(configs, model_of)]
     with console.progress("Timing the space's students", "models") as progress:
         costs = measure_costs(models, base, dataset, device=device, limits=limits, progress=progress)
     held_back = max(base.optim.warmup_epochs, base.optim.freeze_epochs)
     grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
-    num_trials = len(space.first) if space.is_grid else options.num_trials
-    return StudyPlan(study, Candidates(space, base, costs, limits, shares, shapes), num_trials, grace, footprints)
+    distils = any(config.distill.alpha > 0 for config in configs)
+    return StudyPlan(
+        study,
+        Candidates(space, study, costs, limits, shares, shapes),
+        min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials,
+        grace,
+        footprints,
+        distils,
+        option_notes(study, space, configs, shares, distils=distils),
+    )
 
 
-def check_objectives(space: SearchSpace, study: Study, dataset: Dataset) -> None:
-    """Form every loss the space can ask for, on the real targets, before a teacher is trained for nothing.
+def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
+    """The study's space with what `--set` fixes, a grid without repeats; and configurations drawn from it.
+
+    Raises:
+        InputError: the space does not fit the study.
+    """
+    options, base = study.options, study.base
+    space = load_space(options.space, study.task.target_spec.kind).identified_with(options.fixed)
+    if options.phase == "baseline" and not space.is_grid:
+        raise InputError(f"{space.path}: only a grid (CONFIGURATIONS) can be run as baselines; use `xlite tune`")
+    values = flatten(base)
+    space = with_fixed(space, {key: values[key] for key in (*options.settings, *options.fixed)})
+    configs = check_space(space, base, reserved=FIXED_KEYS)
+    if not space.is_grid:
+        return space, configs
+    kept: dict[str, Mapping[str, Any]] = {}
+    for chosen, config in zip(space.first, configs, strict=True):
+        kept.setdefault(canonical(config, study.task.target_spec).model_dump_json(), chosen)
+    return replace(space, first=tuple(kept.values())), configs
+
+
+def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Dataset) -> None:
+    """Form every loss of these configurations on the real targets, before a teacher is trained for nothing.
 
     Raises:
         InputError: a loss is for another kind of targets, or its weights do not fit the classes.
     """
     targets = dataset.targets[dataset.part("train")]
-    for config in losses_of(space, study.base):
+    for config in distinct(configs, lambda config: (config.loss.name, config.loss.class_weights)):
         study.task.target_spec.objective(config, targets)
+
+
+def option_notes(
+    study: Study, space: SearchSpace, configs: Sequence[RunConfig], shares: Shares, *, distils: bool
+) -> list[str]:
+    """A line for each option of this study that has no effect, or another than it says.
+
+    Args:
+        space: without repeats; configs: drawn from it, of a grid all.
+    """
+    options, notes = study.options, []
+    if space.is_grid and len(configs) > len(space.first):
+        num = len(configs) - len(space.first)
+        notes.append(f"{num} of the grid's {len(configs)} configurations train the same as earlier ones: left out")
+    if space.is_grid and (options.grid_trials or 0) > len(space.first):
+        notes.append(f"--trials {options.grid_trials}: the grid has {len(space.first)} configurations")
+    if options.teacher_files and not distils:
+        notes.append(f"--teacher: no trial of {options.space.name} distils, so the teacher is not used")
+    for key in unread_keys(options.settings, configs, study.task.target_spec):
+        notes.append(f"--set {key}: no trial of {options.space.name} reads it")
+    if (options.max_concurrent or 0) > shares.max_concurrent:
+        notes.append(f"--max-concurrent {options.max_concurrent}: {shares.why_no_more()}")
+    return notes

@@ -47,6 +47,13 @@ class Shares:
             return f"up to {trials} each; shares of a GPU by model and batch size: {each}"
         return f"{trials}{f', {self.gpus_per_trial:g} of a GPU' if self.gpus_per_trial else ''} each"
 
+    def why_no_more(self) -> str:
+        """One line on what bounds the trials at once."""
+        by_cpu = self.num_cpus // self.cpus_per_trial
+        if self.max_concurrent < by_cpu:
+            return f"{self.max_concurrent} at once, as many as {self.num_gpus} GPU(s) hold"
+        return f"{self.max_concurrent} at once, since there are {self.num_cpus} CPUs and {self.cpus_per_trial} for each"
+
 
 def plan_shares(
     options: StudyOptions,

@@ -7,8 +7,9 @@ from typing import Any
 import optuna
 
 from xlite.console import Console
-from xlite.errors import InputError
+from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, TrialRecord, open_to_read, ranking_key
+from xlite.study.candidates import Candidates
 from xlite.study.options import StudyOptions
 from xlite.study.space import SearchSpace
 
@@ -16,53 +17,64 @@ NUM_TAKEN = 5
 """Configurations taken from the other study; the sampler has the rest of the budget to itself."""
 
 
-def warm_up(ledger: Ledger, space: SearchSpace, options: StudyOptions, console: Console) -> None:
-    """Queue what a new study runs first: the space's own, then the best of `options.warm_start`.
+def warm_up(ledger: Ledger, candidates: Candidates, console: Console) -> None:
+    """Queue what a new study runs first: the space's own, then the best of another study that train something else.
 
     Raises:
         InputError: there is no such study, or it has nothing that this space could propose.
     """
-    own: list[Mapping[str, Any]] = list(space.first)
-    notes: list[str | None] = [None] * len(own)
-    if options.warm_start:
-        taken = best_of_other(space, _rows(options, options.warm_start))
-        if not taken:
-            raise InputError(
-                f"--warm-start {options.warm_start}: it has no configuration that {space.path} could propose"
-            )
-        fresh = [(row, chosen) for row, chosen in taken if chosen not in own]
-        own += [chosen for _, chosen in fresh]
-        notes += [f"trial {row.number} of {options.warm_start}" for row, _ in fresh]
-        numbers = ", ".join(str(row.number) for row, _ in taken)
-        console.say(f"Starting with trials {numbers} of {options.warm_start}")
-    ledger.queue(own, notes)
+    name, first = candidates.study.options.warm_start, candidates.space.first
+    taken = best_of_other(candidates, _rows(candidates.study.options, name), name, console) if name else []
+    notes = [*(None for _ in first), *(f"trial {row.number} of {name}" for row, _ in taken)]
+    ledger.queue([*first, *(chosen for _, chosen in taken)], notes)
 
 
-def best_of_other(space: SearchSpace, rows: Sequence[TrialRecord]) -> list[tuple[TrialRecord, dict[str, Any]]]:
-    """The best finished rows that `space` could have proposed, best first, each with the parameters to enqueue."""
+def best_of_other(
+    candidates: Candidates, rows: Sequence[TrialRecord], name: str, console: Console
+) -> list[tuple[TrialRecord, dict[str, Any]]]:
+    """The best finished rows that the space could have proposed, best first, each with the configuration to enqueue.
+
+    Rows that train the same as the space's own first configurations, or as a better row, are left out.
+
+    Raises:
+        InputError: the space is a grid, or it could have proposed no row.
+    """
+    space = candidates.space
     if space.is_grid:
         raise InputError(f"{space.path}: a grid runs its own configurations; --warm-start is for a search")
     finished = sorted((row for row in rows if row.state in ("complete", "pruned")), key=ranking_key)
+    known = {candidates.identity(chosen) for chosen in space.first}
     taken: list[tuple[TrialRecord, dict[str, Any]]] = []
+    repeats: list[int] = []
     for row in finished:
         chosen = _fitting(space, row.overrides)
-        if chosen is not None and all(chosen != other for _, other in taken):
-            taken.append((row, chosen))
+        if chosen is None:
+            continue
+        if (identity := candidates.identity(chosen)) in known:
+            repeats.append(row.number)
+            continue
+        known.add(identity)
+        taken.append((row, chosen))
         if len(taken) == NUM_TAKEN:
             break
+    if not taken and not repeats:
+        raise InputError(f"--warm-start {name}: it has no configuration that {space.path} could propose")
+    if taken:
+        console.say(f"Starting with trials {', '.join(str(row.number) for row, _ in taken)} of {name}")
+    if repeats:
+        console.say(f"Left out, since they train the same as others: trials {', '.join(map(str, repeats))} of {name}")
     return taken
 
 
 def _fitting(space: SearchSpace, overrides: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Of `overrides`, what the space would suggest; None if it cannot suggest them."""
+    """What the space would propose with `overrides`; None if it cannot suggest them."""
     trial = optuna.trial.FixedTrial(dict(overrides))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a value out of range is only a warning to Optuna
         try:
-            space.propose(trial)  # type: ignore[arg-type]  # it has every suggest_ method of a trial
-        except (ValueError, UserWarning):
+            return space.propose(trial)  # type: ignore[arg-type]  # it has every suggest_ method of a trial
+        except SpaceError:
             return None
-    return dict(trial.params)
 
 
 def _rows(options: StudyOptions, name: str) -> list[TrialRecord]:

@@ -13,7 +13,7 @@ from xlite.data.split import Split
 from xlite.data.stratify import row_targets
 from xlite.data.table import Table
 from xlite.errors import InputError
-from xlite.losses.objectives import class_objective, multilabel_objective
+from xlite.losses.objectives import canonical_objective, class_objective, multilabel_objective
 from xlite.metrics.classes import argmax_thresholds, evaluate_classes, weighted_balanced_accuracy
 from xlite.metrics.columns import CLASS_COLUMNS, LABEL_COLUMNS, MetricColumns
 from xlite.metrics.decisions import cross_fitted, decide, with_decisions
@@ -155,6 +155,10 @@ class TargetSpec:
         """
         self.check_loss(config.loss.name)
         return self.make_objective(config, targets)
+
+    def canonical(self, config: RunConfig) -> RunConfig:
+        """`config` with what `make_objective` does not read at its defaults."""
+        return canonical_objective(self.make_objective, config)
 
 
 MULTILABEL = TargetSpec(

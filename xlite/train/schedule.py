@@ -37,6 +37,13 @@ def learning_rate(
     return peak
 
 
+def canonical_schedule(config: OptimConfig) -> OptimConfig:
+    """`config` with the keys that its schedule does not read at their defaults."""
+    unread = {"warmup_from"} if config.warmup_epochs == 0 else set()
+    unread |= {"plateau_patience", "plateau_factor"} if config.schedule != "plateau" else set()
+    return config.only(OptimConfig.model_fields.keys() - unread)
+
+
 def plateau_drops(history: Sequence[float], *, patience: int) -> int:
     """How often ReduceLROnPlateau (mode "max", threshold 0, no cooldown) would have reduced the rate."""
     best, num_bad, drops = -math.inf, 0, 0

@@ -10,9 +10,8 @@ from xlite.ledger.retry import Retry
 from xlite.models.artifact import load_artifact
 from xlite.models.backbones import check_weights
 from xlite.storage.folders import check_folder
-from xlite.study.options import StudyOptions
-from xlite.study.plan import FIXED_KEYS
-from xlite.study.space import check_space, distils, load_space
+from xlite.study.options import Study, StudyOptions
+from xlite.study.plan import open_space
 from xlite.tasks.defaults import teacher_config
 from xlite.tasks.task import Task
 from xlite.tune.address import prepare_to_join
@@ -62,8 +61,8 @@ def _check_database(options: StudyOptions, say: Callable[[str], None]) -> None:
 def _check_weights(options: StudyOptions, task: Task) -> None:
     """What the space's models and the default teacher start from."""
     base = options.configure(task)
-    space = load_space(options.space, task.target_spec.kind)
-    models = check_space(space, base, reserved=FIXED_KEYS)
-    if distils(space, base) and not options.teacher_files:
+    _, configs = open_space(Study(options, task, base))
+    models = [config.model for config in configs]
+    if any(config.distill.alpha > 0 for config in configs) and not options.teacher_files:
         models.append(teacher_config(task, base, device_kind(), epochs=options.teacher_epochs).model)
     check_weights(models)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
-from xlite.errors import InputError
+from xlite.errors import InputError, SpaceError
 from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_faults
-from xlite.ledger import Ledger, Outcome, TrialResult
+from xlite.ledger import Ledger, Outcome, Proposal, Refused, TrialRecord, TrialResult
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
 from xlite.train.summary import NO_RUN
@@ -20,6 +20,9 @@ from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Me
 
 MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
+
+MIN_DRAWS, MAX_DRAWS, DRAWS_PER_TRIED = 1_000, 20_000, 20
+"""Random draws that bring nothing new before a space counts as exhausted: so many for each configuration tried."""
 
 SAME_FAILURES = 5
 """So many failures in a row for one reason (or a quarter of the trials, if that is more) end a search."""
@@ -66,8 +69,9 @@ class LedgerSearch(Searcher):
     """Configurations from the ledger's sampler; every epoch and every end goes back into the ledger.
 
     Trials that an ended process left unfinished are given out first, under their own numbers. Students above the
-    limits are recorded as left out and do not count. Ray gives up a trial at once when a reused worker dies between
-    two trials; such a trial is given out again, before any other.
+    limits are recorded as left out and do not count. Proposals that do not resolve are recorded as failed. What trains
+    the same as an earlier trial, failed ones among them, is not proposed again. Ray gives up a trial at once when a
+    reused worker dies between two trials; such a trial is given out again, before any other.
 
     Args:
         num_trials: how many more trials to start.
@@ -94,48 +98,112 @@ class LedgerSearch(Searcher):
         self.unbegun: Counter[int] = Counter()
         self.alike = _Alike(max(SAME_FAILURES, num_trials // 4))
         self.failure: InputError | None = None
+        self.exhausted = False
+        self.tried = {candidates.identity(row.overrides) for row in ledger.rows() if not self.is_open(row)}
+
+    def is_open(self, row: TrialRecord) -> bool:
+        """Whether a student was left out for a limit that it no longer exceeds."""
+        try:
+            return row.left_out and self.candidates.resolve(row.overrides).broken_limit is None
+        except InputError:
+            return False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """{"assignment": Assignment} of the next trial; Ray calls this when a worker is free."""
-        if self.remaining <= 0 or self.failure is not None:
-            return None if self.running else Searcher.FINISHED  # one of these may be retried
-        trial = self.resume(trial_id) or self.ask()
+        try:
+            trial = self.resume(trial_id) or self.ask()
+        except InputError as error:
+            self.failure, trial = error, None
         if trial is None:
-            return Searcher.FINISHED
+            return None if self.running else Searcher.FINISHED  # one of these may be retried
         self.remaining -= 1
         self.running[trial_id] = trial
         candidate = trial.candidate
-        fresh = Attempt(candidate.config.optim.batch_size, candidate.gpu_share)
+        config = candidate.config
+        fresh = Attempt(config.optim.batch_size, candidate.gpu_share, config.train.micro_batches)
         attempt = self.attempts.setdefault(trial.number, fresh)
-        config = candidate.config.override({"train.micro_batches": attempt.accumulation}, source="attempt")
+        config = config.override({"train.micro_batches": attempt.accumulation}, source="attempt")
         self.observer.started(trial.number, candidate.overrides)
         return {"assignment": Assignment(trial.number, candidate.overrides, config, attempt)}
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether another trial is wanted."""
+        return self.remaining > 0 and self.failure is None
+
     def resume(self, trial_id: str) -> "_Running | None":
         """The next trial that an ended process left unfinished, if there is one."""
-        if not self.unfinished:
-            return None
-        row = self.unfinished.pop(0)
-        self.folders.forget_interruption(row.number)
-        if self.asha is not None:
-            self.asha.replay_unfinished(trial_id, row.curve)
-        reached = max(row.curve.values(), default=-math.inf)
-        return _Running(row.number, self.candidates.resolve(row.overrides), max(row.curve, default=0), reached)
+        while self.unfinished and self.goes_on:
+            row = self.unfinished.pop(0)
+            candidate = self.resolve(Proposal(row.number, dict(row.overrides)))
+            if candidate is None:
+                continue
+            self.folders.forget_interruption(row.number)
+            if self.asha is not None:
+                self.asha.replay_unfinished(trial_id, row.curve)
+            reached = max(row.curve.values(), default=-math.inf)
+            return _Running(row.number, candidate, max(row.curve, default=0), reached)
+        return None
 
     def ask(self) -> "_Running | None":
-        """A new trial within the limits; None, and `failure` says why, when the space has none."""
-        for _ in range(MAX_LEFT_OUT):
-            proposal = self.ledger.ask(self.candidates.space.propose)
-            candidate = self.candidates.resolve(proposal.overrides)
+        """A new trial within the limits; None where none is wanted, or the space has none that is new.
+
+        Raises:
+            InputError: the space fails, or has too few students within the limits.
+        """
+        limits_broken: list[str] = []
+        while self.goes_on and not self.exhausted:
+            proposal = self.propose()
+            candidate = None if proposal is None else self.resolve(proposal)
+            if proposal is None or candidate is None:
+                continue
             if candidate.broken_limit is None:
                 return _Running(proposal.number, candidate)
             result = TrialResult(reason=f"left out: {candidate.broken_limit}", left_out=True)
             self.ledger.finish(proposal.number, "failed", value=None, result=result)
-        self.failure = InputError(
-            f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {candidate.broken_limit}; raise "
-            "the limit or add smaller backbones to the search space"
-        )
+            limits_broken.append(candidate.broken_limit)
+            if len(limits_broken) == MAX_LEFT_OUT:
+                raise InputError(
+                    f"{MAX_LEFT_OUT} students in a row were above the limits, the last with {limits_broken[-1]}; raise "
+                    "the limit or add smaller backbones to the search space"
+                )
         return None
+
+    def propose(self) -> Proposal | None:
+        """A trial that the ledger has started: nothing that was tried before, unless it was queued."""
+        space, tried = self.candidates.space, self.tried
+        num_draws = 0 if space.is_grid else min(max(MIN_DRAWS, DRAWS_PER_TRIED * len(tried)), MAX_DRAWS)
+
+        def is_new(overrides: Mapping[str, Any]) -> bool:
+            return not space.is_grid and self.candidates.identity(overrides) not in tried
+
+        try:
+            proposal = self.ledger.ask_new(space.propose, is_new, num_draws=num_draws)
+        except Refused as refused:
+            self.end_unrun(refused.proposal, str(refused))
+            return None
+        if proposal is None:
+            self.exhausted = True
+        else:
+            tried.add(self.candidates.identity(proposal.overrides))
+        return proposal
+
+    def resolve(self, proposal: Proposal) -> Candidate | None:
+        """A started trial's candidate; where it does not resolve the trial has failed, and is None."""
+        try:
+            return self.candidates.resolve(proposal.overrides)
+        except InputError as error:
+            self.ledger.finish(proposal.number, "failed", value=None, result=TrialResult(reason=str(error)))
+            self.end_unrun(proposal, str(error))
+            return None
+
+    def end_unrun(self, proposal: Proposal, reason: str) -> None:
+        """Count a trial that failed before it could run; too many for one reason are the space's failure."""
+        self.remaining -= 1
+        self.observer.started(proposal.number, proposal.overrides)
+        self.observer.ended(proposal.number, "failed", None, reason)
+        if self.alike.add(reason):
+            self.failure = SpaceError(f"{self.alike.limit} trials in a row failed for one reason: {reason}")
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record one more epoch, or say what holds the trial up."""

@@ -6,13 +6,14 @@ from ray.tune.schedulers import FIFOScheduler
 
 from xlite.config import flatten
 from xlite.console import Console
-from xlite.errors import InputError
+from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, TrialRecord, claim, pair
 from xlite.storage.locks import locked
 from xlite.study.board import update_leaderboard, update_runs
 from xlite.study.footprints import sharing_of
 from xlite.study.job import Job, TrialFolders
 from xlite.study.manifest import (
+    OPEN,
     check_comparable,
     check_same,
     immutable_settings,
@@ -21,7 +22,6 @@ from xlite.study.manifest import (
 )
 from xlite.study.plan import StudyPlan
 from xlite.study.rungs import expected_epochs
-from xlite.study.space import distils
 from xlite.study.teacher import StudyTeacher, obtain_bank, obtain_teacher
 from xlite.study.view import Pace, SearchView, where_time_went
 from xlite.study.warm_start import warm_up
@@ -71,11 +71,12 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
     settings = immutable_settings(plan, prepared)
     searched = options.phase == "search"
     check_comparable(options.folder / "baselines" if searched else options.root, settings)
-    check_same(options.folder, settings)  # before a teacher is trained for nothing
+    accepted = {"space": (candidates.space.file_hash, OPEN)}
+    check_same(options.folder, settings, accepted)  # before a teacher is trained for nothing
     identity = pair(options.root, options.folder, options.storage, name=options.name, settings=settings)
-    teacher = obtain_teacher(study, prepared.full, console) if distils(candidates.space, study.base) else None
+    teacher = obtain_teacher(study, prepared.full, console) if plan.distils else None
     settings["teacher"] = teacher.teacher.key if teacher else None
-    check_same(options.folder, settings)
+    check_same(options.folder, settings, accepted)
     write_study(plan, prepared, teacher, identity=identity, immutable=settings)
     bank = obtain_bank(study, teacher.teacher, prepared.search, console) if teacher else None
     ledger = Ledger.open(
@@ -89,7 +90,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
     )
     claim(ledger, identity, options.root)
     if not ledger.rows():
-        warm_up(ledger, candidates.space, options, console)
+        warm_up(ledger, candidates, console)
     elif options.warm_start:
         console.say(f"--warm-start {options.warm_start}: {options.root.name} has begun already; it continues without")
     job = Job(
@@ -102,7 +103,13 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
     )
-    num_interrupted = _search(plan, ledger, job, console)
+    try:
+        num_interrupted = _search(plan, ledger, job, console)
+    except SpaceError:
+        write_study(
+            plan, prepared, teacher, identity=identity, immutable={**settings, "space": OPEN}
+        )  # to be corrected
+        raise
     return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
 
 
@@ -134,6 +141,8 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     console.say(where_time_went(ledger.rows()))
     if search.failure is not None:
         raise search.failure
+    if search.exhausted:
+        console.say(f"Nothing new is left to try: {len(search.tried)} distinct configurations are all of this space")
     return len(search.running)
 
 

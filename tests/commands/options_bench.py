@@ -1,0 +1,210 @@
+"""What the table of options is asserted with: each command, run up to where training would start."""
+
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from xlite.commands import (
+    check_balance,
+    prepare_data,
+    promote,
+    reopen,
+    teacher_bank,
+    train_baselines,
+    train_one,
+    train_teacher,
+    tune_kd,
+)
+from xlite.commands import options as shared
+from xlite.commands.main import COMMANDS
+from xlite.config import RunConfig
+from xlite.console import Console
+from xlite.errors import InputError
+from xlite.study.options import Study, StudyOptions
+from xlite.study.shares import Shares, plan_shares
+from xlite.study.space import load_space
+from xlite.study.teacher import obtain_teacher
+from xlite.study.warm_start import warm_up
+from xlite.tasks import find_task
+
+SAYING = (check_balance, prepare_data, promote, teacher_bank, train_baselines, train_one, train_teacher, tune_kd)
+
+
+class Stopped(Exception):
+    """Training would start now."""
+
+
+class Told(Console):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def module(command: str) -> Any:
+    return import_module(f"xlite.commands.{COMMANDS[command].module}")
+
+
+def parsed(command: str, text: str) -> Any:
+    return module(command).parser().parse_args(shlex.split(text))
+
+
+@dataclass
+class Bench:
+    """A folder with images (nih/), a space, a grid and the study "kd"; what commands say, and what they print."""
+
+    home: Path
+    told: Told
+    patch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, command: str, text: str) -> int | None:
+        return module(command).run(parsed(command, text))
+
+    def data(self, text: str = "") -> str:
+        return f"--data {self.home}/nih --cache-dir {self.home}/cache --image-size 16 {text}"
+
+    def says(self, words: str) -> bool:
+        return any(words in line for line in self.told.lines)
+
+    def refuses(self, command: str, text: str, words: str) -> bool:
+        return self.raises(lambda: self.run(command, text), words)
+
+    def raises(self, act: Any, words: str) -> bool:
+        with pytest.raises(InputError) as caught:
+            act()
+        return words in str(caught.value)
+
+    def stopped_at(self, place: str, command: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a command hands to the function at `place`, which is not run."""
+
+        def stop(*arguments: Any, **options: Any) -> None:
+            raise Stopped(arguments, options)
+
+        self.patch.setattr(place, stop)
+        with pytest.raises(Stopped) as caught:
+            self.run(command, text)
+        arguments, options = caught.value.args
+        return arguments, options
+
+    def request(self, command: str, text: str = "") -> Any:
+        """The data that a command asks for."""
+        arguments = parsed(command, f"--data {self.home}/nih {text}")
+        task = find_task(arguments.task)
+        return shared.data_request(arguments, task, Console(), data=RunConfig().data, subset="1.0")
+
+    # xlite tune, xlite baselines
+
+    def asked(self, text: str) -> StudyOptions:
+        arguments = parsed("tune", text)
+        return tune_kd.resolve(arguments, "s", Path("/r/s"), find_task(arguments.task).defaults["cpu"])
+
+    def baselines(self, text: str) -> StudyOptions:
+        return train_baselines.resolve(parsed("baselines", text), "cpu")
+
+    def dry(self, text: str) -> str:
+        """What a dry run of a search says."""
+        self.told.lines.clear()
+        own = f"--results {self.home}/results --space {self.home}/space.py --max-epochs 2 --dry-run"
+        assert self.run("tune", f"{self.data()} {own} {text}") == 0
+        return "\n".join(self.told.lines)
+
+    def promotion(self, text: str) -> dict[str, Any] | None:
+        """The options of the promotion after a search, which is left out; None without one."""
+        winner = SimpleNamespace(number=0, value=0.5)
+        result = SimpleNamespace(ledger=None, teacher=None, winner=winner, num_interrupted=0)
+        calls: list[dict[str, Any]] = []
+        self.patch.setattr("xlite.tune.study.run_study", lambda *_: result)
+        self.patch.setattr("xlite.report.leaderboard.leaderboard_of", lambda ledger: None)
+        self.patch.setattr("xlite.report.leaderboard.render", lambda frame, top: "")
+        self.patch.setattr("xlite.commands.promote.promote_and_tell", lambda *_, **options: calls.append(options))
+        own = f"--results {self.home}/results --space {self.home}/space.py --max-epochs 2"
+        assert self.run("tune", f"{self.data()} {own} {text}") == 0
+        return calls[0] if calls else None
+
+    def shares(self, text: str, num_gpus: int = 0) -> Shares:
+        return plan_shares(self.asked(text), num_cpus=4, num_gpus=num_gpus)
+
+    def warm_start(self, text: str) -> None:
+        study = SimpleNamespace(options=self.asked(text))
+        space = load_space(self.home / "space.py", "multilabel")
+        warm_up(None, SimpleNamespace(study=study, space=space), self.told)  # type: ignore[arg-type]
+
+    def study_teacher(self, text: str) -> None:
+        study = Study(self.asked(text), find_task("chestxray14"), RunConfig())
+        dataset = SimpleNamespace(labels=(), input_spec=None, split_hash="")
+        obtain_teacher(study, dataset, self.told)  # type: ignore[arg-type]
+
+    # xlite train, xlite teacher
+
+    def training(self, text: str) -> tuple[RunConfig, int, Path]:
+        """Configuration, training images and folder that a single training starts with."""
+        place = "xlite.train.resumable.train_resumable"
+        (run,), options = self.stopped_at(place, "train", self.data(f"--out {self.home}/one {text}"))
+        return run.config, len(run.dataset.part("train")), options["folder"]
+
+    def teaching(self, text: str) -> tuple[RunConfig, Path]:
+        """Configuration and folder that a teacher's training starts with."""
+        place = "xlite.train.teacher.train_teacher"
+        (config, *_), options = self.stopped_at(place, "teacher", self.data(f"--out {self.home}/t {text}"))
+        return config, options["folder"]
+
+    # xlite promote, xlite bank
+
+    def opened(self, command: str, text: str) -> list[Any]:
+        """The folder and the database that a command opens a study in."""
+        options = {**vars(self.asked("")), "folder": "f", "space": "s", "cache_dir": "c", "storage": "sqlite:///a.db"}
+        request = {"folder": "f", "split": None, "seed": 1, "subset": "1", "cache_dir": "c"}
+        meaning = {"split": 1, "data": 2, "teacher": None}
+        stored = {"options": options, "base": {}, "meaning": meaning, "request": request}
+        full, opened = SimpleNamespace(split_hash=1, content_hash=lambda: 2), []
+        self.patch.setattr(reopen, "read_study", lambda folder: opened.append(folder) or stored)
+        self.patch.setattr(reopen, "prepare_and_tell", lambda *_: SimpleNamespace(full=full, task=None))
+        self.patch.setattr(reopen.Ledger, "open", lambda url, *_, **__: opened.append(url))
+        reopen.reopen(parsed(command, text), Console())
+        return opened
+
+    def promoting(self, text: str) -> tuple[int, dict[str, Any]]:
+        """The trial that is promoted from a study of three, the last the best, and the options."""
+        rows = [SimpleNamespace(number=number, value=0.5, overrides={}) for number in range(3)]
+        ledger = SimpleNamespace(rows=lambda: rows, best=lambda: rows[2])
+        study = Study(self.asked("--promote-epochs 9 --folds 2"), find_task("chestxray14"), RunConfig())
+        opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
+        self.patch.setattr(reopen, "reopen", lambda *_: opened)
+        place = "xlite.commands.promote.promote_and_tell"
+        arguments, options = self.stopped_at(place, "promote", f"--study s {text}")
+        return arguments[-1].number, options
+
+    def compared(self, text: str) -> list[int | None]:
+        """How many rows of a bank are compared, where they are."""
+        search = SimpleNamespace(part=lambda name: [])
+        opened = SimpleNamespace(study=None, teacher_key="k", prepared=SimpleNamespace(search=search))
+        self.patch.setattr(reopen, "reopen", lambda *_: opened)
+        self.patch.setattr(reopen, "same_teacher", lambda *_: None)
+        self.patch.setattr("xlite.study.teacher.obtain_bank", lambda *_: None)
+        self.patch.setattr(teacher_bank, "tell", lambda *_: None)
+        calls: list[int | None] = []
+
+        def compare(*_: Any, num_rows: int | None, console: Console) -> None:
+            calls.append(num_rows)
+            raise Stopped
+
+        self.patch.setattr(teacher_bank, "compare", compare)
+        with suppress(Stopped):
+            self.run("bank", f"--study s {text}")
+        return calls
+
+    def printed(self, command: str, text: str) -> str:
+        """What a command prints about the study "kd"."""
+        self.run(command, f"--study kd --results {self.home}/results {text}")
+        return self.capsys.readouterr().out + "\n".join(self.told.lines)

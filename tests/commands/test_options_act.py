@@ -1,0 +1,271 @@
+"""Every option of every command acts, or says why not: a table of what each does, which may lack none."""
+
+import pytest
+from conftest import write_nih_folder
+from options_bench import SAYING, Bench, Told, module
+
+from xlite.commands import analyze
+from xlite.commands.main import COMMANDS
+from xlite.ledger import Ledger, TrialResult, sqlite_url
+from xlite.study.options import StudyOptions
+from xlite.tasks import find_task
+from xlite.tune.execute import Deadline
+
+SPACE = """
+BASELINE = {"model.backbone": "lcnet_050", "distill.alpha": 0.5}
+def space(trial):
+    return {"model.backbone": "lcnet_050", "distill.alpha": trial.suggest_float("distill.alpha", 0.1, 0.9)}
+"""
+GRID = 'CONFIGURATIONS = [{"model.backbone": "lcnet_050", "optim.batch_size": size} for size in (8, 16, 32)]'
+STUDY = "--study kd --results {home}/results"
+
+
+def data_options(command):
+    """Effects of the options that say which data it is."""
+
+    def columns(text):
+        refused = "task chestxray14 reads fixed columns; leave it out"
+        return lambda it: it.request(command, text).column_overrides and it.refuses("prepare", it.data(text), refused)
+
+    return {
+        "--task": lambda it: it.refuses(command, "--task brain", "--task brain: known tasks are"),
+        "--data": lambda it: it.request(command).folder == it.home / "nih",
+        "--split": lambda it: it.request(command, "--split image").split == "image",
+        "--seed": lambda it: it.request(command, "--seed 7").seed == 7,
+        "--image-size": lambda it: it.refuses(command, it.data("--image-size 8"), "data.image_size=8"),
+        "--cache-dir": lambda it: str(it.request(command, "--cache-dir /c").cache_dir) == "/c",
+        "--file-column": columns("--file-column f"),
+        "--label-column": columns("--label-column l"),
+        "--group-column": columns("--group-column g"),
+        "--kind": columns("--kind binary"),
+        "--allow-missing": lambda it: it.request(command, "--allow-missing").allow_missing,
+    }
+
+
+def opening_options(command):
+    """Effects of the options that say which study is opened."""
+    url = "sqlite:///x.db"
+    return {
+        "--study": lambda it: str(it.opened(command, "--study b --results /r")[0]) == "/r/b",
+        "--results": lambda it: str(it.opened(command, "--study b --results /q")[0]) == "/q/b",
+        "--storage": lambda it: it.opened(command, f"--study b --results /r --storage {url}")[-1] == url,
+    }
+
+
+def limit(text):
+    return lambda it: it.raises(lambda: it.dry(text), "no student of the space is within the limits")
+
+
+def base_of(options: StudyOptions):
+    return options.configure(find_task("chestxray14"))
+
+
+# fmt: off
+TUNE = {
+    **data_options("tune"),
+    "--study": lambda it: "Study new in" in it.dry("--study new"),
+    "--results": lambda it: f"{it.home}/other/" in it.dry(f"--results {it.home}/other"),
+    "--storage": lambda it: it.asked("--storage sqlite:///x.db").storage == "sqlite:///x.db",
+    "--space": lambda it: "grid.py: 3 trials" in it.dry(f"--space {it.home}/grid.py"),
+    "--trials": lambda it: (
+        "space.py: 7 trials" in it.dry("--trials 7")
+        and "grid.py: 2 trials" in it.dry(f"--space {it.home}/grid.py --trials 2")
+        and "--trials 9: the grid has 3 configurations" in it.dry(f"--space {it.home}/grid.py --trials 9")
+    ),
+    "--max-epochs": lambda it: "trials of up to 3 epochs" in it.dry("--max-epochs 3"),
+    "--subset": lambda it: "Searching on" in it.dry("--subset 0.5"),
+    "--time-budget": lambda it: Deadline(it.asked("--time-budget 1s").time_budget_s).until is not None,
+    "--warm-start": lambda it: it.raises(
+        lambda: it.warm_start("--warm-start other"), "--warm-start other: there is no study.json"
+    ),
+    "--max-params": limit("--max-params 1k"),
+    "--max-mb": limit("--max-mb 0.001"),
+    "--max-latency-ms": limit("--max-latency-ms 0.000001"),
+    "--set": lambda it: (
+        "--set loss.beta: no trial of space.py reads it" in it.dry("--set loss.beta=0.5 --set model.dropout=0.3")
+        and not it.says("model.dropout") and base_of(it.asked("--set model.dropout=0.3")).model.dropout == 0.3
+    ),
+    "--teacher": lambda it: (
+        it.raises(lambda: it.study_teacher("--teacher no.safetensors"), "no.json")
+        and "the teacher is not used" in it.dry("--teacher t --set distill.alpha=0")
+    ),
+    "--allow-other-split": lambda it: (
+        it.asked("--teacher t --allow-other-split").allow_other_split
+        and it.raises(lambda: it.asked("--allow-other-split"), "give --teacher too")
+    ),
+    "--folds": lambda it: (
+        it.promotion("--folds 3")["num_folds"] == 3 and "--folds will be" in it.dry("--no-promote --folds 3")
+    ),
+    "--promote-epochs": lambda it: (
+        it.promotion("--promote-epochs 7")["epochs"] == 7
+        and "--promote-epochs will be" in it.dry("--no-promote --promote-epochs 7")
+    ),
+    "--thresholds": lambda it: (
+        it.promotion("--thresholds youden")["threshold_method"] == "youden"
+        and it.raises(lambda: it.asked("--no-promote --thresholds f1"), "nothing is promoted")
+    ),
+    "--no-promote": lambda it: it.promotion("--no-promote") is None,
+    "--gpus-per-trial": lambda it: (
+        it.shares("--gpus-per-trial 0.25", num_gpus=1).gpus_per_trial == 0.25
+        and it.raises(lambda: it.shares("--gpus-per-trial 0.25"), "this machine has 0 GPU(s)")
+    ),
+    "--cpus-per-trial": lambda it: it.shares("--cpus-per-trial 2").max_concurrent == 2,
+    "--max-concurrent": lambda it: (
+        it.shares("--max-concurrent 3").max_concurrent == 3
+        and "--max-concurrent 999: " in it.dry("--max-concurrent 999")
+    ),
+    "--hang-limit": lambda it: it.asked("--hang-limit 90s").hang_limit_s == 90,
+    "--address": lambda it: it.asked("--address 10.0.0.1:6379").address == "10.0.0.1:6379",
+    "--dry-run": lambda it: (
+        "Dry run: nothing was trained" in it.dry("--study not_made") and not (it.home / "results/not_made").exists()
+    ),
+}
+TRAIN = {
+    **data_options("train"),
+    "--subset": lambda it: it.training("--subset 0.5")[1] < it.training("")[1],
+    "--epochs": lambda it: it.training("--epochs 3")[0].train.epochs == 3,
+    "--threads": lambda it: it.training("--threads 1")[0].train.threads == 1,
+    "--teacher": lambda it: (
+        it.raises(lambda: it.training("--teacher no.safetensors"), "no.json")
+        and it.training("--teacher no.safetensors --set distill.alpha=0") and it.says("the teacher is not used")
+    ),
+    "--allow-other-split": lambda it: it.refuses("train", "--allow-other-split", "give --teacher too"),
+    "--out": lambda it: it.training("")[2] == it.home / "one",
+    "--set": lambda it: (
+        it.training("--set model.dropout=0.3 --set distill.temperature=9")[0].model.dropout == 0.3
+        and it.says("distill.temperature is set, but this run does not read it")
+    ),
+}
+TEACHER = {
+    **data_options("teacher"),
+    "--backbone": lambda it: (
+        it.teaching("--backbone lcnet_050")[0].model.backbone == "lcnet_050"
+        and it.refuses("teacher", "--backbone a --set model.backbone=b", "differ; leave one out")
+    ),
+    "--epochs": lambda it: it.teaching("--epochs 3")[0].train.epochs == 3,
+    "--out": lambda it: it.teaching("")[1] == it.home / "t",
+    "--set": lambda it: (
+        it.teaching("--set model.dropout=0.3 --set distill.temperature=9")[0].model.dropout == 0.3
+        and it.says("distill.temperature is set, but this run does not read it")
+    ),
+}
+BASELINES = {
+    **data_options("baselines"),
+    "--study": lambda it: it.baselines("--study b").folder.parent.name == "b",
+    "--results": lambda it: str(it.baselines("--study b --results /r").folder) == "/r/b/baselines",
+    "--storage": lambda it: it.baselines("--storage sqlite:///x.db").storage == "sqlite:///x.db",
+    "--space": lambda it: (
+        it.baselines(f"--space {it.home}/grid.py").space == it.home / "grid.py"
+        and it.refuses("baselines", it.data(f"--space {it.home}/space.py"), "only a grid (CONFIGURATIONS)")
+    ),
+    "--epochs": lambda it: base_of(it.baselines("--epochs 3")).train.epochs == 3,
+    "--subset": lambda it: (
+        it.stopped_at("xlite.study.plan.plan_study", "baselines", it.data("--subset 0.5")) and it.says("Searching on")
+    ),
+    "--profile": lambda it: (
+        it.baselines("--profile power-safe").max_concurrent == 1
+        and base_of(it.baselines("--profile power-safe")).optim.batch_size == 16
+    ),
+    "--pause": lambda it: it.baselines("--pause 5s").pause_s == 5,
+    "--max-concurrent": lambda it: (
+        it.baselines("--max-concurrent 3").max_concurrent == 3
+        and it.raises(lambda: it.baselines("--profile power-safe --max-concurrent 3"), "runs one at a time")
+    ),
+}
+PROMOTE = {
+    **opening_options("promote"),
+    "--trial": lambda it: (it.promoting("--trial 1")[0], it.promoting("")[0]) == (1, 2),
+    "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
+    "--epochs": lambda it: (it.promoting("--epochs 3")[1]["epochs"], it.promoting("")[1]["epochs"]) == (3, 9),
+    "--thresholds": lambda it: it.promoting("--thresholds youden")[1]["threshold_method"] == "youden",
+}
+BANK = {
+    **opening_options("bank"),
+    "--check": lambda it: (it.compared("--check"), it.compared("")) == ([None], []),
+    "--rows": lambda it: (
+        it.compared("--check --rows 5") == [5] and it.refuses("bank", "--study s --rows 5", "give --check too")
+    ),
+}
+PREPARE = {
+    **data_options("prepare"),
+    "--subset": lambda it: it.run("prepare", it.data("--subset 0.5")) == 0 and it.says("Searching on"),
+    "--dry-run": lambda it: it.run("prepare", it.data("--dry-run")) == 0 and it.says("nothing was cached, split"),
+    "--clean": lambda it: (
+        it.run("prepare", f"--clean --results {it.home}/no --cache-dir {it.home}/no") == 0 and it.says("caches removed")
+        and it.refuses("prepare", "--clean --subset 0.5", "--clean reads only --results and --cache-dir")
+    ),
+    "--results": lambda it: it.refuses("prepare", it.data(f"--results {it.home}"), "give --clean too"),
+}
+LEADERBOARD = {
+    "--study": lambda it: it.refuses("leaderboard", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("leaderboard", f"--study kd --results {it.home}", "studies there: none"),
+    "--csv": lambda it: "2 rows in" in it.printed("leaderboard", f"--csv {it.home}/board.csv"),
+    "--top": lambda it: ["0.7500" in it.printed("leaderboard", text) for text in ("", "--top 1")] == [True, False],
+    "--storage": lambda it: it.refuses("leaderboard", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
+}
+ANALYZE = {
+    "--study": lambda it: it.refuses("analyze", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("analyze", f"--study kd --results {it.home}", "studies there: none"),
+    "--storage": lambda it: it.refuses("analyze", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
+    "--out": lambda it: it.printed("analyze", f"--out {it.home}/an") and (it.home / "an" / "analysis.md").exists(),
+}
+BALANCE = {
+    "--data": lambda it: it.refuses("balance", f"--data {it.home}/results", "Data_Entry"),
+    "--batches": lambda it: balance(it, "--batches 3") and it.says("3 batches of 4 drawn"),
+    "--batch-size": lambda it: balance(it, "--batch-size 5") and it.says("4 batches of 5 drawn"),
+    "--seed": lambda it: balance(it, "--seed 1") != balance(it, "--seed 2"),
+    "--out": lambda it: bool(balance(it, "")),
+}
+# fmt: on
+EFFECTS = {
+    **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
+    **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
+}
+
+
+def balance(it, text):
+    """The figures that `xlite balance` writes."""
+    assert it.run("balance", f"--data {it.home}/nih --out {it.home}/b --batches 4 --batch-size 4 {text}") == 0
+    return (it.home / "b" / "balance.csv").read_text()
+
+
+def options_of(command):
+    """Every option of a command but --help."""
+    actions = module(command).parser()._actions  # argparse has no public way to list them
+    return {option for action in actions for option in action.option_strings} - {"-h", "--help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_has_every_option_and_no_other(command):
+    assert options_of(command) == set(EFFECTS[command])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Images, a space, a grid, and the study "kd" of two trials."""
+    folder = tmp_path_factory.mktemp("home")
+    write_nih_folder(folder / "nih", 60, px=32)
+    (folder / "space.py").write_text(SPACE)
+    (folder / "grid.py").write_text(GRID)
+    (folder / "results" / "kd").mkdir(parents=True)
+    with Ledger.open(sqlite_url(folder / "results" / "kd" / "study.db"), "kd", create=True) as ledger:
+        for number, value in enumerate((0.75, 0.875)):
+            ledger.enqueue({"distill.alpha": 0.5, "distill.temperature": 4.0})
+            ledger.ask(lambda trial: {})
+            ledger.finish(number, "complete", value=value, result=TrialResult())
+    return folder
+
+
+@pytest.fixture
+def it(home, monkeypatch, capsys):
+    told = Told()
+    for one in (*SAYING, analyze):
+        monkeypatch.setattr(one, "Console", lambda: told)
+    return Bench(home, told, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [(command, option) for command, effects in EFFECTS.items() for option in effects]
+)
+def test_an_option_acts_or_says_why_not(it, command, option):
+    assert EFFECTS[command][option](it)
