@@ -27,9 +27,9 @@ from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.study.options import Study, StudyOptions
+from xlite.study.plan import open_space, option_notes
 from xlite.study.shares import Shares, plan_shares
 from xlite.study.space import load_space
-from xlite.study.teacher import obtain_teacher
 from xlite.study.warm_start import warm_up
 from xlite.tasks import find_task
 
@@ -110,7 +110,12 @@ class Bench:
         return tune_kd.resolve(arguments, "s", Path("/r/s"), find_task(arguments.task).defaults["cpu"])
 
     def baselines(self, text: str) -> StudyOptions:
-        return train_baselines.resolve(parsed("baselines", text), "cpu")
+        return train_baselines.resolve(parsed("baselines", text), "b", Path("/r/b"), "cpu")
+
+    def baselines_at(self, text: str) -> Path:
+        """The folder of the baselines that are planned."""
+        (study, *_), _ = self.stopped_at("xlite.study.plan.plan_study", "baselines", self.data(text))
+        return study.options.folder
 
     def dry(self, text: str) -> str:
         """What a dry run of a search says."""
@@ -140,10 +145,14 @@ class Bench:
         space = load_space(self.home / "space.py", "multilabel")
         warm_up(None, SimpleNamespace(study=study, space=space), self.told)  # type: ignore[arg-type]
 
-    def study_teacher(self, text: str) -> None:
-        study = Study(self.asked(text), find_task("chestxray14"), RunConfig())
-        dataset = SimpleNamespace(labels=(), input_spec=None, split_hash="")
-        obtain_teacher(study, dataset, self.told)  # type: ignore[arg-type]
+    def notes(self, text: str) -> list[str]:
+        """What a search says of its options, on a machine of two CPUs."""
+        options = self.asked(f"--space {self.home}/space.py {text}")
+        task = find_task("chestxray14")
+        study = Study(options, task, options.configure(task))
+        space, configs = open_space(study)
+        shares = plan_shares(options, num_cpus=2, num_gpus=0)
+        return option_notes(study, space, configs, shares)
 
     # xlite train, xlite teacher
 
@@ -161,18 +170,10 @@ class Bench:
 
     # xlite promote, xlite bank
 
-    def opened(self, command: str, text: str) -> list[Any]:
-        """The folder and the database that a command opens a study in."""
-        options = {**vars(self.asked("")), "folder": "f", "space": "s", "cache_dir": "c", "storage": "sqlite:///a.db"}
-        request = {"folder": "f", "split": None, "seed": 1, "subset": "1", "cache_dir": "c"}
-        meaning = {"split": 1, "data": 2, "teacher": None}
-        stored = {"options": options, "base": {}, "meaning": meaning, "request": request}
-        full, opened = SimpleNamespace(split_hash=1, content_hash=lambda: 2), []
-        self.patch.setattr(reopen, "read_study", lambda folder: opened.append(folder) or stored)
-        self.patch.setattr(reopen, "prepare_and_tell", lambda *_: SimpleNamespace(full=full, task=None))
-        self.patch.setattr(reopen.Ledger, "open", lambda url, *_, **__: opened.append(url))
-        reopen.reopen(parsed(command, text), Console())
-        return opened
+    def opened(self, command: str, text: str) -> tuple[Path, reopen.Places]:
+        """The folder in which a command opens a study, and what it takes from other places."""
+        (folder, _, places), _ = self.stopped_at("xlite.commands.reopen.reopen", command, f"--study b {text}")
+        return folder, places
 
     def promoting(self, text: str) -> tuple[int, dict[str, Any]]:
         """The trial that is promoted from a study of three, the last the best, and the options."""
@@ -180,7 +181,7 @@ class Bench:
         ledger = SimpleNamespace(rows=lambda: rows, best=lambda: rows[2])
         study = Study(self.asked("--promote-epochs 9 --folds 2"), find_task("chestxray14"), RunConfig())
         opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
-        self.patch.setattr(reopen, "reopen", lambda *_: opened)
+        self.patch.setattr(reopen, "reopen", lambda *_, **__: opened)
         place = "xlite.commands.promote.promote_and_tell"
         arguments, options = self.stopped_at(place, "promote", f"--study s {text}")
         return arguments[-1].number, options

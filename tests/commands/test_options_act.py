@@ -43,13 +43,20 @@ def data_options(command):
 
 
 def opening_options(command):
-    """Effects of the options that say which study is opened."""
-    url = "sqlite:///x.db"
+    """Effects of the options that say which study is opened, and where its parts are."""
     return {
-        "--study": lambda it: str(it.opened(command, "--study b --results /r")[0]) == "/r/b",
-        "--results": lambda it: str(it.opened(command, "--study b --results /q")[0]) == "/q/b",
-        "--storage": lambda it: it.opened(command, f"--study b --results /r --storage {url}")[-1] == url,
+        "--study": lambda it: str(it.opened(command, "--results /r")[0]) == "/r/b",
+        "--results": lambda it: str(it.opened(command, "--results /q")[0]) == "/q/b",
+        "--storage": lambda it: it.opened(command, "--storage sqlite:////x.db")[1].storage == "sqlite:////x.db",
+        "--data": lambda it: str(it.opened(command, "--data /d")[1].data) == "/d",
+        "--cache-dir": lambda it: str(it.opened(command, "--cache-dir /c")[1].cache_dir) == "/c",
+        "--teacher": lambda it: len(it.opened(command, "--teacher t u")[1].teacher) == 2,
     }
+
+
+def adopt(command):
+    """Effect of --adopt: there is no study to take over."""
+    return lambda it: it.refuses(command, f"--study no --results {it.home}/results --adopt", "no study to take over")
 
 
 def limit(text):
@@ -65,7 +72,8 @@ TUNE = {
     **data_options("tune"),
     "--study": lambda it: "Study new in" in it.dry("--study new"),
     "--results": lambda it: f"{it.home}/other/" in it.dry(f"--results {it.home}/other"),
-    "--storage": lambda it: it.asked("--storage sqlite:///x.db").storage == "sqlite:///x.db",
+    "--storage": lambda it: it.asked("--storage sqlite:////x.db").storage == "sqlite:////x.db",
+    "--adopt": adopt("tune"),
     "--space": lambda it: "grid.py: 3 trials" in it.dry(f"--space {it.home}/grid.py"),
     "--trials": lambda it: (
         "space.py: 7 trials" in it.dry("--trials 7")
@@ -82,12 +90,13 @@ TUNE = {
     "--max-mb": limit("--max-mb 0.001"),
     "--max-latency-ms": limit("--max-latency-ms 0.000001"),
     "--set": lambda it: (
-        "--set loss.beta: no trial of space.py reads it" in it.dry("--set loss.beta=0.5 --set model.dropout=0.3")
-        and not it.says("model.dropout") and base_of(it.asked("--set model.dropout=0.3")).model.dropout == 0.3
+        it.notes("--set loss.beta=0.5 --set model.dropout=0.3") == ["--set loss.beta: no trial of space.py reads it"]
+        and base_of(it.asked("--set model.dropout=0.3")).model.dropout == 0.3
     ),
     "--teacher": lambda it: (
-        it.raises(lambda: it.study_teacher("--teacher no.safetensors"), "no.json")
-        and "the teacher is not used" in it.dry("--teacher t --set distill.alpha=0")
+        it.raises(lambda: it.dry("--teacher no.safetensors"), "no.json")
+        and "--teacher: no trial of space.py distils, so the teacher is not used"
+        in it.notes("--teacher t --set distill.alpha=0")
     ),
     "--allow-other-split": lambda it: (
         it.asked("--teacher t --allow-other-split").allow_other_split
@@ -112,9 +121,12 @@ TUNE = {
     "--cpus-per-trial": lambda it: it.shares("--cpus-per-trial 2").max_concurrent == 2,
     "--max-concurrent": lambda it: (
         it.shares("--max-concurrent 3").max_concurrent == 3
-        and "--max-concurrent 999: " in it.dry("--max-concurrent 999")
+        and "--max-concurrent 3: 2 at once, since there are 2 CPUs and 1 for each" in it.notes("--max-concurrent 3")
     ),
     "--hang-limit": lambda it: it.asked("--hang-limit 90s").hang_limit_s == 90,
+    "--niceness": lambda it: it.stopped_at("os.nice", "tune", "--niceness 5")[0] == (5,) and it.raises(
+        lambda: it.asked("--address auto --niceness 5"), "--niceness with --address"
+    ),
     "--address": lambda it: it.asked("--address 10.0.0.1:6379").address == "10.0.0.1:6379",
     "--dry-run": lambda it: (
         "Dry run: nothing was trained" in it.dry("--study not_made") and not (it.home / "results/not_made").exists()
@@ -151,9 +163,10 @@ TEACHER = {
 }
 BASELINES = {
     **data_options("baselines"),
-    "--study": lambda it: it.baselines("--study b").folder.parent.name == "b",
-    "--results": lambda it: str(it.baselines("--study b --results /r").folder) == "/r/b/baselines",
-    "--storage": lambda it: it.baselines("--storage sqlite:///x.db").storage == "sqlite:///x.db",
+    "--study": lambda it: it.baselines_at("--study other").parent.name == "other",
+    "--results": lambda it: it.baselines_at(f"--study b --results {it.home}/r") == it.home / "r" / "b" / "baselines",
+    "--storage": lambda it: it.baselines("--storage sqlite:////x.db").storage == "sqlite:////x.db",
+    "--adopt": adopt("baselines"),
     "--space": lambda it: (
         it.baselines(f"--space {it.home}/grid.py").space == it.home / "grid.py"
         and it.refuses("baselines", it.data(f"--space {it.home}/space.py"), "only a grid (CONFIGURATIONS)")
@@ -174,6 +187,7 @@ BASELINES = {
 }
 PROMOTE = {
     **opening_options("promote"),
+    "--adopt": adopt("promote"),
     "--trial": lambda it: (it.promoting("--trial 1")[0], it.promoting("")[0]) == (1, 2),
     "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
     "--epochs": lambda it: (it.promoting("--epochs 3")[1]["epochs"], it.promoting("")[1]["epochs"]) == (3, 9),

@@ -85,9 +85,10 @@ def test_optuna_s_storage_in_memory_gives_its_own_objects():
     sampling = Sampling([], seed=0)
     trial, _ = sampling.start()
     finite(trial)
-    again = next(sampling.redraws(0))
-    assert again.params == sampling.trial(0).params == {} and again.number == 0
-    assert finite(again) == sampling.trial(0).params
+    fresh = sampling.redraw(0, lambda trial: {"number": trial.number, **trial.params}, lambda _: True, num_draws=1)
+    assert fresh == {"number": 0}
+    drawn = sampling.redraw(0, finite, lambda drawn: drawn["optim.batch_size"] == 8, num_draws=99)
+    assert drawn == sampling.trial(0).params
 
 
 def broken(trial):

@@ -56,14 +56,14 @@ def test_a_key_set_is_fixed_in_every_trial_and_an_exhausted_space_ends_the_searc
 
 def test_a_space_that_fails_in_a_trial_is_one_line_and_continues_once_it_is_corrected(tiny_nih, tmp_path):
     space, study = tmp_path / "space.py", tmp_path / "results" / "s" / "study.json"
-    # not when it is checked, before the search
-    rare = "    if trial.number == 1 and next(CALLS) > 1:\n        chosen[1 / 0]\n    return chosen"
-    space.write_text("from itertools import count\nCALLS = count(1)" + SPACE.replace("    return chosen", rare))
+    begun = tmp_path / "results" / "s" / "trials" / "00000"  # not there yet when the space is checked
+    rare = f"    if trial.number == 1 and Path({str(begun)!r}).exists():\n        chosen[1 / 0]\n    return chosen"
+    space.write_text("from pathlib import Path" + SPACE.replace("    return chosen", rare))
     command = ("--trials", 2, "--set", "distill.alpha=0", "--set", "model.backbone=lcnet_050", "--no-promote")
     for _ in range(2):  # the same again ends in the same way
         done = tune(tmp_path, tiny_nih, *command)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stdout + done.stderr
-        where = f"{space}, line 11, trial 1: space(trial) failed: ZeroDivisionError: division by zero"
+        where = f"{space}, line 10, trial 1: space(trial) failed: ZeroDivisionError: division by zero"
         assert done.stderr == f"error: {where}\n" and "Traceback" not in done.stdout
         assert [row.state for row in rows(tmp_path)] == ["complete"]
     space.write_text(SPACE)

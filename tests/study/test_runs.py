@@ -10,7 +10,8 @@ from event_files import scalars, values
 from xlite.ledger import TrialRecord
 from xlite.study.board import update_runs
 from xlite.study.job import TrialFolders, run_name
-from xlite.study.space import choices, load_space
+from xlite.study.probes import choices
+from xlite.study.space import load_space
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.step import TrainingFailed
 
     console = Console()
-    check_teacher_options(arguments)
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     check_folder(folder, "name another with --out")
+    check_teacher_options(arguments)
     given = settings(arguments, epochs="--epochs", seed="--seed", threads="--threads")
     chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **given}
     threads = arguments.threads or available_cpus()

@@ -17,9 +17,10 @@ from xlite.ledger.manifest import (
     portable_url,
     study_storage,
 )
+from xlite.ledger.mark import Mark
 from xlite.ledger.rdb import open_storage, sqlite_file, sqlite_url
 from xlite.ledger.retry import Retry, shown_url, stored_url
-from xlite.ledger.study import Ledger, Mark, names_of
+from xlite.ledger.study import Ledger, names_of
 from xlite.storage.locks import locked
 
 
@@ -145,7 +146,7 @@ def _check_settings(ledger: Ledger, settings: Mapping[str, Any], root: Path) -> 
     different = [
         f"{key} {value!r} here, {there[key]!r} there"
         for key, value in settings.items()
-        if key in there and there[key] != value and key != "space"  # whose hash differs between versions
+        if key in there and there[key] != value and key != "space"  # which may be corrected, and has two hashes
     ]
     if different:
         raise InputError(

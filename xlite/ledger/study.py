@@ -4,8 +4,6 @@ import math
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,6 +11,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
+from xlite.ledger.mark import Mark
+from xlite.ledger.proposals import Proposal, Refused
 from xlite.ledger.rdb import open_storage
 from xlite.ledger.records import NO_RESULT, RECORD, STATES, Outcome, Phase, TrialRecord, TrialResult, best_of, row_of
 from xlite.ledger.retry import Retry, shown_url
@@ -33,37 +33,8 @@ _OUTCOMES: dict[Outcome, TrialState] = {
 }
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """The next trial: its number and the dotted configuration keys it changes."""
-
-    number: int
-    overrides: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Whose study a database holds.
-
-    Attributes:
-        identity: as in study.json; "" where 0.1.0 wrote the study.
-        folder: the study's, when it was last written; None where the database lies in it, or 0.1.0 wrote the study.
-    """
-
-    identity: str
-    folder: Path | None
-
-
 class NoStudyError(InputError):
     """A database has no study of that name."""
-
-
-class Refused(InputError):
-    """An enqueued trial lies outside of the space; it is recorded as failed. `proposal`: what was enqueued."""
-
-    def __init__(self, message: str, proposal: Proposal) -> None:
-        super().__init__(message)
-        self.proposal = proposal
 
 
 class Ledger:
@@ -248,7 +219,7 @@ class Ledger:
 
         Raises:
             Refused: an enqueued value lies outside of `space`; that trial is recorded as failed.
-            InputError: `space` breaks this rule or one of Optuna's, or fails; another process runs this study.
+            InputError: `space` fails, or breaks this rule or one of Optuna's; another process runs this study.
         """
         proposal = self.ask_new(space, lambda overrides: True, num_draws=0)
         assert proposal is not None
@@ -276,11 +247,9 @@ class Ledger:
             self._writer.refuse(number, enqueued, str(error))
             raise Refused(str(error), Proposal(number, enqueued)) from error
         if enqueued is None and not is_new(overrides):
-            redrawn = (suggestions(space, again) for again in islice(memory.redraws(number), num_draws))
-            found = next(filter(is_new, redrawn), None)
-            if found is None:
+            if (redrawn := memory.redraw(number, space, is_new, num_draws=num_draws)) is None:
                 return None
-            overrides = found
+            overrides = redrawn
         if enqueued is None:
             self._writer.create(number, running_trial(overrides, memory.trial(number)))
         else:

@@ -1,7 +1,7 @@
 """A study's trials in memory, asked for the next one: each gets an Optuna sampler of its own."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -68,14 +68,22 @@ class Sampling:
         self.history.add_running(trial.number)
         return trial, self.trial(trial.number).system_attrs.get(FIXED)
 
-    def redraws(self, number: int) -> Iterator[optuna.Trial]:
-        """The trial started last, again and again without what was suggested for it, to be drawn at random."""
+    def redraw(
+        self, number: int, space: Space, is_new: Callable[[dict[str, Any]], bool], *, num_draws: int
+    ) -> dict[str, Any] | None:
+        """Other suggestions for the trial started last, drawn at random until they are new; None if none is.
+
+        Raises:
+            SpaceError: as `suggestions`.
+        """
         seed = np.random.SeedSequence([self._seed, number, 1]).generate_state(1)[0]
         self._study.sampler = RandomSampler(seed=int(seed))
-        while True:
+        for _ in range(num_draws):
             trial = self.trial(number)  # the storage's own object, not a copy; a test relies on that
             trial.params, trial.distributions = {}, {}
-            yield optuna.Trial(self._study, self._id(number))
+            if is_new(drawn := suggestions(space, optuna.Trial(self._study, self._id(number)))):
+                return drawn
+        return None
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Add a point to a running trial's curve."""

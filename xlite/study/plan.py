@@ -38,7 +38,6 @@ class StudyPlan:
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
         distils: whether any trial needs a teacher.
-        notes: lines on options that do not have the effect a person may expect.
     """
 
     study: Study
@@ -47,7 +46,6 @@ class StudyPlan:
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
     distils: bool
-    notes: Sequence[str] = ()
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -64,7 +62,7 @@ class StudyPlan:
         else:
             at = ", ".join(map(str, rungs(options.max_epochs, self.grace_epochs)))
             lines.append(f"ASHA compares trials after {at or 'no'} epochs and lets the best third go on")
-        return [*lines, self.candidates.shares.describe(), *self.notes]
+        return [*lines, self.candidates.shares.describe()]
 
 
 def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
@@ -87,16 +85,12 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
         costs = measure_costs(models, base, dataset, device=device, limits=limits, progress=progress)
     held_back = max(base.optim.warmup_epochs, base.optim.freeze_epochs)
     grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
+    num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials
+    candidates = Candidates(space, study, costs, limits, shares, shapes)
     distils = any(config.distill.alpha > 0 for config in configs)
-    return StudyPlan(
-        study,
-        Candidates(space, study, costs, limits, shares, shapes),
-        min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials,
-        grace,
-        footprints,
-        distils,
-        option_notes(study, space, configs, shares, distils=distils),
-    )
+    for note in option_notes(study, space, configs, shares):
+        console.say(note)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
@@ -131,9 +125,7 @@ def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Datase
         study.task.target_spec.objective(config, targets)
 
 
-def option_notes(
-    study: Study, space: SearchSpace, configs: Sequence[RunConfig], shares: Shares, *, distils: bool
-) -> list[str]:
+def option_notes(study: Study, space: SearchSpace, configs: Sequence[RunConfig], shares: Shares) -> list[str]:
     """A line for each option of this study that has no effect, or another than it says.
 
     Args:
@@ -145,7 +137,7 @@ def option_notes(
         notes.append(f"{num} of the grid's {len(configs)} configurations train the same as earlier ones: left out")
     if space.is_grid and (options.grid_trials or 0) > len(space.first):
         notes.append(f"--trials {options.grid_trials}: the grid has {len(space.first)} configurations")
-    if options.teacher_files and not distils:
+    if options.teacher_files and not any(config.distill.alpha > 0 for config in configs):
         notes.append(f"--teacher: no trial of {options.space.name} distils, so the teacher is not used")
     for key in unread_keys(options.settings, configs, study.task.target_spec):
         notes.append(f"--set {key}: no trial of {options.space.name} reads it")

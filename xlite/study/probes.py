@@ -45,6 +45,17 @@ def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] 
     return configs
 
 
+def choices(space: SearchSpace) -> dict[str, list[Any]]:
+    """Every key that the first configurations and random draws set, with the values that they gave it."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [space.propose(study.ask()) for _ in range(0 if space.is_grid else NUM_PROBES)]
+    values: dict[str, list[Any]] = {}
+    for chosen in [*space.first, *drawn]:
+        for key, value in chosen.items():
+            values.setdefault(key, []).append(value)
+    return values
+
+
 def distinct(configs: Sequence[RunConfig], key: Callable[[RunConfig], Hashable]) -> list[RunConfig]:
     """The first configuration with each key."""
     found: dict[Hashable, RunConfig] = {}
@@ -56,17 +67,6 @@ def distinct(configs: Sequence[RunConfig], key: Callable[[RunConfig], Hashable])
 def model_of(config: RunConfig) -> str:
     """What of a configuration decides its student's size and speed."""
     return architecture(config.model).model_dump_json()
-
-
-def choices(space: SearchSpace) -> dict[str, list[Any]]:
-    """Every key that the first configurations and random draws set, with the values that they gave it."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [space.propose(study.ask()) for _ in range(0 if space.is_grid else NUM_PROBES)]
-    values: dict[str, list[Any]] = {}
-    for chosen in [*space.first, *drawn]:
-        for key, value in chosen.items():
-            values.setdefault(key, []).append(value)
-    return values
 
 
 def _check_first(space: SearchSpace, wanted: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:

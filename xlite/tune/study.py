@@ -106,9 +106,8 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
     try:
         num_interrupted = _search(plan, ledger, job, console)
     except SpaceError:
-        write_study(
-            plan, prepared, teacher, identity=identity, immutable={**settings, "space": OPEN}
-        )  # to be corrected
+        open_settings = {**settings, "space": OPEN}  # the file is to be changed
+        write_study(plan, prepared, teacher, identity=identity, immutable=open_settings)
         raise
     return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
 
