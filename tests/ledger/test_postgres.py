@@ -200,3 +200,11 @@ def test_after_a_restart_another_process_may_have_taken_the_study(server: Server
         with pytest.raises(InputError, match="another process runs this study"):
             first.ask(space)
         assert len(second.rows()) == 1
+
+
+def test_a_user_without_the_right_to_make_tables_is_told_so(server: Server) -> None:
+    server.new_database("closed")
+    with server.connect() as administrator:
+        administrator.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    with pytest.raises(InputError, match=r"^postgresql\+psycopg://guest:\*\*\*@.*/closed: permission denied"):
+        Ledger.open(server.url("closed", username="guest", password="guest"), "s", create=True)

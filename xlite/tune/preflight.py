@@ -19,9 +19,10 @@ from xlite.tune.session import session_place
 
 
 def check_surroundings(options: StudyOptions, task: Task, say: Callable[[str], None]) -> None:
-    """Try folders, disks, database, teachers, cluster and weights; each has a time limit. Nothing is left behind.
+    """Try folders, disks, database, teachers, cluster and weights; each has a time limit.
 
-    Must come before Ray is imported, see `prepare_to_join`.
+    Nothing is left behind but weights in their cache and, on a database server, Optuna's tables. Must come before Ray
+    is imported, see `prepare_to_join`.
 
     Args:
         say: called with a line when the database has to be waited for.
