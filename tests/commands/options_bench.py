@@ -50,6 +50,10 @@ class Told(Console):
     def say(self, text: str) -> None:
         self.lines.append(text)
 
+    def show(self, table: Any) -> None:
+        if table != "":  # of a search that was left out
+            super().show(table)
+
 
 def module(command: str) -> Any:
     return import_module(f"xlite.commands.{COMMANDS[command].module}")
