@@ -7,18 +7,13 @@ from typing import Any
 from xlite.config import DataConfig
 from xlite.data.decode import ImagePreprocess
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.folder import ColumnOverrides, read_images
+from xlite.data.sources.folder import read_images
+from xlite.data.sources.folder_options import FolderOptions
 from xlite.tasks.task import Budget, Defaults, Task
 
 
 def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
-    said = ColumnOverrides(
-        file_column=column_overrides.get("file-column"),
-        label_column=tuple(column_overrides.get("label-column", ())),
-        group_column=column_overrides.get("group-column"),
-        kind=column_overrides.get("kind"),
-    )
-    return read_images(folder, allow_missing=allow_missing, column_overrides=said)
+    return read_images(folder, allow_missing=allow_missing, options=FolderOptions.of(column_overrides))
 
 
 def _preprocess(data: DataConfig, reading: ParsedDataset) -> ImagePreprocess:
