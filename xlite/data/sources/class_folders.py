@@ -12,6 +12,7 @@ from xlite.data.sources.image_files import SUFFIXES, ImageFiles
 from xlite.data.sources.image_targets import class_targets
 from xlite.data.sources.listing import check_labels
 from xlite.data.sources.name_groups import groups_of_names
+from xlite.data.sources.part_lists import listed_parts
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
 
@@ -48,6 +49,9 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
     check_labels(targets.labels, where)
     ids = np.array(images, dtype=np.str_)
     official = np.array([PARTS[path.split("/")[0].lower()] for path in images]) if depth else None
+    if official is None and options.split_column != NONE:
+        official, listing = listed_parts(files, images)
+        notes = (*notes, *listing)
     lines = [f"{where}: {len(images)} images in class folders", *notes]
     if official is not None and set(official) == {"train"}:
         lines.append("the other parts have no class folders: the parts are drawn anew from train/")

@@ -204,13 +204,13 @@ def _label_columns(
         return tuple(flags), bool(general) or len(flags) > 1
     if not texts and (numbers := _measurements(table, names, flags)):
         raise InputError(
-            f"{where}: no column looks like labels, but {listed(numbers)} holds numbers; cut them into 0 and 1, e.g. with "
-            f"--label-column {numbers[0]!r} --threshold-labels {middle(table[numbers[0]]):g}"
+            f"{where}: no column looks like labels, but {listed(numbers)} holds numbers; cut them into 0 and 1, e.g. "
+            f"with --label-column {numbers[0]!r} --threshold-labels {middle(table[numbers[0]]):g}"
         )
     if not texts:
+        way = choices("--label-column", names) if names else "another table: this one has no further column"
         raise InputError(
-            f"{where}: no column looks like labels (0/1, a class, or names joined by |, ; or ,); use "
-            f"{choices('--label-column', names) if names else '--table with the name of another table: this one has no further column'}"
+            f"{where}: no column looks like labels (0/1, a class, or names joined by |, ; or ,); use {way}"
         )
     if len(texts) > 1:
         _ask_labels(texts, where)
@@ -245,7 +245,7 @@ def _may_be_class(name: str, values: "pd.Series[str]") -> bool:
     """Whether a column named after a group may hold classes: "group" with a few values, "patient" with words."""
     plain, num_values = " ".join(words(name)), values.nunique()
     if plain in _BARE_PERSONS:
-        return num_values <= 3 < len(values) and all(value.isalpha() for value in values.unique())
+        return num_values <= 3 < len(values) and all(value.isalpha() and len(value) > 2 for value in values.unique())
     return plain in _BARE_WORDS and 2 <= num_values <= min(20, len(values) // 2)
 
 

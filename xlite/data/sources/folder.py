@@ -80,10 +80,10 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
     check_given([str(name) for name in table.rows.columns], options, where)
     names = image_names(table.rows, files, options, where)
     columns = recognise(table.rows, names.column, options, where)
-    _ask_folders_or_table(files, columns, options, table)
     if (empty := table.rows.index[table.rows[columns.file] == ""]).size:
         raise InputError(f"{where}: row {empty[0]} has no file in {columns.file!r}; fill it in or remove the row")
     rows = _with_one_image(table.rows, names, where)
+    _ask_folders_or_table(files, columns, options, table)
     rows = _in_known_parts(rows, columns, where)
     rows, columns = _one_row_an_image(rows, columns, options, where)
     absent = [image is None for image in rows.images]
@@ -100,6 +100,7 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
         _check_parts(groups, official, columns, where)
     items = tuple(Item((files.folder / image,)) for image in present)
     notes = [_table_note(table, columns), *table.notes, *names.notes, *columns.form.notes, *rows.notes]
+    notes += _part_words(rows, columns)
     if missing:
         notes.append(f"missing: {len(missing)} of {len(absent)} images, e.g. {missing[0]}")
     if unnamed := len(set(files.images) - set(present)):
@@ -167,6 +168,18 @@ def _in_known_parts(rows: _Rows, columns: Columns, where: str) -> _Rows:
     others = Counter(value for value in values if value not in PARTS)
     said = ", ".join(f"{value!r} {count}" for value, count in others.items())
     return rows.take(keep, f"left out: rows of other parts in {columns.split!r}: {said}")
+
+
+def _part_words(rows: _Rows, columns: Columns) -> list[str]:
+    """A note where the table's words for the parts are not the usual ones."""
+    if columns.split is None:
+        return []
+    part = part_of_flag(columns.split)
+    values = sorted({value.lower() for value in rows.rows[columns.split]})
+    if part is not None and not any(value in PARTS for value in values):
+        return [f"1 in {columns.split!r} is the {part} part, 0 is {'test' if part == 'train' else 'train'}"]
+    odd = [f"{value!r} is {PARTS[value]}" for value in values if value != PARTS[value]]
+    return [f"parts in {columns.split!r}: {', '.join(odd)}"] if odd else []
 
 
 def _one_row_an_image(rows: _Rows, columns: Columns, options: FolderOptions, where: str) -> tuple[_Rows, Columns]:
@@ -266,8 +279,8 @@ def _official(
         return None
     if None in parts:
         raise InputError(
-            f"{where}: some of its images lie in folders named after parts, others do not ({images[parts.index(None)]}); "
-            "put all there, or say --split-column none"
+            f"{where}: some of its images lie in folders named after parts, others do not, e.g. "
+            f"{images[parts.index(None)]}; put all there, or say --split-column none"
         )
     return np.array(parts, dtype=np.str_)
 

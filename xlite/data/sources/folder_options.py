@@ -54,7 +54,9 @@ class FolderOptions:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "FolderOptions":
         """From the command's options by name, e.g. {"label-column": ["a", "b"]}."""
-        values = {name.replace("-", "_"): tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+        values: dict[str, Any] = {
+            name.replace("-", "_"): tuple(value) if isinstance(value, list) else value for name, value in said.items()
+        }
         if "threshold_labels" in values:
             values["threshold"] = values.pop("threshold_labels")
         return cls(**values)

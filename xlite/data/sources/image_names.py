@@ -43,7 +43,7 @@ class ImageNames:
 
 def names_images(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions) -> bool:
     """Whether the given file column, or else any column, names an image, or a folder of images."""
-    names = [options.file_column] if options.file_column in rows.columns else rows.columns
+    names = [options.file_column] if options.file_column in rows.columns else [str(name) for name in rows.columns]
     return any(_num_hits(rows[name], files) for name in names) or any(_num_folders(rows[name], files) for name in names)
 
 
@@ -132,8 +132,8 @@ def _no_images(rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], wher
         raise InputError(f"{files.folder}: no image in it; add the images that {where} names")
     shown = "; ".join(f"{name!r} has {_example(rows[name])}" for name in names[:4])
     raise InputError(
-        f"{where}: no column names images of the folder: {shown}; on disk is {files.images[0]!r}; correct the names, or "
-        "use --table none for folders as classes"
+        f"{where}: no column names images of the folder: {shown}; on disk is {files.images[0]!r}; correct the "
+        "names, or use --table none for folders as classes"
     )
 
 

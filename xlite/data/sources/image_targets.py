@@ -154,7 +154,8 @@ def _positive(names: Sequence[str], given: str | None, where: str) -> int:
     negative = [_is_negative(name, other) for name, other in (names, names[::-1])]
     if negative[0] == negative[1]:
         raise InputError(
-            f"{where}: which of {names[0]!r} and {names[1]!r} is 1? say --positive {names[0]!r} or --positive {names[1]!r}"
+            f"{where}: which of {names[0]!r} and {names[1]!r} is 1? say --positive {names[0]!r} or "
+            f"--positive {names[1]!r}"
         )
     return 1 if negative[0] else 0
 

@@ -189,8 +189,8 @@ def _check_flags(values: "pd.Series[str]", options: FolderOptions, where: str) -
     for row, value in cells.items():
         if flag(value) is None and value not in UNCERTAIN:
             raise InputError(
-                f"{where}: row {row} has {value!r} in the label column {values.name!r}; write 0, 1, yes, no, or nothing "
-                "where it is unknown; numbers can be cut with --threshold-labels"
+                f"{where}: row {row} has {value!r} in the label column {values.name!r}; write 0, 1, yes, no, or "
+                "nothing where it is unknown; numbers can be cut with --threshold-labels"
             )
 
 

@@ -43,7 +43,7 @@ class NearNames:
             ("case", lambda path: _without_suffix(path).casefold()),
             ("Unicode form", lambda path: unicodedata.normalize("NFC", _without_suffix(path)).casefold()),
             ("folder", lambda path: PurePosixPath(_without_suffix(path)).name),
-            ("leading zeros", lambda path: PurePosixPath(_without_suffix(path)).name.lstrip("0")),
+            ("leading zeros", lambda path: PurePosixPath(_without_suffix(path)).name.lstrip("0") or "0"),
         ):
             index: dict[str, list[str]] = {}
             for path in files.images:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from xlite.data.sources.cells import PARTS
 from xlite.data.sources.class_folders import top_folders
 from xlite.data.sources.columns import is_label_name
 from xlite.data.sources.folder_options import NONE, FolderOptions
 from xlite.data.sources.image_files import ImageFiles
 from xlite.data.sources.image_names import image_names, names_images
 from xlite.data.sources.listing import read_bytes
+from xlite.data.sources.part_lists import part_of_file
 from xlite.data.sources.tables import LabelTable, is_table, is_unread_table, read_table
 from xlite.errors import InputError
 
@@ -52,6 +52,8 @@ def choose_table(files: ImageFiles, options: FolderOptions) -> "LabelTable | tup
             f"{files.folder}: {', '.join(table.path.name for table in naming)} each name images; use "
             + " or ".join(f"--table {_shown(table, files)!r}" for table in naming)
         )
+    if naming and (joined := _joined(naming[0], others)):
+        return joined
     notes += [f"{table.path.name} names no image; it is left out" for table in others]
     if naming:
         return replace(naming[0], notes=(*naming[0].notes, *notes))
@@ -102,11 +104,23 @@ def _parts_as_one(tables: Sequence[LabelTable], files: ImageFiles) -> LabelTable
     return LabelTable(tables[0].path, rows, (f"{names} are read as one table with the parts they are named after",))
 
 
-def part_of_file(path: Path) -> str | None:
-    """The part a file is named after: "val" for valid.csv or val_labels.csv; None for others."""
-    words = path.name.split(".")[0].lower().replace("-", "_").split("_")
-    found = {PARTS[word] for word in words if word in PARTS}
-    return found.pop() if len(found) == 1 else None
+def _joined(table: LabelTable, others: Sequence[LabelTable]) -> LabelTable | None:
+    """The table with the labels of the only other one that has some for its patients; None where it has its own."""
+    if any(is_label_name(name) for name in table.rows.columns):
+        return None
+    ways = [(other, key) for other in others for key in other.rows.columns if _can_join(table.rows, other.rows, key)]
+    if len(ways) != 1:
+        return None
+    other, key = ways[0]
+    labels = other.rows[[name for name in other.rows.columns if name == key or name not in table.rows.columns]]
+    rows = table.rows.merge(labels, on=key, how="left").fillna("").set_index(table.rows.index)
+    return replace(table, rows=rows, notes=(*table.notes, f"{other.path.name} is joined to it by {key!r}"))
+
+
+def _can_join(rows: pd.DataFrame, other: pd.DataFrame, key: str) -> bool:
+    """Whether `other` has one row with labels for each value of `key` in `rows`."""
+    has_labels = any(is_label_name(name) and name not in rows.columns for name in other.columns)
+    return has_labels and key in rows.columns and other[key].is_unique and rows[key].isin(other[key]).mean() > 0.9
 
 
 def _no_table_names_images(

@@ -54,11 +54,12 @@ def is_unread_table(path: Path) -> bool:
 def _looks_like_table(path: Path) -> bool:
     """Whether the first lines have a delimiter, equally often in all."""
     try:
-        head = path.open("rb").read(_PEEK_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        with path.open("rb") as file:
+            head = file.read(_PEEK_BYTES).decode("utf-8-sig", errors="replace")
+    except OSError:
         return False
     lines = [line for line in head.split("\n")[:-1][:8] if line.strip()]
-    if len(lines) < 2 or "\0" in head:
+    if len(lines) < 2 or "\0" in head or "\ufffd" in head[:-4]:
         return False
     return any(len({line.count(d) for line in lines}) == 1 and d in lines[0] for d in _DELIMITERS)
 
@@ -149,7 +150,8 @@ def _read_sheet(path: Path, suffix: str) -> LabelTable:
         raise
     except Exception as error:  # damaged files make these readers raise anything
         raise InputError(
-            f"{path}: cannot be read as a table ({' '.join(str(error).split())[:120]}); save it as CSV"
+            f"{path}: cannot be read as a table ({' '.join(str(error).split())[:120]}); save it as CSV, or say "
+            "--table none"
         ) from None
     texts = [["" if pd.isna(value) else _text(value) for value in row] for row in frame.itertuples(index=False)]
     names = ["" if str(name).startswith("Unnamed: ") else str(name) for name in frame.columns]

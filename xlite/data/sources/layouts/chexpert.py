@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 from xlite.data.sources.layouts.layout import Found, Layout, Reading
-from xlite.data.sources.table_choice import part_of_file
+from xlite.data.sources.part_lists import part_of_file
 
 FINDINGS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",

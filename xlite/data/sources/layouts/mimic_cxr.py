@@ -43,6 +43,7 @@ def _read(found: Found) -> Reading:
         rows,
         choices,
         f"labels by study, {parts}patient = subject_id, blank = not mentioned = 0, -1 = uncertain{left_out}",
+        found.tables[_labels(found)[0]],
     )
 
 
