@@ -110,6 +110,8 @@ def test_items_of_dicom_files_say_so_and_others_do_not(tmp_path: Path) -> None:
         ("original/1.png", "gt/1.png"),
         ("scans/1.png", "annotations/1.png"),
         ("a/1.png", "masks of a/1.png"),
+        ("images/1.png", "image_masks/1.png"),
+        ("labels/a/1.png", "labels/a/mask/1.png"),
     ],
 )
 def test_a_mask_is_set_aside_where_its_picture_is(tmp_path: Path, picture: str, drawn: str) -> None:

@@ -14,7 +14,7 @@ from xlite.data.unreadable import UnreadableImage
 GREY = np.add.outer(np.arange(40), 3 * np.arange(30)).astype(np.uint8)
 COLOUR = np.dstack([GREY, GREY[::-1], 255 - GREY])
 EXACT = {".webp": {"lossless": True}, ".gif": {}, ".jp2": {}, ".j2k": {}, ".ppm": {}, ".pgm": {}, ".pnm": {}}
-EXACT |= {".tga": {}, ".pcx": {}, ".sgi": {}, ".qoi": {}, ".apng": {}, ".dib": {}}
+EXACT |= {".tga": {}, ".pcx": {}, ".sgi": {}, ".qoi": {}, ".apng": {}}
 
 
 def written(ending: str, array: np.ndarray, **options: object) -> bytes:

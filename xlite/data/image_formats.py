@@ -2,7 +2,7 @@
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dic", ".dc3")
 SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".apng", ".webp", ".gif", ".avif"),
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".apng", ".webp", ".gif", ".avif"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".mpo"),
     *(".tga", ".pcx", ".psd", ".qoi", ".sgi", ".ras"),
     *DICOM_SUFFIXES,

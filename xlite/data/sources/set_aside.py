@@ -92,21 +92,25 @@ def find_thumbnails(folder: Path, images: Sequence[str]) -> frozenset[str]:
 def _find(
     kind: _Kind, images: Sequence[str], others: Iterable[str], looks_right: Callable[[str, str], bool]
 ) -> frozenset[str]:
-    """The pictures of `kind`, decided for each folder, or for each folder and ending, as a whole."""
-    groups: dict[tuple[str, ...], list[_Candidate]] = defaultdict(list)
-    for path in images:
-        if kind.hint.search(path) and (candidate := _candidate(kind, path)) is not None:
-            groups[candidate.group].append(candidate)
-    if not groups:
-        return frozenset()
-    found = {candidate.path for members in groups.values() for candidate in members}
-    owners: dict[str, list[str]] = defaultdict(list)
-    for path in (*images, *others):
-        if path not in found:
-            owners[_stem(path)].append(path)
-    return frozenset(
-        candidate.path for members in groups.values() if _is_kind(members, owners, looks_right) for candidate in members
-    )
+    """The pictures of `kind`, decided for each folder, or for each folder's endings, as a whole."""
+    found: set[str] = set()
+    hinted, others = [path for path in images if kind.hint.search(path)], tuple(others)
+    for reading in (_by_first_folder, _by_last_folder, _by_stem):
+        groups: dict[tuple[str, ...], list[_Candidate]] = defaultdict(list)
+        for path in hinted:
+            if path not in found and (candidate := reading(kind, path)) is not None:
+                groups[candidate.group].append(candidate)
+        if not groups:
+            continue
+        left_out = found | {candidate.path for members in groups.values() for candidate in members}
+        owners: dict[str, list[str]] = defaultdict(list)
+        for path in (*images, *others):
+            if path not in left_out:
+                owners[_stem(path)].append(path)
+        for members in groups.values():
+            if _is_kind(kind, members, owners, looks_right):
+                found |= {candidate.path for candidate in members}
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class _Candidate:
 
     Attributes:
         group: what is decided as a whole: its folders up to the one that says so, or all and "*" if its stem does.
-        rest: folders below that one.
+        rest: folders below that one that do not say so.
         stems: the stems that its owner can have.
     """
 
@@ -125,26 +129,60 @@ class _Candidate:
     stems: tuple[str, ...]
 
 
-def _candidate(kind: _Kind, path: str) -> _Candidate | None:
-    folders, stem = tuple(path.split("/")[:-1]), _stem(path)
-    match = kind.stem.fullmatch(stem)
-    owner = stem if match is None else match["a"] or match["b"]
-    stems = (owner, *([shorter] if match and (shorter := re.sub(r"[ _.-]+[^ _.-]+$", "", owner)) != owner else []))
-    at = next(
-        (i for i in reversed(range(len(folders))) if _words(folders[i]) & (kind.folders | _PICTURE_FOLDERS)), None
-    )
-    if at is not None and _words(folders[at]) & kind.folders and not _words(folders[at]) & _CLASS_WORDS:
-        return _Candidate(path, folders[: at + 1], folders[at + 1 :], tuple(dict.fromkeys((stem, *stems))))
-    return None if match is None else _Candidate(path, (*folders, "*"), (), stems)
+def _by_first_folder(kind: _Kind, path: str) -> _Candidate | None:
+    """By the outermost folder of `kind`, as in ManualMask/leftMask/1.png; folders of pictures may lie above it."""
+    return _by_folder(kind, path, 0)
+
+
+def _by_last_folder(kind: _Kind, path: str) -> _Candidate | None:
+    """By the innermost folder of `kind`, as in labels/a/mask/1.png beside labels/a/1.png."""
+    return _by_folder(kind, path, -1)
+
+
+def _by_folder(kind: _Kind, path: str, which: int) -> _Candidate | None:
+    folders = tuple(path.split("/")[:-1])
+    last_picture = max((i for i, name in enumerate(folders) if _holds_pictures(kind, name)), default=-1)
+    saying = [i for i, name in enumerate(folders) if i > last_picture and _says(kind, name)]
+    if not saying:
+        return None
+    at = saying[which]
+    rest = tuple(name for i, name in enumerate(folders) if i > at and i not in saying)
+    return _Candidate(path, folders[: at + 1], rest, (_stem(path), *_owner_stems(kind, path)))
+
+
+def _says(kind: _Kind, folder: str) -> bool:
+    words = _words(folder)
+    return bool(words & kind.folders) and not words & _CLASS_WORDS
+
+
+def _holds_pictures(kind: _Kind, folder: str) -> bool:
+    return bool(_words(folder) & _PICTURE_FOLDERS) and not _says(kind, folder)  # image_masks
+
+
+def _by_stem(kind: _Kind, path: str) -> _Candidate | None:
+    stems = _owner_stems(kind, path)
+    return _Candidate(path, (*path.split("/")[:-1], "*"), (), stems) if stems else None
+
+
+def _owner_stems(kind: _Kind, path: str) -> tuple[str, ...]:
+    """The stem without the words of `kind`, and that without one more word: 1_lesion_mask belongs to 1."""
+    match = kind.stem.fullmatch(_stem(path))
+    if match is None:
+        return ()
+    owner = match["a"] or match["b"]
+    return tuple(dict.fromkeys((owner, re.sub(r"[ _.-]+[^ _.-]+$", "", owner))))
 
 
 def _is_kind(
-    members: Sequence[_Candidate], owners: Mapping[str, list[str]], looks_right: Callable[[str, str], bool]
+    kind: _Kind,
+    members: Sequence[_Candidate],
+    owners: Mapping[str, list[str]],
+    looks_right: Callable[[str, str], bool],
 ) -> bool:
     pairs = [(member, owner) for member in members if (owner := _owner(member, owners)) is not None]
     if not pairs or len(pairs) < _MIN_PAIRED * len(members):
         return False
-    if sum(_is_certain(*pair) for pair in pairs) >= _MIN_SHARE * len(pairs):
+    if sum(_is_certain(kind, *pair) for pair in pairs) >= _MIN_SHARE * len(pairs):
         return True
     places = np.unique(np.linspace(0, len(pairs) - 1, _NUM_LOOKED_AT).astype(int))
     return sum(_holds(looks_right, pairs[i]) for i in places) >= _MIN_SHARE * len(places)
@@ -173,12 +211,12 @@ def _is_below(path: str, above: tuple[str, ...], rest: tuple[str, ...]) -> bool:
     return folders[: len(above)] == above and (not rest or rest in (folders[len(above) :], folders[len(above) + 1 :]))
 
 
-def _is_certain(member: _Candidate, owner: str) -> bool:
+def _is_certain(kind: _Kind, member: _Candidate, owner: str) -> bool:
     """Whether the names alone settle it: x_mask.png beside x.png, masks/x.png below x.png or beside images/x.png."""
     folders, above = owner.split("/")[:-1], member.group[:-1]
     if len(folders) == len(above):
         return True
-    return member.group[-1] != "*" and bool(_words(folders[len(above)]) & _PICTURE_FOLDERS)
+    return member.group[-1] != "*" and _holds_pictures(kind, folders[len(above)])
 
 
 def _stem(path: str) -> str:
