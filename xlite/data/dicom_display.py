@@ -58,6 +58,7 @@ def display_values(stored: np.ndarray, dataset: "Dataset") -> DisplayValues:
         values, _ = _looked_up(stored, tables[0], dataset)
     else:
         values = rescaled(stored.astype(np.float32), dataset)
+    window: Window | None
     if tables := dataset.get("VOILUTSequence"):
         values, window = _looked_up(np.rint(np.nan_to_num(values)), tables[0], dataset)
     else:
