@@ -61,11 +61,11 @@ def test_dicom_files_without_a_suffix_count_where_the_table_names_them(tmp_path:
     assert "8 x 6 (2)" in note_with(parsed, "images sampled") and parsed.channels == 1
 
 
-def test_class_folders_take_dicom_files_with_the_suffix(tmp_path: Path) -> None:
+def test_class_folders_take_dicom_files_with_and_without_a_suffix(tmp_path: Path) -> None:
     for name in ("a/1.dcm", "b/2.DCM", "b/3"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_dicom(tmp_path / name)
-    assert read_images(tmp_path).table.ids.tolist() == ["a/1.dcm", "b/2.DCM"]
+    assert read_images(tmp_path).table.ids.tolist() == ["a/1.dcm", "b/2.DCM", "b/3"]
 
 
 # Anything at all
