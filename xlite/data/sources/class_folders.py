@@ -13,7 +13,7 @@ from xlite.data.sources.image_targets import class_targets
 from xlite.data.sources.listing import check_labels
 from xlite.data.sources.name_groups import groups_of_names
 from xlite.data.sources.part_lists import listed_parts
-from xlite.data.table import Item, Table
+from xlite.data.table import Table
 from xlite.errors import InputError
 
 _MAX_CLASS_FOLDERS, _MIN_IMAGES_OF_CLASS = 20, 5
@@ -58,9 +58,9 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
         official = None
     if loose := len(files.images) - len(images):
         lines.append(f"left out: {loose} images in no class folder")
-    lines += [f"no image in the class folder {name}/" for name in _empty_folders(files, depth, set(classes))]
+    lines += _folders_without_images(files, depth, set(classes))
     groups, grouping = _groups(images, level, options)
-    items = tuple(Item((files.folder / path,)) for path in images)
+    items = tuple(map(files.item, images))
     table = Table(ids, items, groups, targets.values, targets.labels, official)
     return ParsedDataset(table, kind=targets.kind, notes=(*lines, *targets.notes, grouping))
 
@@ -122,12 +122,21 @@ def _say_what_lies_below(files: ImageFiles, images: Sequence[str], level: int) -
             )
 
 
-def _empty_folders(files: ImageFiles, depth: int, classes: set[str]) -> list[str]:
-    """Folders beside the classes that hold no image at all."""
-    places = [files.folder / top for top in top_folders(files)] if depth else [files.folder]
-    found = {path.name for place in places for path in place.iterdir() if path.is_dir()}
-    full = {path.split("/")[depth] for path in files.images if path.count("/") > depth}
-    return sorted(name for name in found - full - classes if not name.startswith(".") and name != "__MACOSX")
+def _folders_without_images(files: ImageFiles, depth: int, classes: set[str]) -> list[str]:
+    """Notes on folders beside the classes that hold nothing.
+
+    Raises:
+        InputError: one holds files alone that are not read: a class would be lost.
+    """
+    for folder, counts in files.unread_in(depth).items():
+        if folder.split("/")[depth] not in classes and folder.count("/") == depth:
+            formats = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in counts.items())
+            raise InputError(
+                f"{files.folder / folder}: no image that can be read in this class folder ({formats}); convert them to "
+                "PNG, or move the folder away"
+            )
+    empty = [path.split("/")[depth] for path in files.empty_folders if path.count("/") == depth]
+    return [f"no image in the class folder {name}/" for name in sorted(set(empty) - classes)]
 
 
 def _groups(images: Sequence[str], level: int, options: FolderOptions) -> tuple[np.ndarray, str]:

@@ -22,7 +22,7 @@ from xlite.data.sources.listing import check_labels, check_missing
 from xlite.data.sources.name_groups import groups_of_names
 from xlite.data.sources.table_choice import PART_COLUMN, choose_table
 from xlite.data.sources.tables import LabelTable
-from xlite.data.table import Item, Table
+from xlite.data.table import Table
 from xlite.errors import InputError
 
 _LONG_SHARE = 0.03
@@ -58,7 +58,7 @@ def read_images(
             parsed = _read_rows(files, table, allow_missing, options)
         else:
             parsed = read_class_folders(files, options, table)
-    return _with_sample(parsed)
+    return _with_sample(replace(parsed, notes=(*parsed.notes, *files.set_aside_notes)))
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
     official = _official(rows, present, columns, options, where)
     if official is not None:
         _check_parts(groups, official, columns, where)
-    items = tuple(Item((files.folder / image,)) for image in present)
+    items = tuple(map(files.item, present))
     notes = [_table_note(table, columns), *table.notes, *names.notes, *columns.form.notes, *rows.notes]
     notes += _part_words(rows, columns)
     if missing:

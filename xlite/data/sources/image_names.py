@@ -43,8 +43,8 @@ class ImageNames:
 
 def names_images(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions) -> bool:
     """Whether the given file column, or else any column, names an image, or a folder of images."""
-    names = [options.file_column] if options.file_column in rows.columns else [str(name) for name in rows.columns]
-    return any(_num_hits(rows[name], files) for name in names) or any(_num_folders(rows[name], files) for name in names)
+    columns = [rows[str(name)] for name in rows.columns if options.file_column in (None, name)]
+    return any(_num_hits(column, files) for column in columns) or any(_num_folders(column, files) for column in columns)
 
 
 def image_names(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions, where: str) -> ImageNames:
