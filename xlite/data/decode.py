@@ -175,7 +175,7 @@ def _read_with_pillow(path: Path, data: bytes) -> np.ndarray:
     own = PILLOW_BY_SUFFIX.get(path.suffix.lower())
     try:
         with without_warnings():
-            image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS if own is None else (own,))
+            image: Image.Image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS if own is None else (own,))
             reason = too_many_pixels(*image.size)
             image.getexif()  # kept, so that it is parsed in here
         if reason is None:

@@ -57,14 +57,18 @@ def image_names(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions, w
         InputError: no column names images; several name different ones; the message names the option to choose by.
     """
     given = options.file_column
-    taken = {*options.label_column, options.group_column, options.split_column}
-    names = [given] if given else [name for name in rows.columns if name not in taken and (rows[name] != "").any()]
+    taken: set[str | None] = {*options.label_column, options.group_column, options.split_column}
+    columns = [str(name) for name in rows.columns]
+    names: list[str] = (
+        [given] if given else [name for name in columns if name not in taken and (rows[name] != "").any()]
+    )
     found = [name for name in names if _num_hits(rows[name], files)]
     if found:
         column = _one_of(found, rows, files, names, where)
         return ImageNames(column, tuple(files.find(value) for value in rows[column]))
-    if in_folders := [name for name in names if _num_folders(rows[name], files)]:
-        column = max(in_folders, key=lambda name: _num_folders(rows[name], files))
+    in_folders = {name: _num_folders(rows[name], files) for name in names}
+    if any(in_folders.values()):
+        column = max(names, key=in_folders.__getitem__)
         images = tuple(in_folder(files, value) for value in rows[column])
         note = (
             f"{where}: {column!r} names folders: each of their {sum(map(len, images))} images has the folder's labels"

@@ -74,7 +74,7 @@ def find_masks(folder: Path, images: Sequence[str], others: Iterable[str] = ()) 
     def looks_right(mask: str, _: str) -> bool:
         levels = np.bincount(read_picture(folder / mask, channels=1).ravel(), minlength=256)
         bins = np.sort(levels.reshape(16, 16).sum(axis=1))
-        return np.count_nonzero(levels) <= _MAX_LEVELS or bool(bins[-2:].sum() >= _MASK_BINS_SHARE * levels.sum())
+        return bool(np.count_nonzero(levels) <= _MAX_LEVELS or bins[-2:].sum() >= _MASK_BINS_SHARE * levels.sum())
 
     return _find(_MASKS, images, others, looks_right)
 
