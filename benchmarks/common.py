@@ -19,11 +19,11 @@ import torch
 from xlite.config import RunConfig
 from xlite.console import SilentConsole
 from xlite.cores import available_cpus
-from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
 from xlite.data.phantom.chest_dataset import write_phantom
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank, open_or_build
+from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
 from xlite.models.build import build_model
 from xlite.storage.files import write_json
@@ -101,18 +101,11 @@ def bank_of(
     teacher: Teacher, dataset: Dataset, config: RunConfig, device: Device, folder: Path, *, num_views: int, pixels: bool
 ) -> Bank:
     """The teacher's answers to the training part, with the views' pixels or without."""
-    train = dataset.part("train")
-    reader = ViewReader(
-        dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, TASK.augment
-    )
     return open_or_build(
-        teacher,
-        reader,
+        BankSource(teacher, TASK.train_views(dataset, config), device, num_views),
         data_key=dataset.train_hash(),
-        num_views=num_views,
         logits_shape=dataset.targets.shape[1:],
         folder=folder / ("with_pixels" if pixels else "logits_only"),
-        device=device,
         pixel_budget_bytes=_UNLIMITED if pixels else 0,
     )
 

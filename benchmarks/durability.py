@@ -20,6 +20,7 @@ from xlite.data.sources.nih import LABELS
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 
 NUM_TRAIN, NUM_VAL, PX = 698, 150, 64
 
@@ -57,11 +58,9 @@ def main() -> None:
     config = RunConfig().override({**values, "train.threads": 1, "train.patience": 100}, source="benchmark")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
         dataset = make_dataset(Path(place))
-        cpu = choose_device("fp32", kind="cpu")
-        run = train_resumable(
-            config, CHESTXRAY14, dataset, folder=Path(place), stem="s", device=cpu, hyper_parameters={"a": 1}
-        )
-        seconds = list(run)[-1].summary.seconds_by_kind
+        run = TrainingRun(config, CHESTXRAY14, dataset, choose_device("fp32", kind="cpu"))
+        epochs = train_resumable(run, folder=Path(place), stem="s", hyper_parameters={"a": 1})
+        seconds = list(epochs)[-1].summary.seconds_by_kind
     total = sum(seconds.values())
     kept, waited = seconds["checkpoint"], sum(synced)
     print(

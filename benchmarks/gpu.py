@@ -47,6 +47,7 @@ from xlite.device import Device, release_memory
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import EpochReport, fit
+from xlite.train.run import TrainingRun
 from xlite.train.step import GraphStep, Learner
 
 SEARCH_AIM_MIN, EPOCH_AIM_S = 8.0, 30.0
@@ -118,10 +119,11 @@ def steps(step: Callable[..., object], batch: Any, num: int, device: Device) -> 
 
 def resident_speeds(config: RunConfig, dataset: Dataset, device: Device, rounds: int) -> dict[str, list[float]]:
     """The floor, and the plain step, on one batch that lies on the device."""
-    feed = BatchLoader(config, TASK, dataset, device, None, 1)
+    run = TrainingRun(config, TASK, dataset, device, num_views=1)
+    feed = BatchLoader(run)
     plan = feed.plan(0)
     batch, _ = feed.load(plan[0])
-    learner = Learner(config, TASK, dataset, device)
+    learner = Learner(run)
     learner.prepare(frozen=False, rate=config.optim.learning_rate)
     synchronise(device)
     graph = GraphStep(learner, batch)
@@ -132,7 +134,9 @@ def resident_speeds(config: RunConfig, dataset: Dataset, device: Device, rounds:
 def trial_speeds(config: RunConfig, dataset: Dataset, device: Device, rounds: int) -> dict[str, list[float]]:
     """Epochs of the loop with both kinds of step."""
     trials = {
-        f"trial, {step}": fit(config.override({"train.step": step}, source="benchmark"), TASK, dataset, device=device)
+        f"trial, {step}": fit(
+            TrainingRun(config.override({"train.step": step}, source="benchmark"), TASK, dataset, device)
+        )
         for step in ("plain", "graph")
     }
     return interleaved({name: partial(next_speed, reports) for name, reports in trials.items()}, rounds)
@@ -185,7 +189,7 @@ def epochs(sizes: Sizes, device: Device, folder: Path, report: Report) -> None:
             if dataset is None:
                 drawn = chest_data(folder, config, num_images=sizes.num_drawn)
                 dataset = enlarged(drawn, sizes.num_epoch, folder / "epochs")
-            *_, last = fit(config, TASK, dataset, device=device)
+            *_, last = fit(TrainingRun(config, TASK, dataset, device))
             release_memory()
             seconds = last.seconds["data"] + last.seconds["step"]
             waited = last.seconds["data"] / seconds

@@ -39,6 +39,7 @@ from xlite.distill.bank import Bank
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import fit
+from xlite.train.run import TrainingRun
 from xlite.train.step import GraphStep, Learner
 
 NUM_VIEWS = 2
@@ -60,7 +61,7 @@ def confined(cores: str) -> Iterator[None]:
 
 def trial(config: RunConfig, dataset: Dataset, device: Device, bank: Bank, cores: str) -> Callable[[], float]:
     """Images/s of the next epoch of a trial: waiting for data, and steps."""
-    reports = fit(config, TASK, dataset, device=device, bank=bank)
+    reports = fit(TrainingRun(config, TASK, dataset, device, bank))
 
     def run() -> float:
         with confined(cores):
@@ -71,10 +72,11 @@ def trial(config: RunConfig, dataset: Dataset, device: Device, bank: Bank, cores
 
 def resident(config: RunConfig, dataset: Dataset, device: Device, bank: Bank, cores: str) -> Callable[[], float]:
     """Images/s of as many steps on one batch that lies on the device."""
-    feed = BatchLoader(config, TASK, dataset, device, bank, bank.num_views)
+    trained = TrainingRun(config, TASK, dataset, device, bank)
+    feed = BatchLoader(trained)
     plan = feed.plan(0)
     batch, _ = feed.load(plan[0])
-    learner = Learner(config, TASK, dataset, device)
+    learner = Learner(trained)
     learner.prepare(frozen=False, rate=config.optim.learning_rate)
     synchronise(device)
     step = GraphStep(learner, batch).step if config.train.step == "graph" else learner.step

@@ -42,6 +42,7 @@ from xlite.models.build import call
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import BatchLoader
 from xlite.train.loop import EpochReport, fit
+from xlite.train.run import TrainingRun
 from xlite.train.step import Learner
 
 NUM_VIEWS = 2
@@ -63,8 +64,8 @@ class Epochs:
 
 def live_teacher(config: RunConfig, dataset: Dataset, device: Device, teacher: Teacher) -> Callable[[], float]:
     """Seconds of an epoch whose every step asks the teacher about its batch first."""
-    feed = BatchLoader(config, TASK, dataset, device, None, NUM_VIEWS)
-    learner = Learner(config, TASK, dataset, device)
+    live = TrainingRun(config, TASK, dataset, device, num_views=NUM_VIEWS)
+    feed, learner = BatchLoader(live), Learner(live)
     (model,), (size,) = teacher.models, teacher.image_sizes
     epoch = counter()
 
@@ -93,7 +94,7 @@ def ways_of(
     alone = config.override({"distill.alpha": 0.0}, source="benchmark")
 
     def epochs(chosen: RunConfig, bank: Bank | None) -> Epochs:
-        return Epochs(fit(chosen, TASK, dataset, device=device, bank=bank, num_views=NUM_VIEWS))
+        return Epochs(fit(TrainingRun(chosen, TASK, dataset, device, bank, NUM_VIEWS)))
 
     return {
         f"{PLAIN} | bank's pixels": epochs(alone, whole),

@@ -24,6 +24,7 @@ from xlite.storage.files import read_json
 from xlite.study.teacher import num_views
 from xlite.train.inference import predict_logits
 from xlite.train.loop import fit
+from xlite.train.run import TrainingRun
 from xlite.train.step import new_model
 
 RUNNER = Path(__file__).resolve().parents[1] / "runners" / "tune_kd.py"
@@ -69,9 +70,10 @@ def without_teacher(opened, winner) -> dict[str, float]:
     device = choose_device(config.train.precision)
     state = None
     views = num_views(opened.study.options.max_epochs)  # what the distilled student saw
-    for report in fit(config, task, dataset, device=device, num_views=views):
+    run = TrainingRun(config, task, dataset, device, num_views=views)
+    for report in fit(run):
         state = report.best_state or state
-    model = new_model(config, task, dataset, device)
+    model = new_model(run)
     model.load_state_dict(state)
     positions = dataset.parts["test"]
     probabilities = task.target_spec.probabilities(predict_logits(model, dataset, positions, device=device))

@@ -23,6 +23,7 @@ from xlite.data.input_spec import InputSpec
 from xlite.device import choose_device, release_memory
 from xlite.tasks import find_task
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 
 BACKBONES = ("mobilenetv3_small_050", "lcnet_050", "mobilenetv3_small_075")
 ATTENTIONS = ("none", "mhsa", "performer")
@@ -72,9 +73,8 @@ def run_trial(number: int, dataset: Dataset, folder: Path, arguments: argparse.N
     config, device = config_of(number, arguments), choose_device()
     task = find_task("chestxray14").resolve_targets("multilabel")
     shown = {"model.backbone": config.model.backbone}
-    for _ in train_resumable(
-        config, task, dataset, folder=folder, stem="student", device=device, hyper_parameters=shown
-    ):
+    run = TrainingRun(config, task, dataset, device)
+    for _ in train_resumable(run, folder=folder, stem="student", hyper_parameters=shown):
         pass
 
 

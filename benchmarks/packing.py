@@ -46,10 +46,11 @@ from xlite.distill.bank import Bank
 from xlite.gpu.mps import mps_daemon
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.loop import fit
+from xlite.train.run import TrainingRun
 
 CPU_STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
 GPU_STUDENTS = ("mobilenetv3_small_100",)
-PATIENCE_S = 1800
+TIMEOUT_S = 1800
 NUM_VIEWS = 2
 
 
@@ -68,7 +69,7 @@ class Work:
         own = {"model.backbone": self.students[number % len(self.students)], "train.threads": threads}
         epochs = epochs or self.config.train.epochs
         config = self.config.override({**own, "train.seed": number, "train.epochs": epochs}, source="benchmark")
-        for _ in fit(config, TASK, self.dataset, device=choose_device(kind=self.kind), bank=self.bank):
+        for _ in fit(TrainingRun(config, TASK, self.dataset, choose_device(kind=self.kind), self.bank)):
             pass
 
 
@@ -109,7 +110,7 @@ class Workers:
 
     def wait(self, word: str, times: int) -> None:
         """Until all have said so."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while times:
             try:
                 said = self.answered.get(timeout=5)

@@ -64,7 +64,7 @@ RANDOM_SEED = 1000
 NUM_IMAGES, IMAGE_PX = 3600, 256
 """Phantoms; enough to judge by: of 1,000, 150 are validation, and an AUC moves by 0.01 to 0.03 by luck."""
 QUICK_IMAGES, QUICK_PX = 200, 64
-PATIENCE_S = 20.0  # for a process that was asked to end
+TIMEOUT_S = 20.0  # for a process that was asked to end
 CHECK_SPACE = '''"""One configuration: the BASELINE of {file}."""
 
 BASELINE = {baseline!r}
@@ -246,7 +246,7 @@ def end(process: subprocess.Popen) -> None:
     """Ask a process to end, then end what is left of its group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE_S)
+        process.wait(TIMEOUT_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from xlite.config import RunConfig
-from xlite.data.batches import ViewReader
 from xlite.device import choose_device
 from xlite.distill.bank import open_or_build
+from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import load_teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
@@ -17,6 +17,7 @@ from xlite.storage.files import read_json
 from xlite.study.members import Member, folds
 from xlite.tasks import TASKS
 from xlite.train.inference import predict_logits
+from xlite.train.run import TrainingRun
 from xlite.train.teacher import default_teacher
 
 TASK = TASKS["chestxray14"]
@@ -57,10 +58,9 @@ def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_datase
 def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
     first, second = folds(tiny_dataset, TASK.target_spec, 2, seed=0)
     file = default_teacher(base(), TASK, first, folder=tmp_path).file
-    options = {"labels": first.labels, "kind": "multilabel", "input_spec": first.input_spec, "device": CPU}
-    load_teacher([file], split_hash=first.split_hash, **options)
+    load_teacher([file], first, kind="multilabel", device=CPU)
     with pytest.raises(InputError, match="may have seen images judged here"):
-        load_teacher([file], split_hash=second.split_hash, **options)
+        load_teacher([file], second, kind="multilabel", device=CPU)
 
 
 def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_dataset, ledger, tmp_path):
@@ -68,25 +68,9 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     members = []
     for number, fold in enumerate(folds(tiny_dataset, TASK.target_spec, 2, seed=0), start=1):
         file = default_teacher(base(**{"distill.alpha": 0.0}), TASK, fold, folder=tmp_path / "teachers").file
-        teacher = load_teacher(
-            [file],
-            labels=fold.labels,
-            kind="multilabel",
-            input_spec=fold.input_spec,
-            split_hash=fold.split_hash,
-            device=CPU,
-        )
-        train = fold.part("train")
-        reader = ViewReader(fold.open_pixels(), fold.rows[train], "medium", 42)
-        bank = open_or_build(
-            teacher,
-            reader,
-            data_key=fold.train_hash(),
-            num_views=1,
-            logits_shape=(3,),
-            folder=tmp_path / "b",
-            device=CPU,
-        )
+        teacher = load_teacher([file], fold, kind="multilabel", device=CPU)
+        source = BankSource(teacher, TASK.train_views(fold, config), CPU, num_views=1)
+        bank = open_or_build(source, data_key=fold.train_hash(), logits_shape=(3,), folder=tmp_path / "b")
         members.append(Member(f"model_{number}", fold, bank))
     (tmp_path / "promoted").mkdir()
     (tmp_path / "promoted" / "model_1.safetensors").write_bytes(b"of an earlier promotion")
@@ -119,7 +103,8 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
     from xlite.train.resumable import train_resumable
 
     config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
-    for kept in train_resumable(config, TASK, tiny_dataset, folder=tmp_path / "trial", stem="student", device=CPU):
+    run = TrainingRun(config, TASK, tiny_dataset, CPU)
+    for kept in train_resumable(run, folder=tmp_path / "trial", stem="student"):
         write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary.to_json()})
     taken = promote(
         config, TASK, [Member("model", tiny_dataset, None, trained=tmp_path / "trial")], ledger, winner=ledger.best(),

@@ -16,7 +16,7 @@ NUMBERS_OR = rf"^({{}}|{_DECIMAL}(,{_DECIMAL})*)$"
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, no unknown keys, no implicit conversions."""
+    """Base of the sections: frozen, no unknown keys, no implicit conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -69,7 +69,7 @@ class ModelConfig(Section):
 
     @property
     def has_backbone(self) -> bool:
-        """Whether it is built around a timm backbone, for any image size; "lines" has weights for each point."""
+        """Whether it has a timm backbone, which takes any image size; "lines" has weights for each point of a line."""
         return self.architecture != "lines"
 
     @model_validator(mode="after")
@@ -126,9 +126,11 @@ class OptimConfig(Section):
     """AdamW and the learning-rate schedule."""
 
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate")
-    weight_decay: float = Field(1e-5, ge=0, le=1)
-    batch_size: int = Field(32, ge=1, le=65_536)
-    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    weight_decay: float = Field(1e-5, ge=0, le=1, description="weight decay of matrices and kernels")
+    batch_size: int = Field(32, ge=1, le=65_536, description="examples in an optimiser step")
+    schedule: Literal["plateau", "cosine", "constant"] = Field(
+        "plateau", description="plateau: reduced when validation stops improving; cosine: down to 1% of the peak"
+    )
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up")
     warmup_from: float = Field(0.0, ge=0, le=1, description="learning rate before the first warm-up step")
     freeze_epochs: int = Field(0, ge=0, description="epochs at the start in which the backbone is not trained")
@@ -140,9 +142,9 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """Budget, seed and arithmetic."""
 
-    epochs: int = Field(15, ge=1, le=100_000)
+    epochs: int = Field(15, ge=1, le=100_000, description="most epochs to train")
     patience: int = Field(10, ge=1, description="epochs without a better validation metric before training stops")
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: int = Field(42, ge=0, lt=2**32, description="of initial weights, batches, views and dropout")
     threads: int = Field(1, ge=1, le=65_536, description="CPU threads; they change rounding, and so the result")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on GPUs that support it, else fp32"
@@ -152,7 +154,7 @@ class TrainConfig(Section):
 
     @property
     def is_recorded(self) -> bool:
-        """Whether steps on a GPU are recorded; not with micro-batches, which read the generator's state."""
+        """Whether steps on a GPU are recorded; not with micro-batches, which read the random generator's state."""
         return self.step == "graph" and self.micro_batches == 1
 
 
@@ -218,7 +220,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 
 
 def model_name(config: Mapping[str, Any]) -> str | None:
-    """What stands for a model in tables: its backbone; of a scan-line encoder, which has none, its layers and width.
+    """A model's name in tables: its backbone, or a scan-line encoder's layers and width.
 
     Args:
         config: flat; may be part of a configuration, e.g. a trial's overrides.
@@ -238,7 +240,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise InputError(f"--set {text}: write KEY=VALUE, e.g. --set optim.learning_rate=0.001")
     try:
         return key.strip(), json.loads(value)
-    except (ValueError, RecursionError):  # also of numbers with thousands of digits, and of brackets nested as deep
+    except (ValueError, RecursionError):  # not JSON, a number of thousands of digits, or as many nested brackets
         return key.strip(), value
 
 
@@ -249,7 +251,7 @@ def _known_keys(values: Mapping[str, Any], section: str) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """One line on the first value that was refused: its key, the value cut short, the rule, and how many more."""
+    """One line on the first invalid value: its key, the value cut short, the rule, and the number of further ones."""
     problems = error.errors()
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])

@@ -1,4 +1,4 @@
-"""A saved model that answers raw files: preprocessing, members and thresholds from the files that training wrote."""
+"""Predictions of a saved model for raw files, with the preprocessing and thresholds saved beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ _BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Predictor:
-    """What `load` gives.
+    """A loaded model, or an ensemble; see `load`.
 
     Attributes:
-        models: the promoted student or the ensemble's members; their logits are averaged.
+        models: one, or the members of an ensemble, whose logits are averaged.
         labels: in the order of the models' outputs.
-        thresholds: of the labels; {} where the most probable class is the answer, and for models never promoted.
-        preprocess: makes a model's input of a raw file.
+        thresholds: of the labels; {} for classes (the most probable one counts) and for models not promoted.
+        preprocess: from a raw file to a model's input.
         target_spec: turns logits into probabilities.
         device: where the models are.
-        auxiliary_max: the largest auxiliary integers it was trained with; () where that is not known.
+        auxiliary_max: the largest auxiliary integers in its training data; () if not known.
     """
 
     models: tuple[nn.Module, ...]
@@ -49,24 +49,24 @@ class Predictor:
     auxiliary_max: tuple[int, ...] = ()
 
     def predict(self, source: Source, auxiliary: Sequence[int] = ()) -> Answer:
-        """The probability of each label; of a scan, a list with those of each line.
+        """The probability of each label; for a scan, a list with one such dictionary a line.
 
         Args:
-            source: a raw file's path: an image (PNG, JPEG, TIFF, BMP, DICOM), a scan (.npz, .npy, .sxm). Or a picture
-                as an array, see `ImagePreprocess.from_array`. Or, for any model, an `Item` of its data set; for slices
-                and scan lines also an array that is preprocessed already.
+            source: the path of an image (PNG, JPEG, TIFF, BMP, DICOM) or a scan (.npz, .npy, .sxm); an image as an
+                array, see `ImagePreprocess.from_array`; an `Item` of the data set; for slices and scan lines also a
+                preprocessed array.
             auxiliary: the integers that go with an item or array, e.g. (level,) of slices, (number of real lines,)
                 of an array of scan lines.
 
         Raises:
-            InputError: the file cannot be read, or the source is none for this model.
+            InputError: the file cannot be read, or the source does not fit this model.
         """
         return self.predict_batch([source], [auxiliary])[0]
 
     def predict_batch(
         self, sources: Sequence[Source], auxiliary: Sequence[Sequence[int]] | None = None
     ) -> list[Answer]:
-        """`predict` of several sources; the models see them in batches."""
+        """`predict` for several sources, in batches."""
         inputs = [self._inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
         flat = [one for some in inputs for one in some]
         answers = iter(self._probabilities(flat))
@@ -112,16 +112,15 @@ class Predictor:
 
 
 def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str | None = None) -> Predictor:
-    """Open a saved model to ask it about raw files.
+    """Load a saved model to predict from raw files.
 
     Args:
         path: a study's `promoted/`; the folder of a trial or a teacher; or one .safetensors file.
-        target_spec: of the targets, for kinds that are not in `xlite.tasks.target_spec.TARGET_SPECS`.
-        device: "cpu" or "cuda"; default: a GPU where there is one.
+        target_spec: for kinds of targets that are not in `xlite.tasks.target_spec.TARGET_SPECS`.
+        device: "cpu" or "cuda"; default: a GPU if there is one.
 
     Raises:
-        InputError: no model, several that do not belong together, a damaged file, or a preprocessing or kind of
-            targets that this version of X-Lite does not have.
+        InputError: no model, several that differ, a damaged file, or an unknown preprocessing or kind of targets.
     """
     path = Path(path).expanduser()
     files, thresholds = _files_of(path)
@@ -144,7 +143,7 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
 
 
 def _precision(description: Mapping[str, Any]) -> str:
-    """That it was trained and judged in."""
+    """The precision that the model was trained and evaluated with."""
     return str(description.get("config", {}).get("train.precision", "auto"))
 
 

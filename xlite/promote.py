@@ -1,7 +1,5 @@
 """Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +10,8 @@ import numpy as np
 from torch import nn
 
 from xlite.config import RunConfig, flatten, shorten_warmup
-from xlite.data.dataset import Dataset, Part
+from xlite.data.dataset import Dataset
+from xlite.data.split import Part
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
@@ -20,13 +19,14 @@ from xlite.metrics.multilabel import Evaluation, bootstrap_interval
 from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
 from xlite.models.cost import count_cost, measure_latency
 from xlite.models.limits import Cost
-from xlite.storage.files import read_json_object, write_json
+from xlite.storage.files import fingerprint, read_json_object, write_json
 from xlite.storage.locks import locked
 from xlite.study.members import STEM, Member
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.run import TrainingRun
 from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
 
 
@@ -119,9 +119,7 @@ def _promote(
     test = test.at_thresholds(target_spec, thresholds)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     interval = bootstrap_interval(
-        target_spec.resampled_score,
-        test.answers,
-        test.targets,
+        target_spec.resampled_score(test.answers, test.targets),
         test.groups,
         num_resamples=500,
         seed=config.train.seed,
@@ -231,7 +229,7 @@ def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], devi
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
     """16 hex digits over what a promotion is a function of: the same again is no new reading of test."""
     parts = [flatten(config), winner.number, method, [(member.stem, member.dataset.split_hash) for member in members]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint(parts)
 
 
 def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary | None:
@@ -268,15 +266,11 @@ def _made(
     if member.trained is not None:
         return _taken_over(member, folder)
     summary = NO_RUN
+    bank = member.bank if config.distill.alpha > 0 else None
     for kept in train_resumable(
-        config,
-        task,
-        member.dataset,
+        TrainingRun(config, task, member.dataset, device, bank, member.num_views),
         folder=folder,
         stem=member.stem,
-        device=device,
-        bank=member.bank if config.distill.alpha > 0 else None,
-        num_views=member.num_views,
         hyper_parameters=winner.overrides,
         events_folder=folder if member.stem == STEM else folder / member.stem,
         about={"trial": winner.number},

@@ -1,7 +1,6 @@
 """The side-by-side of searches: reading of curves, times and ratios on curves made by hand; the peers train alike."""
 
 import argparse
-import ast
 import importlib
 import json
 import math
@@ -15,7 +14,6 @@ from xlite.config import OptimConfig, RunConfig, TrainConfig
 from xlite.train.schedule import learning_rate
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-PEERS = [BENCHMARKS / "peers" / f"{name}.py" for name in ("runs_one_by_one", "plain_optuna", "ray_tune")]
 
 
 @pytest.fixture
@@ -129,28 +127,10 @@ def test_a_run_comes_back_as_it_was_written(curves, tmp_path):
     assert curves.read_run(tmp_path, "b", 4) is None
 
 
-def test_the_peers_share_data_set_augmentation_loop_and_validation_to_the_letter():
-    shared = (
-        "PngImages",
-        "augmentation",
-        "seed_worker",
-        "loader",
-        "configuration",
-        "train",
-        "optimisation",
-        "validate",
-    )
-    texts = []
-    for file in PEERS:
-        named = {node.name: node for node in ast.parse(file.read_text()).body if hasattr(node, "name")}
-        texts.append([ast.unparse(named[name]) for name in shared])
-    assert texts[0] == texts[1] == texts[2]
-
-
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_the_peers_learning_rate_is_ours_at_every_step(monkeypatch, schedule):
     monkeypatch.syspath_prepend(BENCHMARKS / "peers")
-    peer = importlib.import_module("runs_one_by_one")
+    peer = importlib.import_module("training")
     optim = OptimConfig(schedule=schedule, plateau_patience=1, learning_rate=0.01)
     config = RunConfig(optim=optim, train=TrainConfig(epochs=6))
     optimizer, per_step, per_epoch = peer.optimisation(torch.nn.Linear(2, 2), config, 4)

@@ -37,20 +37,21 @@ def calls() -> list[str]:
 
 
 @pytest.fixture
-def build(tmp_path: Path, calls: list[str]) -> Build:
+def build(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> Build:
     """Open or build the cache of some files; `calls` gets the name of each file that is decoded."""
 
     def build(
         files: list[Path], preprocess: ImagePreprocess = SIZE, *, decode: Callable = decode, **options
     ) -> PixelCache:
-        def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+        def counted(preprocess: ImagePreprocess, item: Item) -> np.ndarray:
             calls.append(item.path.name)
             return decode(item.path, preprocess)
 
+        monkeypatch.setattr(ImagePreprocess, "read", counted)
         ids = np.array([file.name for file in files])
         options = {"cache_dir": tmp_path / "cache", "num_threads": 2} | options
         items = [Item((file,)) for file in files]
-        return open_or_build(items, ids, preprocess=preprocess, read=counted, **options)
+        return open_or_build(items, ids, preprocess=preprocess, **options)
 
     return build
 

@@ -23,12 +23,11 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def build(root: Path, files: list[Path]) -> PixelCache:
-    def grey(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
-        return np.full((16, 16), 128, np.uint8)
-
     ids = np.array([file.name for file in files])
     items = [Item((file,)) for file in files]
-    return open_or_build(items, ids, cache_dir=root / "cache", preprocess=ImagePreprocess(16), read=grey)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImagePreprocess, "read", lambda self, item: np.full((16, 16), 128, np.uint8))
+        return open_or_build(items, ids, cache_dir=root / "cache", preprocess=ImagePreprocess(16))
 
 
 def test_caches_are_listed_with_size_and_completeness(files: list[Path], tmp_path: Path) -> None:

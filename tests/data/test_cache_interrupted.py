@@ -38,15 +38,17 @@ pause_s = float(sys.argv[2])
 files = sorted((root / "images").iterdir())
 log = os.open(root / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-def logged(item, preprocess):
+def logged(preprocess, item):
     path = item.path
     os.write(log, (path.name + "\\n").encode())
     time.sleep(pause_s)
     return decode(path, preprocess)
 
+ImagePreprocess.read = logged
+
 def build(**options):
     ids = np.array([file.name for file in files])
-    options = {"cache_dir": root / "cache", "preprocess": ImagePreprocess(image_size=16), "read": logged} | options
+    options = {"cache_dir": root / "cache", "preprocess": ImagePreprocess(image_size=16)} | options
     return open_or_build([Item((file,)) for file in files], ids, num_threads=2, **options)
 
 def message_of(build):
@@ -91,14 +93,16 @@ def wait_for_journal(root: Path, num_rows: int) -> Path:
 
 
 def build_here(root: Path, calls: list[int]) -> PixelCache:
-    def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+    def counted(preprocess: ImagePreprocess, item: Item) -> np.ndarray:
         calls.append(int(item.path.stem))
         return decode(item.path, preprocess)
 
     files = sorted((root / "images").iterdir())
     ids = np.array([file.name for file in files])
     items = [Item((file,)) for file in files]
-    return open_or_build(items, ids, cache_dir=root / "cache", preprocess=SIZE, read=counted, num_threads=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImagePreprocess, "read", counted)
+        return open_or_build(items, ids, cache_dir=root / "cache", preprocess=SIZE, num_threads=2)
 
 
 def expected_pixels(root: Path) -> np.ndarray:
@@ -145,11 +149,12 @@ def test_a_journal_without_its_pixels_is_ignored(root: Path) -> None:
 
 def test_ctrl_c_ends_a_build_within_an_image_and_leaves_its_journal(root: Path) -> None:
     body = """
-        def slow_later(item, preprocess):
+        def slow_later(preprocess, item):
             time.sleep(0.0 if int(item.path.stem) < 32 else 0.6)  # a task of 8 such images would take 4.8 s
             return decode(item.path, preprocess)
 
-        build(read=slow_later)
+        ImagePreprocess.read = slow_later
+        build()
     """
     process = start(root, body)
     folder = wait_for_journal(root, 16)
@@ -200,12 +205,13 @@ def test_too_little_space_for_the_array_is_an_input_error_and_leaves_no_array(ro
 
 def test_a_disk_that_fills_up_halfway_is_an_input_error_and_the_build_resumes_later(root: Path) -> None:
     body = """
-        def filling(item, preprocess):
+        def filling(preprocess, item):
             if item.path.stem == "00060":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, resource.RLIM_INFINITY))
-            return logged(item, preprocess)
+            return logged(preprocess, item)
 
-        print(message_of(lambda: build(read=filling)))
+        ImagePreprocess.read = filling
+        print(message_of(build))
     """
     output, errors = start(root, body).communicate(timeout=60)
     assert errors == "" and "the pixel cache cannot be written (File too large)" in output

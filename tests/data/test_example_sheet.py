@@ -9,10 +9,15 @@ import pytest
 
 from xlite.data.decode import ImagePreprocess
 from xlite.data.example_sheet import example_sheet, picture_of, write_sheet
+from xlite.data.input_spec import InputSpec
 from xlite.data.table import Item, Table
 from xlite.data.unreadable import UnreadableImage
 
 TILE, GAP, NAME = 128, 4, 22
+
+
+def spec_of(pixels: np.ndarray) -> InputSpec:
+    return InputSpec("slices" if pixels.ndim == 4 else "image", pixels.shape, pixels.dtype.str)
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,10 @@ class Given:
     """A preprocess that gives the same pixels for every item, but for names that begin with "bad"."""
 
     pixels: np.ndarray
+
+    @property
+    def input_spec(self) -> InputSpec:
+        return spec_of(self.pixels)
 
     def read(self, item: Item) -> np.ndarray:
         if item.path.name.startswith("bad"):
@@ -88,8 +97,8 @@ def test_the_seed_decides_which_examples_are_shown(tmp_path: Path) -> None:
 def test_the_middle_slice_is_shown() -> None:
     slices = np.zeros((5, 8, 8, 3), np.uint8)
     slices[2] = (10, 20, 30)
-    assert picture_of(slices)[0, 0].tolist() == [10, 20, 30]
-    assert picture_of(slices[..., :1]).shape == (8, 8)
+    assert picture_of(slices, spec_of(slices))[0, 0].tolist() == [10, 20, 30]
+    assert picture_of(slices[..., :1], spec_of(slices[..., :1])).shape == (8, 8)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (8, 8, 1), (5, 8, 8, 3), (5, 8, 8, 1), (1, 8, 8, 2)])
@@ -104,7 +113,7 @@ def test_scan_lines_are_scaled_by_their_own_percentiles(tmp_path: Path) -> None:
     (tmp_path / "scan.npz").write_bytes(b"no image")
     lines = np.linspace(-3, 5, 128 * 128).reshape(128, 128).astype(np.float16)
     lines[0, :10], lines[1, :10] = 60000, np.nan
-    shown = picture_of(lines)
+    shown = picture_of(lines, spec_of(lines))
     assert shown[:, 64].min() == 0 and shown[-1, -1] == 255 and abs(int(shown[64, 0]) - 127) < 5
     targets = np.zeros((1, 128, 2))
     targets[0, 3, 1] = 1
@@ -112,7 +121,8 @@ def test_scan_lines_are_scaled_by_their_own_percentiles(tmp_path: Path) -> None:
     sheet = example_sheet(table, Given(lines), per_label=1)
     np.testing.assert_array_equal(tiles(sheet, 1, TILE, 1)[0][..., 0], shown)
     assert (tiles(sheet, 0, TILE, 1)[0] == 24).all()  # no line of the first label
-    assert not picture_of(np.full((4, 4), np.nan, np.float16)).any()
+    nothing = np.full((4, 4), np.nan, np.float16)
+    assert not picture_of(nothing, spec_of(nothing)).any()
 
 
 def test_unreadable_examples_are_skipped(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlite.data.phantom.chest import FINDINGS, draw_chest
+from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_dataset import phantom_folder, write_phantom
-from xlite.data.phantom.chest_records import PREVALENCE, Picture, correlation, draw_patient, draw_records
+from xlite.data.phantom.chest_records import FINDINGS, PREVALENCE, Picture, correlation, draw_patient, draw_records
 from xlite.errors import InputError
 
 TABLE = "Data_Entry_2017_v2020.csv"
@@ -40,9 +40,7 @@ REGIONS = {
 
 
 def chest(findings: dict[str, float], *, patient: int = 1, follow_up: int = 0, image_px: int = 256) -> np.ndarray:
-    return draw_chest(
-        findings, seed=0, patient=patient, follow_up=follow_up, female=False, portable=False, image_px=image_px
-    )
+    return draw_chest(Picture(patient, follow_up, findings), seed=0, image_px=image_px)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -107,8 +105,7 @@ def test_same_bytes_in_another_process(small: Path, tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_other_pictures(small: Path) -> None:
-    here = draw_chest({}, seed=3, patient=1, follow_up=0, female=False, portable=False, image_px=64)
-    there = draw_chest({}, seed=4, patient=1, follow_up=0, female=False, portable=False, image_px=64)
+    here, there = (draw_chest(Picture(1, 0, {}), seed=seed, image_px=64) for seed in (3, 4))
     assert np.abs(here.astype(int) - there).mean() > 5
     assert [p.labels for p in draw_records(60, 3)] != [p.labels for p in draw_records(60, 4)]
 

@@ -50,8 +50,8 @@ def test_a_class_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch):
     for place, reason in (
         ("own_inputs:Gone", "cannot be imported"),
         ("no_such_module:Inverted", "cannot be imported"),
-        ("own_inputs:not_a_class", "is no xlite.data.preprocess.Preprocess"),
-        ("subprocess:Popen", "is no xlite.data.preprocess.Preprocess"),
+        ("own_inputs:not_a_class", "is not an xlite.data.preprocess.Preprocess"),
+        ("subprocess:Popen", "is not an xlite.data.preprocess.Preprocess"),
     ):
         with pytest.raises(InputError, match=reason):
             preprocess_from({**description, "class": place}, source="m.json")

@@ -20,6 +20,7 @@ from xlite.device import choose_device, torch_threads
 from xlite.distill import bank as bank_module
 from xlite.distill import bank_build
 from xlite.distill.bank import Bank, open_or_build
+from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
@@ -52,10 +53,10 @@ def teacher():
     return teacher_of(ModelConfig())
 
 
-def build(teacher, dataset, folder, *, seed=7, preset="medium", **changes):
+def build(teacher, dataset, folder, *, seed=7, preset="medium", num_views=3, batch_size=None, **changes):
     reader = ViewReader(dataset.open_pixels(), dataset.rows[:20], preset, seed)
-    options = {"data_key": "d", "num_views": 3, "logits_shape": (3,), "folder": folder, "device": CPU, **changes}
-    return open_or_build(teacher, reader, **options), reader
+    source = BankSource(teacher, reader, CPU, num_views, batch_size)
+    return open_or_build(source, **{"data_key": "d", "logits_shape": (3,), "folder": folder, **changes}), reader
 
 
 def all_views(bank, num_rows=20):
@@ -147,9 +148,9 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     spec = InputSpec(config.architecture, shape, dtype)
     sizes = {"in_channels": spec.channels, "image_size": None if config.has_backbone else spec.image_size}
     teacher = teacher_of(config, num_labels=logits_shape[-1], spec=spec, **sizes)
-    reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment)
-    options = {"auxiliary": auxiliary, "data_key": kind, "num_views": 2, "logits_shape": logits_shape, "batch_size": 15}
-    bank = open_or_build(teacher, reader, **options, folder=tmp_path, device=CPU)
+    reader = ViewReader(pixels, np.arange(12), "medium", 3, TASKS[task].augment, auxiliary)
+    source = BankSource(teacher, reader, CPU, num_views=2, batch_size=5)
+    bank = open_or_build(source, data_key=kind, logits_shape=logits_shape, folder=tmp_path)
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)
     np.testing.assert_array_equal(seen, reader.read(positions, views))
@@ -217,18 +218,16 @@ def test_whatever_decides_its_content_makes_another_bank(teacher, tiny_dataset, 
 def test_a_bank_of_pixels_that_the_augmentation_no_longer_gives_is_not_used(
     teacher, tiny_dataset, tmp_path, monkeypatch
 ):
-    def options(preset):
-        reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:20], preset, 7, switching)
-        return {"reader": reader, "data_key": "d", "num_views": 3, "logits_shape": (3,), "device": CPU}
-
     added = 0
 
     def switching(pixels, rows, views, *, preset, seed):  # the same function by name, as after an upgrade below it
         return augment(pixels, rows, views, preset=preset, seed=seed) + np.uint8(added)
 
-    old = open_or_build(teacher, folder=tmp_path, **options("medium"))
+    reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:20], "medium", 7, switching)
+    source = BankSource(teacher, reader, CPU, num_views=3)
+    old = open_or_build(source, data_key="d", logits_shape=(3,), folder=tmp_path)
     added = 1
-    new = open_or_build(teacher, folder=tmp_path, **options("medium"))
+    new = open_or_build(source, data_key="d", logits_shape=(3,), folder=tmp_path)
     assert old.folder != new.folder
     np.testing.assert_array_equal(
         new.read(np.arange(20), np.zeros(20, int))[0], old.read(np.arange(20), np.zeros(20, int))[0] + np.uint8(1)

@@ -19,7 +19,7 @@ def teacher():
 
 
 def check(bank, teacher, reader, **changes):
-    return check_bank(bank, teacher, reader, **{"auxiliary": None, "device": CPU, **changes})
+    return check_bank(bank, teacher, reader, device=CPU, **changes)
 
 
 def test_a_sound_bank_holds_and_every_view_is_compared(teacher, tiny_dataset, tmp_path):

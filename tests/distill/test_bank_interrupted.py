@@ -19,6 +19,7 @@ from xlite.device import choose_device
 from xlite.distill import bank as bank_module
 from xlite.distill import bank_build
 from xlite.distill.bank import open_or_build
+from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
@@ -52,8 +53,8 @@ def build(root, *, pause_s=0.0, progress=None):
     teacher = Logged((model,), (32,), ({"pause_s": pause_s, "log": root / "log"},), "key", SPEC)
     pixels = np.random.default_rng(0).integers(0, 255, (NUM_ROWS, 32, 32), dtype=np.uint8)
     reader = ViewReader(pixels, np.arange(NUM_ROWS), "medium", 7)
-    options = {"data_key": "d", "num_views": NUM_VIEWS, "logits_shape": (3,), "batch_size": BATCH}
-    return open_or_build(teacher, reader, **options, folder=root / "banks", device=CPU, progress=progress)
+    source = BankSource(teacher, reader, CPU, NUM_VIEWS, BATCH)
+    return open_or_build(source, data_key="d", logits_shape=(3,), folder=root / "banks", progress=progress)
 
 
 def content(root):

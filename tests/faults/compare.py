@@ -19,6 +19,7 @@ from xlite.console import SilentConsole
 from xlite.ledger import Ledger, TrialRecord, study_storage
 from xlite.models.artifact import load_artifact
 from xlite.study.rungs import REDUCTION_FACTOR, first_rung, rungs
+from xlite.train.run import TrainingRun
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
 MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s", "latency_ms"}
@@ -115,7 +116,7 @@ def _fitting(place: Place) -> Callable[[Mapping[str, Any], int], tuple[dict[int,
         config = opened.study.base.override(overrides, source="alone")
         curve: dict[int, float] = {}
         best: dict[str, torch.Tensor] = {}
-        run = fit(config, opened.study.task, dataset, device=device, bank=bank)
+        run = fit(TrainingRun(config, opened.study.task, dataset, device, bank))
         for report in itertools.islice(run, num_epochs):
             curve[report.epoch] = report.best_value
             best = report.best_state or best

@@ -18,6 +18,7 @@ from xlite.study.candidates import Candidate
 from xlite.study.job import Job, TrialFolders
 from xlite.study.shares import Shares
 from xlite.train.loop import fit
+from xlite.train.run import TrainingRun
 from xlite.tune.cluster import start_ray
 from xlite.tune.execute import _tune
 from xlite.tune.search import LedgerSearch
@@ -74,7 +75,7 @@ def test_its_neighbour_comes_to_its_end_with_the_curve_of_an_undisturbed_run(row
     config = BASE.override(CONFIGURATIONS[1], source="test")
     undisturbed = {
         report.epoch: report.best_value
-        for report in fit(config, FAULTY, tiny_dataset, device=choose_device("fp32", kind="cpu"))
+        for report in fit(TrainingRun(config, FAULTY, tiny_dataset, choose_device("fp32", kind="cpu")))
     }
     assert neighbour.state == "complete" and neighbour.curve == undisturbed
     assert any("GPU fault" in note or "alone" in note for note in (*neighbour.summary.notes, *neighbour.notes))

@@ -4,7 +4,8 @@ import pytest
 
 from xlite.errors import InputError
 from xlite.gpu import memory as gpu_memory
-from xlite.gpu.memory import DeviceMemory, enforce_share, memory_fraction
+from xlite.gpu.limits import Sharing
+from xlite.gpu.memory import DeviceMemory, memory_fraction
 from xlite.gpu.share_classes import shown_share
 
 GIB = 2**30
@@ -30,7 +31,7 @@ def test_a_share_that_the_context_fills_is_refused():
 def test_the_allocator_gets_the_fraction(monkeypatch):
     fractions = []
     monkeypatch.setattr(gpu_memory.torch.cuda, "set_per_process_memory_fraction", fractions.append)
-    enforce_share(1 / 2, GIB, MEMORY)
+    Sharing(MEMORY, GIB).enter(1 / 2)
     assert fractions == [5 / 16] and isinstance(fractions[0], float)
 
 

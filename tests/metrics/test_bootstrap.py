@@ -19,12 +19,12 @@ def patients(num_rows: int, rows_each: int) -> np.ndarray:
 
 def test_bootstrap_is_seeded_and_surrounds_the_value() -> None:
     probs, targets = random_case(7, num_rows=200)
-    interval = bootstrap_interval(weighted_macro_auc, probs, targets, patients(200, 4), num_resamples=200, seed=1)
-    again = bootstrap_interval(weighted_macro_auc, probs, targets, patients(200, 4), num_resamples=200, seed=1)
+    interval = bootstrap_interval(weighted_macro_auc(probs, targets), patients(200, 4), num_resamples=200, seed=1)
+    again = bootstrap_interval(weighted_macro_auc(probs, targets), patients(200, 4), num_resamples=200, seed=1)
     value = weighted_macro_auc(probs, targets)(np.ones(200))
     assert interval == again and interval[0] < value < interval[1]
     assert interval != bootstrap_interval(
-        weighted_macro_auc, probs, targets, patients(200, 4), num_resamples=200, seed=2
+        weighted_macro_auc(probs, targets), patients(200, 4), num_resamples=200, seed=2
     )
 
 
@@ -34,7 +34,7 @@ def test_bootstrap_draws_patients_not_images() -> None:
     ten_probs, ten_targets = np.repeat(probs, 10, 0), np.repeat(targets, 10, 0)
 
     def width(p: np.ndarray, t: np.ndarray, groups: np.ndarray) -> float:
-        low, high = bootstrap_interval(weighted_macro_auc, p, t, groups, num_resamples=300, seed=0)
+        low, high = bootstrap_interval(weighted_macro_auc(p, t), groups, num_resamples=300, seed=0)
         return high - low
 
     single = width(probs, targets, patients(60, 1))
@@ -47,7 +47,7 @@ def test_bootstrap_interval_widens_with_its_level_and_covers_as_normal_theory_sa
     probs, targets = rng.random((400, 1)), (np.arange(400) % 2).astype(float)[:, None]
     intervals = {
         level: bootstrap_interval(
-            weighted_macro_auc, probs, targets, np.arange(400), num_resamples=600, seed=0, level=level
+            weighted_macro_auc(probs, targets), np.arange(400), num_resamples=600, seed=0, level=level
         )
         for level in (0.68, 0.95)
     }
@@ -59,4 +59,5 @@ def test_bootstrap_interval_widens_with_its_level_and_covers_as_normal_theory_sa
 
 def test_bootstrap_of_one_class_is_an_error_a_person_can_read() -> None:
     with pytest.raises(InputError, match="no resample has a label with both classes"):
-        bootstrap_interval(weighted_macro_auc, np.ones((3, 1)), np.ones((3, 1)), np.arange(3), num_resamples=5, seed=0)
+        value = weighted_macro_auc(np.ones((3, 1)), np.ones((3, 1)))
+        bootstrap_interval(value, np.arange(3), num_resamples=5, seed=0)

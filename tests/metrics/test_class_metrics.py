@@ -68,7 +68,7 @@ def test_the_bootstrap_metric_with_equal_weights_is_the_metric(judged):
     windows = weighted_balanced_accuracy(probs.reshape(10, 30, 3), targets.reshape(10, 30, 3))
     assert windows(np.ones(10)) == pytest.approx(expected)
     low, high = bootstrap_interval(
-        weighted_balanced_accuracy, probs, targets, np.arange(300) // 3, num_resamples=200, seed=0
+        weighted_balanced_accuracy(probs, targets), np.arange(300) // 3, num_resamples=200, seed=0
     )
     assert low < expected < high < low + 0.3
 

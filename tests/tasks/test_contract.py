@@ -17,8 +17,9 @@ from xlite.tasks import TASKS
 from xlite.tasks.defaults import base_config, teacher_config
 from xlite.train.checkpoint import checkpoint_files
 from xlite.train.inference import predict_logits
-from xlite.train.loop import _Run
+from xlite.train.loop import _Trainer
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 from xlite.train.step import new_model
 
 CPU = choose_device("fp32", kind="cpu")
@@ -108,7 +109,7 @@ def config_of(shape, **overrides):
 @pytest.mark.parametrize(("name", "model"), CASES, ids=lambda value: str(value) if isinstance(value, str) else None)
 def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model, datasets, tmp_path):
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
-    module = new_model(config, task, dataset, CPU)
+    module = new_model(TrainingRun(config, task, dataset, CPU))
     rows = dataset.part("train")
     images, auxiliary = CPU.inputs(
         dataset.input_spec, np.array(dataset.open_pixels()[rows]), dataset.auxiliary_of(rows)
@@ -123,12 +124,12 @@ def test_a_step_reaches_every_parameter_and_a_reload_changes_nothing(name, model
     without = [key for key, value in module.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
     assert without == []
 
-    (kept,) = train_resumable(config, task, dataset, folder=tmp_path, stem="student", device=CPU)
+    (kept,) = train_resumable(TrainingRun(config, task, dataset, CPU), folder=tmp_path, stem="student")
     report = kept.report
     assert np.isfinite(report.train["loss"]) and 0 <= report.value <= 1
     loaded, description = load_model(tmp_path / "student.safetensors")
     loaded = CPU.move(loaded)
-    state = new_model(config, task, dataset, CPU)
+    state = new_model(TrainingRun(config, task, dataset, CPU))
     state.load_state_dict(report.best_state)
     val = dataset.part("val")
     np.testing.assert_array_equal(
@@ -145,7 +146,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, dataset
     config = config.override({"train.epochs": 2}, source="test")
 
     def run(folder):
-        return train_resumable(config, task, dataset, folder=folder, stem="student", device=CPU)
+        return train_resumable(TrainingRun(config, task, dataset, CPU), folder=folder, stem="student")
 
     cut_off = run(tmp_path / "cut")
     next(cut_off)
@@ -163,7 +164,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_whole_one(name, model, dataset
 )
 def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model, datasets):
     dataset, (task, config) = datasets[name], config_of(SHAPES[name], **model)
-    module = new_model(config, task, dataset, CPU).eval()
+    module = new_model(TrainingRun(config, task, dataset, CPU)).eval()
     rows = dataset.part("train")[:4]
     pixels = np.array(dataset.open_pixels()[rows])
     inputs = [t for t in CPU.inputs(dataset.input_spec, pixels, dataset.auxiliary_of(rows)) if t is not None]
@@ -189,7 +190,7 @@ def test_every_default_configuration_is_valid(name, device):
 def test_a_frozen_backbone_does_not_move_and_is_let_go_afterwards(datasets):
     dataset, (task, config) = datasets["lumbar"], config_of(SHAPES["lumbar"])
     config = config.override({"train.epochs": 2, "optim.freeze_epochs": 1}, source="test")
-    run = _Run(config, task, dataset, CPU, None)
+    run = _Trainer(TrainingRun(config, task, dataset, CPU))
     before = state_copy(run.learner.model)
     backbone = [key for key in before if key.startswith("backbone.")]
     head = [key for key in before if key.startswith("head.")]
@@ -212,7 +213,7 @@ def test_inputs_that_an_architecture_does_not_take_are_refused_by_name(datasets)
     ):
         task, config = config_of(SHAPES[name], **{key: value})
         with pytest.raises(InputError, match=f"{key}={value}"):
-            new_model(config, task, datasets[name], CPU)
+            new_model(TrainingRun(config, task, datasets[name], CPU))
 
 
 def test_a_kind_of_targets_that_the_task_is_not_for_is_refused():

@@ -41,6 +41,7 @@ from xlite.tasks.prepare import DataRequest, prepare
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Budget, Defaults, Task
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 from xlite.train.summary import NO_RUN
 
 CPU = choose_device("fp32", kind="cpu")
@@ -141,12 +142,9 @@ def test_it_is_split_trained_ranked_shown_promoted_and_asked(prepared, tmp_path,
     (tmp_path / "trial").mkdir()
     results = list(
         train_resumable(
-            config_of(6),
-            TASK,
-            dataset,
+            TrainingRun(config_of(6), TASK, dataset, CPU),
             folder=tmp_path / "trial",
             stem="student",
-            device=CPU,
             hyper_parameters={"a": 1},
         )
     )

@@ -54,8 +54,10 @@ def test_models_and_studies_know_how_pixels_were_made_and_on_what_they_were_meas
     assert replace(full, labels=("x", *full.labels[1:])).train_hash() != full.train_hash()
 
 
-def test_other_slices_of_the_same_size_and_time_are_another_cache(tmp_path):
+def test_other_slices_of_the_same_size_and_time_are_another_cache(tmp_path, monkeypatch):
     import os
+
+    monkeypatch.setattr(ImagePreprocess, "read", lambda self, item: np.zeros((16, 16), np.uint8))
 
     files = [tmp_path / f"{number}.bin" for number in range(3)]
     for file in files:
@@ -63,10 +65,8 @@ def test_other_slices_of_the_same_size_and_time_are_another_cache(tmp_path):
         os.utime(file, (0, 0))
 
     def cache_of(*chosen):
-        return open_or_build(
-            [Item(chosen)], np.array(["stack"]), cache_dir=tmp_path / "cache", preprocess=ImagePreprocess(16),
-            read=lambda item, preprocess: np.zeros((16, 16), np.uint8),
-        ).key  # fmt: skip
+        stack, folder = [Item(chosen)], tmp_path / "cache"
+        return open_or_build(stack, np.array(["stack"]), cache_dir=folder, preprocess=ImagePreprocess(16)).key
 
     assert cache_of(files[0], files[1]) != cache_of(files[0], files[2])
     assert cache_of(files[0], files[1]) == cache_of(files[0], files[1])

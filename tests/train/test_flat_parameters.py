@@ -10,6 +10,7 @@ from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import Batch
 from xlite.train.flat_parameters import FlatParameters
+from xlite.train.run import TrainingRun
 from xlite.train.step import Learner
 
 CPU = choose_device("fp32", kind="cpu")
@@ -80,7 +81,7 @@ def batches(tiny_dataset):
 
 def test_steps_are_those_of_adamw_with_a_state_for_each_parameter(tiny_dataset, batches, monkeypatch):
     """Clipped by one norm, matrices and kernels decayed, biases and norms not."""
-    learner = Learner(config(), TASK, tiny_dataset, CPU)
+    learner = Learner(TrainingRun(config(), TASK, tiny_dataset, CPU))
     start = [p.detach().clone() for p in learner.model.parameters()]
     plain = [nn.Parameter(value.clone()) for value in start]
     decays = {True: 0.1, False: 0.0}
@@ -112,7 +113,7 @@ def test_steps_are_those_of_adamw_with_a_state_for_each_parameter(tiny_dataset, 
 
 
 def test_a_frozen_backbone_neither_decays_nor_gets_moments(tiny_dataset, batches):
-    learner = Learner(config(**{"optim.freeze_epochs": 1}), TASK, tiny_dataset, CPU)
+    learner = Learner(TrainingRun(config(**{"optim.freeze_epochs": 1}), TASK, tiny_dataset, CPU))
     before = {name: value.clone() for name, value in learner.model.named_parameters()}
     for frozen in (True, False):
         learner.prepare(frozen=frozen, rate=1e-3)
@@ -129,7 +130,7 @@ def test_a_frozen_backbone_neither_decays_nor_gets_moments(tiny_dataset, batches
 
 def test_every_parameter_of_a_student_gets_a_gradient(tiny_dataset, batches):
     """Else it would decay for nothing: its group has a gradient."""
-    learner = Learner(config(**{"model.attention": "mhsa"}), TASK, tiny_dataset, CPU)
+    learner = Learner(TrainingRun(config(**{"model.attention": "mhsa"}), TASK, tiny_dataset, CPU))
     learner.prepare(frozen=False, rate=1e-3)
     learner.evaluate(learner.forward(batches[0]), batches[0])[1].backward()
     assert [name for name, p in learner.model.named_parameters() if p.grad is None] == []

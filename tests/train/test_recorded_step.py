@@ -16,6 +16,7 @@ from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.tasks.target_spec import MULTICLASS, MULTILABEL, ORDINAL
 from xlite.train import loop, step
 from xlite.train.batch_loader import Batch
+from xlite.train.run import TrainingRun
 from xlite.train.step import GraphStep, Learner, TrainingFailed
 
 CPU = choose_device("fp32", kind="cpu")
@@ -108,7 +109,7 @@ def recorder(monkeypatch):
 
 def learner_and_batch(dataset):
     changes = {"model.dropout": 0.5, "data.image_size": 32}
-    learner = Learner(RunConfig().override(changes, source="test"), CHESTXRAY14, dataset, CPU)
+    learner = Learner(TrainingRun(RunConfig().override(changes, source="test"), CHESTXRAY14, dataset, CPU))
     learner.prepare(frozen=False, rate=1e-3)
     batch = Batch(CPU.put(np.array(dataset.open_pixels()[:8])), None, torch.eye(8, 3), None)
     return learner, batch
@@ -177,5 +178,6 @@ def test_a_batch_in_parts_is_not_recorded(tiny_dataset, monkeypatch):
     """It asks for the state of the random numbers, which no capture allows."""
     monkeypatch.setattr(loop, "GraphStep", None)
     changes = {"data.image_size": 32, "train.step": "graph", "train.micro_batches": 2, "train.epochs": 1}
-    (report,) = loop.fit(RunConfig().override(changes, source="test"), CHESTXRAY14, tiny_dataset, device=CPU)
+    run = TrainingRun(RunConfig().override(changes, source="test"), CHESTXRAY14, tiny_dataset, CPU)
+    (report,) = loop.fit(run)
     assert np.isfinite(report.train["loss"])

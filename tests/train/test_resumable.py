@@ -20,6 +20,7 @@ from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files, remove_checkpoints
 from xlite.train.loop import TrainState
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 
 CPU = choose_device("fp32", kind="cpu")
 VALUES = {
@@ -37,7 +38,9 @@ CONFIG = RunConfig().override(VALUES, source="test")
 
 def train(dataset, folder, config=CONFIG, epochs=None):
     """The epochs of a call that is abandoned after `epochs` of them."""
-    run = train_resumable(config, TASK, dataset, folder=folder, stem="student", device=CPU, hyper_parameters={"a": 1})
+    run = train_resumable(
+        TrainingRun(config, TASK, dataset, CPU), folder=folder, stem="student", hyper_parameters={"a": 1}
+    )
     out = list(itertools.islice(run, epochs))
     run.close()
     return out
@@ -237,11 +240,12 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.train.resumable import train_resumable
+from xlite.train.run import TrainingRun
 dataset = pickle.load(sys.stdin.buffer)
 config = RunConfig().override({VALUES!r}, source="test")
 cpu = choose_device("fp32", kind="cpu")
-options = {{"folder": Path(sys.argv[1]), "stem": "student", "device": cpu, "hyper_parameters": {{"a": 1}}}}
-for result in train_resumable(config, CHESTXRAY14, dataset, **options):
+options = {{"folder": Path(sys.argv[1]), "stem": "student", "hyper_parameters": {{"a": 1}}}}
+for result in train_resumable(TrainingRun(config, CHESTXRAY14, dataset, cpu), **options):
     print(result.epoch, result.report is None, flush=True)
 """
 

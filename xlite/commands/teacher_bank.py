@@ -80,14 +80,12 @@ def compare(
     """The bank against the live teacher, on the views that the study's trials see."""
     from xlite.device import choose_device
     from xlite.distill.bank_check import check_bank
-    from xlite.study.teacher import train_views
 
     with console.progress("Asking the teacher again", "views") as progress:
         return check_bank(
             bank,
             teacher,
-            train_views(study.task, dataset, study.base),
-            auxiliary=dataset.auxiliary_of(dataset.part("train")),
+            study.task.train_views(dataset, study.base),
             device=choose_device(study.base.train.precision),
             num_rows=num_rows,
             progress=progress,

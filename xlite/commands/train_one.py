@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tasks.defaults import base_config
     from xlite.train.checkpoint import remove_checkpoints
     from xlite.train.resumable import train_resumable
+    from xlite.train.run import TrainingRun
     from xlite.train.step import TrainingFailed
 
     console = Console()
@@ -72,13 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with locked(folder, waiting=None):
             for result in train_resumable(
-                config,
-                task,
-                dataset,
+                TrainingRun(config, task, dataset, device, bank),
                 folder=folder,
                 stem="student",
-                device=device,
-                bank=bank,
                 hyper_parameters={"model.backbone": config.model.backbone},
             ):
                 noted = tell(result, task.metric, noted, console)

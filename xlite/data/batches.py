@@ -67,6 +67,7 @@ class ViewReader:
         rows: (R,) pixel-file row of each training position.
         augmentation, seed: decide a view together with its row and view number.
         augment: the task's augmentation; see `views.Augment`.
+        auxiliary: (R, E) integers that models take beside the training rows, or None.
     """
 
     pixels: np.ndarray
@@ -74,8 +75,13 @@ class ViewReader:
     augmentation: Augmentation
     seed: int
     augment: Augment = augment
+    auxiliary: np.ndarray | None = None
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
         """(B, *shape) views of the rows at `positions` (B,), with view numbers `views` (B,)."""
         rows = self.rows[positions]
         return self.augment(self.pixels[rows], rows, views, preset=self.augmentation, seed=self.seed)
+
+    def auxiliary_of(self, positions: np.ndarray) -> np.ndarray | None:
+        """(B, E) auxiliary integers of the rows at `positions`, or None."""
+        return None if self.auxiliary is None else self.auxiliary[positions]

@@ -1,4 +1,4 @@
-"""All preprocessed images of one data set in one memory-mapped array; the key covers everything that decides it."""
+"""The pixel cache: all preprocessed images of a data set in one memory-mapped array, under a key of its inputs."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xlite.console import ProgressCallback
-from xlite.data.cache_build import JOURNAL, PIXELS, Read, build, read_item, read_journal
+from xlite.data.cache_build import JOURNAL, PIXELS, build, read_journal
 from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -48,7 +48,7 @@ class PixelCache:
         """32 hex digits that stand for the content."""
         return self.path.name
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _map, (self.path, self.ok, self.failures)
 
 
@@ -68,7 +68,6 @@ def open_or_build(
     *,
     cache_dir: Path,
     preprocess: Preprocess,
-    read: Read = read_item,
     num_threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> PixelCache:
@@ -80,7 +79,6 @@ def open_or_build(
     Args:
         items: N raw inputs, in row order; N is at least 1.
         ids: (N,) unique names of the rows.
-        read: (item, preprocess) -> an array of `preprocess.shape`, or raises UnreadableImage or OSError.
         num_threads: of the decoding; default: the cores this process may use.
         progress: called with (rows tried, N) while building or waiting.
 
@@ -96,15 +94,7 @@ def open_or_build(
             with locked(folder, waiting=lambda: _report_journal(folder, progress, len(items))):
                 record = _complete_record(folder)
                 if record is None or record["unread"]:
-                    failures, unread = build(
-                        folder,
-                        items,
-                        missing=missing,
-                        preprocess=preprocess,
-                        read=read,
-                        num_threads=num_threads,
-                        progress=progress,
-                    )
+                    failures, unread = build(folder, items, missing, preprocess, num_threads, progress)
                     record = _write_record(folder, ids, preprocess, failures, unread)
         except OSError as error:
             if record is None:  # else only unread rows are missing, e.g. in a read-only folder: use it as it is
@@ -174,7 +164,8 @@ def _scan(items: Sequence[Item]) -> tuple[np.ndarray, dict[int, str]]:
 def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: Preprocess) -> str:
     """32 hex digits of the SHA-256 over the parameters and every row's (id, detail, sizes, mtimes), in order.
 
-    For rows with several files the names count too: the slices of a series often have the same size."""
+    For rows with several files the names count too: the slices of a series often have the same size.
+    """
     digest = hashlib.sha256(json.dumps(parameters(preprocess), sort_keys=True).encode())
     digest.update("\0".join(["", *ids.tolist(), ""]).encode())
     digest.update("\0".join(["", *(item.detail for item in items), ""]).encode())

@@ -1,7 +1,7 @@
-"""Fills a pixel cache's array: journaled, in parallel, resumed after an interruption at any point.
+"""Fills a pixel cache's array in parallel, with a journal to resume from after an interruption at any point.
 
-Pixels are written, then synced, and only then are their rows appended to the journal; only when every row has been
-tried does the caller write the record that makes the cache complete.
+Pixels are written, then synced, and only then are their rows appended to the journal; once every row has been tried,
+the caller writes the record that makes the cache complete.
 """
 
 import json
@@ -37,7 +37,6 @@ from xlite.storage.arrays import (
 )
 
 PIXELS, JOURNAL = "pixels.npy", "journal.jsonl"
-Read = Callable[[Item, Preprocess], np.ndarray]
 
 Tried = dict[int, str | None]  # row -> reason of the failure, None where the row was decoded
 Unread = dict[int, str]  # row -> reason, for rows to try again in the next build
@@ -45,11 +44,6 @@ Unread = dict[int, str]  # row -> reason, for rows to try again in the next buil
 _TASK_ROWS = 8  # rows a thread takes at once, so that a task takes long compared to its overhead
 _COMMIT_ROWS, _COMMIT_S = 512, 3.0  # an interruption loses at most about this much work
 _FREE_MARGIN = 1.05
-
-
-def read_item(item: Item, preprocess: Preprocess) -> np.ndarray:
-    """The default `read` of a build: `preprocess.read(item)`."""
-    return preprocess.read(item)
 
 
 def read_journal(path: Path) -> tuple[Tried, int]:
@@ -77,10 +71,8 @@ def read_journal(path: Path) -> tuple[Tried, int]:
 def build(
     folder: Path,
     items: Sequence[Item],
-    *,
     missing: dict[int, str],
     preprocess: Preprocess,
-    read: Read,
     num_threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[dict[int, str], Unread]:
@@ -88,7 +80,6 @@ def build(
 
     Args:
         missing: row -> reason, for rows whose files do not exist; they are not tried.
-        read: raises UnreadableImage for a file that can never be decoded, OSError for one that cannot be read now.
         num_threads: default: the cores this process may use.
         progress: called with (rows tried, rows) every few rows.
 
@@ -123,7 +114,7 @@ def build(
                 progress(len(tried) + len(unread), len(items))
 
         collect({}, {})
-        filler = _Filler(pixels, shape, items, preprocess, read, threading.Event())
+        filler = _Filler(pixels, shape, items, preprocess, threading.Event())
         _fill_in_threads(filler, todo, num_threads or available_cpus(), collect)
         uncommitted.commit()
     return {row: reason for row, reason in tried.items() if reason is not None}, unread
@@ -162,7 +153,6 @@ class _Filler:
     shape: tuple[int, ...]
     items: Sequence[Item]
     preprocess: Preprocess
-    read: Read
     stop: threading.Event
 
     def fill(self, rows: Sequence[int]) -> tuple[Tried, Unread]:
@@ -174,7 +164,7 @@ class _Filler:
             if self.stop.is_set():
                 break
             try:
-                image = self.read(self.items[row], self.preprocess)
+                image = self.preprocess.read(self.items[row])
             except UnreadableImage as error:
                 decoded[row] = error.reason
             except OSError as error:
@@ -211,7 +201,7 @@ def _fill_in_threads(
 
 @contextmanager
 def _single_threaded_cv2() -> Iterator[None]:
-    """Turn OpenCV's own threads off: the images are spread over threads already."""
+    """Turn OpenCV's threads off: each image has a thread already."""
     previous = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

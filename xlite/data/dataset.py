@@ -1,35 +1,34 @@
-"""A prepared data set: pixels on disk, targets and split in memory; what a training run is given."""
+"""A prepared data set, as a training run needs it: pixels on disk, targets and split in memory."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from xlite.data.input_spec import InputSpec
-
-Part = Literal["train", "val", "test"]
+from xlite.data.split import PARTS, Part
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Cheap to pickle: workers receive the arrays and open the pixels themselves.
+    """A prepared data set; cheap to pickle, since workers open the pixel file themselves.
 
     Attributes:
         pixel_file: a .npy of (M, *input_spec.shape).
         pixel_key: the pixel cache's key, which stands for its content.
         rows: (N,) row of the pixel file for each example.
         ids, groups: (N,) unicode.
-        targets: (N, L) float32, NaN unknown; (N, H, L) where an example has H parts. The task's target spec says more.
+        targets: as in `Table`; their meaning is the task's target spec.
         labels: L names.
         parts: train, val and test as positions among the N examples.
         split_hash: content hash of the split these parts come from.
-        input_spec: what one example is.
+        input_spec: of one example.
         auxiliary: (N, E) int64 that models take beside the input, or None.
-        preprocess: how the inputs were made, recorded with every model.
-        test_is_sealed: True while only selection is going on; `part("test")` then refuses.
+        preprocess: recorded with every model.
+        test_is_sealed: whether `part("test")` is an error, as it is during selection.
     """
 
     pixel_file: Path
@@ -61,7 +60,7 @@ class Dataset:
         return replace(self, test_is_sealed=False)
 
     def with_train(self, positions: np.ndarray) -> "Dataset":
-        """The same data with another training part, e.g. a stratified subset."""
+        """The same data with these rows as training part, e.g. a stratified subset."""
         return replace(self, parts={**self.parts, "train": positions})
 
     def auxiliary_of(self, positions: np.ndarray) -> np.ndarray | None:
@@ -69,12 +68,12 @@ class Dataset:
         return None if self.auxiliary is None else self.auxiliary[positions]
 
     def train_hash(self) -> str:
-        """16 hex digits over the pixels' key and the training part's ids, targets, labels and extras."""
+        """16 hex digits over the pixel key and the training part's ids, targets, labels and auxiliary integers."""
         return self._hash(self.parts["train"])
 
     def content_hash(self) -> str:
-        """The same over all parts: what a study's numbers are measured on."""
-        return self._hash(np.concatenate([self.parts[part] for part in ("train", "val", "test")]))
+        """The same over all parts."""
+        return self._hash(np.concatenate([self.parts[part] for part in PARTS]))
 
     def _hash(self, rows: np.ndarray) -> str:
         digest = hashlib.sha256(self.pixel_key.encode())

@@ -51,14 +51,10 @@ class ImagePreprocess(Preprocess):
     version: int = 1
 
     def __post_init__(self) -> None:
-        for name, valid, rule in (
-            ("image_size", self.image_size >= 1, "at least 1"),
-            ("clahe_clip", 0 <= self.clahe_clip < math.inf, "a finite number of at least 0 (0: no CLAHE)"),
-            ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
-            ("channels", self.channels in (1, 3), "1 (grey) or 3 (colour)"),
-        ):
-            if not valid:
-                raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
+        self.require("image_size", self.image_size >= 1, "at least 1")
+        self.require("clahe_clip", 0 <= self.clahe_clip < math.inf, "a finite number of at least 0 (0: no CLAHE)")
+        self.require("clahe_tiles", self.clahe_tiles >= 1, "at least 1")
+        self.require("channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
 
     @property
     def input_spec(self) -> InputSpec:

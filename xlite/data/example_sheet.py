@@ -7,6 +7,7 @@ import numpy as np
 
 from xlite.data.decode import read_picture
 from xlite.data.image_formats import HEAD_BYTES, SUFFIXES, is_picture
+from xlite.data.input_spec import InputSpec
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item, Table
 from xlite.data.unreadable import UnreadableImage
@@ -60,7 +61,7 @@ def _example_tiles(table: Table, rows: list[int], preprocess: Preprocess, max_ti
             break
         item = table.items[row]
         try:
-            after = _tile(picture_of(preprocess.read(item)), keep_aspect=False)
+            after = _tile(picture_of(preprocess.read(item), preprocess.input_spec), keep_aspect=False)
             before = _raw_picture(item)
         except (UnreadableImage, InputError, OSError):
             continue
@@ -69,12 +70,12 @@ def _example_tiles(table: Table, rows: list[int], preprocess: Preprocess, max_ti
     return tiles
 
 
-def picture_of(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 image of one input of shape (S, S), (S, S, C), (T, S, S, C) or (H, P)."""
-    if pixels.ndim == 4:
-        pixels = pixels[len(pixels) // 2]
-    if pixels.ndim == 3 and pixels.shape[-1] != 3:
-        pixels = pixels[..., pixels.shape[-1] // 2]
+def picture_of(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """(H, W) or (H, W, 3) uint8 image of one input: its middle slice, and unless it has 3 channels the middle one."""
+    if spec.layout == "slices":
+        pixels = pixels[spec.num_slices // 2]
+    if spec.has_channel_axis and spec.channels != 3:
+        pixels = pixels[..., spec.channels // 2]
     if pixels.dtype == np.uint8:
         return pixels
     values = pixels.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What turns an example's raw files into one row of the pixel cache; each task has one."""
+"""Preprocessing: from an example's raw files to its row of the pixel cache."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from xlite.data.table import Item
 from xlite.errors import InputError
 
 RawSource = Path | Item | np.ndarray
-"""What a prediction can be asked of: a raw file, an example's files and detail, or an array."""
+"""The input of a prediction: a raw file, an example's files and detail, or an array."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class ModelInput:
     """One example ready for a model.
 
     Attributes:
-        pixels: of the preprocessing's `input_spec`.
-        auxiliary: the integers that go with it.
-        parts: which of the parts (scan lines) of an example are to be answered for; None: it has no parts.
+        pixels: as `input_spec` says.
+        auxiliary: the integers that the model takes beside them.
+        parts: the scan lines of the example to answer; None: it has no lines.
     """
 
     pixels: np.ndarray
@@ -33,7 +33,7 @@ class ModelInput:
 class Preprocess(ABC):
     """Base of frozen dataclasses whose fields, with the class's name, are part of the cache's key.
 
-    A field `version` is raised when `read` changes what it gives, so that old caches are not taken for new ones.
+    A field `version` is incremented when `read` gives different pixels, so that old caches are not used.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -41,22 +41,22 @@ class Preprocess(ABC):
     @property
     @abstractmethod
     def input_spec(self) -> InputSpec:
-        """What `read` gives."""
+        """The spec of what `read` returns."""
 
     @abstractmethod
     def read(self, item: Item) -> np.ndarray:
         """The example's input; called from several threads at once.
 
         Raises:
-            UnreadableImage: the files will never give one.
-            OSError: they cannot be read at all today.
+            UnreadableImage: the files are damaged; reading them again would not help.
+            OSError: they cannot be read now.
         """
 
     def from_array(self, array: np.ndarray) -> np.ndarray:
-        """An input from a caller's array; here it must be one already.
+        """An input from a caller's array; here the array must be preprocessed already.
 
         Raises:
-            InputError: its shape or type is another.
+            InputError: it has another shape or type.
         """
         spec = self.input_spec
         if array.shape != spec.shape or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
@@ -70,13 +70,19 @@ class Preprocess(ABC):
         """The examples in a raw source; here a file is one example.
 
         Raises:
-            InputError: they cannot be told from this source alone; UnreadableImage, OSError: as `read`.
+            InputError: this source is not enough.
+            UnreadableImage, OSError: as `read`.
         """
         if isinstance(source, np.ndarray):
             return [ModelInput(self.from_array(source), auxiliary)]
         return [ModelInput(self.read(source if isinstance(source, Item) else Item((source,))), auxiliary)]
 
+    def require(self, field: str, valid: bool, rule: str) -> None:
+        """Raise InputError, naming the field, its value and the rule, unless `valid`."""
+        if not valid:
+            raise InputError(f"{field} must be {rule}, but got {getattr(self, field)}")
+
 
 def parameters(preprocess: Preprocess) -> dict[str, Any]:
-    """Name and fields: what decides the pixels; in the cache's key and in every model's description."""
+    """Name and fields, which decide the pixels; part of the cache's key and of every model's description."""
     return {"kind": type(preprocess).__name__, **asdict(preprocess)}

@@ -1,4 +1,4 @@
-"""A preprocessing as a model's description names it, and back."""
+"""Preprocessing to and from a model's description."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,20 +18,20 @@ PREPROCESSES: Mapping[str, type[Preprocess]] = {
 
 
 def described(preprocess: Preprocess) -> dict[str, Any]:
-    """`parameters`, and for a class that is not this library's where to import it from: "class": "module:Name"."""
+    """`parameters`, and for a class outside this library "class": "module:Name"."""
     kind = type(preprocess)
     known = PREPROCESSES.get(kind.__name__) is kind
     return parameters(preprocess) | ({} if known else {"class": f"{kind.__module__}:{kind.__qualname__}"})
 
 
 def preprocess_from(description: Mapping[str, Any], *, source: str) -> Preprocess:
-    """The preprocessing that `described` described.
+    """The inverse of `described`.
 
     Args:
-        source: the file it stands in, for errors.
+        source: the description's file, for errors.
 
     Raises:
-        InputError: the class is unknown, no longer makes this version, or does not take these fields.
+        InputError: the class is unknown, has another version, or does not take these fields.
     """
     values = dict(description)
     name, place = str(values.pop("kind", None)), values.pop("class", None)
@@ -51,12 +51,12 @@ def preprocess_from(description: Mapping[str, Any], *, source: str) -> Preproces
 
 
 def _imported(place: str, source: str) -> type[Preprocess]:
-    """The class "module:Name"; only a `Preprocess` is taken, since a file must not choose what is called."""
+    """The class "module:Name"; it must be a `Preprocess`: a file must not choose what is called."""
     module, _, name = place.partition(":")
     try:
         found: object = reduce(getattr, name.split("."), import_module(module))
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise InputError(f"{source}: its preprocessing {place} cannot be imported ({error})") from None
     if not (isinstance(found, type) and issubclass(found, Preprocess)):
-        raise InputError(f"{source}: {place} is no xlite.data.preprocess.Preprocess")
+        raise InputError(f"{source}: {place} is not an xlite.data.preprocess.Preprocess")
     return found

@@ -67,9 +67,8 @@ class ScanLinePreprocess(Preprocess):
     version: int = 1
 
     def __post_init__(self) -> None:
-        for name, minimum in (("points", 2), ("window_lines", 1)):
-            if getattr(self, name) < minimum:
-                raise InputError(f"{name} must be at least {minimum}, but got {getattr(self, name)}")
+        self.require("points", self.points >= 2, "at least 2")
+        self.require("window_lines", self.window_lines >= 1, "at least 1")
 
     @property
     def input_spec(self) -> InputSpec:
@@ -96,7 +95,7 @@ class ScanLinePreprocess(Preprocess):
         return padded
 
     def inputs(self, source: RawSource, auxiliary: tuple[int, ...] = ()) -> list[ModelInput]:
-        """Of a file all windows, each line in one of them; of an item or array its real lines."""
+        """All windows of a file, each line in one of them; or one window, from an item or an array."""
         if isinstance(source, Path):
             return [
                 ModelInput(self.read(window.item), (window.lines,), slice(window.first, window.lines))
@@ -205,14 +204,7 @@ def augment_lines(
     on the lines before and after it. Padded lines (all 0) are unchanged.
 
     Args:
-        pixels: (B, H, P) float16, the rows' cached windows.
-        rows: (B,) row numbers, the identity of each window.
-        views: (B,) view numbers.
-        preset: "none" returns the windows unchanged.
-        seed: the study's augmentation seed.
-
-    Returns:
-        An array of the same shape and type.
+        pixels: (B, H, P) float16; the rest as in `Augment`.
     """
     out = np.array(pixels)
     if preset == "none":

@@ -49,14 +49,10 @@ class SlicePreprocess(Preprocess):
     version: int = 1
 
     def __post_init__(self) -> None:
-        for name, valid, rule in (
-            ("image_size", self.image_size >= 1, "at least 1"),
-            ("num_slices", self.num_slices >= 1, "at least 1"),
-            ("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0"),
-            ("clahe_tiles", self.clahe_tiles >= 1, "at least 1"),
-        ):
-            if not valid:
-                raise InputError(f"{name} must be {rule}, but got {getattr(self, name)}")
+        self.require("image_size", self.image_size >= 1, "at least 1")
+        self.require("num_slices", self.num_slices >= 1, "at least 1")
+        self.require("clahe_clip", 0 < self.clahe_clip < math.inf, "a finite number above 0")
+        self.require("clahe_tiles", self.clahe_tiles >= 1, "at least 1")
 
     @property
     def input_spec(self) -> InputSpec:
@@ -65,7 +61,7 @@ class SlicePreprocess(Preprocess):
         return InputSpec("slices", shape, auxiliary=("level",))
 
     def inputs(self, source: RawSource, auxiliary: tuple[int, ...] = ()) -> list[ModelInput]:
-        """One stack; a path alone is refused, since a file does not say where a level lies."""
+        """One stack; a path alone is an error, since a file does not say where the level is."""
         if isinstance(source, Path):
             raise InputError(
                 f"{source}: one slice is not an example; give an Item with the stack's {self.num_slices} slices "
@@ -96,7 +92,7 @@ class SlicePreprocess(Preprocess):
             raise UnreadableImage(item.path, f"the point ({x:g}, {y:g}) lies outside the {width}x{height} px image")
         columns, rows = _square(x, y, float(crop["radius"]), height, width)
         windows = _windows(np.stack(list(slices.values())))
-        # By path: a slice that replaces a missing neighbour is processed once.
+        # By path: a slice that also replaces a missing neighbour is processed once.
         crops = {path: self._crop(pixels, windows, rows, columns) for path, pixels in slices.items()}
         return np.stack([crops[path] for path in item.paths])
 
@@ -158,14 +154,7 @@ def augment_slices(
     themselves are never flipped: that would swap front and back.
 
     Args:
-        pixels: (B, T, S, S, C) uint8, at most 4 channels; the rows' cached stacks.
-        rows: (B,) row numbers, the identity of each stack.
-        views: (B,) view numbers.
-        preset: "none" returns the pixels unchanged.
-        seed: the study's augmentation seed.
-
-    Returns:
-        An array of the same shape and type.
+        pixels: (B, T, S, S, C) uint8, at most 4 channels; the rest as in `Augment`.
     """
     if preset == "none":
         return np.array(pixels)

@@ -145,7 +145,7 @@ def check_split(table: Table, split: Split) -> tuple[str, ...]:
 
 
 def unjudged(table: Table, split: Split) -> list[str]:
-    """What the validation and the test part cannot measure, in lines for a person: known here, missed at promotion."""
+    """Notes on the labels that the validation or test part cannot measure."""
     notes = []
     for part, name in ((split.val, "val"), (split.test, "test")):
         targets = table.targets[part].reshape(-1, len(table.labels))

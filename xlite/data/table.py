@@ -10,11 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Item:
-    """What one example's input is read from.
+    """The source of one example's input.
 
     Attributes:
-        paths: the raw files; a change of any makes the pixel cache anew.
-        detail: what else decides the input, as text (e.g. JSON of a crop); "" where nothing does.
+        paths: the raw files; if any changes, the pixel cache is built again.
+        detail: what else decides the input, as text (e.g. JSON of a crop), or "".
     """
 
     paths: tuple[Path, ...]
@@ -22,7 +22,7 @@ class Item:
 
     @property
     def path(self) -> Path:
-        """The first file, which stands for all in messages."""
+        """The first file, for messages."""
         return self.paths[0]
 
 
@@ -38,7 +38,7 @@ class Table:
             1; one class of several is a row with a single 1, or all NaN.
         labels: the L label names.
         official: (N,) unicode of "train", "val" or "test" where the data set came with its own lists, else None.
-        auxiliary: (N, E) int64 that the model takes beside the input, e.g. a level's number, else None.
+        auxiliary: (N, E) int64 that the model takes beside the input, e.g. a level's number, or None.
     """
 
     ids: np.ndarray
@@ -74,7 +74,7 @@ class Table:
         )
 
     def content_hash(self) -> str:
-        """16 hex digits over ids, groups, targets and labels; files' places on disk do not count."""
+        """16 hex digits over ids, groups, targets, labels and official parts; not over paths."""
         digest = hashlib.sha256()
         for strings in (self.ids, self.groups, np.asarray(self.labels)):
             digest.update("\0".join(strings.tolist()).encode())

@@ -2,9 +2,10 @@
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from xlite.config import Augmentation
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would query the package index at import
 
 VIEWS_VERSION = 2
-"""Incremented when the same (preset, seed, row, view) gives different pixels; part of every key made from views."""
+"""Incremented when the same (preset, seed, row, view) gives different pixels; part of a teacher bank's key."""
 
 
 class Augment(Protocol):
@@ -23,7 +24,15 @@ class Augment(Protocol):
     def __call__(
         self, pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
     ) -> np.ndarray:
-        """(B, *shape) pixels of the rows (B,) and views (B,) -> the same shape and type."""
+        """The requested views of a batch, of the same shape and type.
+
+        Args:
+            pixels: (B, *shape), the rows' cached inputs.
+            rows: (B,) row numbers, the identity of each input.
+            views: (B,) view numbers.
+            preset: "none" returns the pixels unchanged.
+            seed: the study's augmentation seed.
+        """
 
 
 def view_seeds(seed: int, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
@@ -42,14 +51,7 @@ def augment(pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: 
     """The requested views of a batch of images.
 
     Args:
-        pixels: (B, H, W) or (B, H, W, C) uint8, the rows' cached images.
-        rows: (B,) row numbers, the identity of each image.
-        views: (B,) view numbers.
-        preset: "none" returns the pixels unchanged.
-        seed: the study's augmentation seed.
-
-    Returns:
-        An array of the same shape and type.
+        pixels: (B, H, W) or (B, H, W, C) uint8; the rest as in `Augment`.
     """
     if preset == "none":
         return np.array(pixels)
@@ -142,7 +144,7 @@ def _finalise(x: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _strong_pipeline() -> tuple[Any, np.random.PCG64, random.Random]:
+def _strong_pipeline() -> tuple[Callable[..., dict[str, np.ndarray]], np.random.PCG64, random.Random]:
     """The albumentations pipeline, and the two generators it draws from."""
     import albumentations as A
 

@@ -1,1 +1,1 @@
-"""Knowledge distillation: losses and teachers."""
+"""Knowledge distillation: teachers and teacher banks."""

@@ -1,7 +1,7 @@
-"""Fill a teacher bank: batch by batch, durable block by block, continued where an interruption left it.
+"""Fills a teacher bank: batch by batch, durable block by block, continued after an interruption.
 
-The order of events is what makes it safe: data is written, then `fdatasync`ed, then `progress.json` promises it with
-its size and CRC-32; only when all is there does the caller write the record that makes the bank complete.
+Data is written, then `fdatasync`ed, and only then recorded in `progress.json` with its size and CRC-32; once all of it
+is there, the caller writes the record that makes the bank complete.
 """
 
 import math
@@ -30,37 +30,43 @@ from xlite.storage.locks import LOCK
 
 LOGITS, PIXELS = "logits.npy", "pixels.npy"
 RECORD, PROGRESS = "bank.json", "progress.json"
+BATCH_SIZES = {"cpu": 64, "cuda": 256}
+"""Images in a batch for the teacher: on a CPU as many as a core's cache holds."""
 Arrays = Mapping[str, tuple[tuple[int, ...], str]]  # file name -> shape and type, as in a .npy header
 State = tuple[int, int]  # of a file: bytes, and their CRC-32
 
-_COMMIT_BYTES, _COMMIT_S = 64 * 2**20, 2.0  # at most about this much is done again after an interruption
+_COMMIT_BYTES, _COMMIT_S = 64 * 2**20, 2.0  # an interruption loses at most about this much
 _READ_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
-class Source:
+class BankSource:
     """Where a bank's content comes from.
 
     Attributes:
-        extras: (R, E) of the training rows, or None.
-        batch_size: views asked about at once. It can change the last bits of an answer, so a bank is continued and
-            checked in the batches it was begun in.
+        batch_size: views in a batch for the teacher; None: `BATCH_SIZES`, a stack of slices counts as many. It can
+            change the last bits of an answer, so a bank is continued and checked in the batches it was begun in.
     """
 
     teacher: Teacher
     reader: ViewReader
-    auxiliary: np.ndarray | None
     device: Device
     num_views: int
-    batch_size: int
+    batch_size: int | None = None
+
+    @property
+    def views_at_once(self) -> int:
+        """Views in a batch."""
+        images = BATCH_SIZES[self.device.torch_device.type]
+        return self.batch_size or max(1, images // self.teacher.input_spec.num_slices)
 
     def batches(self) -> list[Draw]:
         """All views in the bank's order, view by view; no batch holds two views of a row."""
-        num_rows = len(self.reader.rows)
+        num_rows, size = len(self.reader.rows), self.views_at_once
         return [
-            Draw(positions := np.arange(start, min(start + self.batch_size, num_rows)), np.full(len(positions), view))
+            Draw(positions := np.arange(start, min(start + size, num_rows)), np.full(len(positions), view))
             for view in range(self.num_views)
-            for start in range(0, num_rows, self.batch_size)
+            for start in range(0, num_rows, size)
         ]
 
     def images(self, batch: Draw) -> np.ndarray:
@@ -69,17 +75,20 @@ class Source:
 
     def answer(self, batch: Draw, images: np.ndarray) -> np.ndarray:
         """The live teacher's logits (B, ..., L) float32."""
-        auxiliary = None if self.auxiliary is None else self.auxiliary[batch.positions]
-        return self.teacher.logits(images, auxiliary, device=self.device)
+        return self.teacher.logits(images, self.reader.auxiliary_of(batch.positions), device=self.device)
 
 
 def build(
-    place: Path, meaning: Mapping[str, Any], source: Source, arrays: Arrays, progress: ProgressCallback | None = None
+    place: Path,
+    settings: Mapping[str, Any],
+    source: BankSource,
+    arrays: Arrays,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, State]:
-    """Write the files of `arrays` in `place`, or what is still missing of them. Only one process at a time may call it.
+    """Write the files of `arrays` in `place`, or the rest of them. The caller holds the lock of `place`.
 
     Args:
-        meaning: JSON values that decide every byte; a beginning made under another one is thrown away.
+        settings: JSON values that decide every byte; what was begun with others is discarded.
         progress: called with (views done, views) after every batch.
 
     Returns:
@@ -91,7 +100,7 @@ def build(
     """
     batches = source.batches()
     num_total = sum(len(batch.positions) for batch in batches)
-    num_done, states = _durable(place, meaning, arrays)
+    num_done, states = _durable(place, settings, arrays)
     if num_done == 0:
         clear(place)
     for left_over in place.glob(".*.tmp"):
@@ -99,33 +108,33 @@ def build(
     done_bytes = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
     check_disk_space(place, sum(data_bytes(*array) for array in arrays.values()) - done_bytes, "teacher bank")
     with ExitStack() as stack:
-        parts = {}
+        files = {}
         for name, array in arrays.items():
             descriptor = stack.enter_context(open_descriptor(place / name, os.O_RDWR | os.O_CREAT))
-            parts[name] = _Part(descriptor, *states.get(name, (0, 0)))
-            parts[name].begin(npy_header(*array))
+            files[name] = _GrowingFile(descriptor, *states.get(name, (0, 0)))
+            files[name].begin(npy_header(*array))
         todo = batches[sum(end <= num_done for end in np.cumsum([len(batch.positions) for batch in batches])) :]
-        block = _Block(place, meaning, parts, num_total)
+        block = _Block(place, settings, files, num_total)
         try:
             for batch, images, answer in _answered(source, todo):
-                parts[LOGITS].append(_half(answer, arrays[LOGITS][0], place).tobytes())
-                if PIXELS in parts:
-                    parts[PIXELS].append(images.tobytes())
+                files[LOGITS].append(_half(answer, arrays[LOGITS][0], place).tobytes())
+                if PIXELS in files:
+                    files[PIXELS].append(images.tobytes())
                 num_done += len(batch.positions)
                 block.commit_if_due(num_done)
                 if progress is not None:
                     progress(num_done, num_total)
             block.commit(num_done)
         except OSError:
-            if not (place / PROGRESS).exists():  # nothing of it will be continued, and it may be what filled the disk
+            if not (place / PROGRESS).exists():  # nothing to continue, and it may be what filled the disk
                 with suppress(OSError):
                     clear(place)
             raise
-    return {name: part.state() for name, part in parts.items()}
+    return {name: file.state() for name, file in files.items()}
 
 
 def clear(place: Path) -> None:
-    """Remove all of a bank but its lock; first the records, which must not speak of files that are gone.
+    """Remove all of a bank but its lock; first the records, which must not list files that are gone.
 
     Files are unlinked, never emptied: another process may have them mapped.
     """
@@ -135,7 +144,7 @@ def clear(place: Path) -> None:
 
 
 def crc32_of(path: Path, num_bytes: int) -> int | None:
-    """CRC-32 of a file's first `num_bytes` bytes, or None where it has fewer. Read, not mapped, so never a SIGBUS."""
+    """CRC-32 of a file's first `num_bytes` bytes, or None if it has fewer; read, since a map could end in SIGBUS."""
     crc = 0
     with path.open("rb", buffering=0) as file:
         buffer = memoryview(bytearray(_READ_BYTES))
@@ -149,7 +158,7 @@ def crc32_of(path: Path, num_bytes: int) -> int | None:
 
 
 def read_progress(place: Path) -> tuple[int, int]:
-    """(views done, views) of the build going on in `place`; (0, 0) before its first block."""
+    """(views done, views) of a build in `place`; (0, 0) before its first block."""
     try:
         about = read_json(place / PROGRESS)
         return int(about["done"]), int(about["total"])
@@ -158,8 +167,8 @@ def read_progress(place: Path) -> tuple[int, int]:
 
 
 @dataclass
-class _Part:
-    """One file, written from front to back: its size and the CRC-32 of all that is in it."""
+class _GrowingFile:
+    """A file written from front to back: its size and the CRC-32 of its content."""
 
     descriptor: int
     num_bytes: int = 0
@@ -180,37 +189,37 @@ class _Part:
 
 @dataclass
 class _Block:
-    """What is written but not yet promised; `commit` syncs it, then promises it in `progress.json`."""
+    """Data not yet in `progress.json`; `commit` syncs it, then records it there."""
 
     place: Path
-    meaning: Mapping[str, Any]
-    parts: Mapping[str, _Part]
+    settings: Mapping[str, Any]
+    files: Mapping[str, _GrowingFile]
     num_total: int
     committed_bytes: int = 0
     committed_s: float = field(default_factory=time.monotonic)
 
     def commit_if_due(self, num_done: int) -> None:
-        num_bytes = sum(part.num_bytes for part in self.parts.values()) - self.committed_bytes
+        num_bytes = sum(file.num_bytes for file in self.files.values()) - self.committed_bytes
         if num_bytes >= _COMMIT_BYTES or time.monotonic() - self.committed_s >= _COMMIT_S:
             self.commit(num_done)
 
     def commit(self, num_done: int) -> None:
-        for part in self.parts.values():
-            sync_data(part.descriptor)
-        states = {name: part.state() for name, part in self.parts.items()}
-        about = {"meaning": dict(self.meaning), "done": num_done, "total": self.num_total, "files": states}
+        for file in self.files.values():
+            sync_data(file.descriptor)
+        states = {name: file.state() for name, file in self.files.items()}
+        about = {"meaning": dict(self.settings), "done": num_done, "total": self.num_total, "files": states}
         write_json(self.place / PROGRESS, about)
-        self.committed_bytes = sum(part.num_bytes for part in self.parts.values())
+        self.committed_bytes = sum(file.num_bytes for file in self.files.values())
         self.committed_s = time.monotonic()
 
 
-def _durable(place: Path, meaning: Mapping[str, Any], arrays: Arrays) -> tuple[int, dict[str, State]]:
-    """Views that an earlier build of the same bank made durable, and its files' states; (0, {}) to begin anew."""
+def _durable(place: Path, settings: Mapping[str, Any], arrays: Arrays) -> tuple[int, dict[str, State]]:
+    """Views that an earlier build of the same bank made durable, and its files' states; (0, {}) to start again."""
     try:
         about = read_json(place / PROGRESS)
         num_done = int(about["done"])
         states = {name: (int(num_bytes), int(crc32)) for name, (num_bytes, crc32) in about["files"].items()}
-        same = about["meaning"] == meaning and states.keys() == arrays.keys()
+        same = about["meaning"] == settings and states.keys() == arrays.keys()
         for name, (num_bytes, crc32) in states.items():
             view_bytes = data_bytes(*arrays[name]) // math.prod(arrays[name][0][:2])
             same = same and num_bytes == len(npy_header(*arrays[name])) + num_done * view_bytes
@@ -220,11 +229,11 @@ def _durable(place: Path, meaning: Mapping[str, Any], arrays: Arrays) -> tuple[i
     return (num_done, states) if same else (0, {})
 
 
-def _answered(source: Source, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, np.ndarray]]:
-    """Each batch with its images and what the teacher says, in order.
+def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, np.ndarray]]:
+    """Each batch with its images and the teacher's logits, in order.
 
-    On a CPU each core has a batch of its own: to share one out among them loses 10 to 20%. On a GPU the next one is
-    augmented while the teacher looks at this one.
+    On a CPU each core has its own batch: sharing one loses 10 to 20%. On a GPU the next batch is augmented while the
+    teacher answers this one.
     """
     num_threads = 2 if source.device.on_gpu else available_cpus()
 
@@ -236,7 +245,7 @@ def _answered(source: Source, batches: list[Draw]) -> Iterator[tuple[Draw, np.nd
         coming: deque[Future[tuple[Draw, np.ndarray, np.ndarray]]] = deque()
         for batch in batches:
             coming.append(pool.submit(ask, batch))
-            if len(coming) > num_threads:  # one waits for whoever is free
+            if len(coming) > num_threads:  # one more than threads, so that none is idle
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()

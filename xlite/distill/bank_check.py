@@ -1,4 +1,4 @@
-"""Compare a teacher bank with the live teacher, on the pixels that trials see."""
+"""Compares a teacher bank with the live teacher, on the pixels that trials see."""
 
 import math
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from xlite.console import ProgressCallback
 from xlite.data.batches import ViewReader
 from xlite.device import Device
 from xlite.distill.bank import Bank
-from xlite.distill.bank_build import RECORD, Source
+from xlite.distill.bank_build import RECORD, BankSource
 from xlite.distill.teacher import Teacher
 from xlite.storage.files import read_json
 
 NOISE = 1e-4
-"""What the live teacher's own arithmetic may add to fp16 rounding, as a share of max(1, |logit|): the order of sums
-depends on threads and libraries. Under bfloat16 it is BFLOAT16_NOISE."""
+"""Tolerance beside fp16 rounding, as a share of max(1, |logit|): the order of the teacher's sums depends on threads and
+libraries. With bfloat16 it is BFLOAT16_NOISE."""
 BFLOAT16_NOISE = 2.0**-5
 
 
 @dataclass(frozen=True)
 class BankCheck:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         num_checked: views of images compared.
         largest_difference: between a stored logit and the live one.
-        largest_excess: the same beyond what rounding to fp16 explains; 0 where it explains all.
-        num_beyond: logits further off than rounding and noise explain.
-        num_pixels_different: pixel values in the bank that are not what the augmentation gives.
+        largest_excess: the same beyond rounding to fp16.
+        num_beyond: logits that differ by more than rounding and noise.
+        num_pixels_different: pixel values that differ from those of the augmentation.
     """
 
     num_checked: int
@@ -39,7 +39,7 @@ class BankCheck:
 
     @property
     def holds(self) -> bool:
-        """Whether the bank is the live teacher's, on the same pixels."""
+        """Whether the bank has the live teacher's logits, on the same pixels."""
         return self.num_beyond == 0 and self.num_pixels_different == 0
 
 
@@ -48,22 +48,19 @@ def check_bank(
     teacher: Teacher,
     reader: ViewReader,
     *,
-    auxiliary: np.ndarray | None,
     device: Device,
     num_rows: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> BankCheck:
-    """Ask the live teacher again and compare.
-
-    Whole batches are asked about, the same that the bank was built in: with others, the last bits of an answer differ.
+    """Ask the live teacher again, in the batches that the bank was built in, and compare.
 
     Args:
-        reader, extras: as `open_or_build` was given them.
-        num_rows: compare about so many views of images, in batches spread evenly over the bank; None compares all.
+        reader: as in the bank's source.
+        num_rows: compare about this many views of images, in batches spread evenly over the bank; None: all.
         progress: called with (views compared, views to compare) after every batch.
     """
     batch_size = int(read_json(bank.folder / RECORD)["batch_size"])
-    source = Source(teacher, reader, auxiliary, device, bank.num_views, batch_size)
+    source = BankSource(teacher, reader, device, bank.num_views, batch_size)
     batches = source.batches()
     if num_rows is not None:
         wanted = min(len(batches), math.ceil(num_rows / batch_size))

@@ -1,4 +1,4 @@
-"""The teacher: one or several frozen models, averaged, each seeing the view at its own input size."""
+"""The teacher: the mean of one or several frozen models, each with its own input size."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.errors import InputError
@@ -23,11 +24,11 @@ class Teacher:
     """Frozen models in evaluation mode.
 
     Attributes:
-        models: each takes a batch as `Device.inputs` gives it and gives logits (B, ..., L).
+        models: each takes a batch from `Device.inputs` and returns logits (B, ..., L).
         image_sizes: the side each was trained at, px.
-        descriptions: what each file says of its model.
+        descriptions: each file's description of its model.
         key: 16 hex digits over the weights.
-        input_spec: of the data whose views it is asked about.
+        input_spec: of the views it is asked about.
     """
 
     models: tuple[nn.Module, ...]
@@ -66,22 +67,18 @@ def _scaled(planes: Tensor, size: int) -> Tensor:
 
 
 def load_teacher(
-    files: Sequence[Path],
-    *,
-    labels: Sequence[str],
-    kind: str,
-    input_spec: InputSpec,
-    split_hash: str,
-    device: Device,
-    allow_other_split: bool = False,
+    files: Sequence[Path], dataset: Dataset, *, kind: str, device: Device, allow_other_split: bool = False
 ) -> Teacher:
     """Load one or several teacher files (`.safetensors` with its `.json`, as `xlite teacher` writes them).
 
+    Args:
+        kind: of the data's targets.
+        allow_other_split: accept a teacher that was trained on another split and may have seen images judged here.
+
     Raises:
-        InputError: a file cannot be used for these labels, these channels or this split, or its weights are not finite.
-            A teacher trained on another split may have seen images that are validated or tested on here, so it needs
-            to be allowed by name.
+        InputError: a file does not fit the data, or its weights are not finite.
     """
+    labels, input_spec, split_hash = dataset.labels, dataset.input_spec, dataset.split_hash
     models, sizes, descriptions = [], [], []
     digest = hashlib.sha256()
     for file in files:
@@ -89,10 +86,10 @@ def load_teacher(
         if description.get("target_kind", kind) != kind:
             raise InputError(f"{file}: this teacher is for {description['target_kind']} targets, the data is {kind}")
         if description.get("value") is None:
-            description.pop("value", None)  # a value that was not finite is not known
+            description.pop("value", None)  # it was not finite
         if tuple(description["labels"]) != tuple(labels):
             raise InputError(
-                f"{file}: this teacher knows {_abridged(description['labels'])}, the task has {_abridged(labels)}; "
+                f"{file}: this teacher knows {_abridged(description['labels'])}, the data has {_abridged(labels)}; "
                 "train one with `xlite teacher`"
             )
         if description["in_channels"] != input_spec.channels:

@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xlite.gpu.memory import DeviceMemory, enforce_share
+import torch
+
+from xlite.gpu.memory import DeviceMemory, memory_fraction
 from xlite.gpu.mps import client_environment
 
 
@@ -31,4 +33,5 @@ class Sharing:
         if self.environment:
             os.environ.update({**self.environment, **client_environment(share, self.memory)})
         if share < 1:
-            enforce_share(share, self.context_bytes, self.memory)
+            fraction = memory_fraction(share, self.context_bytes, self.memory)
+            torch.cuda.set_per_process_memory_fraction(fraction)  # beyond it PyTorch raises OutOfMemoryError

@@ -54,15 +54,6 @@ def memory_fraction(share: float, context_bytes: int, memory: DeviceMemory) -> f
     return allocatable / memory.total_bytes
 
 
-def enforce_share(share: float, context_bytes: int, memory: DeviceMemory) -> None:
-    """Limit this process to its share of the current GPU; beyond it PyTorch raises OutOfMemoryError.
-
-    Raises:
-        InputError: as `memory_fraction`.
-    """
-    torch.cuda.set_per_process_memory_fraction(memory_fraction(share, context_bytes, memory))
-
-
 def gib(num_bytes: float) -> str:
     """e.g. "1.5 GiB"."""
     return f"{num_bytes / 2**30:.1f} GiB"

@@ -22,7 +22,7 @@ from xlite.storage.files import read_json, write_json
 CONTROL = "nvidia-cuda-mps-control"
 PIPE_VARIABLE, LOG_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 RECORD = "daemon.json"
-"""File in the study's MPS folder while its daemon runs: with it the next driver ends what a killed one left behind."""
+"""File in the study's MPS folder while its daemon runs, so that the next driver can end the daemon of a killed one."""
 START_S, ANSWERING_S, ANSWER_S, CLIENTS_S, QUIT_S, SIGNAL_S = 30.0, 10.0, 5.0, 10, 30.0, 3.0
 """Time limits: for the start, until the first answer, for one command, for clients that are still ending, for `quit`,
 and for a process to end after a signal."""
@@ -111,7 +111,7 @@ def client_environment(share: float, memory: DeviceMemory) -> dict[str, str]:
 
 
 def _environment(pipes: str, logs: Path | None) -> dict[str, str]:
-    """For the control program. It must see all GPUs, since Ray assigns them to workers by their system-wide numbers."""
+    """For the control program; it must see all GPUs, since Ray assigns them to workers by their system-wide numbers."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CUDA_MPS_") and k != "CUDA_VISIBLE_DEVICES"}
     return {**kept, PIPE_VARIABLE: pipes, **({LOG_VARIABLE: str(logs)} if logs else {})}
 

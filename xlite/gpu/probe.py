@@ -1,10 +1,9 @@
-"""The memory and time per step that training a configuration takes on a device, measured in a process of its own.
+"""Measures the memory and time per step of training a configuration, in a separate process.
 
-The process (`xlite.gpu.probe_worker`) trains on synthetic examples of the data's shape, so its allocator and CUDA
-context are those of a training process, and running out of memory in it is harmless. Results are cached on disk.
+The process (`xlite.gpu.probe_worker`) trains on synthetic examples of the data's shape, with the allocator and CUDA
+context of a training process; running out of memory there is harmless. Results are cached on disk.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from xlite.data.input_spec import InputSpec
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.models.cost import architecture
-from xlite.storage.files import read_json, write_json
+from xlite.storage.files import fingerprint, read_json, write_json
 from xlite.tasks import find_task
 from xlite.tasks.task import Task
 
@@ -59,7 +58,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The data as far as memory and time depend on it.
+    """The properties of the data that memory and time depend on.
 
     Attributes:
         task: name or module:NAME; kind: of its targets.
@@ -76,18 +75,18 @@ class Shapes:
 
     @classmethod
     def of(cls, dataset: Dataset, task: str, kind: str) -> "Shapes":
-        """Those of a data set."""
+        """The shapes of a data set."""
         num_val = min(_MAX_VAL, len(dataset.part("val")))
         return cls(task, kind, dataset.input_spec, dataset.targets.shape[1:], num_val)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Shapes":
-        """What `dataclasses.asdict` gave, through JSON."""
+        """The inverse of `dataclasses.asdict`, also through JSON."""
         spec, targets = InputSpec.from_json(values["input_spec"]), tuple(values["targets"])
         return cls(**{**values, "input_spec": spec, "targets": targets})
 
     def identity(self) -> dict[str, Any]:
-        """JSON values that stand for them in a footprint's key."""
+        """JSON values, for a footprint's key."""
         spec = self.input_spec
         return {
             "task": self.task,
@@ -100,11 +99,11 @@ class Shapes:
         }
 
     def resolved_task(self) -> Task:
-        """The task, its targets settled."""
+        """The task with its kind of targets resolved."""
         return find_task(self.task).resolve_targets(self.kind)
 
     def make(self, folder: Path, num_train: int) -> Dataset:
-        """Made-up examples of these shapes; their few pixels lie in `folder`."""
+        """Synthetic examples of these shapes; their pixel file is in `folder`."""
         num = num_train + self.num_val
         distinct = min(num, 16)
         generator, spec = np.random.default_rng(0), self.input_spec
@@ -141,7 +140,7 @@ def probe_config(config: RunConfig) -> RunConfig:
 
 def footprint_key(config: RunConfig, shapes: Shapes, device: Device) -> str:
     """Hash, 16 hex digits, of everything a footprint depends on; configurations with the same key share a probe."""
-    return hashlib.sha256(json.dumps(_identity(config, shapes, device), sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint(_identity(config, shapes, device))
 
 
 def _identity(config: RunConfig, shapes: Shapes, device: Device) -> dict[str, Any]:

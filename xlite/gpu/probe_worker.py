@@ -1,4 +1,4 @@
-"""The probing process: for each line of input it trains a few steps and prints a line. See `xlite.gpu.probe`."""
+"""The probing process: trains a few steps for each line of input and prints a line; see `xlite.gpu.probe`."""
 
 import gc
 import json
@@ -20,6 +20,7 @@ from xlite.device import Device, choose_device
 from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
 from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes
 from xlite.train.loop import fit
+from xlite.train.run import TrainingRun
 
 NUM_STEPS = 4
 """Per epoch, of two: the first allocates the optimiser's state and warms up, the second is timed."""
@@ -72,10 +73,10 @@ def measure(request: Mapping[str, Any], used_before: Mapping[str, int]) -> Footp
 
 def trained_step_s(config: RunConfig, shapes: Shapes, device: Device) -> float:
     """Seconds per step in the second epoch; the model is freed when this returns."""
-    task = shapes.resolved_task()
     with tempfile.TemporaryDirectory() as folder:
         dataset = shapes.make(Path(folder), NUM_STEPS * config.optim.batch_size)
-        seconds = [report.seconds["step"] for report in fit(config, task, dataset, device=device)]
+        run = TrainingRun(config, shapes.resolved_task(), dataset, device)
+        seconds = [report.seconds["step"] for report in fit(run)]
     return seconds[-1] / NUM_STEPS
 
 

@@ -11,6 +11,8 @@ from xlite.config import LossConfig
 from xlite.data.balance import effective_number, positive_counts
 from xlite.errors import InputError
 
+_FOCAL_GAMMA = 2.0  # of the extra focal term if the loss itself is not modulated
+
 
 def cross_entropy(
     logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, gamma: float = 0.0
@@ -103,6 +105,10 @@ class ClassLoss:
         else:
             value = cross_entropy(logits, targets, class_weights=self.class_weights, gamma=self.config.class_gamma)
         return {"hard": value, self.config.name: value}
+
+    def focal(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`cross_entropy` without class weights, with the configured gamma or, if that is 0, with 2."""
+        return cross_entropy(logits, targets, gamma=self.config.class_gamma or _FOCAL_GAMMA)
 
     def to(self, device: torch.device | str) -> "ClassLoss":
         """The same loss with its weights on `device`."""

@@ -1,4 +1,4 @@
-"""Metrics for one class of several, and for grades in their order: what argmax decides, and how sure it was."""
+"""Metrics for exclusive classes and for ordered grades; the predicted class is the most probable one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -101,7 +101,7 @@ def weighted_balanced_accuracy(probs: np.ndarray, targets: np.ndarray) -> Callab
 def argmax_thresholds(
     probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, method: str
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """No thresholds, and a note: among classes that exclude each other the most probable one is predicted."""
+    """No thresholds, and a note: of exclusive classes the most probable one is predicted."""
     return {}, ("one class of several: the most probable class is predicted, no thresholds",)
 
 

@@ -1,4 +1,4 @@
-"""Which metrics of a kind of targets stand in tables: the leaderboard's columns, and the one shown label by label."""
+"""The metrics of a kind of targets in tables: the leaderboard's columns, and the metric shown for each label."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class MetricColumns:
-    """What is shown of an evaluation; recorded with a study, so that its leaderboard needs no task.
+    """The metrics to show; recorded with a study, so that its leaderboard needs no task.
 
     Attributes:
-        leaderboard: column -> "val/<scalar>" or "test/<scalar>", where its values come from.
+        leaderboard: column -> "val/<scalar>" or "test/<scalar>", the source of its values.
         per_label: the metric of a label: leaderboard "val_<per_label>_<label>", TensorBoard "val_<per_label>/<label>".
     """
 

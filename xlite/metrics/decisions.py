@@ -16,10 +16,10 @@ ChooseThresholds = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 def cross_fitted(
     probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], groups: np.ndarray, choose: ChooseThresholds
 ) -> np.ndarray | None:
-    """(N, L) bool decisions, each at a threshold chosen on the other folds' rows, so that no row judges its own choice.
+    """(N, L) bool decisions, each at a threshold chosen on the rows of other folds.
 
-    Groups (patients) are dealt whole into NUM_FOLDS folds, in the order of their names; there is no randomness. With
-    fewer groups than folds each group is a fold; a single group is decided at thresholds chosen on itself.
+    Groups (patients) are assigned to NUM_FOLDS folds in turn, in the order of their names, without randomness. With
+    fewer groups than folds each group is a fold; a single group gets thresholds chosen on itself.
 
     Args:
         probs: (N, L) in [0, 1].
@@ -28,7 +28,7 @@ def cross_fitted(
         groups: (N,) the group of each row.
 
     Returns:
-        None where `choose` has no thresholds to give.
+        None if `choose` returns no thresholds.
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
     fold_of_row = group_of_row % min(NUM_FOLDS, len(names))
@@ -76,7 +76,7 @@ def decision_metrics(
 def with_decisions(
     evaluation: Evaluation, decisions: np.ndarray, targets: np.ndarray, labels: Sequence[str]
 ) -> Evaluation:
-    """The evaluation with what these decisions are worth beside what it says at 0.5.
+    """The evaluation with the metrics of these decisions beside those at 0.5.
 
     Adds the scalars "f1_macro_at_thresholds" (also of precision and recall), and for each label "f1_at_thresholds" and
     the share of rows decided positive, "decided_positive_rate".

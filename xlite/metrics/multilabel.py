@@ -13,7 +13,7 @@ Metric = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], float]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one set of predictions is worth.
+    """The metrics of one set of predictions.
 
     Attributes:
         scalars: averaged metrics by name; one that is undefined is absent.
@@ -29,18 +29,18 @@ class Evaluation:
 
     @property
     def dead_labels(self) -> "DeadLabels | None":
-        """The labels that occur and are decided alike in every row; None where there are none."""
+        """The labels that occur and get the same decision in every row; None if there are none."""
         return find_dead_labels(self.scalars, self.per_label)
 
 
 @dataclass(frozen=True)
 class DeadLabels:
-    """Labels that occur and are decided alike in every row: never predicted, or always.
+    """Labels that occur and get the same decision in every row: never predicted, or always.
 
     Attributes:
-        names: of these labels, one at least.
-        num_labels: how many labels occur; of classes that exclude each other, how many there are.
-        exclusive: whether they are such classes.
+        names: of these labels, at least one.
+        num_labels: labels that occur; for exclusive classes, all classes.
+        exclusive: whether they are exclusive classes.
     """
 
     names: tuple[str, ...]
@@ -54,14 +54,14 @@ class DeadLabels:
 
     @property
     def finding(self) -> str:
-        """What was found, in words, without the names."""
+        """The finding in words, without the names."""
         share = f"{len(self.names)} of {self.num_labels}"
         what = "classes never predicted" if self.exclusive else "labels are decided alike for every image"
         return f"predictions have collapsed: {share} {what}" if self.collapsed else f"{share} {what}"
 
     @property
     def note(self) -> str:
-        """One line for a person: the finding and the names."""
+        """One line: the finding and the names."""
         return f"{self.finding}: {', '.join(self.names)}"
 
 
@@ -98,7 +98,7 @@ def evaluate_multilabel(
 
 
 def evaluate_labels(probs: np.ndarray, predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Evaluation:
-    """What can be said label by label, and its macro and micro averages; see `evaluate_multilabel`.
+    """The metrics of each label, and their macro and micro averages; see `evaluate_multilabel`.
 
     Args:
         probs: (N, L) float64.
@@ -174,24 +174,19 @@ def weighted_macro_auc(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.n
 
 
 def bootstrap_interval(
-    metric: Metric,
-    probs: np.ndarray,
-    targets: np.ndarray,
+    value: Callable[[np.ndarray], float],
     groups: np.ndarray,
     *,
     num_resamples: int,
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of `metric`, groups (patients) drawn with replacement, all rows of one together.
+    """Percentile bootstrap interval of a metric; groups (patients) are drawn with replacement, with all their rows.
 
     Args:
-        metric: e.g. `weighted_macro_auc`.
-        probs: (N, L).
-        targets: (N, L) of 0, 1 or NaN (unknown).
+        value: (N,) row weights -> the metric, e.g. of `weighted_macro_auc`.
         groups: (N,) the group of each row.
         num_resamples: those in which the metric is undefined (NaN) are left out.
-        seed: the same seed, the same interval.
         level: share of the resamples inside, in (0, 1).
 
     Raises:
@@ -199,7 +194,6 @@ def bootstrap_interval(
     """
     rng = np.random.default_rng(seed)
     names, group_of_row = np.unique(groups, return_inverse=True)
-    value = metric(probs, targets)
     values = np.empty(num_resamples)
     for i in range(num_resamples):
         times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
@@ -213,13 +207,13 @@ def bootstrap_interval(
 def find_dead_labels(
     scalars: Mapping[str, float | None], per_label: Mapping[str, Mapping[str, float | None]]
 ) -> DeadLabels | None:
-    """The labels with a positive in the truth that are decided alike in every row, in label order; None without any.
+    """The labels that have a positive but get the same decision in every row, in label order; None if there are none.
 
-    Where thresholds were chosen their decisions count: scores that rank well are no collapse for lying below 0.5. Else
-    a label is dead that is never predicted at 0.5, or by argmax.
+    If thresholds were chosen, their decisions count: scores that rank well may all be below 0.5. Otherwise a label is
+    dead that is never predicted at 0.5, or by argmax.
 
     Args:
-        scalars, per_label: as in `Evaluation`; classes that exclude each other have a balanced accuracy.
+        scalars, per_label: as in `Evaluation`; exclusive classes have a balanced accuracy.
     """
     present = [name for name, values in per_label.items() if values.get("num_positive")]
     dead = tuple(name for name in present if _is_dead(per_label[name]))
@@ -233,7 +227,7 @@ def _is_dead(values: Mapping[str, float | None]) -> bool:
 
 
 def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dict[str, float]:
-    """Counts and what follows from them alone, for one label."""
+    """Counts of one label, and the metrics that need no more."""
     values: dict[str, float] = {"num_positive": positives, "num_known": known}
     if known:
         values |= {"prevalence": positives / known, "predicted_positive_rate": predicted / known}
@@ -241,7 +235,7 @@ def _label_metrics(known: int, positives: int, predicted: int, hits: int) -> dic
 
 
 def f1_precision_recall(positives: int, predicted: int, hits: int) -> dict[str, float]:
-    """With at least one positive; nothing predicted positive is precision 0."""
+    """Of at least one positive; precision is 0 if nothing is predicted positive."""
     f1, precision = 2 * hits / (predicted + positives), hits / max(predicted, 1)
     return {"f1": f1, "precision": precision, "recall": hits / positives}
 

@@ -1,4 +1,4 @@
-"""Per-label decision thresholds, chosen on validation and never on the rows they are judged by."""
+"""Per-label decision thresholds, chosen on validation."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,9 +15,9 @@ def choose_thresholds(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """The threshold that maximises F1, or Youden's J = sensitivity + specificity - 1, of each label by itself.
 
-    Exact over all distinct scores. A threshold lies halfway between two neighbouring scores (below the lowest score:
-    halfway to 0), so that rounding does not flip a row. Of equally good ones the highest is taken. Predicted positive
-    is `probability >= threshold`, compared in float64.
+    Exact over all distinct scores. A threshold is halfway between two neighbouring scores (below the lowest score:
+    halfway to 0), so that rounding does not flip a row; of equally good ones the highest. Predicted positive is
+    `probability >= threshold`, compared in float64.
 
     Args:
         probs: (N, L) finite, in [0, 1].

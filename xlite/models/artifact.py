@@ -32,10 +32,10 @@ def save_artifact(
     *,
     repeatedly: bool = False,
 ) -> None:
-    """Write weights, then description, each atomically; what a crash leaves between them is refused at load.
+    """Write weights, then description, each atomically; `load_artifact` refuses the two if a crash came between.
 
     Args:
-        repeatedly: quicker where there are weights already; leaves files for the next time, see `remove_spares`.
+        repeatedly: faster if there are weights already, but leaves a spare file, see `remove_spares`.
         description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump), `in_channels` and
             `image_size`; `format` and `weights_sha256` are added.
     """
@@ -51,7 +51,7 @@ def save_artifact(
 
 
 def remove_spares(folder: Path, stem: str) -> None:
-    """For whoever has saved repeatedly, and will no more."""
+    """Remove the spare files of `save_artifact` with `repeatedly`, after the last save."""
     for file in spares_of(folder / f"{stem}.safetensors"):
         file.unlink(missing_ok=True)
 
@@ -60,7 +60,7 @@ def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read weights (on the CPU) and description; `path` is either file.
 
     Raises:
-        InputError: a file is missing, cut short or not what it should be, or the two do not belong together.
+        InputError: a file is missing, truncated or invalid, or the two do not belong together.
     """
     if path.suffix not in {".safetensors", ".json"}:
         raise InputError(f"{path}: not a model; give its .safetensors or .json file")
@@ -76,7 +76,7 @@ def load_artifact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     try:
         return safetensors.torch.load(weights), description
-    except Exception as error:  # of a header in which anything may stand: its own error, KeyError, ValueError ...
+    except Exception as error:  # an arbitrary header raises SafetensorError, KeyError, ValueError ...
         raise InputError(f"{weights_path}: not a safetensors file ({error!r})") from None
 
 
@@ -87,7 +87,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         InputError: as `load_artifact`, or the description does not fit the weights.
     """
     state, description = load_artifact(path)
-    config = _model_config(description, path)
+    config = ModelConfig.parse(description["model"], source=f"{path}: model")
     start = config.model_copy(update={"pretrained": False, "weights": None})
     model = build_model(
         start,
@@ -103,10 +103,6 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise InputError(f"{path}: the weights do not fit the model it describes ({problem})") from None
     model.config = config  # type: ignore[assignment]
     return model.eval(), description
-
-
-def _model_config(description: Mapping[str, Any], path: Path) -> ModelConfig:
-    return ModelConfig.parse(description["model"], source=f"{path}: model")
 
 
 def _read_description(path: Path) -> dict[str, Any]:

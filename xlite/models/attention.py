@@ -13,7 +13,10 @@ def num_usable_heads(dim: int, num_heads: int) -> int:
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Scaled dot-product attention (Vaswani et al. 2017). x: (B, N, C) float -> (B, N, C)."""
+    """Scaled dot-product attention (Vaswani et al. 2017). x: (B, N, C) float -> (B, N, C).
+
+    `mask`: bool, broadcast to (B, heads, N, N); True where the row's token may attend to the column's.
+    """
 
     def __init__(self, dim: int, *, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -22,10 +25,10 @@ class MultiHeadSelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = split_heads(self.qkv(x), self.num_heads)
         dropout = self.dropout if self.training else 0.0
-        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)))
 
 
 class PerformerAttention(nn.Module):

@@ -152,7 +152,7 @@ def _dry_run(body: nn.Module, in_channels: int, image_size: int | None) -> tuple
     raise _Unsuitable(f"it does not take {size} px images ({reason}); it was made for data.image_size={native}")
 
 
-def _layout(body: nn.Module, features: Any, num_features: int, num_prefix_tokens: int) -> Layout:
+def _layout(body: nn.Module, features: object, num_features: int, num_prefix_tokens: int) -> Layout:
     if isinstance(features, Tensor):
         if features.ndim == 4 and features.shape[1] == num_features and getattr(body, "output_fmt", "") != "NHWC":
             return "NCHW"

@@ -1,7 +1,6 @@
-"""A model of any architecture from its configuration, its weights a pure function of the arguments."""
+"""Builds a model of any architecture; its weights are a pure function of the arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from xlite.models.lines import ScanLineEncoder
 from xlite.models.slices import SliceStudent
 from xlite.models.student import Student
 
-ARCHITECTURES: Mapping[str, Callable[..., Any]] = {
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "image": Student,
     "slices": SliceStudent,
     "lines": ScanLineEncoder,
@@ -82,7 +81,7 @@ def check_input(config: ModelConfig, spec: InputSpec) -> None:
 
 
 def call(model: nn.Module, images: Tensor, auxiliary: Tensor | None) -> Tensor:
-    """Logits of a batch, with what the model takes beside the images."""
+    """Logits of a batch; `auxiliary` are the integers that the model takes beside the images, if any."""
     return model(images) if auxiliary is None else model(images, auxiliary)
 
 

@@ -50,7 +50,7 @@ def measure_latency(
 ) -> float:
     """Median ms of one forward pass of one example in evaluation mode.
 
-    The model is left on `device`, in the mode it came in; the thread count is put back.
+    The model stays on `device`; its mode and the thread count are restored.
 
     Args:
         example: a batch of one and its auxiliary integers, as `Device.inputs` gives them.
@@ -76,7 +76,7 @@ def measure_latency(
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Skips in-place arithmetic on tensors without storage: shapes are all that counts, and it is half the time."""
+    """Skips in-place operations on tensors without storage: only shapes count, and it takes half the time."""
 
     _SKIPPED = frozenset(
         f"{name}_"
@@ -94,5 +94,5 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def architecture(model: ModelConfig) -> ModelConfig:
-    """What of a model decides its size and speed: two models with the same architecture cost the same."""
+    """The part of a configuration that decides size and speed: models with the same architecture cost the same."""
     return model.model_copy(update={"dropout": 0.0, "pretrained": False, "weights": None, "head_bias": "data"})

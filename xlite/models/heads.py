@@ -33,8 +33,8 @@ class CoralHead(nn.Module):
     """features: (B, dim) -> log-probabilities (B, num_labels) float32 of ordered classes.
 
     CORAL (Cao et al., arXiv 1901.07884): P(Y > k) = sigmoid(w.x + b_k) with one w for all k. The thresholds decrease
-    by construction (the first is free, each next one lies a softplus below), so every class keeps a probability above
-    0. The output is normalised, so its softmax is the class probabilities and it can be used wherever logits are.
+    by construction (each is a softplus below the one before), so that every class has a probability above 0. The output
+    is normalised: its softmax is the class probabilities, and it can be used like logits.
     """
 
     def __init__(self, dim: int, num_labels: int) -> None:

@@ -1,4 +1,4 @@
-"""What a student costs, and what it may cost; without PyTorch, since the ledger and the report read it."""
+"""A student's cost and its limits; imports no PyTorch, since the ledger and the report read it."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a student may cost; None does not limit."""
+    """The most that a student may cost; None: no limit."""
 
     max_params: int | None = None
     max_mb: float | None = None
     max_latency_ms: float | None = None
 
     def broken_by(self, cost: Cost) -> str | None:
-        """The first limit this cost breaks, in words, or None."""
+        """The first limit that this cost exceeds, in words, or None."""
         if self.max_params is not None and cost.num_params > self.max_params:
             return f"{cost.num_params / 1e6:.2f}M parameters > --max-params {self.max_params / 1e6:g}M"
         if self.max_mb is not None and cost.size_mb > self.max_mb:

@@ -5,25 +5,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.models.attention import MultiHeadSelfAttention, merge_heads, split_heads
+from xlite.models.attention import MultiHeadSelfAttention
 from xlite.models.heads import create_head
 
 _MIN_RELATIVE_STD = 1e-5  # of the mean: a smaller standard deviation is rounding error
 _TINY = 1e-30
-
-
-class LineAttention(MultiHeadSelfAttention):
-    """Softmax attention with a mask. x: (B, H, C) float -> (B, H, C)."""
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """mask: bool, broadcast to (B, heads, H, H); True where the row's line may attend to the column's."""
-        q, k, v = split_heads(self.qkv(x), self.num_heads)
-        dropout = self.dropout if self.training else 0.0
-        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)))
 
 
 class LineBlock(nn.Module):
@@ -33,7 +22,7 @@ class LineBlock(nn.Module):
         super().__init__()
         width, dropout = config.width, config.dropout
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = LineAttention(width, num_heads=config.attention_heads, dropout=dropout)
+        self.attention = MultiHeadSelfAttention(width, num_heads=config.attention_heads, dropout=dropout)
         self.drop = nn.Dropout(dropout)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),

@@ -101,14 +101,8 @@ def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppabl
 
 def _exists(repository: str, name: str) -> bool:
     """One request, no retries."""
-    response = huggingface_hub.get_session().head(
-        huggingface_hub.hf_hub_url(repository, name), timeout=_TIMEOUT_S, headers=_token_header()
-    )
-    return response.status_code < 400
-
-
-def _token_header() -> dict[str, str]:
-    return huggingface_hub.utils.build_hf_headers()
+    url, headers = huggingface_hub.hf_hub_url(repository, name), huggingface_hub.utils.build_hf_headers()
+    return huggingface_hub.get_session().head(url, timeout=_TIMEOUT_S, headers=headers).status_code < 400
 
 
 def _unavailable(backbone: str, reason: str) -> InputError:

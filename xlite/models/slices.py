@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xlite.config import ModelConfig
-from xlite.models.backbones import create_backbone
 from xlite.models.heads import create_head
-from xlite.models.student import Normalise, create_attention
+from xlite.models.student import BackboneModel
 
 _CENTRE_WIDTH = 0.25  # standard deviation of the first slice weights, in stack lengths
 _LEVEL_STD = 0.02  # small relative to the features: a level alone says little
@@ -31,38 +29,22 @@ class SliceAggregator(nn.Module):
         return torch.einsum("t,btd->bd", self.weights.to(features.dtype), features)
 
 
-class SliceStudent(nn.Module):
+class SliceStudent(BackboneModel):
     """images: (B, T, S, S, C) uint8 or float 0-255, levels: (B, 1) int64 -> logits (B, num_labels) float32.
 
-    T is `config.num_slices`, levels run from 0 to `config.num_levels` - 1. Normalisation is part of the model, as in
-    `Student`. With `config.head` "coral" the logits are log-probabilities.
-
-    Raises:
-        InputError: as `create_backbone`.
+    T is `config.num_slices`, levels are from 0 to `config.num_levels` - 1. With `config.head` "coral" the logits are
+    log-probabilities.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        num_labels: int,
-        in_channels: int,
-        generator: torch.Generator,
-        image_size: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
-        self.normalise = Normalise(in_channels)
-        self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
-        dim = self.backbone.num_features
-        self.attention = create_attention(config, dim, generator)
+    def add_head(self, dim: int) -> None:
+        config = self.config
         self.aggregator = SliceAggregator(config.num_slices)
         self.level = nn.Embedding(config.num_levels, config.level_dim)
         nn.init.normal_(self.level.weight, std=_LEVEL_STD)
         self.classifier = nn.Sequential(
             nn.Linear(dim + config.level_dim, dim // 2), nn.Hardswish(), nn.Dropout(config.dropout)
         )
-        self.head = create_head(config, dim // 2, num_labels)
+        self.head = create_head(config, dim // 2, self.num_labels)
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The backbone's last feature maps: images as in `forward` -> (B * T, D, h, w), a stack's slices adjacent."""

@@ -1,4 +1,4 @@
-"""The student: timm backbone, attention over its last feature map, mean over tokens, a small head. Teachers too."""
+"""Students and teachers on a timm backbone: attention over its last feature map, mean over tokens, a small head."""
 
 from collections.abc import Sequence
 
@@ -33,10 +33,11 @@ class Normalise(nn.Module):
         return (images.float() - self.mean) / self.std
 
 
-class Student(nn.Module):
-    """images: (B, C, H, W), or (B, H, W) for one channel, uint8 0-255 -> logits (B, num_labels) float32.
+class BackboneModel(nn.Module):
+    """Normalisation, backbone and attention; subclasses add the head.
 
-    Float images in 0-255 are taken too; normalisation is part of the model.
+    Raises:
+        InputError: as `create_backbone`.
     """
 
     def __init__(
@@ -52,13 +53,23 @@ class Student(nn.Module):
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
         self.normalise = Normalise(in_channels)
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
-        dim = self.backbone.num_features
-        self.attention = create_attention(config, dim, generator)
+        self.attention = create_attention(config, self.backbone.num_features, generator)
+        self.add_head(self.backbone.num_features)
+
+    def add_head(self, dim: int) -> None:
+        """Create the layers after the attention; `dim` is the width of its tokens."""
+        raise NotImplementedError
+
+
+class Student(BackboneModel):
+    """images: (B, C, H, W), or (B, H, W) for one channel, uint8 or float 0-255 -> logits (B, num_labels) float32."""
+
+    def add_head(self, dim: int) -> None:
         self.head = nn.Sequential(
             nn.Linear(dim, dim // 2),
             nn.Hardswish(),
-            nn.Dropout(config.dropout),
-            create_head(config, dim // 2, num_labels),
+            nn.Dropout(self.config.dropout),
+            create_head(self.config, dim // 2, self.num_labels),
         )
 
     def set_bias(self, values: Sequence[float]) -> None:

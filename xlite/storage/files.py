@@ -1,6 +1,7 @@
-"""Files that are never seen half-written: temporary file, fsync, rename. JSON, and waiting for disk space."""
+"""Atomic writes (temporary file, fsync, rename), JSON, and waiting for disk space."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -43,7 +44,7 @@ def double_buffered_write(path: Path) -> Iterator[Path]:
     """
     spare, previous = spares_of(path)
     previous.unlink(missing_ok=True)  # left by a process killed between the two renames below
-    if spare.exists() and spare.stat().st_nlink > 1:  # a hard link, e.g. somebody's backup: do not write over it
+    if spare.exists() and spare.stat().st_nlink > 1:  # a hard link, e.g. of a backup: do not overwrite it
         spare.unlink()
     try:
         yield spare
@@ -59,12 +60,12 @@ def double_buffered_write(path: Path) -> Iterator[Path]:
 
 
 def spares_of(path: Path) -> tuple[Path, Path]:
-    """The files beside `path` that `double_buffered_write` leaves: the spare, and one that only a kill leaves."""
+    """The files of `double_buffered_write` beside `path`: the spare, and one that is left only after a kill."""
     return path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.kept")
 
 
 def wait_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> None:
-    """Return once the disk of `folder` has `num_bytes` free, so that a disk that is full for a while loses nothing.
+    """Return once the disk of `folder` has `num_bytes` free.
 
     Raises:
         OSError: (ENOSPC) still full after `timeout_s`.
@@ -82,13 +83,18 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically.
 
     Raises:
         ValueError: it holds NaN or an infinity, which readers in other languages cannot parse.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def fingerprint(value: object) -> str:
+    """16 hex digits that stand for a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:
@@ -103,7 +109,7 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8, and numbers of thousands of digits
+    except (ValueError, RecursionError) as error:  # also not UTF-8, or a number of thousands of digits
         raise InputError(f"{path}: not valid JSON ({error}); restore it or delete it") from None
 
 

@@ -1,4 +1,4 @@
-"""File locks on any platform: one process at a time; the operating system ends a lock with its holder."""
+"""File locks on any platform; the operating system releases a lock when its holder ends."""
 
 import errno
 import time
@@ -17,7 +17,7 @@ def try_lock(file: Path) -> BaseFileLock | None:
     """Lock `file`, which is created (with its folder) if it does not exist; its content does not matter.
 
     Returns:
-        The lock, held until its `release()` or the end of this process, or None: somebody else holds it.
+        The lock, held until its `release()` or the end of this process; None if another process holds it.
 
     Raises:
         OSError: the file cannot be opened for writing, or its file system has no locks.
@@ -54,5 +54,5 @@ def locked_file(file: Path, *, waiting: Callable[[], None] | None) -> Iterator[N
 
 
 def locked(folder: Path, *, waiting: Callable[[], None] | None) -> AbstractContextManager[None]:
-    """Hold the lock of `folder`, which is created if it does not exist, or is removed meanwhile. As `locked_file`."""
+    """Hold the lock of `folder`, which is created if it does not exist; as `locked_file`."""
     return locked_file(folder / LOCK, waiting=waiting)

@@ -1,4 +1,4 @@
-"""Writes safetensors files, the same bytes as the library, without copying the tensors and over an older file."""
+"""Writes the same safetensors files as the library, without copying tensors, and over an older file."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def _bytes_of(name: str, value: Tensor) -> TensorBytes:
 
 
 def write_tensors(path: Path, tensors: Sequence[TensorBytes], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file over whatever is at `path`, and sync it. Not atomic: a kill leaves a mixture of both.
+    """Write a safetensors file, over an existing one, and sync it. Not atomic: a kill leaves a mixture of both.
 
     Writing over a file keeps its blocks: 1 ms for 1.5 MB, where a new file takes 7 ms on a disk mounted with `discard`.
     The safetensors library can only write new files or build bytes in memory, 90 ms for 50 MB. Format: section

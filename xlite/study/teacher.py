@@ -7,10 +7,10 @@ from pathlib import Path
 
 from xlite.config import RunConfig
 from xlite.console import Console
-from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
 from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank, open_or_build
+from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher, load_teacher
 from xlite.study.options import Study
 from xlite.tasks.defaults import teacher_config
@@ -64,15 +64,8 @@ def load_study_teacher(
     Raises:
         InputError: see `load_teacher`.
     """
-    teacher = load_teacher(
-        files,
-        labels=dataset.labels,
-        kind=task.target_spec.kind,
-        input_spec=dataset.input_spec,
-        split_hash=dataset.split_hash,
-        device=device,
-        allow_other_split=allow_other_split,
-    )
+    kind = task.target_spec.kind
+    teacher = load_teacher(files, dataset, kind=kind, device=device, allow_other_split=allow_other_split)
     value = float(teacher.descriptions[0].get("value", math.nan)) if len(files) == 1 else math.nan
     names = " + ".join(description["model"]["backbone"] for description in teacher.descriptions)
     return StudyTeacher(teacher, value, names)
@@ -89,26 +82,16 @@ def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Conso
     return teacher_bank(teacher, study.task, dataset, study.base, folder=folder, console=console)
 
 
-def train_views(task: Task, dataset: Dataset, config: RunConfig) -> ViewReader:
-    """The views of the training part that trials and bank have in common."""
-    rows = dataset.rows[dataset.part("train")]
-    return ViewReader(dataset.open_pixels(), rows, config.data.augmentation, config.train.seed, task.augment)
-
-
 def teacher_bank(
     teacher: Teacher, task: Task, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console
 ) -> Bank:
     """The teacher's logits for every view of the training part; as many views as `config`'s epochs need."""
-    train, reader = dataset.part("train"), train_views(task, dataset, config)
+    views, device = task.train_views(dataset, config), choose_device(config.train.precision)
     with console.progress("Asking the teacher about every view", "views") as progress:
         return open_or_build(
-            teacher,
-            reader,
+            BankSource(teacher, views, device, num_views(config.train.epochs)),
             data_key=dataset.train_hash(),
-            num_views=num_views(config.train.epochs),
-            auxiliary=dataset.auxiliary_of(train),
             logits_shape=dataset.targets.shape[1:],
             folder=folder,
-            device=choose_device(config.train.precision),
             progress=progress,
         )

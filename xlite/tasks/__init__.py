@@ -1,4 +1,4 @@
-"""The tasks: `TASKS` is a plain dict, and `module:NAME` names a task of one's own."""
+"""The built-in tasks by name, and `module:NAME` for your own."""
 
 import importlib
 

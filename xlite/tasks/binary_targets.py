@@ -1,4 +1,4 @@
-"""What 0/1/NaN targets decide, labels that may stand together or classes that exclude each other; see `TargetSpec`."""
+"""Functions of 0/1/NaN targets, independent labels or exclusive classes, for `TargetSpec`."""
 
 from collections.abc import Mapping
 from typing import Literal, cast
@@ -58,7 +58,7 @@ def class_weights(targets: np.ndarray, sampler: str) -> np.ndarray | None:
     if sampler == "none":
         return None
     if targets.ndim != 2:
-        raise InputError(f"data.sampler={sampler}: examples with several targets are drawn plainly; use none")
+        raise InputError(f"data.sampler={sampler}: examples with several targets cannot be drawn by label; use none")
     counts = np.nansum(targets, axis=0)
     weights = 1.0 / (counts + 1)
     known = np.isfinite(targets).all(axis=1)

@@ -1,6 +1,7 @@
 """Any folder of labelled images: classes as folders, or a table beside them; the data says what the labels are."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from xlite.data.decode import ImagePreprocess
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.folder import read_images
 from xlite.data.sources.folder_options import FolderOptions
-from xlite.tasks.task import Budget, Defaults, Task
+from xlite.tasks.chestxray14 import CHESTXRAY14
+from xlite.tasks.task import Task
+
+_CPU, _CUDA = CHESTXRAY14.defaults["cpu"], CHESTXRAY14.defaults["cuda"]
 
 
 def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
@@ -17,7 +21,7 @@ def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrid
 
 
 def _preprocess(data: DataConfig, reading: ParsedDataset) -> ImagePreprocess:
-    """Grey images with CLAHE, as radiographs want it; colour as it is, since contrast there is part of the finding."""
+    """CLAHE for grey images, as for radiographs; none in colour, where contrast is part of the finding."""
     clip = 2.0 if reading.channels == 1 else 0.0
     return ImagePreprocess(image_size=data.image_size, channels=reading.channels, clahe_clip=clip)
 
@@ -31,32 +35,7 @@ IMAGES = Task(
     takes_columns=True,
     keeps_own_split=True,
     defaults={
-        "cpu": Defaults(
-            space="images_kd_cpu.py",
-            baselines="baselines_cpu.py",
-            budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
-            demo_budget=Budget(teacher_epochs=8, num_trials=16, max_epochs=15, promote_epochs=15),
-            config={"data.image_size": 64},
-            teacher={
-                "model.backbone": "resnet10t",
-                "model.pretrained": False,
-                "optim.learning_rate": 1e-3,
-                "optim.schedule": "cosine",
-            },
-        ),
-        "cuda": Defaults(
-            space="images_kd.py",
-            baselines="baselines.py",
-            budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
-            demo_budget=Budget(teacher_epochs=20, num_trials=32, max_epochs=20, promote_epochs=50),
-            config={"data.image_size": 224},
-            teacher={
-                "model.backbone": "densenet121",
-                "model.pretrained": True,
-                "optim.learning_rate": 1e-4,
-                "optim.schedule": "cosine",
-                "optim.warmup_epochs": 1,
-            },
-        ),
+        "cpu": replace(_CPU, space="images_kd_cpu.py", demo_budget=_CPU.budget),
+        "cuda": replace(_CUDA, space="images_kd.py", demo_budget=_CUDA.budget),
     },
 )

@@ -1,4 +1,4 @@
-"""From a folder of raw files to a Dataset: read, cache the pixels, leave out what cannot be read, split, subset."""
+"""From a folder of raw files to a Dataset: read, cache pixels, leave out unreadable files, split, subset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,16 +26,16 @@ MAX_EXCLUDED_SHARE = 0.01
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Which data, prepared how.
+    """Which data, and how to prepare it.
 
     Attributes:
         folder: the raw data set.
-        data: the data section of the configuration: how large, how cut.
-        split: None takes the data set's own where the task keeps it, else "patient".
-        stated: what the person said of a table's columns, by option name.
+        data: the data section of the configuration.
+        split: None: the data set's own if the task keeps it, else "patient".
         subset: "auto" or a share in (0, 1] of the training part to search on.
-        cache_dir: pixel caches and stored splits live here.
-        allow_missing: go on with more than 1% of the images missing or unreadable.
+        cache_dir: for pixel caches and stored splits.
+        allow_missing: accept that more than 1% of the images are missing or unreadable.
+        column_overrides: the user's choices of a table's columns by option name.
     """
 
     folder: Path
@@ -50,17 +50,17 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a study works on.
+    """The data of a study.
 
     Attributes:
-        task: the task, its kind of targets settled.
+        task: with its kind of targets resolved.
         table: the examples in use.
         split_kind: "patient", "official" or "image".
-        full: all training examples; search: the subset the search trains on (the same object where it is all).
+        full: with all training examples; search: with the subset that the search trains on, or the same object.
         subset_share: the share of the training part that `search` holds.
-        preprocess: how pixels were made, recorded with every model.
-        split_file: where the split is stored.
-        request: what it was made for.
+        preprocess: recorded with every model.
+        split_file: the stored split.
+        request: the request it answers.
     """
 
     task: Task
@@ -75,7 +75,7 @@ class Prepared:
 
 
 def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
-    """Read, cache and split a data set; everything already made is reused.
+    """Read, cache and split a data set; existing caches and splits are reused.
 
     Raises:
         InputError: the data cannot be used; the line names the file, row or key.
@@ -109,10 +109,10 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:
-    """Read the raw table, say what was understood; the task comes back with its kind of targets settled.
+    """Read the raw table and print its notes; the returned task has its kind of targets resolved.
 
     Raises:
-        InputError: as `prepare`, or columns were stated to a task that has none to choose.
+        InputError: as `prepare`, or columns were given to a task that has none to choose.
     """
     if request.column_overrides and not task.takes_columns:
         raise InputError(
@@ -150,7 +150,7 @@ def check_excluded(reading: ParsedDataset, unreadable: Mapping[str, str], reques
     """What is left out, in words.
 
     Raises:
-        InputError: it is more than 1% of the examples, or of what the reader counts instead, and was not allowed.
+        InputError: more than 1% of the examples (or of the units that the reader counts), without `allow_missing`.
     """
     lost = {**dict.fromkeys(reading.missing, "missing"), **reading.excluded}
     num_units = reading.num_units or len(reading.table) + len(lost)
@@ -160,7 +160,7 @@ def check_excluded(reading: ParsedDataset, unreadable: Mapping[str, str], reques
         name, reason = next(iter({**unreadable, **reading.excluded, **lost}.items()))
         raise InputError(
             f"{request.folder}: {what} of {num_units:,} examples (e.g. {name}: {reason}), above 1%. "
-            "Mend the files, or go on without them with --allow-missing"
+            "Fix the files, or continue without them with --allow-missing"
         )
     return f"{what} of {num_units:,} examples"
 
@@ -168,7 +168,7 @@ def check_excluded(reading: ParsedDataset, unreadable: Mapping[str, str], reques
 def _leave_out(
     reading: ParsedDataset, cache: PixelCache, request: DataRequest, console: Console
 ) -> tuple[Table, np.ndarray]:
-    """The table without unreadable images, and each remaining row's place in the pixel file."""
+    """The table without unreadable images, and each remaining row's row in the pixel file."""
     unreadable = {str(name): f"unreadable: {reason}" for name, reason in cache.failures.items()}
     excluded = {**dict.fromkeys(reading.missing, "missing"), **reading.excluded, **unreadable}
     rows = np.flatnonzero(cache.ok)

@@ -1,4 +1,4 @@
-"""What targets are: several labels at once, one class of several, grades in their order, or a kind of one's own."""
+"""The target spec: several labels at once, one class of several, ordered grades, or your own kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,32 +38,32 @@ class Objective(Protocol):
     """The training loss of one run."""
 
     def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
-        """{"loss": what is minimised, and every named part of it}; scalars. Shapes (B, ..., L)."""
+        """{"loss": what is minimised, and each of its terms by name}; scalars. Shapes (B, ..., L)."""
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The part that needs no teacher, for validation."""
+        """The loss without distillation, for validation."""
 
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """All that a kind of targets decides. Targets are (N, L), or (N, H, L) of examples with H parts; NaN is unknown.
+    """Everything that depends on the kind of targets: (N, L), or (N, H, L) of examples with H parts; NaN is unknown.
 
     Attributes:
         kind: its name, recorded with studies and models.
-        losses: values of `loss.name` that it takes; the first is the default.
+        losses: valid values of `loss.name`; the first is the default.
         make_objective: (configuration, training targets) -> loss.
-        probabilities: logits -> what the model answers, of the same shape.
+        probabilities: logits -> the model's answers, of the same shape.
         evaluate: (answers, targets, labels) -> metrics.
-        metric: the scalar of `evaluate` that selection goes by.
-        direction: whether selection wants it high or low.
-        bootstrap: `metric` under resampled rows.
-        initial_bias: training targets -> (L,) what the last layer's bias starts from.
+        metric: the scalar of `evaluate` that selection uses.
+        direction: whether a high or a low metric is better.
+        bootstrap: `metric` of resampled rows.
+        initial_bias: training targets -> (L,) initial bias of the last layer.
         sample_weights: (targets, sampler name) -> (N,) weights; None draws every row once.
         choose_thresholds: (answers, targets, labels, method=) -> thresholds by label, and notes.
-        strata: targets -> (N, K) of 0, 1 or NaN, which splits, subsets and folds keep the shares of.
-        check_split: (table, split) -> notes on what the parts cannot teach or measure; InputError where that is all.
+        strata: targets -> (N, K) of 0, 1 or NaN, for stratified splits, subsets and folds.
+        check_split: (table, split) -> notes on labels that a part cannot teach or measure; InputError if no label can.
         made_up: (num, shape of one example's targets) -> (num, *shape) targets that a probe trains on.
-        columns: which metrics stand in leaderboards and TensorBoard.
+        columns: the metrics in leaderboards and TensorBoard.
         label_row: (train, validation, test) of one label, or their macro averages -> title -> text, a row of the
             promotion's table.
         describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
@@ -111,7 +111,7 @@ class TargetSpec:
         *,
         thresholds: Mapping[str, float],
     ) -> Evaluation:
-        """`evaluation` with what decisions at these thresholds are worth; as it is where there are none."""
+        """`evaluation` with the metrics of decisions at these thresholds; unchanged if there are none."""
         if not thresholds:
             return evaluation
         return with_decisions(evaluation, decide(answers, thresholds, labels), targets, labels)
@@ -125,7 +125,7 @@ class TargetSpec:
         *,
         groups: np.ndarray,
     ) -> Evaluation:
-        """`evaluation` with what decisions are worth at thresholds that other groups' rows chose (by F1).
+        """`evaluation` with the metrics of decisions at thresholds chosen (by F1) on other groups' rows.
 
         Args:
             groups: (N,) the group of each row.
@@ -143,7 +143,7 @@ class TargetSpec:
         return lambda weights: sign * metric(weights)
 
     def check_loss(self, name: str) -> None:
-        """Raises InputError where `loss.name` is not for these targets."""
+        """Raises InputError if `loss.name` is not for these targets."""
         if name not in self.losses:
             raise InputError(f"loss.name={name}: {self.kind} targets take {', '.join(self.losses)}")
 

@@ -10,23 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlite.config import RunConfig
-from xlite.data.batches import Draw, ViewReader, draws
-from xlite.data.dataset import Dataset
-from xlite.device import Device
-from xlite.distill.bank import Bank
-from xlite.tasks.task import Task
+from xlite.data.batches import Draw, draws
+from xlite.train.run import TrainingRun
 
 PREFETCH = 2
-"""Batches made in advance: one ready while the next is made; more would only take memory."""
+"""Batches made ahead: one is ready while the next is made. More would only take memory."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors on the device; auxiliary inputs and teacher logits are None if there are none.
-
-    images, auxiliary: as the model takes them; targets: (B, ..., L); teacher_logits: of that shape.
-    """
+    """Tensors on the device: inputs as the model takes them, targets and teacher logits (B, ..., L)."""
 
     images: Tensor
     auxiliary: Tensor | None
@@ -34,7 +27,7 @@ class Batch:
     teacher_logits: Tensor | None
 
     def tensors(self) -> list[Tensor]:
-        """Those that are not None, in a fixed order."""
+        """All that are not None, in a fixed order."""
         return [t for t in (self.images, self.auxiliary, self.targets, self.teacher_logits) if t is not None]
 
     def micro_batches(self, count: int) -> "Iterator[Batch]":
@@ -45,27 +38,19 @@ class Batch:
 
 
 class BatchLoader:
-    """Draws batches of the training split and, in a thread of its own, augments them and sends them to the device.
+    """Draws batches of the training part; a thread of its own augments them and sends them to the device.
 
     The batches and their order are a function of (seed, epoch).
-
-    Args:
-        bank: teacher logits, and perhaps augmented pixels; None without distillation.
-        num_views: augmented views per example.
     """
 
-    def __init__(
-        self, config: RunConfig, task: Task, dataset: Dataset, device: Device, bank: Bank | None, num_views: int
-    ) -> None:
-        train = dataset.part("train")
-        self.config, self.device, self.bank, self.num_views = config, device, bank, num_views
-        self.spec, self.targets = dataset.input_spec, dataset.targets[train]
-        self.auxiliary = dataset.auxiliary_of(train)
-        self.weights = task.target_spec.sample_weights(self.targets, config.data.sampler)
-        self.views = ViewReader(
-            dataset.open_pixels(), dataset.rows[train], config.data.augmentation, config.train.seed, task.augment
-        )
-        self.stream = torch.cuda.Stream(device.torch_device) if device.on_gpu else None
+    def __init__(self, run: TrainingRun) -> None:
+        config, dataset = run.config, run.dataset
+        self.config, self.device, self.bank, self.spec = config, run.device, run.bank, dataset.input_spec
+        self.num_views = run.bank.num_views if run.bank else run.num_views or config.train.epochs
+        self.targets = run.train_targets
+        self.weights = run.task.target_spec.sample_weights(self.targets, config.data.sampler)
+        self.views = run.task.train_views(dataset, config)
+        self.stream = torch.cuda.Stream(run.device.torch_device) if run.device.on_gpu else None
 
     def plan(self, epoch: int) -> list[Draw]:
         """Rows and views of each batch of an epoch (0-based)."""
@@ -102,21 +87,11 @@ class BatchLoader:
             pixels, teacher = self.bank.read(draw.positions, draw.views)
         if pixels is None:
             pixels = self.views.read(draw.positions, draw.views)
-        auxiliary = None if self.auxiliary is None else self.auxiliary[draw.positions]
-        if self.stream is None:
-            return self.send(pixels, auxiliary, self.targets[draw.positions], teacher), None
-        with torch.cuda.stream(self.stream):
-            batch = self.send(pixels, auxiliary, self.targets[draw.positions], teacher)
-            return batch, self.stream.record_event()
-
-    def send(
-        self, pixels: np.ndarray, auxiliary: np.ndarray | None, targets: np.ndarray, teacher: np.ndarray | None
-    ) -> Batch:
-        """The arrays on the device."""
-        images, auxiliary_inputs = self.device.inputs(self.spec, pixels, auxiliary)
-        return Batch(
-            images, auxiliary_inputs, self.device.put(targets), None if teacher is None else self.device.put(teacher)
-        )
+        with torch.cuda.stream(self.stream):  # nothing without a stream
+            images, auxiliary = self.device.inputs(self.spec, pixels, self.views.auxiliary_of(draw.positions))
+            targets = self.device.put(self.targets[draw.positions])
+            batch = Batch(images, auxiliary, targets, None if teacher is None else self.device.put(teacher))
+            return batch, self.stream.record_event() if self.stream else None
 
     def receive(self, future: "Future[tuple[Batch, torch.cuda.Event | None]]") -> Batch:
         """The batch, ready for use by the current stream."""

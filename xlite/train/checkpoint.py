@@ -1,4 +1,4 @@
-"""Checkpoints of a run: tensors and JSON in safetensors, in two files written alternately, verified when read."""
+"""Checkpoints of a run: tensors and JSON in two safetensors files, written in turn and verified when read."""
 
 import json
 import zlib
@@ -36,7 +36,7 @@ def checkpoint_files(folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def remove_checkpoints(folder: Path, stem: str) -> None:
-    """Delete a run's checkpoints and the spare files of its artifact, once its result has been stored elsewhere."""
+    """Delete a run's checkpoints and the spare files of its artifact."""
     for file in checkpoint_files(folder, stem):
         file.unlink(missing_ok=True)
     remove_spares(folder, stem)
@@ -46,7 +46,7 @@ class Checkpoints:
     """The last two checkpoints of a run.
 
     Args:
-        identity: JSON, everything that the run is a function of; a checkpoint with another identity is ignored.
+        identity: JSON values, see `TrainingRun.identity`; a checkpoint with another identity is ignored.
     """
 
     def __init__(self, folder: Path, stem: str, *, identity: Mapping[str, Any]) -> None:

@@ -1,12 +1,11 @@
-"""What an epoch's report becomes on disk: a part of the run's summary, and the description of its model."""
+"""From an epoch's report to the run's summary and the model's description, as they are stored."""
 
 from dataclasses import replace
 from typing import Any
 
-from xlite.config import RunConfig, flatten
-from xlite.data.dataset import Dataset
-from xlite.tasks.task import Task
+from xlite.config import flatten
 from xlite.train.loop import EpochReport
+from xlite.train.run import TrainingRun
 from xlite.train.summary import RunSummary, finite, summary_of
 
 
@@ -26,11 +25,9 @@ def after_epoch(summary: RunSummary, report: EpochReport, *, metric: str) -> Run
     return replace(summary, epochs=report.epoch, curve=(*summary.curve, report.value)).with_seconds(report.seconds)
 
 
-def describe_model(
-    report: EpochReport, *, config: RunConfig, task: Task, dataset: Dataset, **more: Any
-) -> dict[str, Any]:
-    """All that is needed to rebuild and use the model of this epoch, JSON-ready; `more` joins it."""
-    spec = dataset.input_spec
+def describe_model(report: EpochReport, run: TrainingRun) -> dict[str, Any]:
+    """JSON values: all that is needed to rebuild and use the model of this epoch."""
+    config, task, dataset, spec = run.config, run.task, run.dataset, run.dataset.input_spec
     highest = {"auxiliary_max": list(spec.auxiliary_max)} if spec.auxiliary_max else {}
     return {
         "format": 1,
@@ -47,5 +44,4 @@ def describe_model(
         "epoch": report.epoch,
         "value": report.value,
         "validation": summary_of(report.val).to_json(),
-        **more,
     }

@@ -1,4 +1,4 @@
-"""TensorBoard events of one run, written where `tensorboard --logdir` sees them within seconds."""
+"""TensorBoard events of one run; `tensorboard --logdir` shows them within seconds."""
 
 import time
 from collections.abc import Mapping

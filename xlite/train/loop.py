@@ -1,4 +1,4 @@
-"""The one training loop: a generator that yields a report an epoch, whoever runs it."""
+"""The one training loop: a generator that yields a report after each epoch."""
 
 import math
 import time
@@ -9,27 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlite.config import RunConfig
-from xlite.data.dataset import Dataset
-from xlite.device import Device, keep_freed_memory
-from xlite.distill.bank import Bank
+from xlite.device import keep_freed_memory
 from xlite.errors import InputError
 from xlite.metrics.multilabel import Evaluation
 from xlite.models.artifact import state_copy
-from xlite.tasks.task import Task
 from xlite.train.batch_loader import BatchLoader
 from xlite.train.inference import predict_logits
+from xlite.train.run import TrainingRun
 from xlite.train.schedule import best_epoch, learning_rate, stop_reason
 from xlite.train.step import CHECK_EVERY, GraphStep, Learner, StepOutput, TrainingFailed, check_finite
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where a run stands: all that its next epoch depends on, beside configuration and data.
+    """What the next epoch of a run depends on, beside the run itself.
 
     Attributes:
         history: the validation metric of each finished epoch.
-        tensors: what `Learner.tensors` gave after the last of them.
+        tensors: `Learner.tensors` after the last of them.
     """
 
     history: tuple[float, ...]
@@ -38,19 +35,19 @@ class TrainState:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave.
+    """The result of one epoch.
 
     Attributes:
         epoch: 1-based.
-        train: mean of each part of the loss over the epoch, and the task's metric on the batches as they were trained.
+        train: mean of each term of the loss over the epoch, and the task's metric on the batches as they were trained.
         val: metrics on the whole validation part.
         val_loss: the supervised loss there, without distillation.
         value: the task's metric on validation; best_value and best_epoch are its best so far.
         best_state: a copy of the weights when this epoch is the best so far, else None.
-        progress: gives what continues the run from here; valid until the next epoch is asked for.
+        progress: returns the state to resume from; call it before the next epoch is requested.
         seconds: "data" (waiting for it), "step", "evaluation".
         images_per_s: training images over data and step seconds.
-        stop: "" while training continues, else why it ended: "budget" or "early stopping".
+        stop: "" while training continues, else "budget" or "early stopping".
     """
 
     epoch: int
@@ -68,46 +65,36 @@ class EpochReport:
     stop: str
 
 
-def fit(
-    config: RunConfig,
-    task: Task,
-    dataset: Dataset,
-    *,
-    device: Device,
-    bank: Bank | None = None,
-    num_views: int | None = None,
-    start: TrainState | None = None,
-) -> Iterator[EpochReport]:
-    """Train one configuration; the same configuration, data and thread count give the same reports to the bit on CPU.
+def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochReport]:
+    """Train; on a CPU the same run with the same number of threads gives the same reports to the bit.
 
-    Randomness is a function of (seed, epoch) and the schedule one of progress and history, so that a run which is
-    resumed after any epoch continues as if it had never stopped.
+    Randomness is a function of (seed, epoch), and the schedule a function of progress and history, so that a run which
+    is resumed after any epoch continues as if it had never stopped.
 
     Args:
-        bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
-        num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
-        start: go on after this; the first report is of the next epoch.
+        start: resume from this state; the first report is of the next epoch.
 
     Raises:
         InputError: the configuration distils and there is no bank.
         TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
     """
-    if config.distill.alpha > 0 and bank is None:
+    config, metric = run.config, run.task.metric
+    if config.distill.alpha > 0 and run.bank is None:
         raise InputError(
             f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
         )
     torch.set_num_threads(config.train.threads)
     keep_freed_memory()
-    run = _Run(config, task, dataset, device, bank, num_views)
+    trainer = _Trainer(run)
     history: list[float] = []
     if start is not None:
-        run.learner.restore(start.tensors)
+        trainer.learner.restore(start.tensors)
         history.extend(start.history)
     for epoch in range(len(history), config.train.epochs):
-        trained = run.train_epoch(epoch, history)
+        trained = trainer.train_epoch(epoch, history)
         started = time.perf_counter()
-        val, val_loss = run.validate(best_before=max(history, default=-math.inf))
-        history.append(val.scalars[task.metric])
+        val, val_loss = trainer.validate(best_before=max(history, default=-math.inf))
+        history.append(val.scalars[metric])
         best = best_epoch(history)
         seconds = {**trained.seconds, "evaluation": time.perf_counter() - started}
         stop = stop_reason(history, num_epochs=config.train.epochs, patience=config.train.patience)
@@ -120,8 +107,8 @@ def fit(
             value=history[-1],
             best_value=history[best - 1],
             best_epoch=best,
-            best_state=state_copy(run.learner.model) if best == epoch + 1 else None,
-            progress=lambda: TrainState(tuple(history), run.learner.tensors()),
+            best_state=state_copy(trainer.learner.model) if best == epoch + 1 else None,
+            progress=lambda: TrainState(tuple(history), trainer.learner.tensors()),
             seconds=seconds,
             images_per_s=trained.num_images / (seconds["data"] + seconds["step"]),
             stop=stop,
@@ -138,28 +125,18 @@ class _TrainedEpoch:
     num_images: int
 
 
-class _Run:
-    """The moving parts of one training run."""
+class _Trainer:
+    """Feeds the batches of a run to its learner."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        task: Task,
-        dataset: Dataset,
-        device: Device,
-        bank: Bank | None,
-        num_views: int | None = None,
-    ) -> None:
-        self.config, self.task, self.dataset, self.device = config, task, dataset, device
-        self.feed = BatchLoader(
-            config, task, dataset, device, bank, bank.num_views if bank else num_views or config.train.epochs
-        )
-        self.learner = Learner(config, task, dataset, device)
+    def __init__(self, run: TrainingRun) -> None:
+        self.config, self.task, self.dataset, self.device = run.config, run.task, run.dataset, run.device
+        self.loader = BatchLoader(run)
+        self.learner = Learner(run)
         self.graphs: dict[bool, GraphStep] = {}
 
     def train_epoch(self, epoch: int, history: Sequence[float]) -> _TrainedEpoch:
         """One pass over the training part; dropout's randomness is a function of (seed, epoch) alone."""
-        plan = self.feed.plan(epoch)
+        plan = self.loader.plan(epoch)
         frozen = epoch < self.config.optim.freeze_epochs
         seconds = {"data": 0.0, "step": 0.0}
         stepped: list[StepOutput] = []
@@ -168,7 +145,7 @@ class _Run:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([self.config.train.seed, epoch]).generate_state(1)[0]))
             started = time.perf_counter()
-            for step, batch in enumerate(self.feed.batches(plan)):
+            for step, batch in enumerate(self.loader.batches(plan)):
                 loaded = time.perf_counter()
                 rate = self.rate(epoch, step, len(plan), history)
                 self.learner.set_rate(rate)
@@ -181,25 +158,15 @@ class _Run:
                 last = step + 1 == len(plan)
                 if last or not self.device.on_gpu or (step + 1) % CHECK_EVERY == 0:
                     since = step - (step % CHECK_EVERY if self.device.on_gpu else 0)
-                    self.check(stepped[since:], epoch, since, rate)
+                    check_finite(stepped[since:], epoch=epoch + 1, first_step=since + 1, rate=rate)
                 seconds["data"] += loaded - started
                 started = time.perf_counter()
                 seconds["step"] += started - loaded
         logits = torch.cat([done.logits for done in stepped]).cpu().numpy()
-        means = dict(
-            zip(
-                self.learner.part_names,
-                torch.stack([done.parts for done in stepped]).double().mean(dim=0).tolist(),
-                strict=True,
-            )
-        )
-        means[self.task.metric] = self.score(logits, self.feed.targets[np.concatenate([d.positions for d in plan])])
+        terms = torch.stack([done.terms for done in stepped]).double().mean(dim=0).tolist()
+        means = dict(zip(self.learner.term_names, terms, strict=True))
+        means[self.task.metric] = self.score(logits, self.loader.targets[np.concatenate([d.positions for d in plan])])
         return _TrainedEpoch(means, rate, seconds, sum(len(draw.positions) for draw in plan))
-
-    def check(self, stepped: Sequence[StepOutput], epoch: int, since: int, rate: float) -> None:
-        """Raise if one of these steps was not finite."""
-        parts, norms = torch.stack([s.parts for s in stepped]), torch.stack([s.norm for s in stepped])
-        check_finite(parts, norms, epoch=epoch + 1, first_step=since + 1, rate=rate)
 
     def rate(self, epoch: int, step: int, steps_per_epoch: int, history: Sequence[float]) -> float:
         """The learning rate of one step."""
@@ -213,14 +180,14 @@ class _Run:
         )
 
     def score(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        """The task's metric over what the epoch's batches predicted; NaN where it cannot be formed."""
+        """The task's metric of the epoch's own predictions; NaN where it is undefined."""
         try:
             return self.judge(logits, targets).scalars[self.task.metric]
         except InputError:
             return math.nan
 
     def validate(self, *, best_before: float) -> tuple[Evaluation, float]:
-        """Metrics and supervised loss on the validation part; of a new best epoch also at cross-fitted thresholds."""
+        """Metrics and supervised loss on the validation part; in a new best epoch also at cross-fitted thresholds."""
         val = self.dataset.part("val")
         logits = predict_logits(self.learner.model, self.dataset, val, device=self.device)
         targets = self.dataset.targets[val]

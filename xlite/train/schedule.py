@@ -1,4 +1,4 @@
-"""Learning rate and early stopping as pure functions of progress and history, so that neither has state to restore."""
+"""Learning rate and early stopping, without state: pure functions of progress and history."""
 
 import math
 from collections.abc import Sequence

@@ -1,26 +1,23 @@
 """The optimiser step: forward, loss, backward, clip, update; plainly, or recorded once as a CUDA graph."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from xlite.config import RunConfig
-from xlite.data.dataset import Dataset
-from xlite.device import Device
 from xlite.models.build import build_model, call, check_input
 from xlite.models.matmul_convolutions import use_matmul_convolutions
 from xlite.tasks.target_spec import Objective
-from xlite.tasks.task import Task
 from xlite.train.batch_loader import Batch
 from xlite.train.flat_parameters import FlatParameters, clip_gradients
+from xlite.train.run import TrainingRun
 
 CHECK_EVERY = 50
-"""Steps between looks at whether losses were finite, on a GPU: each look waits for the device."""
-_WARM_UP_STEPS = 3  # before a capture, as torch's notes on CUDA graphs have it
+"""Steps between two checks for finite losses on a GPU: each check waits for the device."""
+_WARM_UP_STEPS = 3  # before a capture, as in PyTorch's notes on CUDA graphs
 
 
 class TrainingFailed(RuntimeError):
@@ -29,9 +26,9 @@ class TrainingFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a step gave, on the device: the parts of the loss (P,), the gradient's norm, the logits (B, ..., L)."""
+    """On the device: the terms of the loss (T,), the gradient's norm, the logits (B, ..., L)."""
 
-    parts: Tensor
+    terms: Tensor
     norm: Tensor
     logits: Tensor
 
@@ -39,26 +36,25 @@ class StepOutput:
 class Learner:
     """Model, objective and optimiser of one run."""
 
-    def __init__(self, config: RunConfig, task: Task, dataset: Dataset, device: Device) -> None:
-        self.config, self.device = config, device
-        self.model = new_model(config, task, dataset, device)
+    def __init__(self, run: TrainingRun) -> None:
+        self.config, self.device = config, device = run.config, run.device
+        self.model = new_model(run)
         use_matmul_convolutions(self.model)
-        self.objective: Objective = task.target_spec.objective(config, dataset.targets[dataset.part("train")])
+        self.objective: Objective = run.task.target_spec.objective(config, run.train_targets)
         rate = config.optim.learning_rate
         grouped = _parameter_groups(self.model, config.optim.weight_decay)
         self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
         self.optimizer = torch.optim.AdamW(
             [{"params": [g.value], "weight_decay": d} for g, (_, d) in zip(self.groups, grouped, strict=True)],
-            lr=torch.tensor(rate, device=device.torch_device)
-            if device.on_gpu
-            else rate,  # a number would freeze in a graph
+            # a number would be constant in a recorded graph
+            lr=torch.tensor(rate, device=device.torch_device) if device.on_gpu else rate,
             fused=True,
             capturable=device.on_gpu,
         )
-        self.part_names: list[str] = []
+        self.term_names: list[str] = []
 
     def prepare(self, *, frozen: bool, rate: float) -> None:
-        """Training mode; hold the backbone's weights and running statistics still, or let them go again."""
+        """Set training mode and learning rate; freeze or unfreeze the backbone's weights and running statistics."""
         self.model.train()
         backbone = getattr(self.model, "backbone", None)
         if backbone is not None and self.config.optim.freeze_epochs:
@@ -67,7 +63,7 @@ class Learner:
         self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate of the next steps."""
+        """Set the learning rate of the next steps."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
@@ -75,18 +71,18 @@ class Learner:
                 group["lr"] = rate
 
     def step(self, batch: Batch) -> StepOutput:
-        """One optimiser step, all of it on the device; a loss or gradient that is not finite changes nothing."""
+        """One optimiser step, without waiting for the device; skipped if the loss or its gradient is not finite."""
         if self.config.train.micro_batches == 1:
             logits = self.forward(batch)
             values, loss = self.evaluate(logits, batch)
             loss.backward()
         else:
-            values, logits = self.backward_in_parts(batch)
+            values, logits = self.backward_in_micro_batches(batch)
         for group in self.groups:
             group.take_gradients()
         norm = clip_gradients(self.groups, self.config.optim.clip_norm)
         finite = torch.isfinite(values[0]) & torch.isfinite(norm)
-        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # the fused step is left out then
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # skips the fused step
         self.optimizer.step()
         return StepOutput(values, norm, logits.detach())
 
@@ -97,51 +93,53 @@ class Learner:
         return logits.float()
 
     def evaluate(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The values of the loss's parts, and the loss."""
-        parts = self.objective(logits, batch.targets, batch.teacher_logits)
-        self.part_names = list(parts)
-        return torch.stack([part.detach() for part in parts.values()]).float(), parts["loss"]
+        """The values of the loss's terms (T,), and the loss."""
+        terms = self.objective(logits, batch.targets, batch.teacher_logits)
+        self.term_names = list(terms)
+        return torch.stack([term.detach() for term in terms.values()]).float(), terms["loss"]
 
-    def backward_in_parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The batch's own gradient in the memory of a part of it: values of the loss's parts, and logits.
+    def backward_in_micro_batches(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The whole batch's gradient in the memory of a micro-batch: values of the loss's terms, and logits.
 
-        All logits first, without a graph; then the loss's gradient at them; then that through one part after the other
-        (gradient caching, Gao et al., arXiv 2101.06983). So it is exact however a loss averages over unknown labels
-        and class weights, for one more forward pass. Batch normalisation alone sees the parts.
+        All logits are computed first, without a graph, then the loss's gradient with respect to them, then its backward
+        pass through one micro-batch after the other (gradient caching, Gao et al., arXiv 2101.06983). For one more
+        forward pass this is exact, however a loss averages over unknown labels and class weights; only batch
+        normalisation sees micro-batches.
         """
-        parts = list(batch.micro_batches(self.config.train.micro_batches))
+        micro_batches = list(batch.micro_batches(self.config.train.micro_batches))
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         random_states = []
         cached = []
         with torch.no_grad():
-            for part in parts:
+            for micro_batch in micro_batches:
                 random_states.append(self.device.random_state())
-                cached.append(self.forward(part))
+                cached.append(self.forward(micro_batch))
             for name, value in self.model.named_buffers():
-                value.copy_(buffers[name])  # running statistics are to move once
+                value.copy_(buffers[name])  # running statistics must be updated once
         logits = torch.cat(cached).requires_grad_()
         values, loss = self.evaluate(logits, batch)
         (slope,) = torch.autograd.grad(loss, logits)
-        for part, state, part_slope in zip(parts, random_states, slope.split([len(c) for c in cached]), strict=True):
-            self.device.set_random_state(state)  # the same dropout as the first time
-            self.forward(part).backward(part_slope)
+        slopes = slope.split([len(part) for part in cached])
+        for micro_batch, state, its_slope in zip(micro_batches, random_states, slopes, strict=True):
+            self.device.set_random_state(state)  # the same dropout as in the first pass
+            self.forward(micro_batch).backward(its_slope)
         return values, logits
 
     def tensors(self) -> dict[str, Tensor]:
-        """The model's and the optimiser's state as they are, not copied: they change with the next step."""
+        """State of the model and the optimiser, not copied: the next step changes it."""
         out = dict(self.model_tensors)
         for number, group in enumerate(self.groups):
-            state = self.optimizer.state.get(group.value, {})  # none as long as the group was never trained
+            state = self.optimizer.state.get(group.value, {})  # empty until the group is trained
             out |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         return out
 
     @cached_property
     def model_tensors(self) -> dict[str, Tensor]:
-        """The model's state; training, `restore` and graphs change it in place, so looking it up once is enough."""
+        """The model's state, looked up once: training, `restore` and graphs change it in place."""
         return {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` gave.
+        """Restore what `tensors` returned.
 
         Raises:
             RuntimeError, KeyError: they belong to another model.
@@ -159,12 +157,12 @@ class Learner:
 
 
 class GraphStep:
-    """`Learner.step` on fixed buffers, recorded once and replayed: a small student is not held up by launches.
+    """`Learner.step` on fixed buffers, recorded once and replayed, so that a small student does not wait for launches.
 
-    On a CPU the same buffers are used and the step is run as it is. See "CUDA graphs" in PyTorch's notes.
+    On a CPU the step runs on the same buffers without a recording. See "CUDA graphs" in PyTorch's notes.
 
     Args:
-        example: a batch of the one size that will come.
+        example: a batch of the size that all batches have.
     """
 
     def __init__(self, learner: Learner, example: Batch) -> None:
@@ -176,17 +174,17 @@ class GraphStep:
             self._record()
 
     def step(self, batch: Batch) -> StepOutput:
-        """As `Learner.step`; what it returns is overwritten by the next call."""
+        """As `Learner.step`."""
         for mine, new in zip(self.batch.tensors(), batch.tensors(), strict=True):
             mine.copy_(new, non_blocking=True)
         if self.graph is None:
             return self.learner.step(self.batch)
         self.graph.replay()
         assert self.out is not None
-        return StepOutput(self.out.parts.clone(), self.out.norm.clone(), self.out.logits.clone())
+        return StepOutput(self.out.terms.clone(), self.out.norm.clone(), self.out.logits.clone())
 
     def _record(self) -> None:
-        """Warm up on a side stream and record; weights, optimiser and random state are as before afterwards."""
+        """Warm up on a side stream and record; weights, optimiser and random state are restored."""
         learner, place = self.learner, self.learner.device.torch_device
         before = {name: value.clone() for name, value in learner.tensors().items()}
         random_state = torch.cuda.get_rng_state(place)
@@ -198,11 +196,11 @@ class GraphStep:
         torch.cuda.current_stream(place).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         try:
-            # of this thread's calls alone: the loader's thread keeps pinning memory, which would end a capture of all
+            # "thread_local": the loader's thread pins memory meanwhile, which would end a global capture
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.out = learner.step(self.batch)
         except RuntimeError as error:
-            cause = error.__context__ or error  # the end of a capture that broke off raises, too
+            cause = error.__context__ or error  # ending a failed capture raises, too
             if isinstance(cause, torch.OutOfMemoryError):
                 raise cause from None
             if "captur" not in str(error):
@@ -214,41 +212,41 @@ class GraphStep:
         torch.cuda.set_rng_state(random_state, place)
 
 
-def check_finite(parts: Tensor, norms: Tensor, *, epoch: int, first_step: int, rate: float) -> None:
-    """Look at steps `first_step`, ... (1-based) of an epoch (1-based): parts (S, P), the loss first; norms (S,).
+def check_finite(steps: Sequence[StepOutput], *, epoch: int, first_step: int, rate: float) -> None:
+    """Check the steps `first_step`, ... (1-based) of an epoch (1-based).
 
     Raises:
         TrainingFailed: names the first step whose loss or gradient is not finite.
     """
-    for step, (loss, norm) in enumerate(zip(parts[:, 0].tolist(), norms.tolist(), strict=True), start=first_step):
-        if not math.isfinite(loss):
-            raise TrainingFailed(f"the loss is {loss} at epoch {epoch}, step {step} (learning rate {rate:.2g})")
-        if not math.isfinite(norm):
-            raise TrainingFailed(
-                f"the gradient's norm is {norm} at epoch {epoch}, step {step} (learning rate {rate:.2g})"
-            )
+    losses, norms = torch.stack([step.terms[0] for step in steps]), torch.stack([step.norm for step in steps])
+    for number, values in enumerate(zip(losses.tolist(), norms.tolist(), strict=True), start=first_step):
+        for name, value in zip(("loss", "gradient's norm"), values, strict=True):
+            if not math.isfinite(value):
+                where = f"epoch {epoch}, step {number} (learning rate {rate:.2g})"
+                raise TrainingFailed(f"the {name} is {value} at {where}")
 
 
-def new_model(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> nn.Module:
-    """The untrained model of a configuration, on the device."""
-    check_input(config.model, dataset.input_spec)
+def new_model(run: TrainingRun) -> nn.Module:
+    """The run's untrained model, on its device.
+
+    Raises:
+        InputError: as `check_input` and `build_model`.
+    """
+    spec = run.dataset.input_spec
+    check_input(run.config.model, spec)
     model = build_model(
-        config.model,
-        num_labels=len(dataset.labels),
-        in_channels=dataset.input_spec.channels,
-        image_size=dataset.input_spec.image_size,
-        bias=task.target_spec.initial_bias(dataset.targets[dataset.part("train")]),
-        seed=config.train.seed,
+        run.config.model,
+        num_labels=len(run.dataset.labels),
+        in_channels=spec.channels,
+        image_size=spec.image_size,
+        bias=run.task.target_spec.initial_bias(run.train_targets),
+        seed=run.config.train.seed,
     )
-    return device.move(model)
+    return run.device.move(model)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters that are trained alike, with their weight decay.
-
-    Matrices and kernels decay; biases and norms would be pulled to zero for nothing. The backbone, which can be frozen,
-    is apart from the rest.
-    """
+    """Parameters by weight decay (none for biases and norms), with the backbone, which can be frozen, apart."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)

@@ -1,4 +1,4 @@
-"""What is kept of a run beside its weights: its types, their one writer and their one reader.
+"""The record of a run beside its weights: its types, their writer and their reader.
 
 Imports no PyTorch, since the ledger and the report read summaries.
 """
@@ -15,10 +15,10 @@ from xlite.errors import InputError
 from xlite.metrics.multilabel import DeadLabels, Evaluation, find_dead_labels
 
 VERSION = 2
-"""Of what is written; the first version had no number, and said in a note only that predictions had collapsed."""
+"""Of the record; the first version had no number, and no `dead_labels` but a note."""
 
 Numbers = dict[str, int | float | None]
-"""By name, to six decimals; None where a number is not finite, since JSON has neither NaN nor infinities."""
+"""By name, to six decimals; None for NaN and infinities, which JSON does not have."""
 T = TypeVar("T")
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
@@ -31,8 +31,8 @@ class EvaluationSummary:
         metrics: averaged over the labels, by name.
         per_label: label -> metrics and counts by name.
         undefined: the labels with one class only, left out of every macro average.
-        notes: lines for a person, that on dead labels among them.
-        dead_labels: the labels that are never predicted; None where all are.
+        notes: lines to show, including one on dead labels.
+        dead_labels: None if there are none.
     """
 
     metrics: Numbers = field(default_factory=dict)
@@ -47,7 +47,7 @@ class EvaluationSummary:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """What `to_json` of this version or the first gave; other keys are ignored. `source` names it in an error.
+        """The inverse of `to_json`, of this version or the first; other keys are ignored. `source`: for errors.
 
         Raises:
             InputError: a value has the wrong type, or a later version wrote it.
@@ -60,17 +60,17 @@ class EvaluationSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary(EvaluationSummary):
-    """A run as of its last epoch; its evaluation is that of its best epoch. With 0 epochs nothing else is known.
+    """A run after its last epoch, with the evaluation of its best epoch. With 0 epochs nothing else is known.
 
     Attributes:
         config: flat, by dotted key.
         device: its name; "cpu" for the CPU.
         epochs: trained.
         curve: the task's metric on validation after each of them.
-        seconds: in all; seconds_by_kind: of "data", "step", "evaluation", ...
-        device_seconds: seconds times the share of a GPU, or the cores, that the run held; None where not known.
+        seconds: in total; seconds_by_kind: "data", "step", "evaluation", ...
+        device_seconds: seconds times the share of a GPU, or the cores, that the run held; None if not known.
         best_epoch: 1-based, 0 before the first.
-        train_loss, train_parts, val_loss, images_per_s: at the best epoch, as in `EpochReport`.
+        train_loss, train_parts (terms of the loss), val_loss, images_per_s: at the best epoch, as in `EpochReport`.
         gap: there, the metric on training minus that on validation.
     """
 
@@ -102,7 +102,7 @@ class RunSummary(EvaluationSummary):
 
 
 NO_RUN = RunSummary()
-"""Of a trial that finished no epoch."""
+"""The summary of a trial without a finished epoch."""
 
 
 def summary_of(evaluation: Evaluation) -> EvaluationSummary:

@@ -1,7 +1,5 @@
-"""Training a teacher: the same loop without distillation, kept where the next study finds it."""
+"""Trains a teacher, with the same loop and without distillation, where the next study finds it."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +9,19 @@ from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.models.artifact import load_artifact, save_artifact
+from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.run import TrainingRun
 
-_TRAINING = "training"  # stem of what is not a teacher yet
+_TRAINING = "training"  # stem of the files until training is over
 
 
 @dataclass(frozen=True)
 class TrainedTeacher:
-    """A teacher's weights file and the best validation metric of its training."""
+    """A teacher's weights file, its best validation metric, and whether it was trained before."""
 
     file: Path
     value: float
@@ -40,7 +40,7 @@ def train_teacher(
 ) -> TrainedTeacher:
     """Train and save `teacher.safetensors` and `.json` of the best epoch; both appear only when training is over.
 
-    The same call resumes where an ended process stopped, and returns at once where a whole teacher of this very
+    The same call resumes where an ended process stopped, and returns at once if an undamaged teacher of this
     configuration, data and split is in `folder`.
 
     Args:
@@ -51,8 +51,8 @@ def train_teacher(
         there = _whole(folder, identity)
         if there is not None:
             return there
-        device = choose_device(config.train.precision)
-        for kept in train_resumable(config, task, dataset, folder=folder, stem=_TRAINING, device=device):
+        run = TrainingRun(config, task, dataset, choose_device(config.train.precision))
+        for kept in train_resumable(run, folder=folder, stem=_TRAINING):
             if on_epoch:
                 on_epoch(kept)
         state, description = load_artifact(folder / f"{_TRAINING}.safetensors")
@@ -79,7 +79,7 @@ def default_teacher(
 def _identity(config: RunConfig, task: Task, dataset: Dataset) -> str:
     """16 hex digits over everything a teacher is a function of."""
     parts = {"config": flatten(config), "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint(parts)
 
 
 def _whole(folder: Path, identity: str) -> TrainedTeacher | None:

@@ -21,6 +21,7 @@ from xlite.storage.locks import locked
 from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.run import TrainingRun
 from xlite.train.step import TrainingFailed
 from xlite.train.summary import NO_RUN, RunSummary
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, as_result
@@ -28,7 +29,7 @@ from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Me
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 16 * 2**20
 """Free disk for which a trial waits once it met a full one; `keep` waits for what a checkpoint takes."""
-LOCK_PATIENCE_S = 120.0
+LOCK_TIMEOUT_S = 120.0
 """How long a trial waits for a worker that outlived its killed driver to let go of the trial's folder."""
 
 
@@ -136,15 +137,12 @@ class DistillationTrial(tune.Trainable):
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
             self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
-            config = self.assignment.config
+            config, task = self.assignment.config, find_task(self.job.task).resolve_targets(self.job.kind)
+            device = choose_device(config.train.precision)
             self.kept = train_resumable(
-                config,
-                find_task(self.job.task).resolve_targets(self.job.kind),
-                self.job.dataset,
+                TrainingRun(config, task, self.job.dataset, device, self.job.bank),
                 folder=self.folder,
                 stem=STUDENT,
-                device=choose_device(config.train.precision),
-                bank=self.job.bank,
                 hyper_parameters=self.assignment.overrides,
                 about={"trial": self.number},
             )
@@ -194,8 +192,8 @@ class _LockTimeout:
     """Called while another process holds a trial's folder; gives up in the end."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.until = folder, time.monotonic() + LOCK_PATIENCE_S
+        self.folder, self.until = folder, time.monotonic() + LOCK_TIMEOUT_S
 
     def __call__(self) -> None:
         if time.monotonic() > self.until:
-            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_PATIENCE_S:.0f} s")
+            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_TIMEOUT_S:.0f} s")

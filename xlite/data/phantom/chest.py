@@ -1,6 +1,5 @@
 """Draws one frontal chest radiograph of the phantom: anatomy, findings, exposure."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import cv2
@@ -9,12 +8,11 @@ import numpy as np
 from xlite.data.phantom.chest_anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, vessel_tree
 from xlite.data.phantom.chest_canvas import Canvas, ellipse_outline
 from xlite.data.phantom.chest_exposure import develop, draw_exposure, inscribe, wires
+from xlite.data.phantom.chest_records import FINDINGS, Picture
 from xlite.data.phantom.chest_reshape import RESHAPE
 from xlite.data.phantom.chest_scene import Scene
 from xlite.data.phantom.chest_signs import PAINT
-from xlite.data.sources.nih import LABELS
 
-FINDINGS = LABELS
 _ANATOMY, _PLACES, _EXPOSURE, _NOISE = range(4)  # independent random streams
 
 
@@ -22,27 +20,17 @@ def _stream(seed: int, *keys: int) -> np.random.Generator:
     return np.random.default_rng([seed, *keys])
 
 
-def draw_chest(
-    severities: Mapping[str, float],
-    *,
-    seed: int,
-    patient: int,
-    follow_up: int,
-    female: bool,
-    portable: bool,
-    image_px: int = 256,
-) -> np.ndarray:
+def draw_chest(picture: Picture, *, seed: int, image_px: int = 256) -> np.ndarray:
     """Draw one radiograph, (image_px, image_px) uint8, bright where dense: a pure function of its arguments.
 
     Args:
-        severities: finding -> severity in [0, 1]; findings not named are absent.
+        picture: the patient decides the anatomy and the position of each finding; the follow-up decides positioning,
+            exposure and noise.
         seed: of the data set.
-        patient: decides the anatomy and the position of each finding.
-        follow_up: decides positioning, exposure and noise.
-        female, portable: sex, and whether it is an AP image taken on the ward.
         image_px: side in pixels, at least 64 and a multiple of 4.
     """
-    anatomy = draw_anatomy(_stream(seed, patient, _ANATOMY), female=female)
+    patient, follow_up, severities, portable = picture.patient, picture.follow_up, picture.severities, picture.portable
+    anatomy = draw_anatomy(_stream(seed, patient, _ANATOMY), female=picture.female)
     exposure = draw_exposure(_stream(seed, patient, _EXPOSURE, follow_up), image_px=image_px, portable=portable)
     anatomy = replace(anatomy, dome_y=(anatomy.dome_y[0] + exposure.breath, anatomy.dome_y[1] + exposure.breath))
     if portable:  # AP: the heart is nearer to the tube and appears larger

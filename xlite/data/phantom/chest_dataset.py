@@ -84,15 +84,7 @@ def _write(
 
 
 def _write_png(path: Path, picture: Picture, image_px: int, seed: int) -> None:
-    pixels = draw_chest(
-        picture.severities,
-        seed=seed,
-        patient=picture.patient,
-        follow_up=picture.follow_up,
-        female=picture.female,
-        portable=picture.portable,
-        image_px=image_px,
-    )
+    pixels = draw_chest(picture, seed=seed, image_px=image_px)
     if picture.rgba:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
     encoded, data = cv2.imencode(".png", pixels)  # with a compression level OpenCV tries all filters: twice the time

@@ -10,8 +10,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from xlite.data.phantom.chest import FINDINGS
+from xlite.data.sources.nih import LABELS
 
+FINDINGS = LABELS
 PREVALENCE = dict(
     zip(
         FINDINGS,
@@ -58,11 +59,11 @@ class Picture:
     patient: int
     follow_up: int
     severities: dict[str, float]
-    labels: tuple[str, ...]
-    age: int
-    female: bool
-    portable: bool
-    rgba: bool
+    labels: tuple[str, ...] = ()
+    age: int = 50
+    female: bool = False
+    portable: bool = False
+    rgba: bool = False
 
     @property
     def name(self) -> str:

@@ -75,6 +75,24 @@ def find_one(folder: Path, pattern: str) -> Path | None:
     return paths[0] if paths else None
 
 
+def read_table(folder: Path, pattern: str, columns: tuple[str, ...], *, what: str) -> tuple[Path, pd.DataFrame]:
+    """Find a table as `find_one` does and read it as `read_columns` does.
+
+    Args:
+        what: the tables' name in messages, e.g. "RSNA's tables".
+
+    Raises:
+        InputError: no such table, or one without rows; as `find_one` and `read_columns`.
+    """
+    path = find_one(folder, pattern)
+    if path is None:
+        raise InputError(f"{folder}: no {pattern} or {pattern}.gz; put {what} there")
+    rows = read_columns(path, columns)
+    if rows.empty:
+        raise InputError(f"{path}: no rows; download {what} again")
+    return path, rows
+
+
 def read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
     """Read the columns `names` of a CSV file, which may be a .gz, as stripped text.
 

@@ -13,7 +13,7 @@ from xlite.data.sources.listing import (
     find_images,
     find_one,
     first_row,
-    read_columns,
+    read_table,
     read_text,
 )
 from xlite.data.table import Item, Table
@@ -78,12 +78,7 @@ def read_labels(folder: Path) -> ParsedDataset:
             that omit an image, name one twice or share a patient.
     """
     check_folder(folder)
-    path = find_one(folder, _TABLE)
-    if path is None:
-        raise InputError(f"{folder}: no {_TABLE} or {_TABLE}.gz; put NIH's label table there")
-    rows = read_columns(path, _COLUMNS)
-    if rows.empty:
-        raise InputError(f"{path}: no rows; download NIH's label table again")
+    path, rows = read_table(folder, _TABLE, _COLUMNS, what="NIH's label table")
     _check_ids(path, rows)
     if (row := first_row(rows, rows[_PATIENT] == "")) is not None:
         raise InputError(f"{path}: row {row} has no {_PATIENT}; fill it in")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xlite.data.dicom import read_header
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_folder, check_missing, find_one, first_row, read_columns
+from xlite.data.sources.listing import check_folder, check_missing, first_row, read_table
 from xlite.data.table import Item, Table
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
@@ -28,6 +28,7 @@ _DEFAULT_RADIUS_PX = 30.0  # if no study has two neighbouring points: 0.75 of 40
 _LEVEL_KEYS = tuple(level.lower().replace("/", "_") for level in LEVELS)
 _GRADES, _POINTS, _SERIES = "train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv"
 _GRADE_COLUMNS = tuple(f"spinal_canal_stenosis_{key}" for key in _LEVEL_KEYS)
+_TABLES = "RSNA's tables"
 _POINT_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
 
 
@@ -147,19 +148,9 @@ def read_grades(folder: Path) -> Grades:
     )
 
 
-def _read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path, pd.DataFrame]:
-    path = find_one(folder, name)
-    if path is None:
-        raise InputError(f"{folder}: no {name} or {name}.gz; put RSNA's tables there")
-    rows = read_columns(path, columns)
-    if rows.empty:
-        raise InputError(f"{path}: no rows; download RSNA's tables again")
-    return path, rows
-
-
 def _read_grade_rows(folder: Path, notes: list[str]) -> pd.DataFrame:
     """Columns id, study_id, level and grade (both int), by study and then level, without ungraded levels."""
-    path, wide = _read_table(folder, _GRADES, ("study_id", *_GRADE_COLUMNS))
+    path, wide = read_table(folder, _GRADES, ("study_id", *_GRADE_COLUMNS), what=_TABLES)
     _check_names(path, wide, ("study_id",))
     _check_once(path, wide, ("study_id",))
     texts = wide[list(_GRADE_COLUMNS)].to_numpy(str)
@@ -184,7 +175,7 @@ def _read_points(folder: Path) -> pd.DataFrame:
 
     `description` is NaN if the series is not in the series table.
     """
-    path, points = _read_table(folder, _POINTS, _POINT_COLUMNS)
+    path, points = read_table(folder, _POINTS, _POINT_COLUMNS, what=_TABLES)
     points = points[points["condition"] == CONDITION].drop(columns="condition")
     if points.empty:
         raise InputError(f"{path}: no row has the condition {CONDITION!r}; download RSNA's tables again")
@@ -194,7 +185,7 @@ def _read_points(folder: Path) -> pd.DataFrame:
         raise InputError(f"{path} row {row.name}: unknown level {row.level!r}; known are {', '.join(LEVELS)}")
     for name in ("instance_number", "x", "y"):
         points[name] = _numbers(path, points[name], whole=name == "instance_number")
-    series_path, series = _read_table(folder, _SERIES, ("study_id", "series_id", "series_description"))
+    series_path, series = read_table(folder, _SERIES, ("study_id", "series_id", "series_description"), what=_TABLES)
     _check_once(series_path, series, ("study_id", "series_id"))
     keys = pd.MultiIndex.from_frame(points[["study_id", "series_id"]])
     described = series.set_index(["study_id", "series_id"])["series_description"]

@@ -1,0 +1,47 @@
+"""A training run: everything that its numbers depend on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xlite.config import RunConfig, flatten
+from xlite.data.dataset import Dataset
+from xlite.device import Device
+from xlite.distill.bank import Bank
+from xlite.tasks.task import Task
+
+_STEP_KEYS = ("train.step", "train.micro_batches")  # a run that ran out of memory is resumed with others
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What is trained, on what, and where.
+
+    Attributes:
+        bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
+        num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
+    """
+
+    config: RunConfig
+    task: Task
+    dataset: Dataset
+    device: Device
+    bank: Bank | None = None
+    num_views: int | None = None
+
+    @property
+    def train_targets(self) -> np.ndarray:
+        """(R, ..., L) targets of the training part."""
+        return self.dataset.targets[self.dataset.part("train")]
+
+    def identity(self) -> dict[str, Any]:
+        """JSON values: two runs with the same ones have the same numbers, up to rounding."""
+        return {
+            "config": {key: value for key, value in flatten(self.config).items() if key not in _STEP_KEYS},
+            "data": self.dataset.train_hash(),
+            "split": self.dataset.split_hash,
+            "bank": self.bank.folder.name if self.bank else None,
+            "num_views": self.bank.num_views if self.bank else self.num_views,
+            "device": [self.device.torch_device.type, str(self.device.autocast_dtype)],
+        }
