@@ -121,7 +121,8 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
     than 8 bits are scaled to 0..255 by the image's own minimum and maximum, DICOM as a viewer shows it. PNG has
     checksums, so all damage is found; of a JPEG a missing end is found, of other formats what their decoder cannot
     read. Nothing is printed, whatever the bytes are: JPEG is decoded by Pillow, which is silent and gives the same
-    pixels as OpenCV. The bytes decide the format, not the file's name.
+    pixels as OpenCV; only gdcm, where it is installed, may write a line about a damaged DICOM file. The bytes decide
+    the format, not the file's name.
 
     Args:
         channels: 1 turns colour into grey, 3 gives a grey picture three equal channels.
