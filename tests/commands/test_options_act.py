@@ -38,6 +38,14 @@ def data_options(command):
         "--label-column": columns("--label-column l"),
         "--group-column": columns("--group-column g"),
         "--kind": columns("--kind binary"),
+        "--layout": columns("--layout none"),
+        "--table": columns("--table labels.csv"),
+        "--split-column": columns("--split-column part"),
+        "--positive": columns("--positive ill"),
+        "--uncertain": columns("--uncertain error"),
+        "--unknown": columns("--unknown 9"),
+        "--threshold-labels": columns("--threshold-labels 0.0"),
+        "--class-level": columns("--class-level 2"),
         "--allow-missing": lambda it: it.request(command, "--allow-missing").allow_missing,
     }
 

@@ -1,16 +1,21 @@
 """Recognising a label table's columns: clear ones are used, ambiguous ones are an error that names the option."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlite.data.sources.columns import ColumnOverrides, Columns, recognise
+from xlite.data.sources.columns import Columns, check_given, recognise
+from xlite.data.sources.folder_options import FolderOptions
+from xlite.data.sources.image_files import ImageFiles
+from xlite.data.sources.image_names import image_names
 from xlite.errors import InputError
 
 N = 40
 NAMES = [f"scan{i:03d}" for i in range(N)]
-IMAGES = {name: (f"{name}.png",) for name in NAMES} | {f"{name}.png": (f"{name}.png",) for name in NAMES}
+FILES = ImageFiles(Path("folder"), tuple(f"{name}.png" for name in NAMES), ())
 CLASSES = [("cat", "dog", "owl")[i % 3] for i in range(N)]
 FLAGS = [str(i % 2) for i in range(N)]
 OTHER_FLAGS = [str(int(i % 5 == 0)) for i in range(N)]
@@ -19,10 +24,12 @@ PATIENTS = [f"p{i // 2}" for i in range(N)]
 PARTS = [("train", "train", "valid", "test")[i // 10] for i in range(N)]
 
 
-def understood(columns: dict[str, list[str]], **column_overrides) -> Columns:
+def understood(columns: dict[str, list[str]], files: ImageFiles = FILES, **said) -> Columns:
     table = pd.DataFrame(columns, dtype=object)
     table.index += 2
-    return recognise(table, lambda name: IMAGES.get(name, ()), ColumnOverrides(**column_overrides), "labels.csv")
+    options = FolderOptions(**said)
+    check_given(list(columns), options, "labels.csv")
+    return recognise(table, image_names(table, files, options, "labels.csv").column, options, "labels.csv")
 
 
 def question(columns: dict[str, list[str]], **column_overrides) -> str:
@@ -37,14 +44,13 @@ def question(columns: dict[str, list[str]], **column_overrides) -> str:
 @pytest.mark.parametrize("ending", ["", ".png"])
 def test_the_file_column_is_recognised_by_the_images_it_names(name: str, ending: str) -> None:
     columns = understood({"label": CLASSES, name: [n + ending for n in NAMES]})
-    assert (columns.file, columns.labels, columns.form) == (name, ("label",), "class")
+    assert (columns.file, columns.labels, columns.form.form) == (name, ("label",), "class")
 
 
 def test_numbers_that_name_images_by_chance_are_not_the_file_column() -> None:
-    images = {str(i): (f"{i}.png",) for i in range(N)}
+    files = ImageFiles(Path("folder"), tuple(f"{i}.png" for i in range(N)), ())
     ages = [str(i % 20) for i in range(N)]
-    table = pd.DataFrame({"age": ages, "id": list(images), "flag": FLAGS}, dtype=object)
-    columns = recognise(table, lambda name: images.get(name, ()), ColumnOverrides(), "labels.csv")
+    columns = understood({"age": ages, "id": [str(i) for i in range(N)], "flag": FLAGS}, files)
     assert (columns.file, columns.labels) == ("id", ("flag",))
 
 
@@ -61,7 +67,7 @@ def test_of_two_columns_that_name_the_same_images_the_longer_names_are_used() ->
 
 
 def test_a_table_that_names_no_image_is_an_error() -> None:
-    assert "--file-column 'where'" in question({"where": ["a"] * N, "label": CLASSES})
+    assert "'where' has 'a'" in question({"where": ["a"] * N, "label": CLASSES})
 
 
 @pytest.mark.parametrize("name", ["patient", "Patient ID", "PatientID", "patientid", "subject_id", "pid", "case_id"])
@@ -109,22 +115,22 @@ def test_the_split_column_is_recognised_by_its_values() -> None:
 @pytest.mark.parametrize("separator", ["|", ";", ",", " | ", ", "])
 def test_joined_names_are_recognised_by_their_separator(separator: str) -> None:
     columns = understood({"image": NAMES, "found": [text.replace("|", separator) for text in JOINED]})
-    assert (columns.form, columns.separator, columns.labels) == ("joined", separator.strip(), ("found",))
+    assert (columns.form.form, columns.form.separators, columns.labels) == ("joined", separator.strip(), ("found",))
 
 
 def test_a_comma_inside_a_class_name_is_not_a_separator() -> None:
     names = {"cat": "carcinoma, ductal", "dog": "carcinoma in situ", "owl": "cyst"}
-    assert understood({"image": NAMES, "class": [names[c] for c in CLASSES]}).form == "class"
+    assert understood({"image": NAMES, "class": [names[c] for c in CLASSES]}).form.form == "class"
 
 
 def test_label_columns_hold_0_1_or_nothing() -> None:
     unknown = ["" if i % 7 == 0 else f"{i % 2}.0" for i in range(N)]
     table = {"image": NAMES, "Edema": FLAGS, "Mass": unknown, "note": NAMES[::-1]}
     columns = understood({**table, "note": [f"text {i}" for i in range(N)]})
-    assert (columns.form, columns.labels, columns.left_out) == ("columns", ("Edema", "Mass"), ("note",))
-    with_yes = ["yes", *FLAGS[1:]]
-    assert "row 2 has 'yes'" in question(
-        {**table, "Mass": with_yes}, label_column=("Edema", "Mass"), file_column="image"
+    assert (columns.form.form, columns.labels, columns.left_out) == ("columns", ("Edema", "Mass"), ("note",))
+    with_words = ["maybe", *FLAGS[1:]]
+    assert "row 2 has 'maybe'" in question(
+        {**table, "Mass": with_words}, label_column=("Edema", "Mass"), file_column="image"
     )
 
 
@@ -145,7 +151,7 @@ def test_a_class_column_is_recognised_by_its_name_among_others() -> None:
     sites = [("back", "arm", "leg", "face")[i % 4] for i in range(N)]
     table = {"image_id": NAMES, "lesion_id": PATIENTS, "dx": CLASSES, "dx_type": sites, "age": FLAGS, "sex": FLAGS}
     columns = understood(table)
-    assert (columns.group, columns.labels, columns.form) == ("lesion_id", ("dx",), "class")
+    assert (columns.group, columns.labels, columns.form.form) == ("lesion_id", ("dx",), "class")
     assert columns.left_out == ("dx_type", "age", "sex")
 
 
@@ -178,7 +184,7 @@ def test_a_table_without_labels_is_an_error() -> None:
     ],
 )
 def test_a_given_kind_decides_the_form(kind: str, column: list[str], form: str) -> None:
-    assert understood({"image": NAMES, "label": column}, kind=kind).form == form
+    assert understood({"image": NAMES, "label": column}, kind=kind).form.form == form
 
 
 def test_binary_takes_one_label() -> None:
@@ -204,7 +210,7 @@ def test_given_columns_must_exist_and_fit(column_overrides: dict) -> None:
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InputError, match="multilabel"):
-        ColumnOverrides(kind="many")
+        FolderOptions(kind="many")
 
 
 texts = st.sampled_from(["", "0", "1", "a", "b", "a|b", "a;b", "a,b", "train", "test", "7", "0.5", "nan", *NAMES[:6]])

@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from xlite.data import dicom
 from xlite.data.decode import read_picture
 from xlite.data.dicom import read_colour_or_grey, read_dicom, read_header
 from xlite.data.unreadable import UnreadableImage
@@ -77,6 +78,12 @@ def test_a_file_that_is_not_dicom_is_an_error(tmp_path: Path, content: bytes, sa
     (tmp_path / "1.dcm").write_bytes(content)
     with pytest.raises(UnreadableImage, match=said):
         read_dicom(tmp_path / "1.dcm")
+
+
+def test_values_in_their_own_units_know_no_window_padding_or_table(tmp_path: Path) -> None:
+    plain = read_dicom(write(tmp_path / "1.dcm", pattern("<i2")))
+    tags = {"WindowCenter": 3, "WindowWidth": 9, "PixelPaddingValue": -20_000, "VOILUTFunction": "SIGMOID"}
+    assert np.array_equal(read_dicom(write(tmp_path / "2.dcm", pattern("<i2"), **tags)), plain)  # the lumbar task's
 
 
 def test_several_frames_are_refused(tmp_path: Path) -> None:
@@ -212,23 +219,49 @@ def test_a_file_without_pixels_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("syntax", "name", "package"),
+    ("syntax", "name", "fix"),
     [
-        ("1.2.840.10008.1.2.4.70", "JPEG Lossless", "pylibjpeg-libjpeg"),
-        ("1.2.840.10008.1.2.4.90", "JPEG 2000", "pylibjpeg-openjpeg"),
-        ("1.2.840.10008.1.2.4.80", "JPEG-LS", "pylibjpeg-libjpeg"),
+        ("1.2.840.10008.1.2.4.70", "JPEG Lossless", "pip install python-gdcm "),
+        ("1.2.840.10008.1.2.4.90", "JPEG 2000", "pip install python-gdcm "),
+        ("1.2.840.10008.1.2.4.201", "High-Throughput JPEG 2000", " pylibjpeg-openjpeg to read it"),
+        ("1.2.840.10008.1.2.4.100", "MPEG2", "decompress it"),
     ],
 )
 def test_a_compression_without_decoder_is_named_with_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, name: str, package: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, name: str, fix: str
 ) -> None:
     from pydicom.pixels import get_decoder
 
-    monkeypatch.setattr(get_decoder(syntax), "_available", {})
+    if syntax != "1.2.840.10008.1.2.4.100":  # of which pydicom knows no decoder at all
+        monkeypatch.setattr(get_decoder(syntax), "_available", {})
     path = write(tmp_path / "1.dcm", encapsulate([b"\xff\xd8\xff\xd9" * 4]), syntax=syntax)
     with pytest.raises(InputError) as refused:  # not the file's fault: a cache must not remember it as damaged
         read_dicom(path)
-    assert name in str(refused.value) and syntax in str(refused.value) and package in str(refused.value)
+    assert name in str(refused.value) and syntax in str(refused.value) and fix in str(refused.value)
+
+
+def test_the_packages_in_the_message_are_the_extra_s() -> None:
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    names = [wanted.split(">=")[0] for wanted in project["optional-dependencies"]["dicom"]]
+    assert " ".join(names) == dicom._DECODERS
+
+
+def test_jpeg_lossless_as_gdcm_writes_it_is_read(tmp_path: Path) -> None:
+    gdcm = pytest.importorskip("gdcm")
+    pixels = (np.arange(64 * 48).reshape(64, 48) % 4000).astype("<u2")
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(write(tmp_path / "1.dcm", pixels, bits=12)))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(tmp_path / "2.dcm"))
+    assert writer.Write()
+    assert np.array_equal(read_dicom(tmp_path / "2.dcm"), pixels)
 
 
 def test_pydicom_s_own_compression_is_read(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from labelled_folders import PNG, note_with, write_images, write_table
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.folder import ColumnOverrides, read_images
+from xlite.data.sources.folder import read_images
+from xlite.data.sources.folder_options import FolderOptions
 from xlite.data.sources.nih import LABELS, read_nih
 from xlite.errors import InputError
 
@@ -60,11 +61,11 @@ def test_dicom_files_without_a_suffix_count_where_the_table_names_them(tmp_path:
     assert "8 x 6 (2)" in note_with(parsed, "images sampled") and parsed.channels == 1
 
 
-def test_class_folders_take_dicom_files_with_the_suffix(tmp_path: Path) -> None:
+def test_class_folders_take_dicom_files_with_and_without_a_suffix(tmp_path: Path) -> None:
     for name in ("a/1.dcm", "b/2.DCM", "b/3"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_dicom(tmp_path / name)
-    assert read_images(tmp_path).table.ids.tolist() == ["a/1.dcm", "b/2.DCM"]
+    assert read_images(tmp_path).table.ids.tolist() == ["a/1.dcm", "b/2.DCM", "b/3"]
 
 
 # Anything at all
@@ -115,7 +116,7 @@ def test_any_table_is_parsed_or_a_clear_error(six_images, header, rows, kind, al
     path = six_images / name
     write_table(path, [header, *rows], "\t" if "tsv" in name else ",")
     try:
-        parsed = read_images(six_images, allow_missing=allow_missing, column_overrides=ColumnOverrides(kind=kind))
+        parsed = read_images(six_images, allow_missing=allow_missing, options=FolderOptions(kind=kind))
     except InputError as error:
         assert "\n" not in str(error)
         return

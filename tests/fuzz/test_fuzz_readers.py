@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.columns import ColumnOverrides
 from xlite.data.sources.folder import read_images
+from xlite.data.sources.folder_options import FolderOptions
 from xlite.data.sources.listing import read_columns
 from xlite.data.sources.nih import LABELS, NO_FINDING, read_labels
 from xlite.data.sources.rsna import LABELS as GRADES
@@ -316,7 +316,7 @@ def test_labelled_images(profile: settings, tmp_path: Path) -> None:
             for number in range(8):
                 (place / f"{number}.png").write_bytes(png.tobytes())
             (place / "labels.csv").write_bytes(data)
-            parsed = outcome(lambda: read_images(place, allow_missing=True, column_overrides=ColumnOverrides(**said)))  # type: ignore[arg-type]
+            parsed = outcome(lambda: read_images(place, allow_missing=True, options=FolderOptions(**said)))  # type: ignore[arg-type]
             if parsed is None:
                 return
             check_parsed(parsed)  # type: ignore[arg-type]

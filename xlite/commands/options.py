@@ -22,6 +22,7 @@ SPLITS = ("patient", "official", "image")
 FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
 THRESHOLDS: Literal["f1"] = "f1"
 KINDS = ("binary", "multilabel", "multiclass")
+UNCERTAIN = ("ignore", "positive", "negative", "error")
 
 
 def home() -> Path:
@@ -81,10 +82,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cache-dir", type=Path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
     )
-    group.add_argument("--file-column", metavar="C", help="task images: the table's column of file names")
-    group.add_argument("--label-column", nargs="+", metavar="C", help="task images: the column or columns of labels")
-    group.add_argument("--group-column", metavar="C", help="task images: rows of one group stay on one side of a split")
-    group.add_argument("--kind", choices=KINDS, help="task images: what the labels are")
+    add_folder_options(parser)
     group.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
     )
@@ -103,6 +101,33 @@ def storage_url(text: str) -> str:
         return absolute_url(text, Path.cwd())
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("--storage: ")) from None
+
+
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """What a person can say of a folder of labelled images (task images)."""
+    group = parser.add_argument_group("task images", "How the folder is read; all of it is recognised unless said.")
+    group.add_argument("--layout", metavar="L", help="a known data set's layout by name, or none: read it plainly")
+    group.add_argument("--table", metavar="FILE", help="the label table in the folder, or none: folders are classes")
+    group.add_argument("--file-column", metavar="C", help="the table's column of file names")
+    group.add_argument(
+        "--label-column",
+        nargs="+",
+        action="extend",
+        metavar="C",
+        help="the column or columns of labels (again for more)",
+    )
+    group.add_argument("--group-column", metavar="C", help="rows of one group stay on one side of a split, or none")
+    group.add_argument("--split-column", metavar="C", help="the column of given parts, or none: draw a new split")
+    group.add_argument("--kind", choices=KINDS, help="what the labels are")
+    group.add_argument("--positive", metavar="NAME", help="of two classes, the one that is 1")
+    group.add_argument("--uncertain", choices=UNCERTAIN, help="what -1 among labels of 0 and 1 means (default: ignore)")
+    group.add_argument(
+        "--unknown", nargs="+", action="extend", metavar="WORD", help="further words for unknown, e.g. 9; or none"
+    )
+    group.add_argument("--threshold-labels", type=float, metavar="F", help="labels are numbers: from F on they are 1")
+    group.add_argument(
+        "--class-level", type=cli.positive_int, metavar="N", help="which folders are the classes; 1: the topmost"
+    )
 
 
 def add_subset_option(parser: argparse.ArgumentParser) -> None:
@@ -271,10 +296,13 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
 
 
 def column_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was said of a table's columns, by option name."""
-    names = ("file-column", "label-column", "group-column", "kind")
+    """What was said of a folder of labelled images, by option name."""
+    names = (
+        "layout", "table", "file-column", "label-column", "group-column", "split-column", "kind", "positive",
+        "uncertain", "unknown", "threshold-labels", "class-level",
+    )  # fmt: skip
     values = {name: getattr(arguments, name.replace("-", "_")) for name in names}
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def shown(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Reading, caching and splitting a data set ahead of a search; and clearing what no study uses any more."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
@@ -9,7 +10,11 @@ from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
+    from xlite.data.preprocess import Preprocess
+    from xlite.data.table import Item
     from xlite.tasks.prepare import Prepared
+
+_NUM_OPENED = 16
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,8 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     sizes = {} if arguments.image_size is None else {"data.image_size": arguments.image_size}
     data = base_config(task, device_kind(), max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
     if arguments.dry_run:
-        reading, _ = read(task, data_request(arguments, task, console, data=data), console)
-        console.say(f"Dry run: {len(reading.table):,} examples were read; nothing was cached, split or drawn")
+        reading, task = read(task, data_request(arguments, task, console, data=data), console)
+        opened = open_some(reading.table.items, task.preprocess(data, reading))
+        console.say(f"Dry run: {len(reading.table):,} examples were read{opened}; nothing was cached, split or drawn")
         return 0
     prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
     console.show(prevalence_table(prepared))
@@ -73,6 +79,31 @@ def check_options(arguments: argparse.Namespace) -> None:
     if idle := sorted(given - {"clean", "results", "cache_dir"}):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise InputError(f"--clean reads only --results and --cache-dir; leave out {options}")
+
+
+def open_some(items: "Sequence[Item]", preprocess: "Preprocess") -> str:
+    """Make the inputs of a few examples, evenly spread, so that a dry run notices files that nothing opens.
+
+    Returns:
+        What to add to the line on the examples.
+
+    Raises:
+        InputError: none can be read, or a decoder has to be installed; with the first reason.
+    """
+    import numpy as np
+
+    from xlite.data.unreadable import UnreadableImage
+
+    rows = np.unique(np.linspace(0, len(items) - 1, _NUM_OPENED).astype(int))
+    reasons = []
+    for row in rows.tolist():
+        try:
+            preprocess.read(items[row])
+        except (UnreadableImage, OSError) as error:
+            reasons.append(str(error))
+    if len(reasons) == len(rows):
+        raise InputError(f"none of the {len(rows)} examples that were opened can be read, e.g. {reasons[0]}")
+    return f"; {len(reasons)} of the {len(rows)} opened cannot be read, e.g. {reasons[0]}" if reasons else ""
 
 
 def prevalence_table(prepared: "Prepared") -> FittedTable:

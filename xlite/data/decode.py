@@ -3,24 +3,27 @@
 import io
 import math
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xlite.data.dicom import read_colour_or_grey
-from xlite.data.image_bytes import (
+from xlite.data.image_bytes import find_damage, too_many_pixels, without_ancillary_chunks
+from xlite.data.image_formats import (
+    BMP_START,
+    DICOM_SUFFIXES,
     JPEG_START,
+    PILLOW_BY_SUFFIX,
+    PILLOW_FORMATS,
     PNG_START,
-    find_damage,
+    TIFF_STARTS,
     is_dicom,
-    too_many_pixels,
-    without_ancillary_chunks,
 )
 from xlite.data.input_spec import InputSpec
 from xlite.data.preprocess import Preprocess
+from xlite.data.quiet import silence_opencv, without_warnings
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
@@ -112,12 +115,14 @@ def _equalised_and_resized(image: np.ndarray, preprocess: ImagePreprocess) -> np
 
 
 def read_picture(path: Path, *, channels: int) -> np.ndarray:
-    """Read a PNG, JPEG, TIFF (first page), BMP or DICOM file at full size.
+    """Read a picture in any of the formats of `image_formats`, or the first of its frames or pages, at full size.
 
     Grey, palette, RGB and RGBA of 8 or more bits are supported; alpha is ignored, the EXIF orientation is applied. More
-    than 8 bits are scaled to 0..255 by the image's own minimum and maximum. PNG has checksums, so all damage is found;
-    of a JPEG a missing end is found, of other formats what their decoder cannot read. Nothing is printed, whatever the
-    bytes are: JPEG is decoded by Pillow, which is silent and gives the same pixels as OpenCV.
+    than 8 bits are scaled to 0..255 by the image's own minimum and maximum, DICOM as a viewer shows it. PNG has
+    checksums, so all damage is found; of a JPEG a missing end is found, of other formats what their decoder cannot
+    read. Nothing is printed, whatever the bytes are: JPEG is decoded by Pillow, which is silent and gives the same
+    pixels as OpenCV; only gdcm, where it is installed, may write a line about a damaged DICOM file. The bytes decide
+    the format, not the file's name.
 
     Args:
         channels: 1 turns colour into grey, 3 gives a grey picture three equal channels.
@@ -126,23 +131,28 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
         (H, W) uint8, or (H, W, 3) uint8 in the order red, green, blue.
 
     Raises:
-        UnreadableImage: the bytes are empty, truncated, damaged, no image, or have more than MAX_PIXELS pixels.
+        UnreadableImage: the bytes are empty, truncated, damaged, no image, have more than MAX_PIXELS pixels, or are a
+            DICOM file of several frames.
         InputError: a DICOM compression that no installed package decodes.
         OSError: the file cannot be opened or read.
     """
     data = path.read_bytes()
     if reason := find_damage(data):
         raise UnreadableImage(path, reason)
-    if path.suffix.lower() == ".dcm" or is_dicom(data):
-        picture = read_colour_or_grey(path)
-        return _in_channels(picture if picture.dtype == np.uint8 else _to_8_bits(path, picture), channels)
+    if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(data):
+        return _in_channels(read_colour_or_grey(path), channels)
     if data.startswith(JPEG_START):
         decoded = _read_jpeg(path, data, channels)
-        if decoded is not None:
-            return decoded
+        return _read_with_opencv(path, data, channels) if decoded is None else decoded
+    if data.startswith((PNG_START, BMP_START, *TIFF_STARTS)):
+        return _read_with_opencv(path, data, channels)
+    return _in_channels(_read_with_pillow(path, data), channels)
+
+
+def _read_with_opencv(path: Path, data: bytes, channels: int) -> np.ndarray:
     if data.startswith(PNG_START):
         data = without_ancillary_chunks(data)
-    _silence_opencv()
+    silence_opencv()
     colours = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colours | cv2.IMREAD_ANYDEPTH)
@@ -157,6 +167,28 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
     return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def _read_with_pillow(path: Path, data: bytes) -> np.ndarray:
+    """(H, W) or (H, W, 3) uint8 of the first frame."""
+    own = PILLOW_BY_SUFFIX.get(path.suffix.lower())
+    try:
+        with without_warnings():
+            image: Image.Image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS if own is None else (own,))
+            reason = too_many_pixels(*image.size)
+            image.getexif()  # kept, so that it is parsed in here
+        if reason is None:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):
+                return _to_8_bits(path, np.asarray(image).astype(np.float32))
+            return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+    except UnidentifiedImageError:
+        reason = "not an image: its first bytes are of no format that is read"
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged bytes make Pillow raise anything
+        reason = f"damaged image ({_in_one_line(error)})"
+    raise UnreadableImage(path, reason)
+
+
 def _read_jpeg(path: Path, data: bytes, channels: int) -> np.ndarray | None:
     """(H, W) or (H, W, 3) uint8; None for CMYK, which OpenCV converts to RGB."""
     mode = "L" if channels == 1 else "RGB"
@@ -167,8 +199,11 @@ def _read_jpeg(path: Path, data: bytes, channels: int) -> np.ndarray | None:
             image.draft(mode, image.size)  # the decoder itself converts colour to grey, as in OpenCV
             return np.array(ImageOps.exif_transpose(image).convert(mode))
     except Exception as error:  # damaged bytes make Pillow raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnreadableImage(path, f"damaged JPEG ({reason})") from None
+        raise UnreadableImage(path, f"damaged JPEG ({_in_one_line(error)})") from None
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
@@ -176,12 +211,6 @@ def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1:
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-
-
-@cache
-def _silence_opencv() -> None:
-    """Stop OpenCV from logging damaged files to stderr; they are found by what the decoder returns."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _to_8_bits(path: Path, image: np.ndarray) -> np.ndarray:

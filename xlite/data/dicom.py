@@ -4,45 +4,30 @@ pydicom is imported inside the functions: it takes 0.3 s, which only data sets w
 """
 
 import io
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from xlite.data.dicom_display import DisplayValues, display_values, rescaled, to_8_bits
 from xlite.data.image_bytes import too_many_pixels
+from xlite.data.quiet import without_warnings
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Packages that decode a compressed transfer syntax, by what follows 1.2.840.10008.1.2. in its UID.
-_PLUGINS = {
-    "4.50": "pylibjpeg pylibjpeg-libjpeg",
-    "4.51": "pylibjpeg pylibjpeg-libjpeg",
-    "4.57": "pylibjpeg pylibjpeg-libjpeg",
-    "4.70": "pylibjpeg pylibjpeg-libjpeg",
-    "4.80": "pylibjpeg pylibjpeg-libjpeg",
-    "4.81": "pylibjpeg pylibjpeg-libjpeg",
-    "4.90": "pylibjpeg pylibjpeg-openjpeg",
-    "4.91": "pylibjpeg pylibjpeg-openjpeg",
-    "4.201": "pylibjpeg pylibjpeg-openjpeg",
-    "4.202": "pylibjpeg pylibjpeg-openjpeg",
-    "4.203": "pylibjpeg pylibjpeg-openjpeg",
-}
-_ANY_PLUGIN = "python-gdcm"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _DECODED_AS_RGB = ("YBR_RCT", "YBR_ICT")  # of JPEG 2000, whose decoders return RGB
+_DECODERS = "python-gdcm pylibjpeg pylibjpeg-openjpeg"  # the extra `dicom` of pyproject.toml
+# What these decode, if Pillow does not: 1.2.840.10008.1.2 and one of
+_JPEGS = (".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".4.201", ".4.202", ".4.203")
 _HEADER_TAGS = ["InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"]
-# warnings.catch_warnings changes the whole process: two threads inside it could restore the wrong filters.
-_WARNINGS_LOCK = threading.Lock()
 
 Value = TypeVar("Value")
 
@@ -76,7 +61,7 @@ def read_dicom(path: Path) -> np.ndarray:
         InputError: a compression that no installed package decodes.
         OSError: the file cannot be opened or read.
     """
-    with _without_warnings():
+    with without_warnings():
         dataset = _parse(path, path.read_bytes())
         description = _describe(path, dataset)
         if not description.is_grey:
@@ -85,23 +70,25 @@ def read_dicom(path: Path) -> np.ndarray:
 
 
 def read_colour_or_grey(path: Path) -> np.ndarray:
-    """Read a single-frame DICOM file: grey as `read_dicom`, colour as red, green, blue.
+    """Read a single-frame DICOM file as a viewer shows it: grey, or red, green, blue.
 
-    RGB, YBR_FULL, YBR_FULL_422 and PALETTE COLOR are colour. Colours of more than 8 bits are scaled by the number of
-    bits in the header, not by their own minimum and maximum, which would change the hue.
+    Grey values go through the file's lookup tables and window, as `dicom_display` says. RGB, YBR_FULL, YBR_FULL_422 and
+    PALETTE COLOR are colour. Colours of more than 8 bits are scaled by the number of bits in the header, not by their
+    own minimum and maximum, which would change the hue.
 
     Returns:
-        (H, W) float32, finite; or (H, W, 3) uint8.
+        (H, W) or (H, W, 3) uint8.
 
     Raises:
         UnreadableImage, InputError, OSError: as `read_dicom`, except that colour is supported.
     """
-    with _without_warnings():
+    with without_warnings():
         dataset = _parse(path, path.read_bytes())
         description = _describe(path, dataset)
-        if description.is_grey:
-            return _grey(path, dataset, description)
-        return _coloured(path, dataset, description)
+        if not description.is_grey:
+            return _coloured(path, dataset, description)
+        display = _display(path, dataset)
+    return to_8_bits(display)
 
 
 def read_header(path: Path) -> DicomHeader:
@@ -113,20 +100,12 @@ def read_header(path: Path) -> DicomHeader:
     """
     import pydicom
 
-    with path.open("rb") as file, _without_warnings():
+    with path.open("rb") as file, without_warnings():
         dataset = _attempt(path, lambda: pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS]))
         number = _attempt(path, lambda: dataset.get("InstanceNumber"))
         position = _attempt(path, lambda: _floats(dataset.get("ImagePositionPatient"), 3))
         orientation = _attempt(path, lambda: _floats(dataset.get("ImageOrientationPatient"), 6))
     return DicomHeader(None if number is None else int(number), position, orientation)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Suppress warnings, which pydicom issues for much that does not matter here; real problems are raised."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _attempt(path: Path, step: Callable[[], Value]) -> Value:
@@ -166,7 +145,7 @@ class _Description:
 
 
 def _describe(path: Path, dataset: "Dataset") -> _Description:
-    """Called inside `_without_warnings`: pydicom converts values, and warns about them, on first access."""
+    """Called inside `without_warnings`: pydicom converts values, and warns about them, on first access."""
     if "PixelData" not in dataset:
         raise UnreadableImage(path, "no pixel data: truncated, or not an image")
     colours, frames, samples, bits, rows, columns = _attempt(
@@ -188,23 +167,32 @@ def _describe(path: Path, dataset: "Dataset") -> _Description:
 
 
 def _grey(path: Path, dataset: "Dataset", description: _Description) -> np.ndarray:
-    """(H, W) float32. Called inside `_without_warnings`."""
+    """(H, W) float32. Called inside `without_warnings`."""
     _check_decoder(path, dataset)
-    stored = _attempt(path, lambda: dataset.pixel_array)
-    slope = _attempt(path, lambda: float(dataset.get("RescaleSlope") or 1))
-    intercept = _attempt(path, lambda: float(dataset.get("RescaleIntercept") or 0))
-    values = stored.astype(np.float32)
+    values = _attempt(path, lambda: dataset.pixel_array).astype(np.float32)
     if description.colours == "MONOCHROME1":
         values = np.float32(-1 if dataset.PixelRepresentation else 2**description.bits - 1) - values
-    with np.errstate(all="ignore"):  # e.g. a slope of 1e300; the result is checked below
-        values = values * np.float32(slope) + np.float32(intercept)
-    if values.ndim != 2 or not np.isfinite(values).all():
-        raise UnreadableImage(path, f"pixels are not finite or not two-dimensional (shape {values.shape})")
+    values = _attempt(path, lambda: rescaled(values, dataset))
+    _check_finite(path, values)
     return values
 
 
+def _display(path: Path, dataset: "Dataset") -> DisplayValues:
+    """Called inside `without_warnings`."""
+    _check_decoder(path, dataset)
+    stored = _attempt(path, lambda: dataset.pixel_array)
+    display = _attempt(path, lambda: display_values(stored, dataset))
+    _check_finite(path, display.values)
+    return display
+
+
+def _check_finite(path: Path, values: np.ndarray) -> None:
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise UnreadableImage(path, f"pixels are not finite or not two-dimensional (shape {values.shape})")
+
+
 def _coloured(path: Path, dataset: "Dataset", description: _Description) -> np.ndarray:
-    """(H, W, 3) uint8. Called inside `_without_warnings`."""
+    """(H, W, 3) uint8. Called inside `without_warnings`."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
     colours, num_samples = description.colours, 1 if description.colours == _PALETTE else 3
@@ -237,8 +225,9 @@ def _check_decoder(path: Path, dataset: "Dataset") -> None:
     except NotImplementedError:
         available = False
     if not available:
-        package = _PLUGINS.get(str(syntax).removeprefix("1.2.840.10008.1.2."), _ANY_PLUGIN)
-        raise InputError(f"{path}: compressed as {syntax.name} ({syntax}); pip install {package} to read it")
+        known = str(syntax).removeprefix("1.2.840.10008.1.2") in _JPEGS
+        fix = f"pip install {_DECODERS} to read it" if known else "decompress it, e.g. with gdcmconv --raw"
+        raise InputError(f"{path}: compressed as {syntax.name} ({syntax}); {fix}")
 
 
 def _floats(value: object, count: int) -> tuple[float, ...] | None:

@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 
 from xlite.data.decode import read_picture
-from xlite.data.image_bytes import is_dicom
+from xlite.data.image_formats import HEAD_BYTES, SUFFIXES, is_picture
 from xlite.data.input_spec import InputSpec
 from xlite.data.preprocess import Preprocess
-from xlite.data.sources.image_files import SUFFIXES
 from xlite.data.table import Item, Table
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
@@ -93,7 +92,7 @@ def _raw_picture(item: Item) -> np.ndarray | None:
     path = item.paths[len(item.paths) // 2]
     if path.suffix.lower() not in SUFFIXES:
         with path.open("rb") as file:
-            if not is_dicom(file.read(132)):
+            if not is_picture(file.read(HEAD_BYTES)):
                 return None
     return read_picture(path, channels=3)
 

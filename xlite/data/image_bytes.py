@@ -4,12 +4,11 @@ import re
 import struct
 import zlib
 
+from xlite.data.image_formats import BMP_START, JPEG_START, PNG_START, is_lfs_pointer
+
 MAX_PIXELS = 2**26
 """The most pixels an image may have, 8192 x 8192: a small file can claim any size and would fill the memory."""
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-JPEG_START = b"\xff\xd8\xff"
-_BMP_START = b"BM"
 # In entropy-coded data FF is followed by 00 (a literal FF), a restart marker or FF (fill): anything else ends it.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
@@ -17,11 +16,6 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # The chunks that decide the pixels; eXIf: orientation; the last three: animation.
 _PNG_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"acTL", b"fcTL", b"fdAT"})
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether a file's first bytes (132 at least) are those of a DICOM file: a preamble of 128 and "DICM"."""
-    return data[128:132] == b"DICM"
 
 
 def too_many_pixels(width: int, height: int) -> str | None:
@@ -33,15 +27,17 @@ def find_damage(data: bytes) -> str | None:
     """What is wrong with an image file's bytes as far as the container shows it, or None.
 
     Decoders would print such damage to stderr, or ignore it. Of formats other than PNG, JPEG and BMP only an empty
-    file is found.
+    file and a Git LFS pointer are found.
     """
     if not data:
         return "the file is empty"
+    if is_lfs_pointer(data):
+        return "only a Git LFS pointer, not the image; run git lfs pull in the data set"
     if data.startswith(PNG_START):
         return _png_damage(data)
     if data.startswith(JPEG_START):
         return _jpeg_damage(data)
-    if data.startswith(_BMP_START):
+    if data.startswith(BMP_START):
         return _bmp_damage(data)
     return None
 

@@ -63,7 +63,8 @@ def make_split(
 
     Args:
         strategy: "patient" keeps groups whole; "image" ignores groups and gives exact sizes; "official" uses the data
-            set's test list and its validation list, or else an eighth of the training list with groups kept whole.
+            set's lists; in place of a missing validation or test list it draws an eighth of the training list, with
+            groups kept whole.
         fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
         strata: (N, K) of 0, 1 or NaN, see `TargetSpec.strata`; default: all labels.
 
@@ -105,16 +106,17 @@ def _official_parts(table: Table, strata: np.ndarray, rng: np.random.Generator) 
     """(N,) part numbers from the official lists."""
     if table.official is None:
         raise InputError("the data set has no official train and test lists; add them or use --split patient")
-    for name in ("train", "test"):
-        if not (table.official == name).any():
-            raise InputError(f"none of the {len(table)} images is on the official {name} list; use --split patient")
-    if (table.official == "val").any():
-        return np.array([PARTS.index(name) for name in table.official.tolist()])
-    rows = np.flatnonzero(table.official == "train")
-    _check_groups(table, rows, 2, "train and val")
-    part = np.full(len(table), PARTS.index("test"))
-    fractions = (1 - OFFICIAL_VAL_FRACTION, OFFICIAL_VAL_FRACTION)
-    part[rows] = stratified_group_split(strata[rows], table.groups[rows], fractions, rng)
+    given = set(table.official.tolist())
+    if "train" not in given or len(given) < 2:
+        missing = "test" if "train" in given else "train"
+        raise InputError(f"none of the {len(table)} images is on the official {missing} list; use --split patient")
+    part = np.array([PARTS.index(name) for name in table.official.tolist()])
+    if lacking := [name for name in ("val", "test") if name not in given]:
+        rows = np.flatnonzero(table.official == "train")
+        _check_groups(table, rows, 2, f"train and {lacking[0]}")
+        fractions = (1 - OFFICIAL_VAL_FRACTION, OFFICIAL_VAL_FRACTION)
+        drawn = stratified_group_split(strata[rows], table.groups[rows], fractions, rng)
+        part[rows[drawn == 1]] = PARTS.index(lacking[0])
     return part
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from xlite.config import DataConfig
 from xlite.data.decode import ImagePreprocess
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.folder import ColumnOverrides, read_images
+from xlite.data.sources.folder import read_images
+from xlite.data.sources.folder_options import FolderOptions
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.tasks.task import Task
 
@@ -16,13 +17,7 @@ _CPU, _CUDA = CHESTXRAY14.defaults["cpu"], CHESTXRAY14.defaults["cuda"]
 
 
 def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
-    overrides = ColumnOverrides(
-        file_column=column_overrides.get("file-column"),
-        label_column=tuple(column_overrides.get("label-column", ())),
-        group_column=column_overrides.get("group-column"),
-        kind=column_overrides.get("kind"),
-    )
-    return read_images(folder, allow_missing=allow_missing, column_overrides=overrides)
+    return read_images(folder, allow_missing=allow_missing, options=FolderOptions.of(column_overrides))
 
 
 def _preprocess(data: DataConfig, reading: ParsedDataset) -> ImagePreprocess:

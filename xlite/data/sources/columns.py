@@ -1,57 +1,41 @@
-"""Recognises the columns of a label table: image names, labels, patients, split."""
+"""Recognises the roles of a label table's columns: labels, patients, the parts of a split."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
 
+from xlite.data.sources.cells import BLANK_GROUPS, PARTS, UNKNOWN, group_key, is_number
+from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.data.sources.image_names import choices, listed
+from xlite.data.sources.label_forms import LabelForm, is_flag, is_zero_one, label_form, may_be_labels, middle
 from xlite.errors import InputError
 
-LabelKind = Literal["binary", "multilabel", "multiclass"]
-Form = Literal["columns", "joined", "class"]
-Find = Callable[[str], tuple[str, ...]]  # a name in the table -> the images it can mean
-
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
-    ("val", "valid", "validation", "dev"), "val"
-)
-SEPARATORS = ("|", ";", ",")
-_ZERO_ONE = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
-UNKNOWN = ("", "nan", "na", "n/a")
-
-_GROUP_WORDS = ("patient", "patients", "subject", "participant", "person", "individual", "group", "case", "mrn", "pid")
-_SECOND_GROUP_WORDS = ("lesion", "study", "exam", "examination")  # used if no column is named after a person
+_GROUP_WORDS = (
+    "patient", "patients", "pt", "subject", "subj", "participant", "person", "individual", "group", "case", "mrn",
+    "pid", "patienten", "patientennummer", "proband", "animal", "donor", "volunteer",
+)  # fmt: skip
+_SECOND_GROUP_WORDS = ("lesion", "study", "exam", "examination", "slide")  # used if no column is named after a person
 _BARE_WORDS = ("group", "case")  # without "id" they may also name a class
-_ID_WORDS = ("id", "ids", "no", "nr", "number", "num", "name", "key", "code", "index", "uid", "s")
+_BARE_PERSONS = ("patient", "subject")  # these too, if they hold two or three words
+_ID_WORDS = ("id", "ids", "no", "nr", "number", "num", "name", "key", "code", "index", "uid", "s", "nummer")
 _LABEL_NAME = re.compile(
-    r"((class|finding|diagnosis|disease) )?labels?|class(es)?|(class|label|disease) name|category|target|"
-    r"diagnos[ei]s|dx|findings?|conditions?|diseases?|patholog(y|ies)|grade|severity|stage|tags"
+    r"((class|finding|diagnosis|disease) )?(labels?|categor(y|ies))|class(es)?|(class|label|disease) name|category|"
+    r"target|diagnos[ei]s|dx|findings?|conditions?|diseases?|patholog(y|ies)|grade|severity|stage|tags|level|"
+    r"befunde?|diagnose|klasse"
 )
 _OTHER_NAME = re.compile(
     r"((patient|subject) )?(sex|gender|age)|(is )?(fe)?male|(is )?smok(er|ing)|age group|view|view position|projection|"
     r"position|laterality|side|left|right|eye|orientation|fold|follow up|site|hospital|scanner|device|manufacturer|"
-    r"modality"
+    r"modality|anatom site|localization|location|image dir|folder|folders|path|method label|rad|reader|"
+    r"(has|with) .*|.* present|biopsied|frontal lateral|ap pa"
 )
-_NUM_SAMPLED = 500
-_MAX_CLASSES, _MAX_NUMBERED_CLASSES, _MAX_NAMES = 50, 10, 200
-_UNIQUE_SHARE = 0.9
-
-
-@dataclass(frozen=True)
-class ColumnOverrides:
-    """Column names and kind of labels given by the user; None and () mean: recognise them."""
-
-    file_column: str | None = None
-    label_column: tuple[str, ...] = ()
-    group_column: str | None = None
-    kind: LabelKind | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in get_args(LabelKind):
-            raise InputError(f"--kind {self.kind!r}: use one of {', '.join(get_args(LabelKind))}")
+_SPLIT_NAME = re.compile(r"(data ?)?(split|set|subset|part|partition|fold|phase|usage|group)")
+_FLAG_OF_PART = re.compile(r"(?:is |in )?(.+?)(?: (?:set|split|part|data))?")
+_CANDIDATE_SHARE = 0.9
+_MANY_NUMBERS = 10
 
 
 @dataclass(frozen=True)
@@ -62,33 +46,28 @@ class Columns:
         file: the image names.
         group: patients, or None.
         split: the official parts, or None.
-        form: "columns": each of `labels` holds 0, 1 or nothing; "joined": the only one holds names joined by
-            `separator`; "class": the only one holds a class.
+        labels: the labels; `form` says what they hold.
         left_out: all other columns.
+        maybe_groups: of these, the ones that could name patients; () where there is a group.
+        is_clear: whether the labels' names, or several columns of 0 and 1, say that they are labels.
     """
 
     file: str
     group: str | None
     split: str | None
-    form: Form
     labels: tuple[str, ...]
-    separator: str | None
+    form: LabelForm
     left_out: tuple[str, ...]
+    maybe_groups: tuple[str, ...]
+    is_clear: bool
 
 
-def zero_one(text: str) -> float | None:
-    """0.0 or 1.0, NaN if `text` means unknown, None if it is something else."""
-    if text.lower() in UNKNOWN:
-        return float("nan")
-    return _ZERO_ONE.get(text.lower())
-
-
-def recognise(table: pd.DataFrame, find: Find, overrides: ColumnOverrides, where: str) -> Columns:
-    """Recognise the columns of `table` by content and name, unless `overrides` gives them.
+def recognise(table: pd.DataFrame, file: str, options: FolderOptions, where: str) -> Columns:
+    """Recognise the columns of `table` by content and name, unless `options` gives them.
 
     Args:
         table: stripped text.
-        find: image name -> the images it can mean.
+        file: the column of image names.
         where: the table's path, which begins each error message.
 
     Raises:
@@ -96,244 +75,191 @@ def recognise(table: pd.DataFrame, find: Find, overrides: ColumnOverrides, where
             names the option to choose with.
     """
     names = [str(name) for name in table.columns]
-    _check_overrides(names, overrides, where)
-    given = {
-        *overrides.label_column,
-        *(name for name in (overrides.file_column, overrides.group_column) if name),
-    }
+    check_given(names, options, where)
+    given = {*options.label_column, options.group_column, options.split_column, file}
     rest = [name for name in names if name not in given and (table[name] != "").any()]
-    file = overrides.file_column or _file_column(table, rest, find, where)
-    rest = [name for name in rest if name != file]
-    split = _split_column(table, rest, where)
+    split = _given(options.split_column)
+    if options.split_column is None:
+        split = _split_column(table, rest, options, where)
     rest = [name for name in rest if name != split]
-    group = overrides.group_column or _group_column(table, rest, overrides, where)
+    group = _given(options.group_column)
+    if options.group_column is None:
+        group = _group_column(table, rest, options, where)
     rest = [name for name in rest if name != group]
-    labels = overrides.label_column or _label_columns(table, rest, overrides, where)
-    form, separator = _form(table, labels, overrides.kind, where)
+    labels, is_clear = options.label_column, True
+    if not labels:
+        labels, is_clear = _label_columns(table, rest, options, where)
+    form = label_form(table, labels, options, where)
     used = {file, group, split, *labels}
-    return Columns(file, group, split, form, labels, separator, tuple(name for name in names if name not in used))
+    left_out = tuple(name for name in names if name not in used)
+    maybe = () if group or options.group_column == NONE else _maybe_groups(table, left_out)
+    return Columns(file, group, split, labels, form, left_out, maybe, is_clear)
 
 
-def names_images(table: pd.DataFrame, find: Find, overrides: ColumnOverrides) -> bool:
-    """Whether the given file column of `table`, or else any column, names an image."""
-    names = [overrides.file_column] if overrides.file_column in table.columns else table.columns
-    return any(find(value) for name in names for value in _sample(table[name]))
+def _given(name: str | None) -> str | None:
+    return None if name == NONE else name
 
 
-def _check_overrides(names: Sequence[str], overrides: ColumnOverrides, where: str) -> None:
-    options = [("--file-column", overrides.file_column), ("--group-column", overrides.group_column)]
-    options += [("--label-column", name) for name in overrides.label_column]
-    for option, name in options:
+def check_given(names: Sequence[str], options: FolderOptions, where: str) -> None:
+    """Check that the given columns exist, and that none is given twice.
+
+    Raises:
+        InputError: they do not, or one is.
+    """
+    roles = [("--file-column", options.file_column), ("--group-column", _given(options.group_column))]
+    roles += [("--split-column", _given(options.split_column)), *(("--label-column", n) for n in options.label_column)]
+    for option, name in roles:
         if name is not None and name not in names:
-            raise InputError(f"{where}: no column {name!r} for {option}; there are {_listed(names)}")
-    counts = Counter(name for option, name in options if name is not None and option != "--group-column")
+            raise InputError(f"{where}: no column {name!r} for {option}; there are {', '.join(map(repr, names))}")
+    counts = Counter(name for option, name in roles if name is not None and option != "--group-column")
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InputError(f"{where}: column {twice[0]!r} is given twice; give it once")
-    if overrides.group_column in overrides.label_column:
+    if options.group_column in options.label_column:
         raise InputError(
-            f"{where}: column {overrides.group_column!r} cannot be both the group and a label; use it for one"
+            f"{where}: column {options.group_column!r} cannot be both the group and a label; use it for one"
         )
 
 
-def _file_column(table: pd.DataFrame, names: Sequence[str], find: Find, where: str) -> str:
-    """The only column that names images; of columns that name the same images, the one with the longest names."""
-    found = [name for name in names if any(find(value) for value in _sample(table[name]))]
-    # Numbers can match image names by chance (age 7 and 7.png): prefer values that are not numbers, or not repeated.
-    for preferred in (
-        [name for name in found if not all(map(_is_number, _sample(table[name])))],
-        [name for name in found if table[name].nunique() >= _UNIQUE_SHARE * len(table)],
-    ):
-        found = [name for name in found if name in preferred] or found
-    if not found:
-        raise InputError(f"{where}: no column names images of the folder; use {_choices('--file-column', names)}")
-    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), _NUM_SAMPLED)).astype(int))
-    if len({tuple(find(value) for value in table[name].iloc[rows]) for name in found}) > 1:
-        raise InputError(
-            f"{where}: columns {_listed(found)} could each name the images; use {_choices('--file-column', found)}"
-        )
-    return max(found, key=lambda name: (table[name].iloc[rows].str.len().sum(), -found.index(name)))
-
-
-def _split_column(table: pd.DataFrame, names: Sequence[str], where: str) -> str | None:
+def _split_column(table: pd.DataFrame, names: Sequence[str], options: FolderOptions, where: str) -> str | None:
+    """The column of part words, or of 0 and 1 named after a part."""
     found = []
     for name in names:
-        values = {value.lower() for value in table[name].unique()} - {""}
-        parts = {PARTS.get(value) for value in values}
-        if None not in parts and "train" in parts and len(parts) > 1:
+        values = {value.lower() for value in table[name].unique()} - UNKNOWN
+        parts = {PARTS[value] for value in values & set(PARTS)}
+        if "train" in parts and len(parts) > 1:
+            if unknown := sorted(values - set(PARTS)):
+                raise InputError(
+                    f"{where}: {name!r} looks like the parts of a split, but {unknown[0]!r} is no known part; use "
+                    f"--split-column {name!r} to leave such rows out, or --split-column none to draw a new split"
+                )
+            found.append(name)
+        elif part_of_flag(name) and is_zero_one(table[name], options):
             found.append(name)
     if len(found) > 1:
-        raise InputError(f"{where}: columns {_listed(found)} could each be the official parts; remove all but one")
+        raise InputError(
+            f"{where}: columns {listed(found)} could each be the official parts; use {choices('--split-column', found)}"
+        )
     return found[0] if found else None
 
 
-def _group_column(table: pd.DataFrame, names: Sequence[str], overrides: ColumnOverrides, where: str) -> str | None:
-    for words in (_GROUP_WORDS, _SECOND_GROUP_WORDS):
-        found = [name for name in names if _names_group(name, words) and table[name].nunique() > 1]
-        if bare := [name for name in found if " ".join(_words(name)) in _BARE_WORDS and _few_values(table[name])]:
-            if not overrides.label_column:
+def part_of_flag(name: str) -> str | None:
+    """The part that a column of 0 and 1 is named after: "val" for "is_valid", "test" for "test_set"; None else."""
+    match = _FLAG_OF_PART.fullmatch(" ".join(words(name)))
+    return PARTS.get(match[1]) if match else None
+
+
+def _group_column(table: pd.DataFrame, names: Sequence[str], options: FolderOptions, where: str) -> str | None:
+    for group_words in (_GROUP_WORDS, _SECOND_GROUP_WORDS):
+        found = [name for name in names if _names_group(name, group_words) and table[name].nunique() > 1]
+        if bare := [name for name in found if _may_be_class(name, table[name])]:
+            if not options.label_column:
                 raise InputError(
-                    f"{where}: column {bare[0]!r} ({_listed(table[bare[0]].unique())}) could be the patient (group) or "
+                    f"{where}: column {bare[0]!r} ({listed(table[bare[0]].unique())}) could be the patient (group) or "
                     f"the class; use --group-column {bare[0]!r} or --label-column {bare[0]!r}, or name others with them"
                 )
             found = [name for name in found if name not in bare]
         if len({tuple(pd.factorize(table[name])[0].tolist()) for name in found}) > 1:
             raise InputError(
-                f"{where}: columns {_listed(found)} could each be the patient; use {_choices('--group-column', found)}"
+                f"{where}: columns {listed(found)} could each be the patient; use {choices('--group-column', found)}"
             )
         if found:
             return found[0]
-    return None
+    return next((name for name in names if words(name) == ["id"] and _repeats(table[name])), None)
+
+
+def _maybe_groups(table: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
+    """Columns whose values recur as patients' would, in two to a few rows each."""
+    return tuple(name for name in names if not _is_other(name) and _repeats(table[name]))
+
+
+def _repeats(values: "pd.Series[str]") -> bool:
+    known = values[[value.lower() not in BLANK_GROUPS for value in values]]
+    num_distinct = known.map(group_key).nunique() if len(known) else 0
+    return 5 <= num_distinct <= _CANDIDATE_SHARE * len(known) and len(known) <= 50 * num_distinct
 
 
 def _label_columns(
-    table: pd.DataFrame, names: Sequence[str], overrides: ColumnOverrides, where: str
-) -> tuple[str, ...]:
-    flags = [name for name in names if _is_zero_one(table[name])]
+    table: pd.DataFrame, names: Sequence[str], options: FolderOptions, where: str
+) -> tuple[tuple[str, ...], bool]:
+    """The label columns, and whether their names or number say that they are labels."""
+    flags = [name for name in names if is_zero_one(table[name], options)]
     texts = [name for name in names if name not in flags and not _is_other(name)]
-    named = [
-        name for name in texts if _LABEL_NAME.fullmatch(" ".join(_words(name))) and _may_be_labels(table[name], True)
-    ]
-    texts = [name for name in texts if _may_be_labels(table[name], False)]
+    named = [name for name in texts if is_label_name(name) and may_be_labels(table[name], is_named=True)]
+    texts = [name for name in texts if may_be_labels(table[name], is_named=False)]
+    words_for_yes = [name for name in texts if is_flag(table[name], options)]
+    if len(words_for_yes) > 1 and not flags and not named and len(words_for_yes) == len(texts):
+        return tuple(words_for_yes), True
     clear = [name for name in flags if not _is_other(name)]
     if len(named) > 1 or (named and clear):
         _ask_labels([*named, *clear], where)
     if named:
-        return (named[0],)
-    general = [name for name in flags if _LABEL_NAME.fullmatch(" ".join(_words(name)))]
+        return (named[0],), True
+    general = [name for name in flags if is_label_name(name)]
     unclear = len(clear) < len(flags) or (general and len(flags) > 1) or (flags and texts and not general)
     if flags and unclear:
-        _ask_labels([*flags, *texts], where)
-    if flags and overrides.kind == "binary" and len(flags) > 1:
+        _ask_labels([*flags, *texts, *([] if clear else _measurements(table, names, flags))], where)
+    if flags and options.kind == "binary" and len(flags) > 1:
         _ask_labels(flags, where, "--kind binary needs exactly one")
     if flags:  # several 0/1 columns are labels, unless a name suggested otherwise above
-        return tuple(flags)
-    if not texts:
+        return tuple(flags), bool(general) or len(flags) > 1
+    if not texts and (numbers := _measurements(table, names, flags)):
         raise InputError(
-            f"{where}: no column looks like labels (0/1, a class, or names joined by |, ; or ,); use "
-            f"{_choices('--label-column', names) if names else 'another table: this one has no further column'}"
+            f"{where}: no column looks like labels, but {listed(numbers)} holds numbers; cut them into 0 and 1, e.g. "
+            f"with --label-column {numbers[0]!r} --threshold-labels {middle(table[numbers[0]]):g}"
+        )
+    if not texts:
+        way = choices("--label-column", names) if names else "another table: this one has no further column"
+        raise InputError(
+            f"{where}: no column looks like labels (0/1, a class, or names joined by |, ; or ,); use {way}"
         )
     if len(texts) > 1:
         _ask_labels(texts, where)
-    return (texts[0],)
+    return (texts[0],), False
+
+
+def _measurements(table: pd.DataFrame, names: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Columns of many different numbers that no name explains."""
+    return [
+        name
+        for name in names
+        if name not in flags
+        and not _is_other(name)
+        and table[name].nunique() > _MANY_NUMBERS
+        and all(is_number(value) for value in table[name].unique() if value.lower() not in UNKNOWN)
+    ]
 
 
 def _ask_labels(names: Sequence[str], where: str, why: str = "it is not clear which are") -> None:
     raise InputError(
-        f"{where}: columns {_listed(names)} could be labels and {why}; name each label with --label-column, "
-        f"e.g. --label-column {names[0]!r} (repeat it for several)"
+        f"{where}: columns {', '.join(map(repr, names))} could be labels and {why}; name each label with "
+        f"--label-column, e.g. --label-column {names[0]!r} (repeat it for several)"
     )
 
 
-def _form(table: pd.DataFrame, labels: tuple[str, ...], kind: LabelKind | None, where: str) -> tuple[Form, str | None]:
-    if len(labels) > 1:
-        for name in labels:
-            wrong = [value is None for value in map(zero_one, table[name])]
-            if any(wrong):
-                row = table.index[wrong.index(True)]
-                raise InputError(
-                    f"{where}: row {row} has {table[name][row]!r} in the label column {name!r}; write 0, 1, or nothing "
-                    "where it is unknown"
-                )
-        if kind == "binary":
-            raise InputError(
-                f"{where}: --kind binary needs one label, but there are {len(labels)}; give --label-column once"
-            )
-        return "columns", None
-    values = table[labels[0]]
-    if _is_zero_one(values):
-        return ("class" if kind == "multiclass" else "columns"), None
-    separator = _separator(values)
-    if kind == "multilabel" or (kind is None and separator):
-        return "joined", separator or SEPARATORS[0]
-    return "class", None
+def is_label_name(name: str) -> bool:
+    """Whether a column's name means labels: "Finding Labels", "diagnosis"."""
+    return _LABEL_NAME.fullmatch(" ".join(words(name))) is not None
 
 
-def _separator(values: "pd.Series[str]") -> str | None:
-    """The separator that joins names, None if values are single names.
-
-    "a, b" is one name with a comma if neither "a" nor "b" is in another value.
-    """
-    distinct = values.unique()
-    for separator in SEPARATORS:
-        if any(separator in value for value in distinct):
-            num_values = Counter(name for value in distinct for name in set(split_names(value, separator)))
-            reused = any(
-                num_values[name] > 1
-                for value in distinct
-                if separator in value
-                for name in split_names(value, separator)
-            )
-            return separator if reused else None
-    return None
+def _may_be_class(name: str, values: "pd.Series[str]") -> bool:
+    """Whether a column named after a group may hold classes: "group" with a few values, "patient" with words."""
+    plain, num_values = " ".join(words(name)), values.nunique()
+    if plain in _BARE_PERSONS:
+        return num_values <= 3 < len(values) and all(value.isalpha() and len(value) > 2 for value in values.unique())
+    return plain in _BARE_WORDS and 2 <= num_values <= min(20, len(values) // 2)
 
 
-def split_names(value: str, separator: str) -> list[str]:
-    """The names in a joined value, stripped, without empty ones."""
-    return [name.strip() for name in value.split(separator) if name.strip()]
-
-
-def _may_be_labels(values: "pd.Series[str]", is_named: bool) -> bool:
-    """Whether a column holds joined names, or few enough classes; fractions are not classes.
-
-    Args:
-        is_named: the column's name means labels, so weaker evidence is enough.
-    """
-    separator = _separator(values)
-    if separator:
-        names = Counter(name for value in values for name in split_names(value, separator))
-        if all(map(_is_number, names)) and not is_named:
-            return False
-        return len(names) <= _MAX_NAMES and (is_named or names.total() >= 2 * len(names))
-    distinct = values[values != ""].unique()
-    are_numbers = all(map(_is_number, distinct))
-    if are_numbers and not all(float(value).is_integer() for value in distinct):
-        return False
-    if is_named:
-        return True
-    max_classes = _MAX_NUMBERED_CLASSES if are_numbers else _MAX_CLASSES
-    return 2 <= len(distinct) <= max_classes and len(values) >= 2 * len(distinct)
-
-
-def _is_zero_one(values: "pd.Series[str]") -> bool:
-    parsed = [zero_one(value) for value in values.unique()]
-    return None not in parsed and any(value in (0.0, 1.0) for value in parsed)
-
-
-def _few_values(values: "pd.Series[str]") -> bool:
-    return 2 <= values.nunique() <= min(20, len(values) // 2)
-
-
-def _sample(values: "pd.Series[str]") -> list[str]:
-    """At most 500 distinct values, evenly spread over the column."""
-    distinct = [value for value in values.unique().tolist() if value]
-    index = np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), _NUM_SAMPLED)).astype(int))
-    return [distinct[i] for i in index]
-
-
-def _words(name: str) -> list[str]:
+def words(name: str) -> list[str]:
     """The words of a column name in lower case: ["patient", "id"] for "Patient ID", "patient_id" or "PatientID"."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)]
+    return [word.lower() for word in re.findall(r"[A-ZÄÖÜ]+(?![a-zäöüß])|[A-ZÄÖÜ]?[a-zäöüß]+|[0-9]+", name)]
 
 
-def _names_group(name: str, words: Sequence[str]) -> bool:
-    nouns = [word for word in _words(name) if word not in _ID_WORDS]
-    return len(nouns) == 1 and (nouns[0] in words or (nouns[0].endswith("id") and nouns[0][:-2] in words))
+def _names_group(name: str, group_words: Sequence[str]) -> bool:
+    nouns = [word for word in words(name) if word not in _ID_WORDS]
+    return len(nouns) == 1 and (nouns[0] in group_words or (nouns[0].endswith("id") and nouns[0][:-2] in group_words))
 
 
 def _is_other(name: str) -> bool:
     """Whether a column name is that of a property of the image or the patient, which is not a label."""
-    words = [word for word in _words(name) if word not in _ID_WORDS]
-    return _OTHER_NAME.fullmatch(" ".join(words)) is not None
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", text.lower()) is not None
-
-
-def _listed(names: Sequence[str] | np.ndarray) -> str:
-    shown = ", ".join(repr(str(name)[:60]) for name in names[:12])
-    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
-
-
-def _choices(option: str, names: Sequence[str]) -> str:
-    return " or ".join(f"{option} {name!r}" for name in names[:12])
+    nouns = [word for word in words(name) if word not in _ID_WORDS]
+    return _OTHER_NAME.fullmatch(" ".join(nouns)) is not None

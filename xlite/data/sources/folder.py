@@ -1,5 +1,6 @@
 """Reads any folder of labelled images: one folder per class, or a table of image names and labels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,203 +9,280 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.columns import PARTS, ColumnOverrides, Columns, names_images, recognise
-from xlite.data.sources.image_files import SUFFIXES, ImageFiles, list_images, sample_images
-from xlite.data.sources.image_targets import class_targets, table_targets
-from xlite.data.sources.listing import check_labels, check_missing, csv_rows, read_bytes, read_text
-from xlite.data.table import Item, Table
+from xlite.data.sources.cells import BLANK_GROUPS, PARTS, UNKNOWN, flag, group_key
+from xlite.data.sources.class_folders import NO_GROUPS, read_class_folders, top_folders
+from xlite.data.sources.columns import Columns, check_given, part_of_flag, recognise
+from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.data.sources.image_files import ImageFiles, list_images, sample_images
+from xlite.data.sources.image_names import ImageNames, image_names
+from xlite.data.sources.image_targets import table_targets
+from xlite.data.sources.label_forms import LabelForm, split_any
+from xlite.data.sources.layouts import known_layout
+from xlite.data.sources.listing import check_labels, check_missing
+from xlite.data.sources.name_groups import groups_of_names
+from xlite.data.sources.table_choice import PART_COLUMN, choose_table
+from xlite.data.sources.tables import LabelTable
+from xlite.data.table import Table
 from xlite.errors import InputError
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_NO_GROUPS = "no group column: images of one patient may be in several parts of the split"
+_LONG_SHARE = 0.03
 
 
 def read_images(
     folder: Path,
     *,
     allow_missing: bool = False,
-    column_overrides: ColumnOverrides = ColumnOverrides(),  # noqa: B008  frozen
+    options: FolderOptions = FolderOptions(),  # noqa: B008  frozen
 ) -> ParsedDataset:
-    """Read a folder of labelled images (PNG, JPEG, TIFF, BMP, DICOM); columns are recognised unless given.
+    """Read a folder of labelled images; how it is laid out is recognised unless `options` says it.
 
-    Either `folder` holds a table (.csv or .tsv, or either as .gz) that names images in it or below, with one 0/1 column
-    per label, one column of names joined by "|", ";" or ",", or one column of classes. Or each folder in `folder` is a
-    class. train/, val/ and test/ above the classes, or a column of such words, are the official parts.
+    Either a table names images in `folder` or below, with one 0/1 column per label, one column of joined names or of
+    lists, or one column of classes. Or each folder in `folder` is a class. train/, val/ and test/ above the classes, or
+    a column of such words, are the official parts. Layouts of well-known data sets are recognised (`layouts`).
 
     Label columns and joined names give kind "multilabel"; classes give "multiclass" with one-hot targets, also if there
-    are only two; with `column_overrides.kind` "binary" two classes become one label. Ids are the names in the table, or
-    the paths in `folder`. `notes` describe what was recognised.
+    are only two; with `options.kind` "binary" two classes become one label. Ids are the names in the table, or the
+    paths in `folder`. `notes` describe what was recognised, and count what was found and is not used.
 
     Raises:
-        InputError: no images or labels; ambiguous columns, with the option to choose by; a row that is broken,
-            ambiguous or contradicts another; a patient in two official parts; a label that cannot be learned; more than
-            1% of the table's images missing without `allow_missing`.
+        InputError: no images or labels; something that can be read in two ways, with the options to choose by; a row
+            that is broken or contradicts another; a patient in two official parts; a label that cannot be learned; more
+            than 1% of the table's images missing without `allow_missing`.
     """
     files = list_images(folder)
-    table = _find_table(files, column_overrides)
-    if isinstance(table, _LabelTable):
-        return _read_rows(files, table, allow_missing, column_overrides)
-    return _read_class_folders(files, column_overrides, notes=table)
+    if (plain := known_layout(files, options)) is not None:
+        parsed = _read_rows(files, plain.table, allow_missing, plain.options)
+    else:
+        table = choose_table(files, options)
+        if isinstance(table, LabelTable):
+            parsed = _read_rows(files, table, allow_missing, options)
+        else:
+            parsed = read_class_folders(files, options, table)
+    return _with_sample(replace(parsed, notes=(*parsed.notes, *files.set_aside_notes)))
 
 
 @dataclass(frozen=True)
-class _LabelTable:
-    """A table as stripped text; the index is the row in the file, the header is row 1. `notes`: on other tables."""
+class _Rows:
+    """A table's rows with the images they name, one each."""
 
-    path: Path
     rows: pd.DataFrame
+    images: tuple[str | None, ...]
     notes: tuple[str, ...] = ()
 
-
-def _find_table(files: ImageFiles, overrides: ColumnOverrides) -> "_LabelTable | tuple[str, ...]":
-    """The table that names images; without one, notes on the other tables if there are class folders."""
-    paths = sorted(
-        files.folder / path for path in files.others if "/" not in path and path.lower().endswith(_TABLE_SUFFIXES)
-    )
-    paths = [path for i, path in enumerate(paths) if all(read_bytes(path) != read_bytes(other) for other in paths[:i])]
-    tables = [_LabelTable(path, _read_table(path)) for path in paths]
-    naming = [table for table in tables if names_images(table.rows, files.find, overrides)]
-    notes = tuple(f"{table.path.name} names no image; it is left out" for table in tables if table not in naming)
-    if len(naming) > 1:
-        raise InputError(
-            f"{files.folder}: {', '.join(table.path.name for table in naming)} each name images; keep "
-            "only the right one"
-        )
-    if naming:
-        return replace(naming[0], notes=notes)
-    wants_table = bool(overrides.file_column or overrides.label_column or overrides.group_column)
-    if tables and (wants_table or len(_top_folders(files)) < 2):
-        if len(tables) > 1:
-            raise InputError(
-                f"{files.folder}: {', '.join(path.name for path in paths)} name no image in it; correct one of them"
-            )
-        return tables[0]
-    if wants_table:
-        raise InputError(f"{files.folder}: columns are given, but there is no .csv or .tsv table; add one")
-    return notes
+    def take(self, keep: Sequence[int], *notes: str) -> "_Rows":
+        return _Rows(self.rows.iloc[list(keep)], tuple(self.images[at] for at in keep), (*self.notes, *notes))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    text = read_text(path)
-    first = text.split("\n", 1)[0]
-    is_tsv = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    delimiter = "\t" if is_tsv else max(",;\t", key=lambda character: first.count(character))
-    lines = csv_rows(path, delimiter)
-    header = [" ".join(name.split()) for name in lines[0]]
-    if not any(header):
-        raise InputError(f"{path}: not a table; row 1 must name the columns")
-    if image := next((name for name in header if name.lower().endswith(SUFFIXES)), None):
-        raise InputError(f"{path}: row 1 names the image {image!r}; add a header row before it")
-    if repeated := [name for i, name in enumerate(header) if name and name in header[:i]]:
-        raise InputError(f"{path}: two columns are named {repeated[0]!r}; rename one")
-    rows, numbers = [], []
-    for number, line in enumerate(lines[1:], start=2):
-        fields = [field.strip() for field in line]
-        if not any(fields):
-            continue
-        if any(fields[len(header) :]):
-            raise InputError(f"{path}: row {number} has {len(fields)} fields, row 1 has {len(header)}; fix that row")
-        rows.append(fields[: len(header)] + [""] * (len(header) - len(fields)))
-        numbers.append(number)
-    if not rows:
-        raise InputError(f"{path}: no rows below row 1; add the images' rows")
-    # A column without a name is the index that pandas writes.
-    named = [i for i, name in enumerate(header) if name]
-    columns = {header[i]: pd.Series([row[i] for row in rows], index=numbers, dtype=object) for i in named}
-    return pd.DataFrame(columns)
-
-
-def _read_rows(files: ImageFiles, table: _LabelTable, allow_missing: bool, overrides: ColumnOverrides) -> ParsedDataset:
-    where, rows = str(table.path), table.rows
-    if not files.images and not names_images(rows, files.find, overrides):
-        raise InputError(f"{files.folder}: no image in it; add the images that {table.path.name} names")
-    columns = recognise(rows, files.find, overrides, where)
-    for column, role in ((columns.file, "file"), (columns.group, "group"), (columns.split, "part")):
-        if column is not None and (empty := rows.index[rows[column] == ""]).size:
-            raise InputError(f"{where}: row {empty[0]} has no {role} in {column!r}; fill it in or remove the row")
-    images = _images_of_rows(files, rows, columns, where)
-    num_rows = len(rows)
-    rows, images = _without_repeats(rows, images, columns, where)
-    notes = [_table_note(table, columns, num_rows), *table.notes]
-    if num_rows > len(rows):
-        notes.append(f"left out: {num_rows - len(rows)} rows that repeat another")
-    absent = np.array([image is None for image in images])
-    missing = tuple(rows[columns.file][absent].tolist())
-    fix = "put them beside it"
-    check_missing(where, missing, len(rows), what="images", fix=fix, allow_missing=allow_missing)
-    rows = rows[~absent]
-    present = [image for image in images if image is not None]
-    targets = table_targets(rows, columns, overrides.kind, where)
+def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, options: FolderOptions) -> ParsedDataset:
+    where = str(table.path)
+    if PART_COLUMN in table.rows.columns and options.split_column is None:
+        options = replace(options, split_column=PART_COLUMN)
+    check_given([str(name) for name in table.rows.columns], options, where)
+    names = image_names(table.rows, files, options, where)
+    columns = recognise(table.rows, names.column, options, where)
+    if (empty := table.rows.index[table.rows[columns.file] == ""]).size:
+        raise InputError(f"{where}: row {empty[0]} has no file in {columns.file!r}; fill it in or remove the row")
+    rows = _with_one_image(table.rows, names, where)
+    _ask_folders_or_table(files, columns, options, table)
+    rows = _in_known_parts(rows, columns, where)
+    rows, columns = _one_row_an_image(rows, columns, options, where)
+    absent = [image is None for image in rows.images]
+    missing = tuple(rows.rows[columns.file][absent].tolist())
+    check_missing(where, missing, len(absent), what="images", fix="put them beside it", allow_missing=allow_missing)
+    rows = rows.take([at for at, gone in enumerate(absent) if not gone])
+    targets = table_targets(rows.rows, columns, options, where)
     check_labels(targets.labels, where)
-    ids = np.array(rows[columns.file].tolist(), dtype=np.str_)
-    groups = ids if columns.group is None else np.array(rows[columns.group].tolist(), dtype=np.str_)
-    official = _official_column(rows, columns) if columns.split else _official_folders(present)
+    ids = _ids(rows, columns, names)
+    groups, grouping = _groups(rows, ids, columns, options)
+    present = [image for image in rows.images if image is not None]
+    official = _official(rows, present, columns, options, where)
     if official is not None:
         _check_parts(groups, official, columns, where)
-    items = tuple(Item((files.folder / image,)) for image in present)
-    parsed = ParsedDataset(
-        Table(ids, items, groups, targets.values, targets.labels, official), missing, kind=targets.kind
-    )
+    items = tuple(map(files.item, present))
+    notes = [_table_note(table, columns), *table.notes, *names.notes, *columns.form.notes, *rows.notes]
+    notes += _part_words(rows, columns)
     if missing:
-        notes.append(f"missing: {len(missing)} of {len(missing) + len(rows)} images, e.g. {missing[0]}")
+        notes.append(f"missing: {len(missing)} of {len(absent)} images, e.g. {missing[0]}")
     if unnamed := len(set(files.images) - set(present)):
         notes.append(f"left out: {unnamed} images on disk that {table.path.name} does not name")
-    grouping = f"groups: {len(np.unique(groups))} by {columns.group!r}"
-    if columns.group is None:
-        grouping = f"{_NO_GROUPS}; name the patients' column with --group-column if there is one"
-    return _with_notes(parsed, [*notes, *targets.notes, grouping])
+    return ParsedDataset(
+        Table(ids, items, groups, targets.values, targets.labels, official),
+        missing,
+        kind=targets.kind,
+        notes=(*notes, *targets.notes, grouping),
+    )
 
 
-def _table_note(table: _LabelTable, columns: Columns, num_rows: int) -> str:
+def _ask_folders_or_table(files: ImageFiles, columns: Columns, options: FolderOptions, table: LabelTable) -> None:
+    """Ask where folders look like classes and nothing but its values makes a column of the table look like them."""
+    tops = sorted(top_folders(files))
+    said = options.table or options.label_column or columns.is_clear
+    numbered = len({top.rstrip("0123456789").rstrip(" _-") for top in tops}) == 1
+    loose = any("/" not in path for path in files.images)
+    if said or len(tops) < 2 or numbered or loose or set(map(str.lower, tops)) <= set(PARTS):
+        return
+    raise InputError(
+        f"{files.folder}: the classes could be the column {columns.labels[0]!r} of {table.path.name}, or the folders "
+        f"{', '.join(tops[:6])}; say --table {table.path.name!r} or --table none"
+    )
+
+
+def _table_note(table: LabelTable, columns: Columns) -> str:
     """One line: the table, its rows and the roles of its columns."""
     labels = ", ".join(map(repr, columns.labels[:8])) + (" ..." if len(columns.labels) > 8 else "")
     form = {
         "columns": f"labels (0/1) in {labels}",
-        "joined": f"labels in {labels}, joined by {columns.separator!r}",
+        "joined": f"labels in {labels}, joined by {' or '.join(map(repr, columns.form.separators))}",
         "class": f"class in {labels}",
-    }[columns.form]
+    }[columns.form.form]
     out = f"; columns left out: {', '.join(columns.left_out)}" if columns.left_out else ""
     parts = f", parts in {columns.split!r}" if columns.split else ""
-    return f"{table.path}: {num_rows} rows; images in {columns.file!r}, {form}{parts}{out}"
+    return f"{table.path}: {len(table.rows)} rows; images in {columns.file!r}, {form}{parts}{out}"
 
 
-def _images_of_rows(files: ImageFiles, rows: pd.DataFrame, columns: Columns, where: str) -> list[str | None]:
-    """The image of each row, None if it does not exist."""
-    images: list[str | None] = []
-    for row, name in rows[columns.file].items():
-        found = files.find(name)
+def _with_one_image(rows: pd.DataFrame, names: ImageNames, where: str) -> _Rows:
+    """Each row with its image, None if it does not exist; a row of a folder once for each of its images."""
+    if names.names_folders:
+        at = [i for i, found in enumerate(names.images) for _ in found or (None,)]
+        images = [image for found in names.images for image in (found or (None,))]
+        return _Rows(rows.iloc[at], tuple(images))
+    for (row, name), found in zip(rows[names.column].items(), names.images, strict=True):
         if len(found) > 1:
             raise InputError(
                 f"{where}: row {row} names {name!r}, which can be {found[0]} or {found[1]}; write more of the path"
             )
-        images.append(found[0] if found else None)
-    return images
+    return _Rows(rows, tuple(found[0] if found else None for found in names.images))
 
 
-def _without_repeats(
-    rows: pd.DataFrame, images: list[str | None], columns: Columns, where: str
-) -> tuple[pd.DataFrame, list[str | None]]:
-    """The rows without those that repeat an image; these must agree in all columns that are used."""
+def _in_known_parts(rows: _Rows, columns: Columns, where: str) -> _Rows:
+    """Without rows of words that are no part, which the person chose to leave out."""
+    if columns.split is None or part_of_flag(columns.split):
+        return rows
+    values = [value.lower() for value in rows.rows[columns.split]]
+    if (empty := [value in UNKNOWN for value in values]) and any(empty):
+        row = rows.rows.index[empty.index(True)]
+        raise InputError(f"{where}: row {row} has no part in {columns.split!r}; fill it in or remove the row")
+    keep = [at for at, value in enumerate(values) if value in PARTS]
+    if len(keep) == len(values):
+        return rows
+    others = Counter(value for value in values if value not in PARTS)
+    said = ", ".join(f"{value!r} {count}" for value, count in others.items())
+    return rows.take(keep, f"left out: rows of other parts in {columns.split!r}: {said}")
+
+
+def _part_words(rows: _Rows, columns: Columns) -> list[str]:
+    """A note where the table's words for the parts are not the usual ones."""
+    if columns.split is None:
+        return []
+    part = part_of_flag(columns.split)
+    values = sorted({value.lower() for value in rows.rows[columns.split]})
+    if part is not None and not any(value in PARTS for value in values):
+        return [f"1 in {columns.split!r} is the {part} part, 0 is {'test' if part == 'train' else 'train'}"]
+    odd = [f"{value!r} is {PARTS[value]}" for value in values if value != PARTS[value]]
+    return [f"parts in {columns.split!r}: {', '.join(odd)}"] if odd else []
+
+
+def _one_row_an_image(rows: _Rows, columns: Columns, options: FolderOptions, where: str) -> tuple[_Rows, Columns]:
+    """One row for each image: repeated rows agree, or each holds one of the image's names.
+
+    Where many images have several rows that differ in the class alone, these are joined: a row a finding.
+    """
     used = [name for name in (*columns.labels, columns.group, columns.split) if name is not None]
-    values = list(zip(*(rows[name].tolist() for name in used), strict=True))
-    first: dict[tuple[bool, str], int] = {}
-    keep = []
-    for at, (image, name) in enumerate(zip(images, rows[columns.file].tolist(), strict=True)):
-        before = first.setdefault((image is None, name if image is None else image), at)
-        if before == at:
-            keep.append(at)
-        elif values[before] != values[at]:
-            column = next(name for name, a, b in zip(used, values[before], values[at], strict=True) if a != b)
-            raise InputError(
-                f"{where}: rows {rows.index[before]} and {rows.index[at]} both name {name!r} but differ in {column!r}; "
-                "keep one of them"
-            )
-    return rows.iloc[keep], [images[at] for at in keep]
+    values = list(zip(*(rows.rows[name].tolist() for name in used), strict=True))
+    of_image: dict[tuple[bool, str], list[int]] = {}
+    for at, (image, name) in enumerate(zip(rows.images, rows.rows[columns.file].tolist(), strict=True)):
+        of_image.setdefault((image is None, name if image is None else image), []).append(at)
+    first = [found[0] for found in of_image.values()]
+    differing = [found for found in of_image.values() if len({values[at] for at in found}) > 1]
+    num_repeats = len(values) - len(first)
+    if not differing:
+        return rows.take(
+            first, *([f"left out: {num_repeats} rows that repeat another"] if num_repeats else [])
+        ), columns
+    may_join = columns.form.form != "columns" and all(len({values[at][1:] for at in found}) == 1 for found in differing)
+    is_long = options.kind is None and len(differing) > max(1, _LONG_SHARE * len(first))
+    if not may_join or not (is_long or options.kind == "multilabel"):
+        before, at = next((f[0], at) for f in differing for at in f if values[at] != values[f[0]])
+        column = next(name for name, a, b in zip(used, values[before], values[at], strict=True) if a != b)
+        way = ", or join such rows with --kind multilabel" if may_join else ""
+        raise InputError(
+            f"{where}: rows {rows.rows.index[before]} and {rows.rows.index[at]} both name "
+            f"{rows.rows[columns.file].iloc[at]!r} but differ in {column!r}; correct the table{way}"
+        )
+    label, separators = columns.labels[0], columns.form.separators
+    texts = rows.rows[label].tolist()
+    cells = [_joined_cell([texts[at] for at in found], separators) for found in of_image.values()]
+    joined = rows.take(first, f"a row a name: {num_repeats} rows are joined to others of the same image in {label!r}")
+    joined = replace(joined, rows=joined.rows.assign(**{label: cells}))
+    return joined, replace(columns, form=LabelForm("joined", separators or ",", columns.form.notes))
 
 
-def _official_column(rows: pd.DataFrame, columns: Columns) -> np.ndarray:
-    assert columns.split is not None
-    return np.array([PARTS[value.lower()] for value in rows[columns.split]], dtype=np.str_)
+def _joined_cell(texts: Sequence[str], separators: str) -> str:
+    """The names of several cells as a list in one, each once."""
+    names = [name for text in texts for name in (split_any(text, separators) if separators else [text]) if name]
+    return str(list(dict.fromkeys(names))) if names else ""
+
+
+def _ids(rows: _Rows, columns: Columns, names: ImageNames) -> np.ndarray:
+    """(N,) the names in the table; where a row stands for a folder, the paths."""
+    if names.names_folders:
+        return np.array(rows.images, dtype=np.str_)
+    return np.array(rows.rows[columns.file].tolist(), dtype=np.str_)
+
+
+def _groups(rows: _Rows, ids: np.ndarray, columns: Columns, options: FolderOptions) -> tuple[np.ndarray, str]:
+    """(N,) the patient of each image, its first spelling; images of unknown patients alone; and a line on it."""
+    if options.group_column == NONE:
+        return ids, "groups: none, as said"
+    if columns.group is None:
+        by_name = groups_of_names(ids.tolist())
+        if by_name is not None:
+            return np.array(by_name.groups, dtype=np.str_), by_name.note
+        ask = "name the patients' column with --group-column if there is one"
+        if columns.maybe_groups:
+            ask = f"could it be {' or '.join(f'--group-column {name!r}' for name in columns.maybe_groups[:4])}?"
+        return ids, f"{NO_GROUPS}; {ask}"
+    texts = rows.rows[columns.group].tolist()
+    spelling: dict[str, str] = {}
+    groups, num_blank = [], 0
+    for name, text in zip(ids.tolist(), texts, strict=True):
+        if text.lower() in BLANK_GROUPS:
+            num_blank += 1
+            groups.append(f"image {name}")
+        else:
+            groups.append(spelling.setdefault(group_key(text), text))
+    line = f"groups: {len(set(groups))} by {columns.group!r}"
+    if merged := len({text for text in texts if text.lower() not in BLANK_GROUPS}) - len(spelling):
+        odd = next(t for t in texts if t.lower() not in BLANK_GROUPS and spelling[group_key(t)] != t)
+        line += f"; {spelling[group_key(odd)]!r} and {odd!r} are one ({merged} such)"
+    if num_blank:
+        line += f"; {num_blank} images without one stand alone"
+    return np.array(groups, dtype=np.str_), line
+
+
+def _official(
+    rows: _Rows, images: Sequence[str], columns: Columns, options: FolderOptions, where: str
+) -> np.ndarray | None:
+    """(N,) the parts that the table's column or the top folders give; None without."""
+    if columns.split is not None:
+        values = [value.lower() for value in rows.rows[columns.split]]
+        part = part_of_flag(columns.split)
+        if part is None or any(value in PARTS for value in values):
+            return np.array([PARTS[value] for value in values], dtype=np.str_)
+        other = "test" if part == "train" else "train"
+        return np.array([part if flag(value) == 1 else other for value in values], dtype=np.str_)
+    if options.split_column == NONE:
+        return None
+    parts = [PARTS.get(image.split("/")[0].lower()) if "/" in image else None for image in images]
+    found = set(parts) - {None}
+    if "train" not in found or len(found) < 2:
+        return None
+    if None in parts:
+        raise InputError(
+            f"{where}: some of its images lie in folders named after parts, others do not, e.g. "
+            f"{images[parts.index(None)]}; put all there, or say --split-column none"
+        )
+    return np.array(parts, dtype=np.str_)
 
 
 def _check_parts(groups: np.ndarray, official: np.ndarray, columns: Columns, where: str) -> None:
@@ -214,59 +292,13 @@ def _check_parts(groups: np.ndarray, official: np.ndarray, columns: Columns, whe
         source = repr(columns.split) if columns.split else "the folders train, val and test"
         raise InputError(
             f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} is in several parts of {source} "
-            f"({shared.nunique()} such); put each in one, or remove these parts and use --split patient"
+            f"({shared.nunique()} such); put each in one, or draw a new split with --split-column none"
         )
 
 
-def _official_folders(images: Sequence[str]) -> np.ndarray | None:
-    """(N,) the parts if every image lies in a top folder train, val or test, else None."""
-    parts = [PARTS.get(image.split("/")[0].lower()) if "/" in image else None for image in images]
-    if None in parts or not {"train", "test"} <= set(parts):
-        return None
-    return np.array(parts, dtype=np.str_)
-
-
-def _top_folders(files: ImageFiles) -> set[str]:
-    return {path.split("/")[0] for path in files.images if "/" in path}
-
-
-def _read_class_folders(files: ImageFiles, overrides: ColumnOverrides, notes: tuple[str, ...]) -> ParsedDataset:
-    tops = _top_folders(files)
-    if not tops:
-        raise InputError(
-            f"{files.folder}: no folder of images in it and no .csv or .tsv table that names images; add one folder "
-            f"per class, or a table (images end in {', '.join(SUFFIXES)})"
-        )
-    if overrides.kind == "multilabel":
-        raise InputError(f"{files.folder}: class folders give one class per image; --kind multilabel needs a table")
-    part_folders = sorted(top for top in tops if top.lower() in PARTS)
-    if part_folders and (len(part_folders) < len(tops) or "train" not in {PARTS[top.lower()] for top in part_folders}):
-        other = sorted(tops - set(part_folders))
-        problem = f"beside {other[0]}/" if other else "without train/"
-        raise InputError(
-            f"{files.folder}: {part_folders[0]}/ {problem} could be a part or a class; keep only train/, "
-            "val/ and test/, or rename it"
-        )
-    depth = 1 if part_folders else 0
-    images = [path for path in files.images if path.count("/") > depth]
-    if not images:
-        raise InputError(f"{files.folder}: no class folders in {', '.join(part_folders)}; add one for each class")
-    targets = class_targets([path.split("/")[depth] for path in images], overrides.kind, str(files.folder))
-    check_labels(targets.labels, str(files.folder))
-    ids = np.array(images, dtype=np.str_)
-    official = np.array([PARTS[path.split("/")[0].lower()] for path in images]) if part_folders else None
-    items = tuple(Item((files.folder / path,)) for path in images)
-    table = Table(ids, items, ids, targets.values, targets.labels, official)
-    lines = [f"{files.folder}: {len(images)} images in class folders", *notes]
-    if loose := len(files.images) - len(images):
-        lines.append(f"left out: {loose} images in no class folder")
-    lines += [*targets.notes, f"{_NO_GROUPS}; a table can name the patients"]
-    return _with_notes(ParsedDataset(table, kind=targets.kind), lines)
-
-
-def _with_notes(parsed: ParsedDataset, notes: list[str]) -> ParsedDataset:
-    """`parsed` with the channels, `notes`, and notes on the official parts and on the images' size and colour."""
-    table = parsed.table
+def _with_sample(parsed: ParsedDataset) -> ParsedDataset:
+    """`parsed` with the channels, and notes on the official parts and on the images' size and colour."""
+    table, notes = parsed.table, list(parsed.notes)
     sample = sample_images([item.path for item in table.items])
     if table.official is not None:
         names, counts = np.unique(table.official, return_counts=True)

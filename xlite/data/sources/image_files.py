@@ -1,29 +1,27 @@
 """The image files under a folder: listed once, found by the names in a table, sampled for size and colour."""
 
-import os
-import stat
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
-from xlite.data.dicom import read_colour_or_grey
-from xlite.data.image_bytes import is_dicom
-from xlite.data.sources.listing import check_folder
+from xlite.data.glance import glance, starts_as_dicom
+from xlite.data.image_formats import DICOM_SUFFIXES, SUFFIXES
+from xlite.data.sources.set_aside import find_masks, find_thumbnails
+from xlite.data.sources.walk import find_files
+from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
-from xlite.storage.text import has_control_characters
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_DICOM_DETAIL = "dicom 2"
+"""Raised when DICOM files are read differently: part of such items, and so of the key of their pixel cache."""
 _NUM_HEADERS, _NUM_COLOURS, _NUM_DICOMS = 300, 48, 12
-_COLOUR_DIFFERENCE = 16  # JPEG's chroma rounding makes the channels of a grey image differ by less
-_DRAFT_PX = 256
+_WIDE, _SPOTS = 0.1, 0.01  # share of a picture in colour
+_MIN_WIDE, _MIN_SPOTS = 0.05, 0.5  # share of the pictures that are so, above which the set is in colour
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,50 @@ class ImageFiles:
     """Files under `folder`, as sorted relative paths with "/".
 
     Attributes:
-        images: files with an image suffix.
-        others: all other files, which may include DICOM files without a suffix.
+        images: files that can be read as pictures: by their suffix, or by their first bytes where it says nothing.
+        others: all other files that are not set aside: tables, texts, and all in `unread`.
+        masks: pictures that are masks or drawings of other pictures.
+        thumbnails: pictures that are small copies of other pictures.
+        unread: suffix ("" for none) -> files of `others` that are no documents: perhaps pictures that are not read.
+        empty_folders: folders in which there is nothing at all.
     """
 
     folder: Path
     images: tuple[str, ...]
     others: tuple[str, ...]
+    masks: tuple[str, ...] = ()
+    thumbnails: tuple[str, ...] = ()
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty_folders: tuple[str, ...] = ()
+
+    def item(self, path: str) -> Item:
+        """One of `images` as an example's raw input."""
+        file, name = self.folder / path, path.lower()
+        is_dicom = name.endswith(DICOM_SUFFIXES) or (not name.endswith(SUFFIXES) and starts_as_dicom(file))
+        return Item((file,), _DICOM_DETAIL if is_dicom else "")
+
+    def unread_in(self, depth: int) -> dict[str, Counter[str]]:
+        """Folder of `depth` + 1 levels -> suffix -> number of files in `unread` in it and below."""
+        counts: dict[str, Counter[str]] = {}
+        for suffix, paths in self.unread.items():
+            for path in paths:
+                if path.count("/") > depth:
+                    counts.setdefault("/".join(path.split("/")[: depth + 1]), Counter())[suffix] += 1
+        return counts
+
+    @property
+    def set_aside_notes(self) -> list[str]:
+        """Lines on what was found and is not used, with counts: masks, thumbnails, unread formats."""
+        notes = [
+            f"left out: {len(paths)} {what} of other images, e.g. {paths[0]}"
+            for what, paths in (("masks or drawings", self.masks), ("thumbnails", self.thumbnails))
+            if paths
+        ]
+        if self.unread:
+            counts = ", ".join(f"{suffix or 'no suffix'} {len(paths)}" for suffix, paths in self.unread.items())
+            first = next(iter(self.unread.values()))[0]
+            notes.append(f"left out: files in formats that are not read: {counts}, e.g. {first}")
+        return notes
 
     def find(self, name: str) -> tuple[str, ...]:
         """The images that `name` can mean: none, one, or several if it is ambiguous.
@@ -51,7 +86,7 @@ class ImageFiles:
             del wanted[0]
         if not wanted:
             return ()
-        for index in (self._images_by_name, self._dicoms_by_name):
+        for index in (self._images_by_name, self._images_without_suffix):
             found = [path for path in index.get(wanted[-1], ()) if self._agree(path, wanted)]
             exact = [path for path in found if path.split("/")[:-1] == wanted[:-1]]
             if found:
@@ -70,11 +105,11 @@ class ImageFiles:
 
     @cached_property
     def _images_by_name(self) -> dict[str, list[str]]:
-        return _by_name(self.images)
+        return _by_name(path for path in self.images if path.lower().endswith(SUFFIXES))
 
     @cached_property
-    def _dicoms_by_name(self) -> dict[str, list[str]]:
-        return _by_name(path for path in self.others if _starts_as_dicom(self.folder / path))
+    def _images_without_suffix(self) -> dict[str, list[str]]:
+        return _by_name(path for path in self.images if not path.lower().endswith(SUFFIXES))
 
 
 def _by_name(paths: Iterable[str]) -> dict[str, list[str]]:
@@ -86,134 +121,119 @@ def _by_name(paths: Iterable[str]) -> dict[str, list[str]]:
     return index
 
 
-def _starts_as_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return is_dicom(file.read(132))
-    except OSError:
-        return False
-
-
 def list_images(folder: Path) -> ImageFiles:
-    """List all files under `folder`, except hidden files and folders, __MACOSX, pipes, sockets and devices.
+    """List the files under `folder` as `find_files` does, and set masks and thumbnails aside.
 
-    Symbolic links are followed: data sets are often assembled from links, and only someone with write access can make
-    one. The names in a table are only looked up among these files, so text in it cannot reach any other file.
+    Links are followed: data sets are often assembled from links, and only someone with write access can make one. The
+    names in a table are only looked up among these files, so text in it cannot reach any other file.
 
     Raises:
-        InputError: no such folder; an unreadable folder in it; a file name that is not UTF-8 or holds control
-            characters.
+        InputError: as `find_files`.
     """
-    check_folder(folder)
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions or move it away")
-
-    paths = []
-    seen: set[tuple[int, int]] = set()  # a link may lead back up
-    for current, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        status = Path(current).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        inside = Path(current).relative_to(folder).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
-        paths += [prefix + name for name in files if not name.startswith(".") and not _is_special(current, name)]
-    for path in paths:
-        if has_control_characters(path):
-            raise InputError(
-                f"{folder}: the file name {path!r} is not UTF-8 text or holds control characters; rename it"
-            )
-    paths.sort()
-    images = tuple(path for path in paths if path.lower().endswith(SUFFIXES))
-    return ImageFiles(folder, images, tuple(path for path in paths if not path.lower().endswith(SUFFIXES)))
-
-
-def _is_special(folder: str, name: str) -> bool:
-    """Whether a file is a pipe, a socket or a device, which could block a reader for ever. A dangling link is not."""
-    try:
-        mode = os.stat(f"{folder}/{name}").st_mode  # noqa: PTH116  half the cost of Path.stat
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode)
+    found = find_files(folder)
+    thumbnails = find_thumbnails(folder, found.images)
+    images = [path for path in found.images if path not in thumbnails]
+    masks = find_masks(folder, images, chain.from_iterable(found.unread.values()))
+    return ImageFiles(
+        folder,
+        tuple(path for path in images if path not in masks),
+        found.others,
+        masks=tuple(sorted(masks)),
+        thumbnails=tuple(sorted(thumbnails)),
+        unread=found.unread,
+        empty_folders=found.empty_folders,
+    )
 
 
 @dataclass(frozen=True)
 class ImageSample:
-    """Sizes and colour of up to a few hundred of the images.
+    """What up to a few hundred of the images show.
 
     Attributes:
         sizes: (width, height) -> number of images.
-        is_colour: whether any of them is in colour.
-        num_unreadable: images that cannot be opened.
+        is_colour: whether the set is in colour: more than 5% of the images over a tenth of their area, or more than
+            half of them in spots. A stamp on one radiograph does not count.
+        exceptions: what the others are, "" if there are none.
+        unreadable: what is wrong with each image that cannot be opened, with its name.
+        several: images with several frames or pages, of which the first is read.
     """
 
     sizes: Counter[tuple[int, int]]
     is_colour: bool
-    num_unreadable: int
+    exceptions: str
+    unreadable: tuple[str, ...]
+    several: tuple[str, ...]
 
     @property
     def line(self) -> str:
         """One line to show to the user."""
         num_readable = sum(self.sizes.values())
+        total = num_readable + len(self.unreadable)
+        if not num_readable:
+            return f"of {total} images sampled none can be opened, e.g. {self.unreadable[0]}"
         common = ", ".join(
             f"{w} x {h} ({count})"
             for (w, h), count in sorted(self.sizes.items(), key=lambda entry: (-entry[1], entry[0]))[:3]
         )
         more = f" and {len(self.sizes) - 3} other sizes" if len(self.sizes) > 3 else ""
         colour = "colour: 3 channels" if self.is_colour else "grey: 1 channel"
-        damaged = f"; {self.num_unreadable} cannot be opened" if self.num_unreadable else ""
-        total = num_readable + self.num_unreadable
-        return f"of {total} images sampled: {common or 'none can be opened'}{more} px; {colour}{damaged}"
+        line = f"of {total} images sampled: {common}{more} px; {colour}{self.exceptions}"
+        if self.several:
+            line += f"; {len(self.several)} have several frames or pages, e.g. {self.several[0]}: the first is read"
+        if self.unreadable:
+            line += f"; {len(self.unreadable)} cannot be opened, e.g. {self.unreadable[0]}"
+        return line
 
 
 def sample_images(paths: Sequence[Path]) -> ImageSample:
     """Read the headers of at most 300 images, evenly spread, and the pixels of some whose format can hold colour."""
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _NUM_HEADERS)).astype(int))]
     sizes: Counter[tuple[int, int]] = Counter()
-    num_unreadable, decodes_left, dicoms_left, is_colour = 0, _NUM_COLOURS, _NUM_DICOMS, False
-    for path in np.random.default_rng(0).permutation(
-        np.array(spread, dtype=object)
-    ):  # so that the first ones are not all of one class folder
-        if path.suffix.lower() == ".dcm" or _starts_as_dicom(path):
+    unreadable, several, num_grey, num_colour_formats = [], [], 0, 0
+    shares: dict[Path, float] = {}
+    dicoms_left = _NUM_DICOMS
+    # Permuted, so that the first ones are not all of one class folder.
+    for path in np.random.default_rng(0).permutation(np.array(spread, dtype=object)):
+        if path.suffix.lower() in DICOM_SUFFIXES or starts_as_dicom(path):
             dicoms_left -= 1
-            size, in_colour = _size_and_colour_of_dicom(path) if dicoms_left >= 0 else ((0, 0), False)
-            is_colour |= in_colour
-        else:
-            size, may_be_colour, in_colour = _size_and_colour(path, decode=decodes_left > 0 and not is_colour)
-            decodes_left -= may_be_colour
-            is_colour |= in_colour
-        if size is None:
-            num_unreadable += 1
-        elif size != (0, 0):
-            sizes[size] += 1
-    return ImageSample(sizes, is_colour, num_unreadable)
+            if dicoms_left < 0:
+                continue
+        try:
+            seen = glance(path, pixels=len(shares) < _NUM_COLOURS)
+        except (UnreadableImage, InputError, OSError) as error:
+            unreadable.append(str(error))
+            continue
+        sizes[seen.size] += 1
+        several += [_short(path)] if seen.has_several else []
+        num_grey += not seen.may_be_colour
+        num_colour_formats += seen.may_be_colour
+        if seen.colour_share is not None:
+            shares[path] = seen.colour_share
+    is_colour, exceptions = _decide_colour(shares, num_grey, num_colour_formats)
+    return ImageSample(sizes, is_colour, exceptions, tuple(unreadable), tuple(several))
 
 
-def _size_and_colour(path: Path, *, decode: bool) -> tuple[tuple[int, int] | None, bool, bool]:
-    """((width, height) or None if unreadable, whether the format can hold colour, whether the pixels do)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about odd metadata; images are decoded for real later
-            with Image.open(path) as image:
-                size = image.size
-                may_be_colour = image.mode not in _GREY_MODES
-                if not (may_be_colour and decode):
-                    return size, may_be_colour, False
-                image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))  # JPEG only: decodes at a reduced size
-                pixels = np.asarray(image.convert("RGB")).astype(np.int16)
-        return size, True, bool(np.ptp(pixels, axis=2).max() > _COLOUR_DIFFERENCE)
-    except Exception:  # damaged files make Pillow raise anything; the pixel cache reports them by name
-        return None, False, False
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
-def _size_and_colour_of_dicom(path: Path) -> tuple[tuple[int, int] | None, bool]:
-    """((width, height) or None if unreadable, whether the pixels are in colour)."""
-    try:
-        pixels = read_colour_or_grey(path)
-    except (UnreadableImage, InputError, OSError):
-        return None, False
-    in_colour = pixels.ndim == 3 and bool(np.ptp(pixels.astype(np.int16), axis=2).max() > _COLOUR_DIFFERENCE)
-    return (pixels.shape[1], pixels.shape[0]), in_colour
+def _decide_colour(shares: Mapping[Path, float], num_grey: int, num_colour_formats: int) -> tuple[bool, str]:
+    """(whether a set is in colour, what the exceptions are).
+
+    Args:
+        shares: share in colour of the images looked at, a random part of those whose format can hold colour.
+        num_grey, num_colour_formats: images whose format cannot hold colour, and can.
+    """
+    if not shares:
+        return False, ""
+    weight = num_colour_formats / (num_grey + num_colour_formats) / len(shares)
+    spotted = [path for path, share in shares.items() if share >= _SPOTS]
+    num_wide = sum(share >= _WIDE for share in shares.values())
+    total = num_grey + len(shares)
+    if weight * num_wide > _MIN_WIDE or weight * len(spotted) > _MIN_SPOTS:
+        grey = next((_short(path) for path in shares if path not in spotted), "")
+        num_exceptions = total - len(spotted)
+        return True, f" ({num_exceptions} of {total} are grey{grey and f', e.g. {grey}'})" if num_exceptions else ""
+    if not spotted:
+        return False, ""
+    return False, f" ({len(spotted)} of {total} have colour in them, e.g. {_short(spotted[0])}: read as grey)"

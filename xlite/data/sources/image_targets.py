@@ -1,5 +1,6 @@
 """Turns label columns or class names into targets: (N, L) of 0, 1 or NaN (unknown)."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xlite.data.sources.columns import Columns, LabelKind, split_names, zero_one
+from xlite.data.sources.cells import UNCERTAIN, flag, is_list, is_number, is_unknown, names_of_list, plain_number
+from xlite.data.sources.columns import Columns
+from xlite.data.sources.folder_options import FolderOptions, LabelKind
+from xlite.data.sources.label_forms import split_any
 from xlite.errors import InputError
 
 NO_LABEL = ("no finding", "no findings", "nofinding", "normal", "none", "healthy")
-_NEGATIVE = (*NO_LABEL, "negative", "control", "benign", "absent", "no", "0", "false")
+_NEGATIVE = (
+    *NO_LABEL, "negative", "control", "benign", "absent", "no", "n", "0", "false", "well", "clear", "nein", "gesund",
+    "uninfected", "unaffected", "unremarkable",
+)  # fmt: skip
+_PAIRS = (("b", "m"), ("neg", "pos"), ("normal", "abnormal"), ("benign", "malignant"), ("n", "p"))  # negative first
+_NEGATION = re.compile(r"(non|no|not|un|without)")
+_NEGATION_WORDS = ("no", "non", "not", "without")
 _NUM_SHOWN = 40
 
 
@@ -31,49 +41,102 @@ class Targets:
     notes: tuple[str, ...]
 
 
-def table_targets(rows: pd.DataFrame, columns: Columns, kind: LabelKind | None, where: str) -> Targets:
+def table_targets(rows: pd.DataFrame, columns: Columns, options: FolderOptions, where: str) -> Targets:
     """The targets of a table's rows.
 
     In a column of joined names, a name such as "No Finding" (`NO_LABEL`) that is never joined to another one is not a
     label: its rows are 0 in all labels. If it is joined to another one anywhere, it is a label like any other.
 
     Args:
-        kind: given by the user; None: decided by the form of the columns.
         where: the table's path, which begins each error message.
 
     Raises:
         InputError: a value that is not 0/1; an empty joined value if no name means "none"; classes that do not fit
-            `kind`; fewer than two classes; a label without positives.
+            `options.kind`; fewer than two classes; a label without positives.
     """
-    if columns.form == "columns":
-        values = np.array([[zero_one(text) for text in rows[name]] for name in columns.labels], dtype=np.float32).T
-        if kind == "multiclass":
+    form = columns.form.form
+    if form == "columns":
+        values, notes = _flag_values(rows, columns.labels, options, where)
+        if options.kind == "multiclass":
             return _one_hot_columns(values, columns.labels, rows.index, where)
-        return _multilabel(values, columns.labels, _exclusive_note(values, kind), where)
-    if columns.form == "joined":
-        assert columns.separator is not None
-        return _joined(rows[columns.labels[0]], columns.separator, where)
-    return class_targets(rows[columns.labels[0]].tolist(), kind, where)
+        return _multilabel(values, columns.labels, (*notes, *_exclusive_note(values, options.kind)), where)
+    if form == "joined":
+        return _joined(rows[columns.labels[0]], columns.form.separators, options, where)
+    classes = [_class_name(text, options) for text in rows[columns.labels[0]]]
+    classes, notes = _without_uncertain(classes, options, where)
+    return class_targets(classes, options, where, notes)
 
 
-def class_targets(classes: Sequence[str], kind: LabelKind | None, where: str) -> Targets:
-    """One class per example ("" is unknown) as one-hot rows, or with `kind` "binary" two classes as one label.
+def _flag_values(
+    rows: pd.DataFrame, labels: Sequence[str], options: FolderOptions, where: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(N, L) of 0, 1 or NaN from columns of flags, or of numbers to cut."""
+    meaning = {"ignore": np.nan, "positive": 1.0, "negative": 0.0, "error": np.nan}[options.uncertain]
+    num_uncertain = 0
+    values = np.full((len(rows), len(labels)), np.nan, dtype=np.float32)
+    for column, name in enumerate(labels):
+        for at, text in enumerate(rows[name].tolist()):
+            if is_unknown(text) or options.is_unknown_number(text):
+                continue
+            if options.threshold is not None:
+                values[at, column] = float(text) >= options.threshold
+            elif text in UNCERTAIN:
+                if options.uncertain == "error":
+                    raise InputError(
+                        f"{where}: row {rows.index[at]} has {text} (uncertain) in {name!r}; correct it, or say what it "
+                        "means with --uncertain ignore, positive or negative"
+                    )
+                num_uncertain += 1
+                values[at, column] = meaning
+            else:
+                parsed = flag(text)
+                values[at, column] = np.nan if parsed is None else parsed
+    notes = [f"cut at {options.threshold:g}: numbers from there on are 1"] if options.threshold is not None else []
+    if num_uncertain:
+        what = "unknown" if options.uncertain == "ignore" else options.uncertain
+        notes.append(f"uncertain (-1): {num_uncertain} values, taken as {what}; --uncertain says otherwise")
+    return values, tuple(notes)
 
-    The negative one of two classes is the one with a name such as normal, control, no or 0, else the first by name.
+
+def _class_name(text: str, options: FolderOptions) -> str:
+    """A cell's class: "" where it is unknown, numbers as people write them, the name of a list of one."""
+    if is_unknown(text) or options.is_unknown_number(text):
+        return ""
+    if is_list(text):
+        names = names_of_list(text)
+        text = ", ".join(names)
+    return plain_number(text)
+
+
+def _without_uncertain(classes: Sequence[str], options: FolderOptions, where: str) -> tuple[list[str], tuple[str, ...]]:
+    """The classes with -1 unknown where all others are numbers from 0 on."""
+    numbers = {float(name) for name in classes if name and is_number(name)}
+    if -1.0 not in numbers or sorted(numbers)[1] < 0 or not all(is_number(name) for name in classes if name):
+        return list(classes), ()
+    if options.uncertain == "error":
+        raise InputError(f"{where}: -1 stands among the classes; correct it, or use --uncertain ignore")
+    count = sum(name == "-1" for name in classes)
+    return ["" if name == "-1" else name for name in classes], (f"-1 is taken as unknown: {count} rows",)
+
+
+def class_targets(classes: Sequence[str], options: FolderOptions, where: str, notes: tuple[str, ...] = ()) -> Targets:
+    """One class per example ("" is unknown) as one-hot rows, or with kind "binary" two classes as one label.
+
+    The negative one of two classes is the one named normal, control, no or 0, or as the other one's negation.
 
     Raises:
-        InputError: fewer than two classes, or not two where `kind` is "binary".
+        InputError: fewer than two classes, or not two where the kind is "binary"; which one is positive is not clear.
     """
-    names = _in_order({name for name in classes if name})
+    names = in_order({name for name in classes if name})
     if len(names) < 2:
         found = f"the only class is {names[0]!r}" if names else "no image has a class"
         raise InputError(f"{where}: {found}; label images of at least 2 classes")
     codes = pd.Categorical([name or None for name in classes], categories=names).codes
-    notes = tuple(f"{a!r} and {b!r} differ only in case and are two classes" for a, b in _case_variants(names))
-    if kind == "binary":
+    notes = (*notes, *(f"{a!r} and {b!r} differ only in case and are two classes" for a, b in _case_variants(names)))
+    if options.kind == "binary" or options.positive is not None:
         if len(names) != 2:
             raise InputError(f"{where}: --kind binary needs 2 classes, but there are {len(names)}: {', '.join(names)}")
-        positive = 0 if names[1].lower() in _NEGATIVE and names[0].lower() not in _NEGATIVE else 1
+        positive = _positive(names, options.positive, where)
         values = np.where(codes < 0, np.nan, codes == positive).astype(np.float32)[:, None]
         note = f"binary: {names[positive]!r} is 1, {names[1 - positive]!r} is 0"
         return _multilabel(values, (names[positive],), (note, *notes), where)
@@ -82,13 +145,45 @@ def class_targets(classes: Sequence[str], kind: LabelKind | None, where: str) ->
     return Targets(values, tuple(names), "multiclass", (_counts("multiclass", values, names), *notes))
 
 
-def _in_order(names: set[str]) -> list[str]:
-    """Sorted by value if all are whole numbers, else by name."""
-    return sorted(names, key=lambda name: (int(name), name)) if all(map(_is_count, names)) else sorted(names)
+def _positive(names: Sequence[str], given: str | None, where: str) -> int:
+    """Which of two classes is 1."""
+    if given is not None:
+        if given not in names:
+            raise InputError(f"{where}: --positive {given!r} is no class; there are {names[0]!r} and {names[1]!r}")
+        return names.index(given)
+    negative = [_is_negative(name, other) for name, other in (names, names[::-1])]
+    if negative[0] == negative[1]:
+        raise InputError(
+            f"{where}: which of {names[0]!r} and {names[1]!r} is 1? say --positive {names[0]!r} or "
+            f"--positive {names[1]!r}"
+        )
+    return 1 if negative[0] else 0
 
 
-def _is_count(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 10
+def _is_negative(name: str, other: str) -> bool:
+    """Whether a class means that the finding of the other class is not there."""
+    plain, other_plain = _plain(name), _plain(other)
+    if (plain, other_plain) in _PAIRS or (other_plain, plain) in _PAIRS:
+        return (plain, other_plain) in _PAIRS
+    if plain in _NEGATIVE or other_plain in _NEGATIVE:
+        return plain in _NEGATIVE and other_plain not in _NEGATIVE
+    words, other_words = plain.split(), other_plain.split()
+    if [word for word in words if not _NEGATION.fullmatch(word)] == other_words and words != other_words:
+        return True  # "CT_NonCOVID" beside "CT_COVID", "no disease" beside "disease"
+    if any(_NEGATION.sub("", word, count=1) == "".join(other_words) for word in words if word not in other_words):
+        return True  # "unhealthy" beside "healthy"
+    return words[0] in _NEGATION_WORDS and other_words[0] not in _NEGATION_WORDS
+
+
+def _plain(name: str) -> str:
+    """Lower-case words: "ct non covid" for "CT_NonCOVID"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return " ".join(re.findall(r"[a-zäöüß0-9]+", spaced.lower()))
+
+
+def in_order(names: set[str]) -> list[str]:
+    """Sorted by value if all are numbers, else by name."""
+    return sorted(names, key=lambda name: (float(name), name)) if all(map(is_number, names)) else sorted(names)
 
 
 def _case_variants(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -100,16 +195,15 @@ def _case_variants(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _multilabel(values: np.ndarray, labels: Sequence[str], notes: tuple[str, ...], where: str) -> Targets:
-    """Independent labels, after a check that each can be learned."""
+    """Independent labels, after a check that each can be learned; one that is never 1 is left out with a note."""
     positives, negatives = ((values == value).sum(axis=0) for value in (1, 0))
     if not positives.any():
         raise InputError(f"{where}: no image has any of the {len(labels)} labels; use a table with positives")
-    for label, count in zip(labels, positives, strict=True):
-        if count == 0:
-            raise InputError(
-                f"{where}: the label {label!r} is 0 or unknown in every row; leave it out by naming the others, each "
-                "with --label-column"
-            )
+    if never := [label for label, count in zip(labels, positives, strict=True) if count == 0]:
+        notes = (*notes, f"left out: the labels {', '.join(map(repr, never))} are 0 or unknown in every row")
+        keep = positives > 0
+        values, negatives = values[:, keep], negatives[keep]
+        labels = [label for label, kept in zip(labels, keep, strict=True) if kept]
     if not negatives.any():
         raise InputError(f"{where}: no label is 0 in any row; use a table with negatives")
     always = [label for label, count in zip(labels, negatives, strict=True) if count == 0]
@@ -156,15 +250,19 @@ def _one_hot_columns(values: np.ndarray, labels: Sequence[str], row_numbers: pd.
     return Targets(values, tuple(labels), "multiclass", (_counts("multiclass", values, labels),))
 
 
-def _joined(column: "pd.Series[str]", separator: str, where: str) -> Targets:
+def _joined(column: "pd.Series[str]", separators: str, options: FolderOptions, where: str) -> Targets:
     """Labels from a column of joined names; see `table_targets`."""
-    joined = [split_names(text, separator) for text in column]
+    joined = [
+        [plain_number(name) for name in split_any(text, separators) if not options.is_unknown_number(name)]
+        if not is_unknown(text)
+        else []
+        for text in column
+    ]
     joined_names = {name for names in joined if len(set(names)) > 1 for name in names}
     counts = Counter(name for names in joined for name in set(names))
-    no_label = {
-        n for n in counts if n.lower().replace("_", " ").replace("-", " ") in NO_LABEL and n not in joined_names
-    }
-    labels = _in_order(set(counts) - no_label)
+    nothing = {name for name in counts if _plain(name) in NO_LABEL}
+    no_label = nothing - joined_names
+    labels = in_order(set(counts) - no_label)
     empty = [not names for names in joined]
     if any(empty) and not no_label:
         raise InputError(
@@ -179,5 +277,10 @@ def _joined(column: "pd.Series[str]", separator: str, where: str) -> Targets:
         values[row, [index_of[name] for name in names if name in index_of]] = 1
     values[empty] = np.nan
     notes = [f"{', '.join(sorted(no_label))} in {column.name!r} means no label"] if no_label else []
+    for name in sorted(nothing & joined_names):
+        row = next(at for at, names in zip(column.index, joined, strict=True) if name in names and len(names) > 1)
+        notes.append(
+            f"{name!r} is a label of its own, since row {row} joins it to another; correct that row if it is none"
+        )
     notes += [f"{a!r} and {b!r} differ only in case and are two labels" for a, b in _case_variants(labels)]
     return _multilabel(values, labels, tuple(notes), where)

@@ -1,0 +1,168 @@
+"""Finds the column of a label table that names the images, and each row's images."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+from xlite.data.sources.cells import is_number
+from xlite.data.sources.folder_options import FolderOptions
+from xlite.data.sources.image_files import ImageFiles
+from xlite.data.sources.near_names import NearNames, in_folder
+from xlite.errors import InputError
+
+_NUM_COMPARED = 500
+_UNIQUE_SHARE = 0.9
+_NEAR_SHARE = 0.5
+_HARMLESS = ("suffix", "case", "Unicode form")
+_FILE_NAME = re.compile(
+    r"(image|img|file|photo|picture|scan|dicom)[ _]?(id|name|path|index|file|uid)?s?|(file)?path|filename", re.I
+)
+
+
+@dataclass(frozen=True)
+class ImageNames:
+    """The column that names images, and what each row names.
+
+    Attributes:
+        column: its name.
+        images: for each row the paths it can mean: none, one, or several if ambiguous; of a folder all in it.
+        names_folders: whether each row stands for all images of a folder.
+        notes: lines to show to the user.
+    """
+
+    column: str
+    images: tuple[tuple[str, ...], ...]
+    names_folders: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def names_images(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions) -> bool:
+    """Whether the given file column, or else any column, names an image, or a folder of images."""
+    columns = [rows[str(name)] for name in rows.columns if options.file_column in (None, name)]
+    return any(_num_hits(column, files) for column in columns) or any(_num_folders(column, files) for column in columns)
+
+
+def image_names(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions, where: str) -> ImageNames:
+    """The given column, or the only one that names images; of columns that name the same ones, the longest names.
+
+    Where none names an image as it is, names that differ in suffix, case or Unicode form alone are taken with a note;
+    those that differ in their folders or leading zeros only if the column is given.
+
+    Raises:
+        InputError: no column names images; several name different ones; the message names the option to choose by.
+    """
+    given = options.file_column
+    taken: set[str | None] = {*options.label_column, options.group_column, options.split_column}
+    columns = [str(name) for name in rows.columns]
+    names: list[str] = (
+        [given] if given else [name for name in columns if name not in taken and (rows[name] != "").any()]
+    )
+    found = [name for name in names if _num_hits(rows[name], files)]
+    if found:
+        column = _one_of(found, rows, files, names, where)
+        return ImageNames(column, tuple(files.find(value) for value in rows[column]))
+    in_folders = {name: _num_folders(rows[name], files) for name in names}
+    if any(in_folders.values()):
+        column = max(names, key=in_folders.__getitem__)
+        images = tuple(in_folder(files, value) for value in rows[column])
+        note = (
+            f"{where}: {column!r} names folders: each of their {sum(map(len, images))} images has the folder's labels"
+        )
+        return ImageNames(column, images, names_folders=True, notes=(note,))
+    return _nearly_named(rows, files, names, where, is_given=given is not None)
+
+
+def _one_of(found: list[str], rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], where: str) -> str:
+    # Numbers can match image names by chance (age 7 and 7.png): prefer values that are not numbers, or not repeated.
+    for preferred in (
+        [name for name in found if not all(map(is_number, _distinct(rows[name])))],
+        [name for name in found if rows[name].nunique() >= _UNIQUE_SHARE * len(rows)],
+    ):
+        found = [name for name in found if name in preferred] or found
+    at = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _NUM_COMPARED)).astype(int))
+    if len({tuple(files.find(value) for value in rows[name].iloc[at]) for name in found}) > 1:
+        raise InputError(
+            f"{where}: columns {listed(found)} could each name the images; use {choices('--file-column', found)}"
+        )
+    column = max(found, key=lambda name: (rows[name].iloc[at].str.len().sum(), -found.index(name)))
+    others = [name for name in names if name != column and _FILE_NAME.fullmatch(name) and name not in found]
+    if len(names) > 1 and others and all(map(is_number, _distinct(rows[column]))):
+        other = others[0]
+        raise InputError(
+            f"{where}: {other!r} looks like the file names, but names no image ({_example(rows[other])}); the numbers "
+            f"of {column!r} do; correct {other!r}, or use --file-column {column!r}"
+        )
+    return column
+
+
+def _nearly_named(
+    rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], where: str, *, is_given: bool
+) -> ImageNames:
+    """The names that fit but for a little; see `image_names`."""
+    best: tuple[float, str, list[tuple[str, str] | None]] | None = None
+    index = NearNames(files)
+    for name in names:
+        near = [index.find(value) for value in rows[name]]
+        share = sum(one is not None for one in near) / len(rows)
+        if share >= _NEAR_SHARE and (best is None or share > best[0]):
+            best = (share, name, near)
+    if best is None:
+        _no_images(rows, files, names, where)
+    _, column, near = best
+    kinds = Counter(one[1] for one in near if one is not None)
+    first = next(i for i, one in enumerate(near) if one is not None)
+    shown, on_disk = rows[column].iloc[first], near[first]
+    assert on_disk is not None
+    example = f"{shown!r} in the table, {on_disk[0]!r} on disk"
+    what = " and ".join(kinds)
+    if not is_given and not set(kinds) <= set(_HARMLESS):
+        raise InputError(
+            f"{where}: {column!r} names no image as it is, but its names differ in {what} alone ({example}); correct "
+            f"them, or take them so with --file-column {column!r}"
+        )
+    note = (
+        f"{where}: names differ from the files in {what}, and are taken nevertheless ({kinds.total()} rows; {example})"
+    )
+    return ImageNames(column, tuple((one[0],) if one else () for one in near), notes=(note,))
+
+
+def _no_images(rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], where: str) -> NoReturn:
+    if not files.images:
+        raise InputError(f"{files.folder}: no image in it; add the images that {where} names")
+    shown = "; ".join(f"{name!r} has {_example(rows[name])}" for name in names[:4])
+    raise InputError(
+        f"{where}: no column names images of the folder: {shown}; on disk is {files.images[0]!r}; correct the "
+        "names, or use --table none for folders as classes"
+    )
+
+
+def _num_hits(values: "pd.Series[str]", files: ImageFiles) -> int:
+    return sum(bool(files.find(value)) for value in _distinct(values))
+
+
+def _num_folders(values: "pd.Series[str]", files: ImageFiles) -> int:
+    return sum(bool(in_folder(files, value)) for value in _distinct(values) if "/" in value or "\\" in value)
+
+
+def _distinct(values: "pd.Series[str]") -> list[str]:
+    return [value for value in values.unique().tolist() if value]
+
+
+def _example(values: "pd.Series[str]") -> str:
+    return repr(next((value for value in values if value), "")[:60])
+
+
+def listed(names: Sequence[str] | np.ndarray) -> str:
+    """At most twelve names in quotes, and how many more."""
+    shown = ", ".join(repr(str(name)[:60]) for name in names[:12])
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+
+
+def choices(option: str, names: Sequence[str]) -> str:
+    """The option with each of at most twelve names, joined by "or"."""
+    return " or ".join(f"{option} {name!r}" for name in names[:12])

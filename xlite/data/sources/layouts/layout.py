@@ -1,0 +1,76 @@
+"""A known layout: how a public data set is recognised, and how it becomes one plain table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from xlite.data.sources.folder_options import FolderOptions
+from xlite.data.sources.image_files import ImageFiles
+from xlite.data.sources.tables import LabelTable, read_table
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder as a layout sees it.
+
+    Attributes:
+        tables: path by lower-case name, of the tables at the top.
+    """
+
+    files: ImageFiles
+    tables: Mapping[str, str]
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """The table of this lower-case name."""
+        return read_table(self.files.folder / self.tables[name]).rows
+
+    def header(self, name: str) -> set[str]:
+        """The names in the first row of the table of this lower-case name."""
+        with (self.files.folder / self.tables[name]).open(encoding="utf-8-sig", errors="replace") as file:
+            return {text.strip().strip('"') for text in file.readline().replace("\t", ",").split(",")}
+
+    def named(self, *parts: str) -> list[str]:
+        """Names of tables that hold all of `parts`, sorted."""
+        return sorted(name for name in self.tables if all(part in name for part in parts))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a layout makes of a folder.
+
+    Attributes:
+        rows: a plain table; what the files' tables do not say is added as columns.
+        choices: fields of `FolderOptions` that the layout settles; the person's own take precedence.
+        says: what is taken for granted, e.g. "patient from the path".
+        source: the table's name; "" where the paths are the table.
+    """
+
+    rows: pd.DataFrame
+    choices: Mapping[str, object]
+    says: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One data set's layout.
+
+    Attributes:
+        name: for --layout; title: for people.
+        recognise: whether a folder has it.
+        read: its table; called only where it is recognised.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Found], bool]
+    read: Callable[[Found], Reading]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A known layout as a plain table, and the options to read it by."""
+
+    table: LabelTable
+    options: FolderOptions = field(default_factory=FolderOptions)

@@ -1,0 +1,38 @@
+"""Finds the patient in the images' own names, where both sides of one are there: 10_left and 10_right."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_SIDE = re.compile(r"(.+?)[ _-]?(?:(?<=[ _-])(?:l|r|od|os|ld|rd)|left|right)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NameGroups:
+    """The group of each image, and a line that says how they were found."""
+
+    groups: tuple[str, ...]
+    note: str
+
+
+def groups_of_names(names: Sequence[str]) -> NameGroups | None:
+    """Groups of images whose names differ in the side alone; None unless all names end in a side."""
+    groups = []
+    for name in names:
+        path = PurePosixPath(name.replace("\\", "/"))
+        stem = path.stem if path.suffix[1:].isalpha() else path.name
+        match = _SIDE.fullmatch(stem)
+        if match is None:
+            return None
+        groups.append(match[1])
+    counts = Counter(groups)
+    if not 1 < len(counts) < len(groups):
+        return None
+    example = counts.most_common(1)[0][0]
+    note = (
+        f"groups: {len(counts)} by the images' names without left and right, e.g. {example!r}; --group-column none "
+        "takes each image alone"
+    )
+    return NameGroups(tuple(groups), note)
