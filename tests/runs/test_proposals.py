@@ -60,19 +60,15 @@ def test_a_space_that_fails_in_a_trial_is_one_line_and_continues_once_it_is_corr
     rare = f"    if trial.number == 1 and Path({str(begun)!r}).exists():\n        chosen[1 / 0]\n    return chosen"
     space.write_text("from pathlib import Path" + SPACE.replace("    return chosen", rare))
     command = ("--trials", 2, "--set", "distill.alpha=0", "--set", "model.backbone=lcnet_050", "--no-promote")
-    for _ in range(2):  # the same again ends in the same way
-        done = tune(tmp_path, tiny_nih, *command)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stdout + done.stderr
-        where = f"{space}, line 10, trial 1: space(trial) failed: ZeroDivisionError: division by zero"
-        assert done.stderr == f"error: {where}\n" and "Traceback" not in done.stdout
-        assert [row.state for row in rows(tmp_path)] == ["complete"]
+    done = tune(tmp_path, tiny_nih, *command)
+    where = f"{space}, line 10, trial 1: space(trial) failed: ZeroDivisionError: division by zero"
+    assert (done.returncode, done.stderr) == (2, f"error: {where}\n"), done.stdout + done.stderr
+    assert "Traceback" not in done.stdout and [row.state for row in rows(tmp_path)] == ["complete"]
     space.write_text(SPACE)
     done = tune(tmp_path, tiny_nih, *command)
     assert done.returncode == 0 and "1 trials are there, 1 to go" in done.stdout, done.stdout + done.stderr
     assert [row.state for row in rows(tmp_path)] == ["complete", "complete"]
     assert read_json(study)["meaning"]["space"]
-    space.write_text(SPACE.replace("[16, 32]", "[16, 64]"))
+    space.write_text(SPACE.replace("[16, 32]", "[8, 32]"))
     refused = tune(tmp_path, tiny_nih, *command)
     assert refused.returncode == 2 and "space was" in refused.stderr
-    space.write_text(SPACE.replace("def space", "# a comment\ndef space"))
-    assert tune(tmp_path, tiny_nih, *command, "--dry-run").returncode == 0
