@@ -111,7 +111,7 @@ def test_items_of_dicom_files_say_so_and_others_do_not(tmp_path: Path) -> None:
         ("scans/1.png", "annotations/1.png"),
         ("a/1.png", "masks of a/1.png"),
         ("images/1.png", "image_masks/1.png"),
-        ("labels/a/1.png", "labels/a/mask/1.png"),
+        ("labels/a/1.png", "labels/a/1_mask.png"),
     ],
 )
 def test_a_mask_is_set_aside_where_its_picture_is(tmp_path: Path, picture: str, drawn: str) -> None:
@@ -143,6 +143,14 @@ def test_the_word_alone_is_not_enough(tmp_path: Path, names: list[str]) -> None:
     for number, name in enumerate(names):
         mask(tmp_path / name, number)
     assert set(list_images(tmp_path).images) == set(names)
+
+
+def test_where_names_settle_it_a_drawing_need_not_look_like_a_mask(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / "images" / f"{number}.png", number)
+        save(tmp_path / "images" / f"{number}_overlay.png", number)
+        save(tmp_path / "contours" / f"{number}.png", number)
+    assert len(list_images(tmp_path).masks) == 8
 
 
 def test_masks_without_a_picture_follow_the_others_of_their_folder(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def _find(
     """The pictures of `kind`, decided for each folder, or for each folder's endings, as a whole."""
     found: set[str] = set()
     hinted, others = [path for path in images if kind.hint.search(path)], tuple(others)
-    for reading in (_by_first_folder, _by_last_folder, _by_stem):
+    for reading in (_by_folder, _by_stem):
         groups: dict[tuple[str, ...], list[_Candidate]] = defaultdict(list)
         for path in hinted:
             if path not in found and (candidate := reading(kind, path)) is not None:
@@ -129,23 +129,14 @@ class _Candidate:
     stems: tuple[str, ...]
 
 
-def _by_first_folder(kind: _Kind, path: str) -> _Candidate | None:
+def _by_folder(kind: _Kind, path: str) -> _Candidate | None:
     """By the outermost folder of `kind`, as in ManualMask/leftMask/1.png; folders of pictures may lie above it."""
-    return _by_folder(kind, path, 0)
-
-
-def _by_last_folder(kind: _Kind, path: str) -> _Candidate | None:
-    """By the innermost folder of `kind`, as in labels/a/mask/1.png beside labels/a/1.png."""
-    return _by_folder(kind, path, -1)
-
-
-def _by_folder(kind: _Kind, path: str, which: int) -> _Candidate | None:
     folders = tuple(path.split("/")[:-1])
     last_picture = max((i for i, name in enumerate(folders) if _holds_pictures(kind, name)), default=-1)
     saying = [i for i, name in enumerate(folders) if i > last_picture and _says(kind, name)]
     if not saying:
         return None
-    at = saying[which]
+    at = saying[0]
     rest = tuple(name for i, name in enumerate(folders) if i > at and i not in saying)
     return _Candidate(path, folders[: at + 1], rest, (_stem(path), *_owner_stems(kind, path)))
 
