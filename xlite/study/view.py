@@ -111,7 +111,7 @@ class SearchView:
     def __rich__(self) -> Group:
         table = Table(box=None, pad_edge=False)
         for name in ("trial", "epoch", f"best {self.metric}"):
-            table.add_column(name, no_wrap=True, min_width=len(name))
+            table.add_column(name, no_wrap=True)
         table.add_column("configuration", overflow="fold")
         for number, (what, epoch, value) in sorted(self.running.items()):
             table.add_row(str(number), f"{epoch}/{self.pace.max_epochs}", "" if value is None else f"{value:.4f}", what)
