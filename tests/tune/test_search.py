@@ -12,7 +12,9 @@ from xlite.ledger import Ledger, sqlite_url
 from xlite.models.limits import Cost, Limits
 from xlite.study.candidates import Candidate
 from xlite.study.job import TrialFolders
+from xlite.study.time_budget import TimeBudget
 from xlite.train.summary import NO_RUN, RunSummary
+from xlite.tune.deadline import Deadline
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, as_result
 from xlite.tune.search import LedgerSearch
 
@@ -282,3 +284,15 @@ def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():
 def test_what_ray_keeps_of_a_message_by_its_repr_is_short():
     message = epoch(200, 0.5)["message"]
     assert repr(message) == "EpochDone(finished=False)"
+
+
+def test_nothing_starts_once_the_time_is_over(ledger):
+    now_s = [0.0]
+    bridge = search(ledger)
+    bridge.deadline = Deadline(TimeBudget(60.0, clock=lambda: now_s[0]))
+    bridge.suggest("a")
+    now_s[0] = 60.0
+    assert bridge.suggest("b") is None and bridge.is_held_back  # "a" may have to be retried
+    bridge.on_trial_complete("a", epoch(1, 0.7, finished=True))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert [row.number for row in ledger.rows()] == [0] and bridge.remaining == 9

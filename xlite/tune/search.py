@@ -14,8 +14,10 @@ from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_f
 from xlite.ledger import Ledger, Outcome, TrialResult
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
+from xlite.study.time_budget import TimeBudget
 from xlite.train.summary import NO_RUN
 from xlite.tune.asha import VALUE_KEY, ResumableASHA
+from xlite.tune.deadline import Deadline
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, message_of
 
 MAX_LEFT_OUT = 200
@@ -73,6 +75,10 @@ class LedgerSearch(Searcher):
         num_trials: how many more trials to start.
         asha: what stops trials; None where all run to the end.
         observer: hears of every trial.
+
+    Attributes:
+        deadline: none unless it is set.
+        is_held_back: whether it keeps trials from being started.
     """
 
     def __init__(
@@ -94,10 +100,13 @@ class LedgerSearch(Searcher):
         self.unbegun: Counter[int] = Counter()
         self.alike = _Alike(max(SAME_FAILURES, num_trials // 4))
         self.failure: InputError | None = None
+        self.deadline = Deadline(TimeBudget())
+        self.is_held_back = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """{"assignment": Assignment} of the next trial; Ray calls this when a worker is free."""
-        if self.remaining <= 0 or self.failure is not None:
+        self.is_held_back = self.remaining > 0 and not self.deadline.time_budget.may_start()
+        if self.remaining <= 0 or self.is_held_back or self.failure is not None:
             return None if self.running else Searcher.FINISHED  # one of these may be retried
         trial = self.resume(trial_id) or self.ask()
         if trial is None:
