@@ -78,6 +78,7 @@ def train(*, quick: bool) -> None:
     from xlite.device import choose_device
     from xlite.tasks.chestxray14 import CHESTXRAY14
     from xlite.train.loop import fit
+    from xlite.train.run import TrainingRun
 
     num_steps = 2 if quick else NUM_STEPS
     values = {"model.backbone": "resnet10t", "data.image_size": 64, "train.threads": 2, "train.epochs": 2}
@@ -90,7 +91,7 @@ def train(*, quick: bool) -> None:
             "val": dataset.parts["val"][:32],
         }
         few = replace(dataset, parts=parts)
-        reports = list(fit(config, CHESTXRAY14, few, device=choose_device(kind="cpu")))
+        reports = list(fit(TrainingRun(config, CHESTXRAY14, few, choose_device(kind="cpu"))))
     print(1e3 * reports[-1].seconds["step"] / num_steps)
 
 

@@ -26,7 +26,7 @@ from xlite.study.members import STEM, Member
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.inference import predict_logits
-from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.resumable import EpochResult, epochs_of, train_resumable
 from xlite.train.run import TrainingRun
 from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
 
@@ -281,14 +281,15 @@ def _made(
         return _taken_over(member, folder)
     summary = NO_RUN
     bank = member.bank if config.distill.alpha > 0 else None
-    for kept in train_resumable(
+    run = train_resumable(
         TrainingRun(config, task, member.dataset, device, bank, member.num_views),
         folder=folder,
         stem=member.stem,
         hyper_parameters=winner.overrides,
         events_folder=folder if member.stem == STEM else folder / member.stem,
         about={"trial": winner.number},
-    ):
+    )
+    for kept in epochs_of(run):
         summary = kept.summary
         if on_epoch:
             on_epoch(kept)

@@ -20,8 +20,8 @@ def test_the_search_ends_in_order_when_its_time_is_over(tmp_path, tiny_nih):
         started = time.monotonic()
         done = run_runner(
             "tune_kd", "--data", tiny_nih, "--results", tmp_path / "results", "--cache-dir", tmp_path / "cache",
-            "--study", "s", "--space", tmp_path / "space.py", "--max-epochs", 20, "--image-size", 32, "--max-concurrent",
-            1, "--set", "train.patience=20", *more,
+            "--study", "s", "--space", tmp_path / "space.py", "--max-epochs", 20, "--image-size", 32,
+            "--max-concurrent", 1, "--set", "train.patience=20", *more,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout, time.monotonic() - started

@@ -23,7 +23,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a student may cost; None: no limit. A latency breaks its limit when it does so beyond its spread."""
+    """The most that a student may cost; None: no limit. A latency breaks its limit only beyond its spread."""
 
     max_params: int | None = None
     max_mb: float | None = None

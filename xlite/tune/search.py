@@ -56,12 +56,13 @@ class Observer(Protocol):
 
 @dataclass
 class _Running:
-    """A trial that Ray runs: its number, and the epoch and best value reported so far."""
+    """A trial that Ray runs, the epoch and best value reported so far, and whether it waits for its disk."""
 
     number: int
     candidate: Candidate
     epoch: int = 0
     best: float = -math.inf
+    is_held_up: bool = False
 
 
 class LedgerSearch(Searcher):
@@ -150,11 +151,14 @@ class LedgerSearch(Searcher):
         """Record one more epoch, or say what holds the trial up."""
         message, trial = message_of(result), self.running[trial_id]
         if isinstance(message, HeldUp):
-            self.observer.held_up(trial.number, message.reason)
+            if not trial.is_held_up:  # it says so every second
+                self.observer.held_up(trial.number, message.reason)
+            trial.is_held_up = True
         elif isinstance(message, EpochDone) and message.summary.epochs > trial.epoch:
             summary = message.summary
             self.fill_in(trial, summary.epochs, summary.curve)
             trial.epoch, trial.best = summary.epochs, max(summary.best_value, trial.best)
+            trial.is_held_up = False
             self.ledger.report(trial.number, trial.epoch, trial.best)
             self.observer.progressed(trial.number, trial.epoch, trial.best)
 
