@@ -19,7 +19,7 @@ from xlite.data.input_spec import InputSpec
 from xlite.data.sources.nih import LABELS
 from xlite.device import choose_device
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.train.resumable import train_resumable
+from xlite.train.resumable import epochs_of, train_resumable
 from xlite.train.run import TrainingRun
 
 NUM_TRAIN, NUM_VAL, PX = 698, 150, 64
@@ -60,7 +60,7 @@ def main() -> None:
         dataset = make_dataset(Path(place))
         run = TrainingRun(config, CHESTXRAY14, dataset, choose_device("fp32", kind="cpu"))
         epochs = train_resumable(run, folder=Path(place), stem="s", hyper_parameters={"a": 1})
-        seconds = list(epochs)[-1].summary.seconds_by_kind
+        seconds = list(epochs_of(epochs))[-1].summary.seconds_by_kind
     total = sum(seconds.values())
     kept, waited = seconds["checkpoint"], sum(synced)
     print(

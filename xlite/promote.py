@@ -18,7 +18,8 @@ from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
 from xlite.metrics.multilabel import Evaluation, bootstrap_interval
 from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
-from xlite.models.cost import count_cost, measure_latency
+from xlite.models.cost import count_cost
+from xlite.models.latency import measure_latencies
 from xlite.models.limits import Cost
 from xlite.storage.files import fingerprint, read_json_object, write_json
 from xlite.storage.locks import locked
@@ -27,7 +28,7 @@ from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.hparams import curve_files, end_run
 from xlite.train.inference import predict_logits
-from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.resumable import EpochResult, epochs_of, train_resumable
 from xlite.train.run import TrainingRun
 from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
 
@@ -149,7 +150,7 @@ def _promote(
         fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
         result = TrialResult(
             summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
-            cost=_cost(config, dataset, models, device),
+            cost=_cost(config, dataset, models, device, searched=winner.cost),
             promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
         )
         ledger.add_final(result, value=val.evaluation.scalars[task.metric])
@@ -245,13 +246,26 @@ def _remove_earlier(folder: Path, kept: Set[str]) -> None:
             path.unlink()
 
 
-def _cost(config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device) -> Cost:
-    """Of all the models together: that is what it takes to use them."""
-    spec = dataset.input_spec
+def _cost(
+    config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device, *, searched: Cost | None
+) -> Cost:
+    """Of all the models together: that is what it takes to use them. `searched`: what the search measured."""
+    spec, num = dataset.input_spec, len(models)
     cost = count_cost(config.model, len(dataset.labels), spec.channels, spec.image_size)
-    example = device.inputs(spec, *spec.example())
-    latency = measure_latency(models[0], example, device=device.torch_device, threads=config.train.threads)
-    return Cost(cost.num_params * len(models), cost.size_mb * len(models), latency * len(models))
+    (latency,) = measure_latencies(
+        models[:1],
+        device.inputs(spec, *spec.example()),
+        device=device.torch_device,
+        threads=config.train.threads,
+        known_reference_ms=searched.reference_ms if searched else None,
+    )
+    return Cost(
+        cost.num_params * num,
+        cost.size_mb * num,
+        latency.latency_ms * num,
+        latency.latency_spread_ms * num,
+        latency.reference_ms,
+    )
 
 
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
@@ -299,14 +313,15 @@ def _made(
         return _taken_over(member, folder)
     summary = NO_RUN
     bank = member.bank if config.distill.alpha > 0 else None
-    for kept in train_resumable(
+    run = train_resumable(
         TrainingRun(config, task, member.dataset, device, bank, member.num_views),
         folder=folder,
         stem=member.stem,
         hyper_parameters=winner.overrides,
         events_folder=_run_folder(folder, member.stem),
         about={"trial": winner.number},
-    ):
+    )
+    for kept in epochs_of(run):
         summary = kept.summary
         if on_epoch:
             on_epoch(kept)

@@ -131,7 +131,7 @@ class Bench:
     def promotion(self, text: str) -> dict[str, Any] | None:
         """The options of the promotion after a search, which is left out; None without one."""
         winner = SimpleNamespace(number=0, value=0.5)
-        result = SimpleNamespace(ledger=None, teacher=None, winner=winner, num_interrupted=0)
+        result = SimpleNamespace(ledger=None, teacher=None, winner=winner, num_interrupted=0, num_left=0)
         calls: list[dict[str, Any]] = []
         self.patch.setattr("xlite.tune.study.run_study", lambda *_: result)
         self.patch.setattr("xlite.report.leaderboard.leaderboard_of", lambda ledger: None)

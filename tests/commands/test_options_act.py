@@ -8,8 +8,8 @@ from xlite.commands import analyze
 from xlite.commands.main import COMMANDS
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.study.options import StudyOptions
+from xlite.study.time_budget import TimeBudget
 from xlite.tasks import find_task
-from xlite.tune.execute import Deadline
 
 SPACE = """
 BASELINE = {"model.backbone": "lcnet_050", "distill.alpha": 0.5}
@@ -90,7 +90,11 @@ TUNE = {
     ),
     "--max-epochs": lambda it: "trials of up to 3 epochs" in it.dry("--max-epochs 3"),
     "--subset": lambda it: "Searching on" in it.dry("--subset 0.5"),
-    "--time-budget": lambda it: Deadline(it.asked("--time-budget 1s").time_budget_s).until is not None,
+    "--time-budget": lambda it: not TimeBudget(it.asked("--time-budget 1s").time_budget_s, clock=iter((0, 2)).__next__).may_start(),
+    "--promote-reserve": lambda it: (
+        it.asked("--promote-reserve 9s").promote_reserve_s == 9
+        and it.raises(lambda: it.asked("--no-promote --promote-reserve 9s"), "drop one")
+    ),
     "--warm-start": lambda it: it.raises(
         lambda: it.warm_start("--warm-start other"), "--warm-start other: there is no study.json"
     ),

@@ -49,4 +49,7 @@ def test_those_that_do_not_open_are_counted(tmp_path: Path, capsys: pytest.Captu
     code, out, err = dry_run(tmp_path, capsys)
     assert code == 0 and not err
     assert "16 examples were read; 2 of the 16 opened cannot be read, e.g. " in out
-    assert "a/02.png: not an image: its first bytes are of no format that is read; nothing was cached, split or drawn" in out
+    assert (
+        "a/02.png: not an image: its first bytes are of no format that is read; nothing was cached, split or drawn"
+        in out
+    )

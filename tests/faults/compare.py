@@ -22,9 +22,10 @@ from xlite.train.hparams import curve_files
 from xlite.train.run import TrainingRun
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
-MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s", "latency_ms"}
+MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s"}
+MEASURED |= {"latency_ms", "latency_spread_ms", "reference_ms"}
 """Keys of records that no two runs share, however they went; all else is compared to the last bit."""
-MEASURED_COLUMNS = {"date", "seconds", "device_seconds", "inference_time_ms"}
+MEASURED_COLUMNS = {"date", "seconds", "device_seconds", "inference_time_ms", "inference_spread_ms"}
 MEASURED_TAGS = ("seconds/", "speed/")
 EPOCH_TAG = "val/loss"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xlite
 from xlite.storage.files import wait_for_disk_space
-from xlite.tune.execute import Deadline
+from xlite.study.time_budget import TimeBudget
 
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 
@@ -24,12 +24,12 @@ def test_nothing_asks_for_the_time_of_day():
 
 
 def test_a_time_budget_is_not_spent_by_a_jump_of_the_clock(monkeypatch):
-    deadline = Deadline(3600)
-    spent = Deadline(0)
+    budget, spent = TimeBudget(3600, 60), TimeBudget(0.0, 0.0)
     for jump_s in (-1e9, 1e9):
         now = time.time()
         monkeypatch.setattr(time, "time", lambda now=now, jump_s=jump_s: now + jump_s)
-        assert not deadline.stop_all() and spent.stop_all()
+        assert budget.may_start() and budget.left_s() > 3600
+        assert not spent.may_start() and spent.left_s() <= 0
 
 
 def test_waiting_for_disk_space_does_not_end_with_a_jump_of_the_clock(tmp_path, monkeypatch):

@@ -135,8 +135,10 @@ def test_a_full_disk_is_waited_for_and_no_trial_fails_for_it(small_disk, start):
     until_epochs(run, 2)
     ballast = fill(small_disk.root / "results")
     assert shutil.disk_usage(ballast.parent).free == 0
+    held_up = f"the disk of {small_disk.study / 'trials'}"
+    assert run.wait_until(lambda: held_up in run.output(), limit_s=15), run.output()
     time.sleep(8)
-    assert run.process.poll() is None, run.output()
+    assert run.process.poll() is None and run.output().count(held_up) == 1, run.output()
     before = small_disk.num_epochs()
     ballast.unlink()
     until_epochs(run, before + 1)

@@ -48,7 +48,9 @@ def full_row(**more: Any) -> TrialRecord:
         per_label={"Hernia": {"auc": 0.81}, "Mass": {"f1": 0.1}},
         notes=("2 labels undefined",),
     )
-    return row(12, "complete", 0.7123456, summary=summary, cost=Cost(11_400_000, 45.678, 7.8912), finished=DAY, **more)
+    return row(
+        12, "complete", 0.7123456, summary=summary, cost=Cost(11_400_000, 45.678, 7.8912, 0.25), finished=DAY, **more
+    )
 
 
 def promotion(promoted_from: int) -> PromotionRecord:
@@ -124,6 +126,7 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
                 "val_f1_macro_at_half": "0.1200",
                 "test_f1_macro_at_half": "",
                 "test_value": "",
+                "inference_spread_ms": "0.25",
                 "num_params": "11400000",
                 "seconds": "12.3",
                 "device_seconds": "24.7",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +16,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.models.artifact import load_artifact
-from xlite.storage.files import spares_of
+from xlite.storage import files
+from xlite.storage.files import StillFull, spares_of
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.checkpoint import Checkpoint, Checkpoints, checkpoint_files, remove_checkpoints
 from xlite.train.hparams import curve_files
 from xlite.train.loop import TrainState
-from xlite.train.resumable import train_resumable
+from xlite.train.resumable import WaitsForDisk, epochs_of, train_resumable
 from xlite.train.run import TrainingRun
 
 CPU = choose_device("fp32", kind="cpu")
@@ -284,3 +286,34 @@ def test_a_killed_process_loses_at_most_the_epoch_it_was_in(tiny_dataset, whole,
     assert again[0].epoch >= done
     (ours, _), (theirs, _) = weights(tmp_path), weights(whole[0])
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.fixture
+def free_bytes(monkeypatch):
+    """What the disk has free at each look; the last number stays."""
+    numbers = []
+    looks = lambda folder: SimpleNamespace(free=numbers.pop(0) if len(numbers) > 1 else numbers[0])  # noqa: E731
+    monkeypatch.setattr(files, "shutil", SimpleNamespace(disk_usage=looks))
+    monkeypatch.setattr(files, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: None))
+    return numbers
+
+
+def test_a_run_says_at_once_that_its_disk_is_full_and_goes_on_when_it_is_not(
+    tiny_dataset, whole, tmp_path, free_bytes, capfd
+):
+    free_bytes += [10**12, 0, 0, 0, 10**12]
+    steps = train(tiny_dataset, tmp_path, epochs=5)
+    waits = [WaitsForDisk(tmp_path)] * 3
+    assert [step if isinstance(step, WaitsForDisk) else step.epoch for step in steps] == [1, *waits, 2]
+    assert curve(epochs_of(iter(steps))) == curve(whole[1][:2])
+    assert capfd.readouterr().err == f"the disk of {tmp_path} is full; waiting for some to be freed\n"
+
+
+def test_a_run_whose_disk_stays_full_ends_with_its_last_epoch_kept(tiny_dataset, tmp_path, free_bytes, monkeypatch):
+    monkeypatch.setattr(files.waits_for_disk_space, "__kwdefaults__", {"timeout_s": 0.05})
+    free_bytes += [10**12, 0]
+    run = train_resumable(TrainingRun(CONFIG, TASK, tiny_dataset, CPU), folder=tmp_path, stem="student")
+    with pytest.raises(StillFull, match="no space for"):
+        list(run)
+    free_bytes[:] = [10**12]
+    assert [step.epoch for step in train(tiny_dataset, tmp_path, epochs=2)] == [1, 2]

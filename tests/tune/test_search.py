@@ -17,7 +17,9 @@ from xlite.ledger import Ledger, sqlite_url
 from xlite.models.limits import Cost, Limits
 from xlite.study.candidates import Candidate
 from xlite.study.job import TrialFolders
+from xlite.study.time_budget import TimeBudget
 from xlite.train.summary import NO_RUN, RunSummary
+from xlite.tune.deadline import Deadline
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, as_result
 from xlite.tune.search import LedgerSearch
 
@@ -404,3 +406,15 @@ def test_a_queued_configuration_outside_the_space_fails_and_the_next_one_runs(le
     bridge = search(ledger)
     assert bridge.suggest("a")["assignment"].overrides == {"model.backbone": "large"}
     assert [row.state for row in ledger.rows()] == ["failed", "running"] and bridge.remaining == 8
+
+
+def test_nothing_starts_once_the_time_is_over(ledger):
+    now_s = [0.0]
+    bridge = search(ledger)
+    bridge.deadline = Deadline(TimeBudget(60.0, clock=lambda: now_s[0]))
+    bridge.suggest("a")
+    now_s[0] = 60.0
+    assert bridge.suggest("b") is None and bridge.is_held_back  # "a" may have to be retried
+    bridge.on_trial_complete("a", epoch(1, 0.7, finished=True))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert [row.number for row in ledger.rows()] == [0] and bridge.remaining == 9

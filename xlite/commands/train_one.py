@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.study.teacher import load_study_teacher, teacher_bank
     from xlite.tasks.defaults import base_config
     from xlite.train.checkpoint import remove_checkpoints
-    from xlite.train.resumable import train_resumable
+    from xlite.train.resumable import epochs_of, train_resumable
     from xlite.train.run import TrainingRun
     from xlite.train.step import TrainingFailed
 
@@ -81,12 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     noted = None
     try:
         with locked(folder, waiting=None):
-            for result in train_resumable(
+            steps = train_resumable(
                 TrainingRun(config, task, dataset, device, bank),
                 folder=folder,
                 stem="student",
                 hyper_parameters={"model.backbone": config.model.backbone},
-            ):
+            )
+            for result in epochs_of(steps):
                 noted = tell(result, task.metric, noted, console)
             remove_checkpoints(folder, "student")
     except BlockingIOError:

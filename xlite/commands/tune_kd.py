@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from xlite.commands.options import (
     add_threshold_option,
     cache_dir,
     check_teacher_options,
+    home,
     open_configured,
     settings,
     shown,
@@ -28,8 +30,11 @@ from xlite.storage.text import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
-    from xlite.study.options import StudyOptions
+    from xlite.study.options import Study, StudyOptions
+    from xlite.study.time_budget import TimeBudget
+    from xlite.tasks.prepare import Prepared
     from xlite.tasks.task import Defaults
+    from xlite.tune.study import StudyResult
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +56,12 @@ def parser() -> argparse.ArgumentParser:
         "--max-epochs", type=cli.positive_int, metavar="N", help="budget of a trial (default: the task's)"
     )
     add_subset_option(group)  # type: ignore[arg-type]
-    group.add_argument("--time-budget", type=cli.duration, metavar="T", help="e.g. 8h, 30m: start nothing after this")
+    group.add_argument(
+        "--time-budget",
+        type=cli.duration,
+        metavar="T",
+        help="e.g. 8h, 30m: start no trial after this; running ones end, then the winner is promoted",
+    )
     group.add_argument(
         "--warm-start", metavar="NAME", help="begin a new study with the best configurations of this one"
     )
@@ -63,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
     group.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
     group.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
+    group.add_argument(
+        "--promote-reserve",
+        type=cli.duration,
+        metavar="T",
+        help="time after --time-budget for running trials and promotion; what does not fit is left to a later command "
+        "(default: no limit)",
+    )
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
@@ -94,13 +111,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Everything from raw images to `promoted/`; 130 when it was cut off."""
-    from xlite.commands.promote import promote_and_tell
+    """Everything from raw images to `promoted/`; 130 after Ctrl-C."""
     from xlite.commands.reopen import take_place
     from xlite.device import device_kind
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
+    from xlite.study.time_budget import TimeBudget
     from xlite.tasks import find_task
     from xlite.tune.preflight import check_surroundings
 
@@ -109,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.adopt and arguments.dry_run:
         raise InputError("--adopt changes the study, --dry-run nothing; leave one out")
+    time_budget = TimeBudget(arguments.time_budget, arguments.promote_reserve)
     name = cli.default_study_name() if arguments.study is None else arguments.study
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     in_ledger = take_place(arguments, folder, console)
@@ -127,35 +145,76 @@ def run(arguments: argparse.Namespace) -> int:
         console.say("Dry run: nothing was trained")
         return 0
     console.say(f"Watch it: tensorboard --logdir {shown(folder)}")
-    result = run_study(plan, prepared, console)
+    result = run_study(plan, prepared, console, time_budget)
     console.show(render(leaderboard_of(result.ledger), top=5))
     if result.num_interrupted:
         console.say(
             f"Stopped; {result.num_interrupted} trials were cut off. The same command with --study {name} continues"
         )
         return 130
+    if result.num_left:
+        left = f"The time budget is spent, {result.num_left} trials are left"
+        console.say(f"{left}. The same command with --study {name} runs them")
+        if result.winner is None:
+            return 0
     if result.winner is None:
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
         note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
-    if not arguments.no_promote:
-        promote_and_tell(
-            study,
-            prepared,
-            result.teacher.teacher if result.teacher else None,
-            result.ledger,
-            result.winner,
-            epochs=options.promote_epochs,
-            num_folds=options.num_folds,
-            threshold_method=arguments.thresholds or THRESHOLDS,
-            console=console,
-        )
-    console.say(
-        f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + ("" if arguments.no_promote else ", promoted/")
-    )
+    promoted = not arguments.no_promote and promote_in_time(study, prepared, result, arguments, time_budget, console)
+    console.say(f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + (", promoted/" if promoted else ""))
     return 0
+
+
+def promote_in_time(
+    study: "Study",
+    prepared: "Prepared",
+    result: "StudyResult",
+    arguments: argparse.Namespace,
+    time_budget: "TimeBudget",
+    console: Console,
+) -> bool:
+    """Promote the winner; False, and the command that does it later is named, where the time does not suffice."""
+    from xlite.commands.promote import promote_and_tell
+    from xlite.study.members import promotion_seconds
+    from xlite.study.time_budget import OutOfTime
+
+    options, winner = study.options, result.winner
+    assert winner is not None
+    needed_s, left_s = promotion_seconds(study, prepared, winner, num_folds=options.num_folds), time_budget.left_s()
+    if needed_s >= left_s:
+        reason = f"promotion takes about {needed_s:.0f} s and {max(left_s, 0.0):.0f} s are left"
+    else:
+        try:
+            with time_budget.alarm():
+                promote_and_tell(
+                    study,
+                    prepared,
+                    result.teacher.teacher if result.teacher else None,
+                    result.ledger,
+                    winner,
+                    epochs=options.promote_epochs,
+                    num_folds=options.num_folds,
+                    threshold_method=arguments.thresholds or THRESHOLDS,
+                    console=console,
+                )
+            return True
+        except OutOfTime:
+            reason = "promotion did not end in time; what is trained is kept"
+    console.say(f"--promote-reserve: {reason}. To promote trial {winner.number}: {promote_command(arguments, options)}")
+    return False
+
+
+def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> str:
+    """The command that promotes this study's winner, as a person would type it; study.json has all else."""
+    words = ["xlite", "promote", "--study", options.root.name]
+    if options.folder.parent != home() / "ray_results":
+        words += ["--results", shown(options.folder.parent)]
+    if arguments.thresholds:
+        words += ["--thresholds", arguments.thresholds]
+    return shlex.join(words)
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
@@ -171,6 +230,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         raise InputError("--thresholds with --no-promote: nothing is promoted; give it to `xlite promote`")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
+    if arguments.no_promote and arguments.promote_reserve is not None:
+        raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
     is_demo = arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
     return StudyOptions(
@@ -197,6 +258,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         cpus_per_trial=arguments.cpus_per_trial,
         max_concurrent=arguments.max_concurrent,
         time_budget_s=arguments.time_budget,
+        promote_reserve_s=arguments.promote_reserve,
         warm_start=checked_name(arguments.warm_start, "--warm-start") if arguments.warm_start else None,
         hang_limit_s=arguments.hang_limit,
         address=arguments.address,

@@ -26,7 +26,10 @@ FIRST_COLUMNS = (
 _SEARCH_COLUMNS = (
     *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
 )
-_RUN_COLUMNS = ("test_value", "num_params", "seconds", "device_seconds", "seed", "threads", "device", "gap")
+_RUN_COLUMNS = (
+    *("test_value", "inference_spread_ms", "num_params", "seconds", "device_seconds", "seed", "threads", "device"),
+    "gap",
+)
 _TEXT = {
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "status", "notes"),
     *("metric", "loss", "schedule", "sampler", "device"),
@@ -34,7 +37,8 @@ _TEXT = {
 _WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
 _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
-_DIGITS |= {"inference_time_ms": ".2f", "model_size_mb": ".2f", "seconds": ".1f", "device_seconds": ".1f"}
+_DIGITS |= dict.fromkeys(("inference_time_ms", "inference_spread_ms", "model_size_mb"), ".2f")
+_DIGITS |= {"seconds": ".1f", "device_seconds": ".1f"}
 _STATUS = {"complete": "completed"}
 DROPPED_FIRST = ("lr", "attention", "loss", "epochs", "status", "backbone", "test", "MB", "ms", "alpha", "T")
 """Columns that a narrow terminal's leaderboard does without, in this order; rank, trial and val always stay."""
@@ -171,6 +175,7 @@ def _cells(
         "dropout": config.get("model.dropout"),
         "weight_decay": config.get("optim.weight_decay"),
         "test_value": test.get(metric),
+        "inference_spread_ms": cost.latency_spread_ms if cost else None,
         "num_params": cost.num_params if cost else None,
         "seconds": summary.seconds if summary.epochs else None,
         "device_seconds": summary.device_seconds,

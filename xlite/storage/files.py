@@ -64,17 +64,34 @@ def spares_of(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.kept")
 
 
-def wait_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> None:
-    """Return once the disk of `folder` has `num_bytes` free.
+class StillFull(OSError):
+    """No room on a disk (ENOSPC) after a long wait."""
+
+
+def waits_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> Iterator[None]:
+    """Yield at once and then every second until the disk of `folder` has `num_bytes` free; nothing where it has.
 
     Raises:
-        OSError: (ENOSPC) still full after `timeout_s`.
+        StillFull: after `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while shutil.disk_usage(folder).free < num_bytes:
         if time.monotonic() > deadline:
-            raise OSError(errno.ENOSPC, f"no space for {num_bytes / 1e6:.0f} MB within {timeout_s:.0f} s", str(folder))
+            raise StillFull(
+                errno.ENOSPC, f"no space for {num_bytes / 1e6:.0f} MB within {timeout_s:.0f} s", str(folder)
+            )
+        yield
         time.sleep(min(1.0, timeout_s))
+
+
+def wait_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> None:
+    """Return once the disk of `folder` has `num_bytes` free, so that a disk that is full for a while loses nothing.
+
+    Raises:
+        StillFull: after `timeout_s`.
+    """
+    for _ in waits_for_disk_space(folder, num_bytes, timeout_s=timeout_s):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

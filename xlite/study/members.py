@@ -107,6 +107,15 @@ def members_of(
     return members
 
 
+def promotion_seconds(study: Study, prepared: Prepared, winner: TrialRecord, *, num_folds: int) -> float:
+    """Expected time of training what is promoted, from the winner's own epochs; without the teachers of folds."""
+    epochs, summary = study.options.promote_epochs, winner.summary
+    if not summary.epochs or (num_folds == 1 and _trained(study, prepared, winner, epochs)):
+        return 0.0
+    share_searched = len(prepared.search.parts["train"]) / len(prepared.full.parts["train"])
+    return summary.seconds / summary.epochs / share_searched * epochs * num_folds
+
+
 def _trained(study: Study, prepared: Prepared, winner: TrialRecord, epochs: int) -> Path | None:
     """The winner's folder where training it again on all the data would give the same student."""
     folder = TrialFolders(study.options.folder).of(winner.number)

@@ -1,6 +1,6 @@
 """Before the search, while the device is quiet: what each model of the space costs, and whether it can be built."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlite.config import ModelConfig, RunConfig
@@ -11,8 +11,12 @@ from xlite.device import Device
 from xlite.errors import InputError
 from xlite.models.backbones import check_weights
 from xlite.models.build import build_model, check_input
-from xlite.models.cost import architecture, count_cost, measure_latency
+from xlite.models.cost import architecture, count_cost
+from xlite.models.latency import measure_latencies
 from xlite.models.limits import Cost, Limits
+
+MAX_TOGETHER_MB = 512.0
+"""Weights of the models that are in memory at once, to be timed in turn."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +50,43 @@ def measure_costs(
         InputError: an unknown backbone, pretrained weights that cannot be had, or no model within the limits.
     """
     check_weights(models)
-    costs: dict[str, Cost] = {}
     num_labels, spec = len(dataset.labels), dataset.input_spec
-    example = device.inputs(spec, *spec.example())
-    smallest: tuple[Cost, str] | None = None
-    fits = False
-    for done, model in enumerate(models, start=1):
+    for model in models:
         check_input(model, spec)
-        cost, plain = count_cost(model, num_labels, spec.channels, spec.image_size), architecture(model)
-        if limits.broken_by(cost) is None:  # what is too large already is not timed
-            built = build_model(
-                plain, num_labels=num_labels, in_channels=spec.channels, image_size=spec.image_size, seed=0
+    plain = {each.model_dump_json(): each for each in map(architecture, models)}
+    costs = {key: count_cost(each, num_labels, spec.channels, spec.image_size) for key, each in plain.items()}
+    timed = [key for key in plain if limits.broken_by(costs[key]) is None]  # what is too large already is not
+    example, done = device.inputs(spec, *spec.example()), len(plain) - len(timed)
+    for group in _groups(timed, costs):
+        built = [
+            build_model(
+                plain[key], num_labels=num_labels, in_channels=spec.channels, image_size=spec.image_size, seed=0
             )
-            latency = measure_latency(
-                device.move(built), example, device=device.torch_device, threads=base.train.threads
-            )
-            cost = replace(cost, latency_ms=latency)
-        broken = limits.broken_by(cost)
-        fits = fits or broken is None
-        if smallest is None or cost.num_params < smallest[0].num_params:
-            smallest = (cost, f"{model.backbone} ({broken})")
-        costs[plain.model_dump_json()] = cost
+            for key in group
+        ]
+        moved = [device.move(each) for each in built]
+        latencies = measure_latencies(moved, example, device=device.torch_device, threads=base.train.threads)
+        costs |= {key: replace(costs[key], **vars(latency)) for key, latency in zip(group, latencies, strict=True)}
+        done += len(group)
         if progress:
             progress(done, len(models))
-    if not fits and smallest is not None:
-        raise InputError(f"no student of the space is within the limits; the smallest is {smallest[1]}")
+    broken = {key: reason for key, cost in costs.items() if (reason := limits.broken_by(cost))}
+    if broken and len(broken) == len(costs):
+        smallest = min(costs, key=lambda key: costs[key].num_params)
+        raise InputError(
+            "no student of the space is within the limits; the smallest is "
+            f"{plain[smallest].backbone} ({broken[smallest]})"
+        )
     return ModelCosts(costs, num_labels, spec)
+
+
+def _groups(keys: Sequence[str], costs: Mapping[str, Cost]) -> Iterator[list[str]]:
+    """Models in groups whose weights together are not too large; a larger model is one by itself."""
+    group: list[str] = []
+    for key in keys:
+        if group and sum(costs[each].size_mb for each in (*group, key)) > MAX_TOGETHER_MB:
+            yield group
+            group = []
+        group.append(key)
+    if group:
+        yield group

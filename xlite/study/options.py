@@ -31,7 +31,8 @@ class StudyOptions:
         gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
         cpus_per_trial: threads of a trial.
         max_concurrent: trials at once; None takes what the machine holds.
-        time_budget_s: no new trial starts after this; running ones are stopped.
+        time_budget_s: no trial starts after this; None does not limit.
+        promote_reserve_s: after that, for running trials to end and for promotion; None does not limit.
         fixed: more of them, e.g. of a power-safe profile.
         pause_s: a trial rests this long after an epoch.
         warm_start: another study of these results, whose best configurations come first; only a new study heeds it.
@@ -65,6 +66,7 @@ class StudyOptions:
     cpus_per_trial: int = 1
     max_concurrent: int | None = None
     time_budget_s: float | None = None
+    promote_reserve_s: float | None = None
     warm_start: str | None = None
     hang_limit_s: float = 3600.0
     address: str | None = None

@@ -17,7 +17,7 @@ from xlite.study.footprints import divide, obtain_footprints
 from xlite.study.model_costs import measure_costs
 from xlite.study.options import Study
 from xlite.study.probes import check_space, distinct, model_of
-from xlite.study.rungs import first_rung, rungs
+from xlite.study.rungs import describe_rungs, first_rung, rungs
 from xlite.study.shares import Shares
 from xlite.study.space import SearchSpace, load_space
 from xlite.train.canonical import canonical, unread_keys
@@ -60,9 +60,16 @@ class StudyPlan:
         if space.is_grid:
             lines.append("A grid: every configuration runs to its end")
         else:
-            at = ", ".join(map(str, rungs(options.max_epochs, self.grace_epochs)))
-            lines.append(f"ASHA compares trials after {at or 'no'} epochs and lets the best third go on")
-        return [*lines, self.candidates.shares.describe()]
+            lines.append(describe_rungs(rungs(options.max_epochs, self.grace_epochs)))
+        lines.append(self.candidates.shares.describe())
+        undecided = [cost for cost in self.candidates.costs.costs.values() if self.candidates.limits.undecided_by(cost)]
+        if undecided:
+            spread_ms = max(cost.latency_spread_ms or 0.0 for cost in undecided)
+            lines.append(
+                f"--max-latency-ms {options.max_latency_ms:g} lies within the spread of {len(undecided)} measured "
+                f"latencies (up to ± {spread_ms:.1f} ms; less on a quiet machine): these students are tried"
+            )
+        return lines
 
 
 def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:

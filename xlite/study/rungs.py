@@ -1,6 +1,7 @@
 """The epochs at which ASHA compares trials, as pure functions of the budget."""
 
 import math
+from collections.abc import Sequence
 
 REDUCTION_FACTOR = 3
 INFORMATIVE_IMAGES = 3500
@@ -28,6 +29,14 @@ def rungs(max_epochs: int, grace_epochs: int) -> list[int]:
         out.append(rung)
         rung *= REDUCTION_FACTOR
     return out
+
+
+def describe_rungs(compared_after: Sequence[int]) -> str:
+    """One line on the epochs after which trials are compared."""
+    if not compared_after:
+        return "Trials are too short for ASHA to compare them on the way: each runs to its end"
+    at = ", ".join(map(str, compared_after))
+    return f"ASHA compares trials after {at} {'epoch' if at == '1' else 'epochs'}; the best third continue"
 
 
 def expected_epochs(max_epochs: int, grace_epochs: int) -> float:

@@ -32,6 +32,11 @@ class TrainState:
     history: tuple[float, ...]
     tensors: Mapping[str, Tensor]
 
+    @property
+    def num_bytes(self) -> int:
+        """What the tensors take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
 
 @dataclass(frozen=True)
 class EpochReport:

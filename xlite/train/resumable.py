@@ -1,5 +1,6 @@
 """Training with its progress on disk: the same call resumes where an ended process stopped."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from xlite.config import flatten
 from xlite.models.artifact import save_artifact
-from xlite.storage.files import wait_for_disk_space
+from xlite.storage.files import waits_for_disk_space
 from xlite.train.checkpoint import Checkpoint, Checkpoints
 from xlite.train.description import after_epoch, describe_model
 from xlite.train.events import EventWriter
@@ -41,6 +42,13 @@ class EpochResult:
         return self.summary.best_value
 
 
+@dataclass(frozen=True)
+class WaitsForDisk:
+    """A run as long as the disk of `folder` is full; it goes on by itself where it is asked for its next epoch."""
+
+    folder: Path
+
+
 def train_resumable(
     run: TrainingRun,
     *,
@@ -49,11 +57,12 @@ def train_resumable(
     hyper_parameters: Mapping[str, Any] | None = None,
     events_folder: Path | None = None,
     about: Mapping[str, Any] | None = None,
-) -> Iterator[EpochResult]:
+) -> Iterator[EpochResult | WaitsForDisk]:
     """`fit`, with everything kept in `folder` after each epoch. The caller holds the folder's lock.
 
     Kept are: TensorBoard events, the checkpoint, and `<stem>.safetensors` and `.json` of the best epoch. If an earlier
-    process finished epochs of the same run, the last of them is yielded first.
+    process finished epochs of the same run, the last of them is yielded first. While the disk is full, WaitsForDisk is
+    yielded about every second.
 
     Args:
         hyper_parameters: shown with the events; None writes no events.
@@ -61,7 +70,7 @@ def train_resumable(
         about: JSON values to add to the model's description.
 
     Raises:
-        OSError: the disk stays full; and as `fit`.
+        StillFull: the disk is full for long; and as `fit`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
@@ -94,12 +103,26 @@ def train_resumable(
             if not run.device.on_gpu:
                 summary = replace(summary, device_seconds=round(cpu_s + time.process_time() - counted_s, 3))
             started = time.perf_counter()
+            for _ in waits_for_disk_space(folder, 3 * report.progress().num_bytes):
+                yield WaitsForDisk(folder)
             keeper.write(report, summary)
             summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})
             yield EpochResult(summary, report.stop, report)
     finally:
         if events is not None:
             events.close()
+
+
+def epochs_of(run: Iterator[EpochResult | WaitsForDisk]) -> Iterator[EpochResult]:
+    """The epochs of a run; standard error has a line when it waits for a full disk."""
+    said = False
+    for step in run:
+        if isinstance(step, EpochResult):
+            said = False
+            yield step
+        elif not said:
+            said = True
+            print(f"the disk of {step.folder} is full; waiting for some to be freed", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -118,15 +141,13 @@ class _Keeper:
 
         Events without a checkpoint are purged, and the checkpoint of a best epoch holds the model too.
         """
-        progress = report.progress()
-        wait_for_disk_space(self.folder, 3 * sum(t.numel() * t.element_size() for t in progress.tensors.values()))
         if self.events is not None:
             self.events.add(report)
         description: dict[str, Any] | None = None
         if report.best_state is not None:
             description = {**describe_model(report, self.run), **self.about}
         about = {"stop": report.stop, "summary": summary.to_json(), "description": description}
-        self.checkpoints.save(Checkpoint(progress, about))
+        self.checkpoints.save(Checkpoint(report.progress(), about))
         if report.best_state is not None and description is not None:
             save_artifact(self.folder, self.stem, report.best_state, description, repeatedly=True)
 

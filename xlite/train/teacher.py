@@ -13,7 +13,7 @@ from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
-from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.resumable import EpochResult, epochs_of, train_resumable
 from xlite.train.run import TrainingRun
 
 _TRAINING = "training"  # stem of the files until training is over
@@ -52,7 +52,7 @@ def train_teacher(
         if there is not None:
             return there
         run = TrainingRun(config, task, dataset, choose_device(config.train.precision))
-        for kept in train_resumable(run, folder=folder, stem=_TRAINING):
+        for kept in epochs_of(train_resumable(run, folder=folder, stem=_TRAINING)):
             if on_epoch:
                 on_epoch(kept)
         state, description = load_artifact(folder / f"{_TRAINING}.safetensors")

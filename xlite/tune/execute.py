@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import time
 from dataclasses import replace
-from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials write their own events
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial's last result has no metric
@@ -28,20 +26,6 @@ MAX_DEATHS = 2
 """A trial whose worker process died (killed, out of memory) is resumed in another this many times."""
 
 
-class Deadline(tune.Stopper):
-    """Ends the search after a time budget, by a clock that nobody sets; Ray's own stopper takes the time of day."""
-
-    def __init__(self, budget_s: float | None) -> None:
-        self.until = None if budget_s is None else time.monotonic() + budget_s
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the budget is spent."""
-        return self.until is not None and time.monotonic() >= self.until
-
-
 def run_trials(
     job: Job,
     search: LedgerSearch,
@@ -51,7 +35,7 @@ def run_trials(
     options: StudyOptions,
     console: Console,
 ) -> None:
-    """Run the trials that `search` gives out; returns when they ended, the time budget did, or Ctrl-C was pressed."""
+    """Run the trials that `search` gives out; returns when they ended, its deadline stopped them, or Ctrl-C did."""
     mine = mps_daemon(options.folder / "mps", num_gpus=0 if options.address else shares.num_gpus)
     with mine as mps:
         if job.sharing is not None:
@@ -83,7 +67,7 @@ def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: 
                 storage_path=str(options.folder),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS + (MAX_SHARED_FAULTS if job.sharing else 0)),
-                stop=Deadline(options.time_budget_s),
+                stop=search.deadline,
                 verbose=0,
             ),
         ).fit()

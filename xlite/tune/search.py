@@ -14,8 +14,10 @@ from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_f
 from xlite.ledger import Ledger, Outcome, Proposal, Refused, TrialRecord, TrialResult
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
+from xlite.study.time_budget import TimeBudget
 from xlite.train.summary import NO_RUN
 from xlite.tune.asha import VALUE_KEY, ResumableASHA
+from xlite.tune.deadline import Deadline
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, message_of
 
 MAX_LEFT_OUT = 200
@@ -57,12 +59,13 @@ class Observer(Protocol):
 
 @dataclass
 class _Running:
-    """A trial that Ray runs: its number, and the epoch and best value reported so far."""
+    """A trial that Ray runs, the epoch and best value reported so far, and whether it waits for its disk."""
 
     number: int
     candidate: Candidate
     epoch: int = 0
     best: float = -math.inf
+    is_held_up: bool = False
 
 
 class LedgerSearch(Searcher):
@@ -77,6 +80,10 @@ class LedgerSearch(Searcher):
         num_trials: how many more trials to start.
         asha: what stops trials; None where all run to the end.
         observer: hears of every trial.
+
+    Attributes:
+        deadline: none unless it is set.
+        is_held_back: whether it keeps trials from being started.
     """
 
     def __init__(
@@ -100,6 +107,8 @@ class LedgerSearch(Searcher):
         self.failure: InputError | None = None
         self.exhausted = False
         self.tried = {candidates.identity(row.overrides) for row in ledger.rows() if not self.is_open(row)}
+        self.deadline = Deadline(TimeBudget())
+        self.is_held_back = False
 
     def is_open(self, row: TrialRecord) -> bool:
         """Whether a student was left out for a limit that it no longer exceeds."""
@@ -110,6 +119,7 @@ class LedgerSearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """{"assignment": Assignment} of the next trial; Ray calls this when a worker is free."""
+        self.is_held_back = self.remaining > 0 and not self.deadline.time_budget.may_start()
         try:
             trial = self.resume(trial_id) or self.ask()
         except InputError as error:
@@ -129,7 +139,7 @@ class LedgerSearch(Searcher):
     @property
     def goes_on(self) -> bool:
         """Whether another trial is wanted."""
-        return self.remaining > 0 and self.failure is None
+        return self.remaining > 0 and not self.is_held_back and self.failure is None
 
     def resume(self, trial_id: str) -> "_Running | None":
         """The next trial that an ended process left unfinished, if there is one."""
@@ -209,11 +219,14 @@ class LedgerSearch(Searcher):
         """Record one more epoch, or say what holds the trial up."""
         message, trial = message_of(result), self.running[trial_id]
         if isinstance(message, HeldUp):
-            self.observer.held_up(trial.number, message.reason)
+            if not trial.is_held_up:  # it says so every second
+                self.observer.held_up(trial.number, message.reason)
+            trial.is_held_up = True
         elif isinstance(message, EpochDone) and message.summary.epochs > trial.epoch:
             summary = message.summary
             self.fill_in(trial, summary.epochs, summary.curve)
             trial.epoch, trial.best = summary.epochs, max(summary.best_value, trial.best)
+            trial.is_held_up = False
             self.ledger.report(trial.number, trial.epoch, trial.best)
             self.observer.progressed(trial.number, trial.epoch, trial.best)
 

@@ -20,13 +20,16 @@ from xlite.study.manifest import (
     metric_metadata,
     write_study,
 )
+from xlite.study.members import promotion_seconds
 from xlite.study.plan import StudyPlan
 from xlite.study.rungs import expected_epochs
 from xlite.study.teacher import StudyTeacher, obtain_bank, obtain_teacher
+from xlite.study.time_budget import TimeBudget
 from xlite.study.view import Pace, SearchView, where_time_went
 from xlite.study.warm_start import warm_up
 from xlite.tasks.prepare import Prepared
 from xlite.tune.asha import ResumableASHA
+from xlite.tune.deadline import Deadline
 from xlite.tune.execute import run_trials
 from xlite.tune.search import LedgerSearch
 
@@ -40,16 +43,21 @@ class StudyResult:
     Attributes:
         teacher: None where no trial needed one.
         winner: the best trial by the leaderboard's rule; None when nothing was completed or stopped.
-        num_interrupted: trials that were cut off; the same command continues.
+        num_interrupted: trials that Ctrl-C cut off; the same command continues.
+        num_left: trials that the time budget cut off or did not let start; the same command runs them.
     """
 
     ledger: Ledger
     teacher: StudyTeacher | None
     winner: TrialRecord | None
     num_interrupted: int
+    num_left: int
 
 
-def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
+NO_LIMIT = TimeBudget()
+
+
+def run_study(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: TimeBudget = NO_LIMIT) -> StudyResult:
     """Train or load the teacher, build or open its bank, and run the trials that are still missing.
 
     Raises:
@@ -58,14 +66,14 @@ def run_study(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyRes
     options = plan.study.options
     try:
         with locked(options.folder, waiting=None):
-            return _run(plan, prepared, console)
+            return _run(plan, prepared, console, time_budget)
     except BlockingIOError:
         raise InputError(
             f"study {options.root.name}: another process runs it; let it end, or choose another --study"
         ) from None
 
 
-def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
+def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: TimeBudget) -> StudyResult:
     study = plan.study
     options, candidates = study.options, plan.candidates
     settings = immutable_settings(plan, prepared)
@@ -103,17 +111,23 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console) -> StudyResult:
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
     )
+
+    def promotion_s() -> float:
+        best = ledger.best()
+        return promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
+
+    deadline = Deadline(time_budget, promotion_s)
     try:
-        num_interrupted = _search(plan, ledger, job, console)
+        num_interrupted, num_left = _search(plan, ledger, job, deadline, console)
     except SpaceError:
         open_settings = {**settings, "space": OPEN}  # the file is to be changed
         write_study(plan, prepared, teacher, identity=identity, immutable=open_settings)
         raise
-    return StudyResult(ledger, teacher, ledger.best(), num_interrupted)
+    return StudyResult(ledger, teacher, ledger.best(), num_interrupted, num_left)
 
 
-def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
-    """Run the trials that are still wanted; returns how many were cut off."""
+def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, console: Console) -> tuple[int, int]:
+    """Run the trials that are still wanted; returns how many Ctrl-C cut off, and how many the time budget left."""
     study, candidates = plan.study, plan.candidates
     ledger.queue(candidates.space.first)  # an earlier process may have been killed before it queued all
     ended = [row for row in ledger.rows() if row.state in ENDED and not row.left_out]
@@ -124,6 +138,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
     update_runs(plan, job.folders, ended)
     view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(ledger, candidates, job.folders, asha, view, num_trials=num_wanted)
+    search.deadline = deadline
     if ended or search.unfinished:
         resumed = len(search.unfinished)
         from_checkpoint = f", {resumed} of them from their last epoch" if resumed and num_wanted > 0 else ""
@@ -131,7 +146,8 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
             f"Continuing {study.options.root.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go"
             f"{from_checkpoint}"
         )
-    if num_wanted > 0:
+    search.is_held_back = num_wanted > 0 and not deadline.time_budget.may_start()
+    if num_wanted > 0 and not search.is_held_back:
         with view:
             run_trials(
                 job, search, asha or FIFOScheduler(), shares=candidates.shares, options=study.options, console=console
@@ -142,7 +158,9 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, console: Console) -> int:
         raise search.failure
     if search.exhausted:
         console.say(f"Nothing new is left to try: {len(search.tried)} distinct configurations are all of this space")
-    return len(search.running)
+    if search.running and not deadline.has_stopped:
+        return len(search.running), 0
+    return 0, len(search.running) + search.remaining if deadline.has_stopped or search.is_held_back else 0
 
 
 def _view(plan: StudyPlan, ledger: Ledger, num_ended: int, console: Console) -> SearchView:

@@ -17,11 +17,11 @@ from ray import tune
 from xlite.config import flatten
 from xlite.device import choose_device, release_memory
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, is_gpu_fault, is_out_of_memory
-from xlite.storage.files import wait_for_disk_space, write_json, write_text
+from xlite.storage.files import StillFull, wait_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
 from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
-from xlite.train.resumable import EpochResult, train_resumable
+from xlite.train.resumable import EpochResult, WaitsForDisk, train_resumable
 from xlite.train.run import TrainingRun
 from xlite.train.step import TrainingFailed
 from xlite.train.summary import NO_RUN, RunSummary
@@ -63,7 +63,7 @@ class DistillationTrial(tune.Trainable):
         self.number, self.attempt = self.assignment.number, self.assignment.attempt
         self.folder = self.job.folders.of(self.number)
         self.disk_is_full = False
-        self.kept: Iterator[EpochResult] | None = None
+        self.kept: Iterator[EpochResult | WaitsForDisk] | None = None
         self.summary = NO_RUN
         self.told_at: float | None = None
         self.reporting_s = 0.0
@@ -77,10 +77,11 @@ class DistillationTrial(tune.Trainable):
         """Train one epoch, and say how it went."""
         if self.told_at is not None:
             self.reporting_s += time.perf_counter() - self.told_at
+            self.told_at = None
         if self.disk_is_full:
             try:
                 wait_for_disk_space(self.folder.parent, ROOM_BYTES)
-            except OSError as failure:
+            except StillFull as failure:
                 return CutOff(f"{failure.filename}: {failure.strerror}")
             self.disk_is_full = False
         if verdict := self.verdict():
@@ -91,17 +92,20 @@ class DistillationTrial(tune.Trainable):
             with traces.open("w") as file:
                 faulthandler.dump_traceback_later(self.job.hang_limit_s, exit=True, file=file)
                 try:
-                    return self.take(next(self.epochs()))
+                    step = next(self.epochs())
+                    return self.held_up() if isinstance(step, WaitsForDisk) else self.take(step)
                 finally:
                     faulthandler.cancel_dump_traceback_later()
                     traces.unlink()
         except TrainingFailed as failure:
             return self.fail(str(failure))
+        except StillFull as failure:
+            return CutOff(f"{failure.filename}: {failure.strerror}")
         except Exception as failure:
             if isinstance(failure, OSError) and failure.errno in DISK_FULL:
                 self.end()  # the next step waits, then resumes from the last checkpoint
                 self.disk_is_full = True
-                return HeldUp(f"the disk of {self.folder} is full")
+                return self.held_up()
             if is_out_of_memory(failure):
                 reason = f"out of GPU memory at {self.attempt.share:g} of it: {str(failure).splitlines()[0]}"
                 return self.fail(reason, out_of_memory=True)
@@ -134,7 +138,7 @@ class DistillationTrial(tune.Trainable):
             return self.job.folders.gpu_faults(self.number).read_text().splitlines()
         return []
 
-    def epochs(self) -> Iterator[EpochResult]:
+    def epochs(self) -> Iterator[EpochResult | WaitsForDisk]:
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
             self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
@@ -149,6 +153,10 @@ class DistillationTrial(tune.Trainable):
                 about={"trial": self.number},
             )
         return self.kept
+
+    def held_up(self) -> HeldUp:
+        """What the driver is told while the trial waits for its disk."""
+        return HeldUp(f"the disk of {self.folder} is full")
 
     def take(self, kept: EpochResult) -> EpochDone:
         """Tell the driver of an epoch."""

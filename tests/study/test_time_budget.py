@@ -1,0 +1,118 @@
+"""A time budget: until when trials start, what is left for promotion, and the command where that does not suffice."""
+
+import argparse
+import math
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from xlite.commands import promote as promote_module
+from xlite.commands.tune_kd import parser, promote_in_time, resolve
+from xlite.console import Console
+from xlite.errors import InputError
+from xlite.ledger import TrialRecord
+from xlite.study.members import promotion_seconds
+from xlite.study.time_budget import OutOfTime, TimeBudget
+from xlite.tasks import find_task
+from xlite.train.summary import RunSummary
+
+WINNER = TrialRecord(4, "search", "complete", 0.7, summary=RunSummary(epochs=10, seconds=20.0))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_trials_start_until_the_budget_is_spent_and_the_reserve_counts_from_there() -> None:
+    clock = Clock()
+    budget = TimeBudget(60.0, 20.0, clock)
+    seen = []
+    for clock.now_s in (1000.0, 1059.0, 1060.0, 1085.0):
+        seen.append((budget.may_start(), budget.left_s()))
+    assert seen == [(True, 80.0), (True, 21.0), (False, 20.0), (False, -5.0)]
+
+
+def test_without_limits_trials_always_start_and_time_never_ends() -> None:
+    clock = Clock()
+    unlimited, without_reserve = TimeBudget(clock=clock), TimeBudget(60.0, clock=clock)
+    clock.now_s += 1e6
+    assert unlimited.may_start() and unlimited.left_s() == math.inf
+    assert not without_reserve.may_start() and without_reserve.left_s() == math.inf
+
+
+def test_a_reserve_needs_a_budget_and_a_promotion() -> None:
+    with pytest.raises(InputError, match="--promote-reserve is time after --time-budget"):
+        TimeBudget(None, 20.0)
+    arguments = parser().parse_args(["--time-budget", "1h", "--promote-reserve", "5m", "--no-promote"])
+    with pytest.raises(InputError, match="--promote-reserve keeps time for a promotion"):
+        resolve(arguments, "s", Path("s"), find_task(arguments.task).defaults["cpu"])
+
+
+def test_the_alarm_rings_in_the_block_alone_and_the_signal_is_given_back() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(OutOfTime), TimeBudget(0.0, 0.05).alarm():
+        time.sleep(5)
+    with TimeBudget(0.0, 0.2).alarm():
+        pass
+    with TimeBudget(0.0).alarm():
+        pass
+    time.sleep(0.3)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]:
+    """A study searched on half of the training data, and its data."""
+    values = {"name": "s", "folder": folder / "s", "promote_epochs": 30, "num_folds": 1, "max_epochs": 10, **options}
+    prepared = SimpleNamespace(
+        search=SimpleNamespace(parts={"train": range(50)}), full=SimpleNamespace(parts={"train": range(100)})
+    )
+    return SimpleNamespace(options=SimpleNamespace(**values)), prepared
+
+
+def test_promotion_is_expected_to_take_as_long_as_its_epochs_took_in_the_search(tmp_path: Path) -> None:
+    study, prepared = study_of(tmp_path)
+    assert promotion_seconds(study, prepared, WINNER, num_folds=1) == 2.0 * 2 * 30
+    assert promotion_seconds(study, prepared, WINNER, num_folds=5) == 5 * 2.0 * 2 * 30
+    assert promotion_seconds(study, prepared, replace(WINNER, summary=RunSummary()), num_folds=1) == 0.0
+
+
+@pytest.fixture
+def promote(tmp_path, monkeypatch, capsys):
+    """Promotes for so long, with so much time left; returns whether it was done and what was said."""
+
+    def promoted(*, takes_s: float, left_s: float, **options) -> tuple[bool, str]:
+        monkeypatch.setattr(promote_module, "promote_and_tell", lambda *_, **__: time.sleep(takes_s))
+        study, prepared = study_of(tmp_path, **options)
+        result = SimpleNamespace(winner=WINNER, teacher=None, ledger=None)
+        arguments = argparse.Namespace(thresholds="youden")
+        budget = TimeBudget(0.0, left_s)
+        return promote_in_time(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
+
+    return promoted
+
+
+def test_a_promotion_that_fits_is_done(promote) -> None:
+    assert promote(takes_s=0.0, left_s=1000.0) == (True, "")
+
+
+def test_a_promotion_that_does_not_fit_is_left_to_the_command_that_is_named(promote, tmp_path) -> None:
+    done, said = promote(takes_s=5.0, left_s=60.0)
+    assert not done and said == (
+        "--promote-reserve: promotion takes about 120 s and 60 s are left. To promote trial 4: "
+        f"xlite promote --study s --results {tmp_path} --thresholds youden\n"
+    )
+
+
+def test_a_promotion_that_takes_longer_than_expected_is_ended_in_time(promote) -> None:
+    started = time.monotonic()
+    done, said = promote(takes_s=5.0, left_s=0.1, promote_epochs=0)
+    assert not done and time.monotonic() - started < 2
+    assert "promotion did not end in time; what is trained is kept. To promote trial 4: xlite promote" in said
