@@ -54,6 +54,7 @@ def test_a_key_set_is_fixed_in_every_trial_and_an_exhausted_space_ends_the_searc
     assert len(rows(tmp_path)) == 4
 
 
+@pytest.mark.slow
 def test_a_space_that_fails_in_a_trial_is_one_line_and_continues_once_it_is_corrected(tiny_nih, tmp_path):
     space, study = tmp_path / "space.py", tmp_path / "results" / "s" / "study.json"
     begun = tmp_path / "results" / "s" / "trials" / "00000"  # not there yet when the space is checked
