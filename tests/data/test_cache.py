@@ -13,6 +13,7 @@ import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build
 from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -43,9 +44,10 @@ def build(tmp_path: Path, calls: list[str]) -> Build:
     def build(
         files: list[Path], preprocess: ImagePreprocess = SIZE, *, decode: Callable = decode, **options
     ) -> PixelCache:
-        def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+        def counted(item: Item, preprocess: ImagePreprocess) -> tuple[np.ndarray, PictureHashes]:
             calls.append(item.path.name)
-            return decode(item.path, preprocess)
+            image = decode(item.path, preprocess)
+            return image, hashes_of(image)
 
         ids = np.array([file.name for file in files])
         options = {"cache_dir": tmp_path / "cache", "num_threads": 2} | options

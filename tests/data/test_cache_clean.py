@@ -9,6 +9,7 @@ import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build, remove_unused
 from xlite.data.decode import ImagePreprocess
+from xlite.data.picture_hash import PictureHashes
 from xlite.data.table import Item
 from xlite.storage.locks import locked
 
@@ -23,8 +24,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def build(root: Path, files: list[Path]) -> PixelCache:
-    def grey(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
-        return np.full((16, 16), 128, np.uint8)
+    def grey(item: Item, preprocess: ImagePreprocess) -> tuple[np.ndarray, PictureHashes]:
+        return np.full((16, 16), 128, np.uint8), PictureHashes(0, 0)
 
     ids = np.array([file.name for file in files])
     items = [Item((file,)) for file in files]

@@ -15,6 +15,7 @@ import pytest
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.cache_build import read_journal
 from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.table import Item
 
 REPO = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ import numpy as np
 from xlite.data import cache_build
 from xlite.storage import arrays
 from xlite.data.cache import open_or_build
-from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.decode import ImagePreprocess
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -42,7 +43,7 @@ def logged(item, preprocess):
     path = item.path
     os.write(log, (path.name + "\\n").encode())
     time.sleep(pause_s)
-    return decode(path, preprocess)
+    return preprocess.read_hashed(item)
 
 def build(**options):
     ids = np.array([file.name for file in files])
@@ -91,9 +92,9 @@ def wait_for_journal(root: Path, num_rows: int) -> Path:
 
 
 def build_here(root: Path, calls: list[int]) -> PixelCache:
-    def counted(item: Item, preprocess: ImagePreprocess) -> np.ndarray:
+    def counted(item: Item, preprocess: ImagePreprocess) -> tuple[np.ndarray, PictureHashes]:
         calls.append(int(item.path.stem))
-        return decode(item.path, preprocess)
+        return preprocess.read_hashed(item)
 
     files = sorted((root / "images").iterdir())
     ids = np.array([file.name for file in files])
@@ -147,7 +148,7 @@ def test_ctrl_c_ends_a_build_within_an_image_and_leaves_its_journal(root: Path) 
     body = """
         def slow_later(item, preprocess):
             time.sleep(0.0 if int(item.path.stem) < 32 else 0.6)  # a task of 8 such images would take 4.8 s
-            return decode(item.path, preprocess)
+            return preprocess.read_hashed(item)
 
         build(read=slow_later)
     """

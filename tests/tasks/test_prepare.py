@@ -10,6 +10,7 @@ from xlite.config import RunConfig
 from xlite.console import SilentConsole
 from xlite.data.cache import open_or_build
 from xlite.data.decode import ImagePreprocess
+from xlite.data.picture_hash import PictureHashes
 from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.tasks import TASKS
@@ -65,7 +66,7 @@ def test_other_slices_of_the_same_size_and_time_are_another_cache(tmp_path):
     def cache_of(*chosen):
         return open_or_build(
             [Item(chosen)], np.array(["stack"]), cache_dir=tmp_path / "cache", preprocess=ImagePreprocess(16),
-            read=lambda item, preprocess: np.zeros((16, 16), np.uint8),
+            read=lambda item, preprocess: (np.zeros((16, 16), np.uint8), PictureHashes(0, 0)),
         ).key  # fmt: skip
 
     assert cache_of(files[0], files[1]) != cache_of(files[0], files[2])

@@ -1,4 +1,7 @@
-"""From a folder of raw files to a Dataset: read, cache the pixels, leave out what cannot be read, split, subset."""
+"""From a folder of raw files to a Dataset: read, cache the pixels, leave out what cannot be read, split, subset.
+
+A picture that several examples show is in one part of a split only, unless the split was stored without this rule.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +17,14 @@ from xlite.data.dataset import Dataset
 from xlite.data.preprocess import Preprocess
 from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
-from xlite.data.split import Split, SplitStrategy, load_or_make_split, resolve_subset, subset
+from xlite.data.split import PARTS, Split, SplitStrategy, load_or_make_split, resolve_subset, split_path, subset
 from xlite.data.table import Table
+from xlite.data.twins import Pictures, nearly_identical, pictures_of, with_united_groups
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text
 from xlite.tasks.task import Task
+from xlite.tasks.understood import PictureFindings, parts_of, write_understood
 
 MAX_EXCLUDED_SHARE = 0.01
 
@@ -61,6 +66,7 @@ class Prepared:
         preprocess: how pixels were made, recorded with every model.
         split_file: where the split is stored.
         request: what it was made for.
+        understood: JSON values: what was found in the data set, used and unused; also stored in `cache_dir`.
     """
 
     task: Task
@@ -72,6 +78,7 @@ class Prepared:
     preprocess: Preprocess
     split_file: Path
     request: DataRequest
+    understood: Mapping[str, Any]
 
 
 def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
@@ -94,18 +101,24 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     table, rows = _leave_out(reading, cache, request, console)
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
-    strata = task.target_spec.strata(table.targets)
-    split, split_file = load_or_make_split(
-        table, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
-    )
+    pictures = pictures_of(cache.hashes()[rows])
+    drawn = _split(task, table, pictures, kind, request)
+    part = parts_of(len(table), drawn.rows, drawn.split)
+    near = nearly_identical(pictures, part, cache.pixels, rows)
+    findings = PictureFindings(table, pictures, part, near)
+    understood = _understood(task, reading, drawn, cache, findings, request)
+    for line in _write_findings(understood, findings, drawn.file, request):
+        console.say(line)
+    table, rows, split = drawn.table, rows[drawn.rows], drawn.split
     for note in task.target_spec.check_split(table, split):
         console.say(f"Note: {note}")
     full = _dataset(table, rows, split, cache, preprocess)
     share = resolve_subset(request.subset, len(split.train))
     search = full
     if share < 1:
+        strata = task.target_spec.strata(table.targets)
         search = full.with_train(subset(table, split.train, share, seed=request.seed, strata=strata))
-    return Prepared(task, table, kind, full, search, share, preprocess, split_file, request)
+    return Prepared(task, table, kind, full, search, share, preprocess, drawn.file, request, understood)
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:
@@ -127,6 +140,83 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedData
     for note in reading.notes:
         console.say(note)
     return reading, task.resolve_targets(reading.kind)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A split, the table it is of, and that table's `rows` among all readable examples."""
+
+    split: Split
+    file: Path
+    table: Table
+    rows: np.ndarray
+
+
+def _split(task: Task, table: Table, pictures: Pictures, kind: SplitStrategy, request: DataRequest) -> _Drawn:
+    """Read or draw the split; of a picture in several official parts only the examples in the highest are kept.
+
+    A split of the table as it was read that is stored already stays as it is, since a study may have begun with it.
+
+    Raises:
+        InputError: as `make_split`, or every example of an official part is in another one too.
+    """
+    folder, rows, number = request.cache_dir / "splits", np.arange(len(table)), pictures.number
+    if not split_path(table, strategy=kind, seed=request.seed, folder=folder).exists():
+        if kind == "official" and table.official is not None:
+            rows = np.flatnonzero(~pictures.in_higher_part(table.official))
+            for part in sorted(set(table.official) - set(table.official[rows])):
+                raise InputError(
+                    f"{request.folder}: every image of the official {part} part is in another part too; "
+                    "use --split patient to draw new parts"
+                )
+        number = number[rows]
+        table = with_united_groups(table.take(rows), number)
+    split, file = load_or_make_split(
+        table,
+        strategy=kind,
+        seed=request.seed,
+        folder=folder,
+        strata=task.target_spec.strata(table.targets),
+        pictures=number,
+    )
+    return _Drawn(split, file, table, rows)
+
+
+def _understood(
+    task: Task,
+    reading: ParsedDataset,
+    drawn: _Drawn,
+    cache: PixelCache,
+    findings: PictureFindings,
+    request: DataRequest,
+) -> dict[str, Any]:
+    """The content of understood.json."""
+    return {
+        "task": task.name,
+        "folder": str(request.folder),
+        "column_overrides": dict(request.column_overrides),
+        "notes": list(reading.notes),
+        "unused": dict(reading.unused),
+        "kind": task.target_spec.kind,
+        "labels": list(drawn.table.labels),
+        "groups": len(np.unique(drawn.table.groups)),
+        "missing": len(reading.missing),
+        "unusable": len(reading.excluded) + len(cache.failures),
+        "pictures": findings.counts(),
+        "split": {"kind": drawn.split.strategy, "seed": drawn.split.seed, "file": str(drawn.file)},
+        "parts": {part: len(drawn.split.rows_of(part)) for part in PARTS},
+        "pixel_key": cache.key,
+    }
+
+
+def _write_findings(
+    understood: Mapping[str, Any], findings: PictureFindings, split_file: Path, request: DataRequest
+) -> list[str]:
+    """Store both beside the pixel cache, under the split's name; the lines to say."""
+    name = split_file.stem.removeprefix("split_")
+    listing = request.cache_dir / f"twins-{name}.csv"
+    write_understood(request.cache_dir / f"understood-{name}.json", understood, listing, findings.as_csv())
+    return findings.lines(listing, split_file)
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Preprocess) -> Dataset:
