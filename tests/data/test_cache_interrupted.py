@@ -15,7 +15,7 @@ import pytest
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.cache_build import read_journal
 from xlite.data.decode import ImagePreprocess, decode
-from xlite.data.picture_hash import PictureHashes, hashes_of
+from xlite.data.picture_hash import PictureHashes
 from xlite.data.table import Item
 
 REPO = Path(__file__).resolve().parents[2]
@@ -121,6 +121,7 @@ def test_a_killed_build_resumes_where_its_journal_ends(root: Path) -> None:
     cache = build_here(root, calls)
     assert sorted(calls) == sorted(set(range(NUM_IMAGES)) - journaled)
     np.testing.assert_array_equal(cache.pixels, expected_pixels(root))
+    assert cache.hashes()[:, 0].all() and len(np.unique(cache.hashes()[:, 0])) == NUM_IMAGES
 
 
 @pytest.mark.parametrize("tail", [b'{"rows": [1, 2', b"\0" * 40 + b"\n", b'[7]\n{"rows": [0], "failures": {}}\n'])

@@ -53,4 +53,5 @@ def _thumbnail(picture: np.ndarray) -> np.ndarray:
 def _perceptual(thumbnail: np.ndarray) -> int:
     """pHash, as in the ImageHash package: which of the 8 x 8 lowest frequencies are above their median."""
     lowest = cv2.dct(thumbnail.astype(np.float32))[:8, :8].ravel()
-    return int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes(), "little")
+    above = lowest > np.sort(lowest)[31]  # the upper half: as above np.median, which takes ten times as long
+    return int.from_bytes(np.packbits(above).tobytes(), "little")

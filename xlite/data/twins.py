@@ -12,7 +12,8 @@ from xlite.data.table import Table
 RANK = {"train": 0, "val": 1, "test": 2}
 """Of official parts: a picture that several have stays in the highest."""
 
-_ALIKE = 0.95  # correlation of cached inputs; of radiographs with equal perceptual hash see benchmarks/near_twins.py
+ALIKE = 0.95
+"""Least correlation of the cached inputs of nearly identical pictures; see benchmarks/twins.py."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def nearly_identical(pictures: Pictures, part: np.ndarray, pixels: np.ndarray, r
     for same in _repeated_values(np.where(part >= 0, pictures.perceptual, 0)):
         if _differ(part[same]) and _differ(pictures.number[same]):
             first = pixels[rows[same[0]]]
-            alike = same[[_correlation(first, pixels[row]) >= _ALIKE for row in rows[same].tolist()]]
+            alike = same[[_correlation(first, pixels[row]) >= ALIKE for row in rows[same].tolist()]]
             if _differ(part[alike]) and _differ(pictures.number[alike]):
                 found.append(alike)
     return found

@@ -17,14 +17,15 @@ from xlite.data.dataset import Dataset
 from xlite.data.preprocess import Preprocess
 from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
-from xlite.data.split import PARTS, Split, SplitStrategy, load_or_make_split, resolve_subset, split_path, subset
+from xlite.data.split import PARTS, Split, SplitStrategy, resolve_subset, subset
+from xlite.data.split_apart import SplitTable, split_apart
 from xlite.data.table import Table
-from xlite.data.twins import Pictures, nearly_identical, pictures_of, with_united_groups
+from xlite.data.twins import nearly_identical, pictures_of
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text
 from xlite.tasks.task import Task
-from xlite.tasks.understood import PictureFindings, parts_of, write_understood
+from xlite.tasks.understood import PictureFindings, write_findings
 
 MAX_EXCLUDED_SHARE = 0.01
 
@@ -102,23 +103,28 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
     pictures = pictures_of(cache.hashes()[rows])
-    drawn = _split(task, table, pictures, kind, request)
-    part = parts_of(len(table), drawn.rows, drawn.split)
-    near = nearly_identical(pictures, part, cache.pixels, rows)
-    findings = PictureFindings(table, pictures, part, near)
-    understood = _understood(task, reading, drawn, cache, findings, request)
-    for line in _write_findings(understood, findings, drawn.file, request):
+    strata = task.target_spec.strata(table.targets)
+    drawn = split_apart(
+        table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
+    )
+    near = nearly_identical(pictures, drawn.part, cache.pixels, rows)
+    findings = PictureFindings(table, pictures, drawn.part, near)
+    understood = _understood(task, reading, drawn, request) | {
+        "unusable": len(reading.excluded) + len(cache.failures),
+        "pictures": findings.counts(),
+        "pixel_key": cache.key,
+    }
+    for line in write_findings(request.cache_dir, understood, findings, drawn.file):
         console.say(line)
-    table, rows, split = drawn.table, rows[drawn.rows], drawn.split
-    for note in task.target_spec.check_split(table, split):
+    for note in task.target_spec.check_split(drawn.table, drawn.split):
         console.say(f"Note: {note}")
-    full = _dataset(table, rows, split, cache, preprocess)
-    share = resolve_subset(request.subset, len(split.train))
+    full = _dataset(drawn.table, rows[drawn.rows], drawn.split, cache, preprocess)
+    share = resolve_subset(request.subset, len(drawn.split.train))
     search = full
     if share < 1:
-        strata = task.target_spec.strata(table.targets)
-        search = full.with_train(subset(table, split.train, share, seed=request.seed, strata=strata))
-    return Prepared(task, table, kind, full, search, share, preprocess, drawn.file, request, understood)
+        strata = strata[drawn.rows]
+        search = full.with_train(subset(drawn.table, drawn.split.train, share, seed=request.seed, strata=strata))
+    return Prepared(task, drawn.table, kind, full, search, share, preprocess, drawn.file, request, understood)
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:
@@ -142,55 +148,8 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedData
     return reading, task.resolve_targets(reading.kind)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A split, the table it is of, and that table's `rows` among all readable examples."""
-
-    split: Split
-    file: Path
-    table: Table
-    rows: np.ndarray
-
-
-def _split(task: Task, table: Table, pictures: Pictures, kind: SplitStrategy, request: DataRequest) -> _Drawn:
-    """Read or draw the split; of a picture in several official parts only the examples in the highest are kept.
-
-    A split of the table as it was read that is stored already stays as it is, since a study may have begun with it.
-
-    Raises:
-        InputError: as `make_split`, or every example of an official part is in another one too.
-    """
-    folder, rows, number = request.cache_dir / "splits", np.arange(len(table)), pictures.number
-    if not split_path(table, strategy=kind, seed=request.seed, folder=folder).exists():
-        if kind == "official" and table.official is not None:
-            rows = np.flatnonzero(~pictures.in_higher_part(table.official))
-            for part in sorted(set(table.official) - set(table.official[rows])):
-                raise InputError(
-                    f"{request.folder}: every image of the official {part} part is in another part too; "
-                    "use --split patient to draw new parts"
-                )
-        number = number[rows]
-        table = with_united_groups(table.take(rows), number)
-    split, file = load_or_make_split(
-        table,
-        strategy=kind,
-        seed=request.seed,
-        folder=folder,
-        strata=task.target_spec.strata(table.targets),
-        pictures=number,
-    )
-    return _Drawn(split, file, table, rows)
-
-
-def _understood(
-    task: Task,
-    reading: ParsedDataset,
-    drawn: _Drawn,
-    cache: PixelCache,
-    findings: PictureFindings,
-    request: DataRequest,
-) -> dict[str, Any]:
-    """The content of understood.json."""
+def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: DataRequest) -> dict[str, Any]:
+    """What understood.json says of the folder and the split."""
     return {
         "task": task.name,
         "folder": str(request.folder),
@@ -201,22 +160,9 @@ def _understood(
         "labels": list(drawn.table.labels),
         "groups": len(np.unique(drawn.table.groups)),
         "missing": len(reading.missing),
-        "unusable": len(reading.excluded) + len(cache.failures),
-        "pictures": findings.counts(),
         "split": {"kind": drawn.split.strategy, "seed": drawn.split.seed, "file": str(drawn.file)},
         "parts": {part: len(drawn.split.rows_of(part)) for part in PARTS},
-        "pixel_key": cache.key,
     }
-
-
-def _write_findings(
-    understood: Mapping[str, Any], findings: PictureFindings, split_file: Path, request: DataRequest
-) -> list[str]:
-    """Store both beside the pixel cache, under the split's name; the lines to say."""
-    name = split_file.stem.removeprefix("split_")
-    listing = request.cache_dir / f"twins-{name}.csv"
-    write_understood(request.cache_dir / f"understood-{name}.json", understood, listing, findings.as_csv())
-    return findings.lines(listing, split_file)
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Preprocess) -> Dataset:

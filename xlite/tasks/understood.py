@@ -1,4 +1,4 @@
-"""What was understood of a data set: understood.json, and what its pictures showed, in lines and in twins.csv."""
+"""What was understood of a data set: understood.json, and what its pictures show, in lines and in a listing."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xlite.data.split import PARTS, Split
+from xlite.data.split import PARTS
 from xlite.data.table import Table
 from xlite.data.twins import Pictures
 from xlite.storage.files import write_json, write_text
@@ -59,37 +59,35 @@ class PictureFindings:
         }
 
     def lines(self, listing: Path, split_file: Path) -> list[str]:
-        """What the person should know, one line for each kind of finding."""
+        """What the person should know: a line for each kind of finding."""
         counts, ids, lines = self.counts(), self.table.ids, []
         if counts["identical"]:
-            lines.append(f"Identical images: {', '.join(self._identical(counts, split_file))}; listed in {listing}")
+            lines.append(f"Identical images: {self._identical(counts, split_file)}; listed in {listing}")
         if self.near:
             one, other = ids[self.near[0][:2]]
             lines.append(
-                f"Note: {len(self.near):,} sets of images in several parts look almost alike (e.g. {one} and {other}); "
-                f"they stay where they are; listed in {listing}"
+                f"Almost identical images in several parts: {len(self.near):,} sets (e.g. {one} and {other}); they are "
+                f"not moved; listed in {listing}"
             )
         if counts["constant"]:
             example = ids[self.pictures.constant][0]
-            lines.append(
-                f"Note: {counts['constant']:,} images have one value only (e.g. {example}); listed in {listing}"
-            )
+            lines.append(f"Images of a single value: {counts['constant']:,} (e.g. {example}); listed in {listing}")
         return lines
 
-    def _identical(self, counts: Mapping[str, int], split_file: Path) -> list[str]:
-        out = [f"{counts['identical']:,} examples show {counts['pictures_of_identical']:,} pictures"]
+    def _identical(self, counts: Mapping[str, int], split_file: Path) -> str:
+        out = f"{counts['identical']:,} examples show {counts['pictures_of_identical']:,} pictures"
         if counts["with_other_targets"]:
-            out.append(f"{counts['with_other_targets']:,} of these pictures have different labels")
+            out += f" ({counts['with_other_targets']:,} of them with different labels)"
         if counts["left_out"]:
-            out.append(f"{counts['left_out']:,} copies are left out, since the validation or test part has them too")
-        if counts["in_several_parts"]:
-            out.append(
-                f"{counts['in_several_parts']:,} are in several parts of the split, which was drawn before and is kept "
-                f"(delete {split_file} to draw it again, unless a study uses it)"
+            out += (
+                f"; {counts['left_out']:,} copies are left out, since a given part of higher rank (test, val) has them"
             )
-        else:
-            out.append("each picture is in one part only")
-        return out
+        if not counts["in_several_parts"]:
+            return f"{out}; each picture is in one part only"
+        return (
+            f"{out}; {counts['in_several_parts']:,} examples have copies in other parts of the split, which was drawn "
+            f"before and is kept (if no study uses it, delete {split_file} to draw it again)"
+        )
 
     def as_csv(self) -> str:
         """A row for each example of a finding; "" if there is none."""
@@ -114,17 +112,18 @@ class PictureFindings:
         return str(self.table.ids[row]), str(self.table.groups[row]), part, "|".join(labels)
 
 
-def parts_of(num_examples: int, used: np.ndarray, split: Split) -> np.ndarray:
-    """(N,) number of each example's part in `PARTS`, -1 for those not among the `used` (n,) that `split` is of."""
-    part = np.full(num_examples, -1)
-    for number, name in enumerate(PARTS):
-        part[used[split.rows_of(name)]] = number
-    return part
+def write_findings(
+    cache_dir: Path, understood: Mapping[str, Any], findings: PictureFindings, split_file: Path
+) -> list[str]:
+    """Write understood.json and the listing of the findings, both named as the split, where `cache_dir` is writable.
 
-
-def write_understood(path: Path, record: Mapping[str, Any], listing: Path, rows: str) -> None:
-    """Write the record and, if there are rows, the listing; not in a cache folder that is read-only."""
+    Returns:
+        The lines to say.
+    """
+    name = split_file.stem.removeprefix("split_")
+    listing = cache_dir / f"twins-{name}.csv"
     with suppress(OSError):
-        write_json(path, dict(record))
-        if rows:
+        write_json(cache_dir / f"understood-{name}.json", understood)
+        if rows := findings.as_csv():
             write_text(listing, rows)
+    return findings.lines(listing, split_file)
