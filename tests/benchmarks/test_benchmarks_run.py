@@ -11,6 +11,7 @@ RUNS = {
     "kd_cost": ["--device", "cpu", "--quick"],
     "input": ["--device", "cpu", "--quick"],
     "loading": ["--quick"],
+    "twins": ["--quick"],
     "packing": ["--device", "cpu", "--quick"],
     "gpu": ["--device", "cpu", "--quick"],
 }

@@ -67,6 +67,11 @@ def adopt(command):
     return lambda it: it.refuses(command, f"--study no --results {it.home}/results --adopt", "no study to take over")
 
 
+def over(budget, seconds):
+    """A budget that has been spent."""
+    return budget(seconds, clock=iter((0.0, seconds + 1)).__next__)
+
+
 def limit(text):
     return lambda it: it.raises(lambda: it.dry(text), "no student of the space is within the limits")
 
@@ -90,7 +95,7 @@ TUNE = {
     ),
     "--max-epochs": lambda it: "trials of up to 3 epochs" in it.dry("--max-epochs 3"),
     "--subset": lambda it: "Searching on" in it.dry("--subset 0.5"),
-    "--time-budget": lambda it: not TimeBudget(it.asked("--time-budget 1s").time_budget_s, clock=iter((0, 2)).__next__).may_start(),
+    "--time-budget": lambda it: not over(TimeBudget, it.asked("--time-budget 1s").time_budget_s).may_start(),
     "--promote-reserve": lambda it: (
         it.asked("--promote-reserve 9s").promote_reserve_s == 9
         and it.raises(lambda: it.asked("--no-promote --promote-reserve 9s"), "drop one")

@@ -4,7 +4,8 @@ import os
 import pickle
 import shutil
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build
-from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.decode import ImagePreprocess, decode, read_picture
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -43,11 +45,12 @@ def build(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> 
     def build(
         files: list[Path], preprocess: ImagePreprocess = SIZE, *, decode: Callable = decode, **options
     ) -> PixelCache:
-        def counted(preprocess: ImagePreprocess, item: Item) -> np.ndarray:
+        def counted(preprocess: ImagePreprocess, item: Item) -> tuple[np.ndarray, PictureHashes]:
             calls.append(item.path.name)
-            return decode(item.path, preprocess)
+            image = decode(item.path, preprocess)
+            return image, hashes_of(image)
 
-        monkeypatch.setattr(ImagePreprocess, "read", counted)
+        monkeypatch.setattr(ImagePreprocess, "read_hashed", counted)
         ids = np.array([file.name for file in files])
         options = {"cache_dir": tmp_path / "cache", "num_threads": 2} | options
         items = [Item((file,)) for file in files]
@@ -222,3 +225,56 @@ def test_a_cache_dir_that_cannot_be_made_is_named(files: list[Path], build: Buil
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"file/[0-9a-f]{32}: the pixel cache cannot be written \(Not a directory\)"):
         build(files, cache_dir=tmp_path / "file")
+
+
+def test_the_hashes_are_those_of_the_decoded_pictures_and_zero_where_there_is_none(
+    files: list[Path], tmp_path: Path
+) -> None:
+    files[2].write_bytes(b"")
+    ids = np.array([file.name for file in files])
+    cache = open_or_build([Item((file,)) for file in files], ids, cache_dir=tmp_path / "cache", preprocess=SIZE)
+    expected = [hashes_of(read_picture(file, channels=1)) if file != files[2] else (0, 0) for file in files]
+    assert cache.hashes().tolist() == [list(hashes) for hashes in expected] and cache.hashes().dtype == np.uint64
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "read-only"])
+def test_a_cache_without_hashes_gets_those_of_its_pixels_and_decodes_nothing(
+    files: list[Path], build: Build, calls: list[str], monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    shutil.copy(files[0], files[5])
+    files[2].write_bytes(b"")
+    first = build(files)
+    before, record = np.array(first.pixels), (first.path / "cache.json").read_text()
+    path = first.path / "hashes.npy"
+    if damage == "truncated":
+        os.truncate(path, path.stat().st_size - 1)
+    else:
+        path.unlink()
+    calls.clear()
+    if damage == "read-only":
+
+        @contextmanager
+        def refused(folder: Path, **options: object) -> Iterator[None]:
+            raise PermissionError(13, "Permission denied")
+            yield
+
+        monkeypatch.setattr("xlite.data.cache.locked", refused)
+    hashes = build(files).hashes()
+    assert hashes.tolist() == [list(hashes_of(row)) if row.any() else [0, 0] for row in before]
+    assert hashes[0, 0] == hashes[5, 0] != 0 and len(set(hashes[:, 0])) == 11 and hashes[2].tolist() == [0, 0]
+    assert calls == [] and path.exists() == (damage != "read-only")
+    np.testing.assert_array_equal(first.pixels, before)
+    assert (first.path / "cache.json").read_text() == record
+    if damage != "read-only":
+        stored = path.read_bytes()
+        assert build(files).hashes().tolist() == hashes.tolist() and path.read_bytes() == stored
+
+
+def test_a_row_that_was_tried_again_has_its_hash(files: list[Path], build: Build) -> None:
+    def flaky(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
+        if path == files[4]:
+            raise OSError(5, "Input/output error")
+        return decode(path, preprocess)
+
+    assert build(files, decode=flaky).hashes()[4].tolist() == [0, 0]
+    assert build(files).hashes()[4].tolist() == list(hashes_of(decode(files[4], SIZE)))

@@ -9,6 +9,7 @@ import pytest
 
 from xlite.data.cache import PixelCache, list_caches, open_or_build, remove_unused
 from xlite.data.decode import ImagePreprocess
+from xlite.data.picture_hash import PictureHashes
 from xlite.data.table import Item
 from xlite.storage.locks import locked
 
@@ -23,10 +24,13 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def build(root: Path, files: list[Path]) -> PixelCache:
+    def grey(preprocess: ImagePreprocess, item: Item) -> tuple[np.ndarray, PictureHashes]:
+        return np.full((16, 16), 128, np.uint8), PictureHashes(0, 0)
+
     ids = np.array([file.name for file in files])
     items = [Item((file,)) for file in files]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImagePreprocess, "read", lambda self, item: np.full((16, 16), 128, np.uint8))
+        patch.setattr(ImagePreprocess, "read_hashed", grey)
         return open_or_build(items, ids, cache_dir=root / "cache", preprocess=ImagePreprocess(16))
 
 

@@ -15,6 +15,7 @@ import pytest
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.cache_build import read_journal
 from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.picture_hash import PictureHashes
 from xlite.data.table import Item
 
 REPO = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ import numpy as np
 from xlite.data import cache_build
 from xlite.storage import arrays
 from xlite.data.cache import open_or_build
-from xlite.data.decode import ImagePreprocess, decode
+from xlite.data.decode import ImagePreprocess
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -42,9 +43,9 @@ def logged(preprocess, item):
     path = item.path
     os.write(log, (path.name + "\\n").encode())
     time.sleep(pause_s)
-    return decode(path, preprocess)
+    return unlogged(preprocess, item)
 
-ImagePreprocess.read = logged
+unlogged, ImagePreprocess.read_hashed = ImagePreprocess.read_hashed, logged
 
 def build(**options):
     ids = np.array([file.name for file in files])
@@ -93,15 +94,16 @@ def wait_for_journal(root: Path, num_rows: int) -> Path:
 
 
 def build_here(root: Path, calls: list[int]) -> PixelCache:
-    def counted(preprocess: ImagePreprocess, item: Item) -> np.ndarray:
+    def counted(preprocess: ImagePreprocess, item: Item) -> tuple[np.ndarray, PictureHashes]:
         calls.append(int(item.path.stem))
-        return decode(item.path, preprocess)
+        return uncounted(preprocess, item)
 
+    uncounted = ImagePreprocess.read_hashed
     files = sorted((root / "images").iterdir())
     ids = np.array([file.name for file in files])
     items = [Item((file,)) for file in files]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImagePreprocess, "read", counted)
+        patch.setattr(ImagePreprocess, "read_hashed", counted)
         return open_or_build(items, ids, cache_dir=root / "cache", preprocess=SIZE, num_threads=2)
 
 
@@ -124,6 +126,7 @@ def test_a_killed_build_resumes_where_its_journal_ends(root: Path) -> None:
     cache = build_here(root, calls)
     assert sorted(calls) == sorted(set(range(NUM_IMAGES)) - journaled)
     np.testing.assert_array_equal(cache.pixels, expected_pixels(root))
+    assert cache.hashes()[:, 0].all() and len(np.unique(cache.hashes()[:, 0])) == NUM_IMAGES
 
 
 @pytest.mark.parametrize("tail", [b'{"rows": [1, 2', b"\0" * 40 + b"\n", b'[7]\n{"rows": [0], "failures": {}}\n'])
@@ -151,9 +154,9 @@ def test_ctrl_c_ends_a_build_within_an_image_and_leaves_its_journal(root: Path) 
     body = """
         def slow_later(preprocess, item):
             time.sleep(0.0 if int(item.path.stem) < 32 else 0.6)  # a task of 8 such images would take 4.8 s
-            return decode(item.path, preprocess)
+            return unlogged(preprocess, item)
 
-        ImagePreprocess.read = slow_later
+        ImagePreprocess.read_hashed = slow_later
         build()
     """
     process = start(root, body)
@@ -210,7 +213,7 @@ def test_a_disk_that_fills_up_halfway_is_an_input_error_and_the_build_resumes_la
                 resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, resource.RLIM_INFINITY))
             return logged(preprocess, item)
 
-        ImagePreprocess.read = filling
+        ImagePreprocess.read_hashed = filling
         print(message_of(build))
     """
     output, errors = start(root, body).communicate(timeout=60)

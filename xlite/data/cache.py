@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xlite.console import ProgressCallback
-from xlite.data.cache_build import JOURNAL, PIXELS, build, read_journal
+from xlite.data.cache_build import HASHES, JOURNAL, PIXELS, build, has_hashes, hashes_of_rows, read_journal
 from xlite.data.preprocess import Preprocess, parameters
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -24,7 +24,9 @@ from xlite.storage.locks import LOCK, locked
 
 RECORD = "cache.json"
 _KEY = re.compile(r"[0-9a-f]{32}")
-_CACHE_FILES = re.compile(r"pixels\.npy|journal\.jsonl|cache\.json|lock|\.cache\.json\.[0-9a-f]{8}\.tmp")
+_CACHE_FILES = re.compile(
+    r"pixels\.npy|hashes\.npy|journal\.jsonl|cache\.json|lock|\.(cache\.json|hashes\.npy)\.[0-9a-f]{8}\.tmp"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class PixelCache:
     def key(self) -> str:
         """32 hex digits that stand for the content."""
         return self.path.name
+
+    def hashes(self) -> np.ndarray:
+        """(N, 2) uint64: each row's `PictureHashes`; 0 in rows that are not ok.
+
+        Those of a cache that an earlier version made in a folder that is now read-only are made of its pixels.
+        """
+        if has_hashes(self.path, len(self.ok)):
+            return np.where(self.ok[:, None], np.load(self.path / HASHES), np.uint64(0))
+        return hashes_of_rows(self.pixels, np.flatnonzero(self.ok).tolist())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _map, (self.path, self.ok, self.failures)
@@ -74,7 +85,8 @@ def open_or_build(
     """Open the cache of exactly these files and parameters in `cache_dir`; build or finish it first if needed.
 
     Opening a complete cache costs one `stat` per file. An interrupted build is resumed; while another process builds
-    the same cache, this one waits for it. Rows that met an OSError last time are tried again.
+    the same cache, this one waits for it. Rows that met an OSError last time are tried again. A cache made before
+    there were hashes gets those of its pixels, without decoding a file.
 
     Args:
         items: N raw inputs, in row order; N is at least 1.
@@ -89,15 +101,17 @@ def open_or_build(
     stats, missing = _scan(items)
     folder = cache_dir.absolute() / _key(ids, items, stats, preprocess)
     record = _complete_record(folder)
-    if record is None or record["unread"]:
+    if record is None or _lacks_rows(folder, record):
         try:
             with locked(folder, waiting=lambda: _report_journal(folder, progress, len(items))):
                 record = _complete_record(folder)
-                if record is None or record["unread"]:
+                if record is None or _lacks_rows(folder, record):
                     failures, unread = build(folder, items, missing, preprocess, num_threads, progress)
                     record = _write_record(folder, ids, preprocess, failures, unread)
         except OSError as error:
-            if record is None:  # else only unread rows are missing, e.g. in a read-only folder: use it as it is
+            if (
+                record is None
+            ):  # else only unread rows or hashes are missing, e.g. in a read-only folder: use it as it is
                 raise InputError(
                     f"{folder}: the pixel cache cannot be written ({error.strerror or error}); "
                     "fix that or use another --cache-dir"
@@ -172,6 +186,11 @@ def _key(ids: np.ndarray, items: Sequence[Item], stats: np.ndarray, preprocess: 
     digest.update("\0".join(path.name for item in items for path in item.paths if len(item.paths) > 1).encode())
     digest.update(stats.tobytes())
     return digest.hexdigest()[:32]
+
+
+def _lacks_rows(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether rows of a complete cache are to be read again, or it has no hashes."""
+    return bool(record["unread"]) or not has_hashes(folder, record["num_images"])
 
 
 def _complete_record(folder: Path) -> dict[str, Any] | None:

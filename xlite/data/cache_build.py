@@ -1,11 +1,10 @@
-"""Fills a pixel cache's array in parallel, with a journal to resume from after an interruption at any point.
+"""Fills a pixel cache's arrays in parallel, with a journal to resume from after an interruption at any point.
 
-Pixels are written, then synced, and only then are their rows appended to the journal; once every row has been tried,
-the caller writes the record that makes the cache complete.
+Pixels and hashes are written, then synced, and only then are their rows appended to the journal; once every row has
+been tried, the caller writes the record that makes the cache complete.
 """
 
 import json
-import math
 import os
 import threading
 import time
@@ -22,6 +21,7 @@ import numpy as np
 
 from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.preprocess import Preprocess
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
@@ -35,8 +35,9 @@ from xlite.storage.arrays import (
     sync_data,
     write_at,
 )
+from xlite.storage.files import atomic_write
 
-PIXELS, JOURNAL = "pixels.npy", "journal.jsonl"
+PIXELS, HASHES, JOURNAL = "pixels.npy", "hashes.npy", "journal.jsonl"
 
 Tried = dict[int, str | None]  # row -> reason of the failure, None where the row was decoded
 Unread = dict[int, str]  # row -> reason, for rows to try again in the next build
@@ -44,6 +45,23 @@ Unread = dict[int, str]  # row -> reason, for rows to try again in the next buil
 _TASK_ROWS = 8  # rows a thread takes at once, so that a task takes long compared to its overhead
 _COMMIT_ROWS, _COMMIT_S = 512, 3.0  # an interruption loses at most about this much work
 _FREE_MARGIN = 1.05
+_HASHES_DTYPE = "<u8"
+
+
+def has_hashes(folder: Path, num_rows: int) -> bool:
+    """Whether a cache's folder has the file of its hashes; those made before there were hashes do not."""
+    return is_complete_npy(folder / HASHES, (num_rows, 2), _HASHES_DTYPE)
+
+
+def hashes_of_rows(pixels: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """(N, 2) uint64: the hashes of the cached inputs `pixels` (N, ...) at `rows`, else 0.
+
+    They are equal where those of the pictures are; a copy of another size or compression is found less often.
+    """
+    hashes = np.zeros((len(pixels), 2), dtype=_HASHES_DTYPE)
+    for row in rows:
+        hashes[row] = hashes_of(pixels[row])
+    return hashes
 
 
 def read_journal(path: Path) -> tuple[Tried, int]:
@@ -76,7 +94,9 @@ def build(
     num_threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[dict[int, str], Unread]:
-    """Decode the rows that are not in the journal yet into `folder`'s pixels. The caller holds the folder's lock.
+    """Decode the rows that are not in the journal yet into `folder`'s arrays. The caller holds the folder's lock.
+
+    Rows that an earlier version cached without hashes get those of their cached pixels.
 
     Args:
         missing: row -> reason, for rows whose files do not exist; they are not tried.
@@ -99,12 +119,19 @@ def build(
         check_disk_space(folder.parent, _FREE_MARGIN * data_bytes(shape, spec.dtype), "pixel cache")
         allocate_npy(folder / PIXELS, shape, spec.dtype)
     tried, journal_bytes = read_journal(folder / JOURNAL)
+    if not has_hashes(folder, len(items)):
+        _write_hashes(folder, [row for row, reason in tried.items() if reason is None])
     tried.update(missing)
     unread: Unread = {}
     todo = [row for row in range(len(items)) if row not in tried]
-    with open_descriptor(folder / PIXELS, os.O_RDWR) as pixels, (folder / JOURNAL).open("ab") as journal:
+    with (
+        open_descriptor(folder / PIXELS, os.O_RDWR) as pixels,
+        open_descriptor(folder / HASHES, os.O_RDWR) as hashes,
+        (folder / JOURNAL).open("ab") as journal,
+    ):
         journal.truncate(journal_bytes)
-        uncommitted = _Uncommitted(pixels, journal)
+        arrays = _Arrays(pixels, hashes, shape, np.dtype(spec.dtype))
+        uncommitted = _Uncommitted(arrays, journal)
 
         def collect(decoded: Tried, not_read: Unread) -> None:
             uncommitted.add(decoded)
@@ -114,17 +141,47 @@ def build(
                 progress(len(tried) + len(unread), len(items))
 
         collect({}, {})
-        filler = _Filler(pixels, shape, items, preprocess, threading.Event())
+        filler = _Filler(arrays, items, preprocess, threading.Event())
         _fill_in_threads(filler, todo, num_threads or available_cpus(), collect)
         uncommitted.commit()
     return {row: reason for row, reason in tried.items() if reason is not None}, unread
 
 
-class _Uncommitted:
-    """Rows that are written but not in the journal; `commit` syncs their pixels, then appends them to it."""
+def _write_hashes(folder: Path, rows: Sequence[int]) -> None:
+    """Create the file of the hashes, with those of the cached pixels at `rows`."""
+    hashes = hashes_of_rows(np.load(folder / PIXELS, mmap_mode="r"), rows)
+    with atomic_write(folder / HASHES) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, hashes, version=(1, 0))
 
-    def __init__(self, pixels: int, journal: BinaryIO) -> None:
-        self._pixels, self._journal = pixels, journal
+
+@dataclass(frozen=True)
+class _Arrays:
+    """The open files of pixels, an array of `shape` and `dtype`, and of hashes."""
+
+    pixels: int
+    hashes: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def write(self, row: int, image: np.ndarray, hashes: PictureHashes) -> None:
+        assert image.shape == self.shape[1:] and image.dtype == self.dtype, (image.shape, image.dtype)
+        self._write_row(self.pixels, self.shape, image, row)
+        self._write_row(self.hashes, (self.shape[0], 2), np.array(hashes, dtype=_HASHES_DTYPE), row)
+
+    def _write_row(self, descriptor: int, shape: tuple[int, ...], values: np.ndarray, row: int) -> None:
+        start = len(npy_header(shape, values.dtype.str))
+        write_at(descriptor, values.tobytes(), start + row * values.nbytes)
+
+    def sync(self) -> None:
+        sync_data(self.pixels)
+        sync_data(self.hashes)
+
+
+class _Uncommitted:
+    """Rows that are written but not in the journal; `commit` syncs their data, then appends them to it."""
+
+    def __init__(self, arrays: _Arrays, journal: BinaryIO) -> None:
+        self._arrays, self._journal = arrays, journal
         self._rows: Tried = {}
         self._committed_s = time.monotonic()
 
@@ -136,7 +193,7 @@ class _Uncommitted:
     def commit(self) -> None:
         rows, self._rows = self._rows, {}
         if rows:
-            sync_data(self._pixels)
+            self._arrays.sync()
             failures = {row: reason for row, reason in rows.items() if reason is not None}
             entry = {"rows": sorted(rows.keys() - failures.keys()), "failures": failures}
             self._journal.write(json.dumps(entry).encode() + b"\n")
@@ -149,8 +206,7 @@ class _Uncommitted:
 class _Filler:
     """Decodes rows and writes them, in any thread, until `stop` is set."""
 
-    pixels: int
-    shape: tuple[int, ...]
+    arrays: _Arrays
     items: Sequence[Item]
     preprocess: Preprocess
     stop: threading.Event
@@ -158,20 +214,17 @@ class _Filler:
     def fill(self, rows: Sequence[int]) -> tuple[Tried, Unread]:
         decoded: Tried = {}
         unread: Unread = {}
-        dtype = np.dtype(self.preprocess.input_spec.dtype)
-        start, row_bytes = len(npy_header(self.shape, dtype.str)), math.prod(self.shape[1:]) * dtype.itemsize
         for row in rows:
             if self.stop.is_set():
                 break
             try:
-                image = self.preprocess.read(self.items[row])
+                image, hashes = self.preprocess.read_hashed(self.items[row])
             except UnreadableImage as error:
                 decoded[row] = error.reason
             except OSError as error:
                 unread[row] = f"cannot be read ({error.strerror or error})"
             else:
-                assert image.shape == self.shape[1:] and image.dtype == dtype, (image.shape, image.dtype)
-                write_at(self.pixels, image.tobytes(), start + row * row_bytes)
+                self.arrays.write(row, image, hashes)
                 decoded[row] = None
         return decoded, unread
 

@@ -22,6 +22,7 @@ from xlite.data.image_formats import (
     is_dicom,
 )
 from xlite.data.input_spec import InputSpec
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.preprocess import Preprocess
 from xlite.data.quiet import silence_opencv, without_warnings
 from xlite.data.table import Item
@@ -64,6 +65,11 @@ class ImagePreprocess(Preprocess):
     def read(self, item: Item) -> np.ndarray:
         """`decode` of the item's file."""
         return decode(item.path, self)
+
+    def read_hashed(self, item: Item) -> tuple[np.ndarray, PictureHashes]:
+        """`read`, and hashes of the decoded picture, which do not depend on the preprocessing."""
+        picture = read_picture(item.path, channels=self.channels)
+        return _equalised_and_resized(picture, self), hashes_of(picture)
 
     def from_array(self, array: np.ndarray) -> np.ndarray:
         """The input from a picture as `read_picture` gives it, of any size.

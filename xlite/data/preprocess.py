@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xlite.data.input_spec import InputSpec
+from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -51,6 +52,11 @@ class Preprocess(ABC):
             UnreadableImage: the files are damaged; reading them again would not help.
             OSError: they cannot be read now.
         """
+
+    def read_hashed(self, item: Item) -> tuple[np.ndarray, PictureHashes]:
+        """`read`, and hashes of what the example shows; here of the input itself."""
+        array = self.read(item)
+        return array, hashes_of(array)
 
     def from_array(self, array: np.ndarray) -> np.ndarray:
         """An input from a caller's array; here the array must be preprocessed already.

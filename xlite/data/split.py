@@ -58,6 +58,7 @@ def make_split(
     seed: int,
     fractions: tuple[float, float, float] = FRACTIONS,
     strata: np.ndarray | None = None,
+    pictures: np.ndarray | None = None,
 ) -> Split:
     """Draw a stratified split (see `stratified_group_split`).
 
@@ -67,6 +68,7 @@ def make_split(
             groups kept whole.
         fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
         strata: (N, K) of 0, 1 or NaN, see `TargetSpec.strata`; default: all labels.
+        pictures: (N,) numbers; "image" keeps rows with the same number together. Default: all differ.
 
     Raises:
         InputError: too few rows or groups for the parts, or no usable official lists.
@@ -80,9 +82,10 @@ def make_split(
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
         part = stratified_group_split(strata, table.groups, fractions, rng)
     else:
-        if len(table) < len(PARTS):
-            raise InputError(f"{len(table)} images cannot fill train, val and test; add images")
-        part = stratified_group_split(strata, None, fractions, rng)
+        num_pictures = len(table) if pictures is None else len(np.unique(pictures))
+        if num_pictures < len(PARTS):
+            raise InputError(f"{num_pictures} images cannot fill train, val and test; add images")
+        part = stratified_group_split(strata, pictures if num_pictures < len(table) else None, fractions, rng)
     return _split_of(part, strategy, seed)
 
 
@@ -205,12 +208,26 @@ def resolve_subset(value: str | float, num_train: int) -> float:
     return fraction
 
 
+def split_path(table: Table, *, strategy: SplitStrategy, seed: int, folder: Path) -> Path:
+    """The file in `folder` that stores, or would store, the split of this table, strategy and seed."""
+    return folder / f"split_{strategy}_seed{seed}_{table.content_hash()}.csv"
+
+
 def load_or_make_split(
-    table: Table, *, strategy: SplitStrategy, seed: int, folder: Path, strata: np.ndarray | None = None
+    table: Table,
+    *,
+    strategy: SplitStrategy,
+    seed: int,
+    folder: Path,
+    strata: np.ndarray | None = None,
+    pictures: np.ndarray | None = None,
 ) -> tuple[Split, Path]:
     """Read the stored split of this table, strategy and seed, or draw it and store it in `folder`.
 
     The file is a CSV of id and part, below one comment line with the split's content hash.
+
+    Args:
+        strata, pictures: as in `make_split`.
 
     Returns:
         The split and its file.
@@ -218,10 +235,10 @@ def load_or_make_split(
     Raises:
         InputError: as `make_split`; the stored file does not match its hash or the table.
     """
-    path = folder / f"split_{strategy}_seed{seed}_{table.content_hash()}.csv"
+    path = split_path(table, strategy=strategy, seed=seed, folder=folder)
     if path.exists():
         return _read_split(path, table, strategy, seed), path
-    split = make_split(table, strategy=strategy, seed=seed, strata=strata)
+    split = make_split(table, strategy=strategy, seed=seed, strata=strata, pictures=pictures)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, _as_csv(table, split))
     return split, path

@@ -1,4 +1,7 @@
-"""From a folder of raw files to a Dataset: read, cache pixels, leave out unreadable files, split, subset."""
+"""From a folder of raw files to a Dataset: read, cache pixels, leave out unreadable files, split, subset.
+
+A picture that several examples show is in one part of a split only, unless the split was stored without this rule.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +17,15 @@ from xlite.data.dataset import Dataset
 from xlite.data.preprocess import Preprocess
 from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
-from xlite.data.split import Split, SplitStrategy, load_or_make_split, resolve_subset, subset
+from xlite.data.split import PARTS, Split, SplitStrategy, resolve_subset, subset
+from xlite.data.split_apart import SplitTable, split_apart
 from xlite.data.table import Table
+from xlite.data.twins import nearly_identical, pictures_of
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text
 from xlite.tasks.task import Task
+from xlite.tasks.understood import PictureFindings, write_findings
 
 MAX_EXCLUDED_SHARE = 0.01
 
@@ -61,6 +67,7 @@ class Prepared:
         preprocess: recorded with every model.
         split_file: the stored split.
         request: the request it answers.
+        understood: JSON values: what was found in the data set, used and unused; also stored in `cache_dir`.
     """
 
     task: Task
@@ -72,6 +79,7 @@ class Prepared:
     preprocess: Preprocess
     split_file: Path
     request: DataRequest
+    understood: Mapping[str, Any]
 
 
 def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
@@ -94,18 +102,29 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     table, rows = _leave_out(reading, cache, request, console)
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own else "patient")
+    pictures = pictures_of(cache.hashes()[rows])
     strata = task.target_spec.strata(table.targets)
-    split, split_file = load_or_make_split(
-        table, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
+    drawn = split_apart(
+        table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
     )
-    for note in task.target_spec.check_split(table, split):
+    near = nearly_identical(pictures, drawn.part, cache.pixels, rows)
+    findings = PictureFindings(table, pictures, drawn.part, near)
+    understood = _understood(task, reading, drawn, request) | {
+        "unusable": len(reading.excluded) + len(cache.failures),
+        "pictures": findings.counts(),
+        "pixel_key": cache.key,
+    }
+    for line in write_findings(request.cache_dir, understood, findings, drawn.file):
+        console.say(line)
+    for note in task.target_spec.check_split(drawn.table, drawn.split):
         console.say(f"Note: {note}")
-    full = _dataset(table, rows, split, cache, preprocess)
-    share = resolve_subset(request.subset, len(split.train))
+    full = _dataset(drawn.table, rows[drawn.rows], drawn.split, cache, preprocess)
+    share = resolve_subset(request.subset, len(drawn.split.train))
     search = full
     if share < 1:
-        search = full.with_train(subset(table, split.train, share, seed=request.seed, strata=strata))
-    return Prepared(task, table, kind, full, search, share, preprocess, split_file, request)
+        strata = strata[drawn.rows]
+        search = full.with_train(subset(drawn.table, drawn.split.train, share, seed=request.seed, strata=strata))
+    return Prepared(task, drawn.table, kind, full, search, share, preprocess, drawn.file, request, understood)
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:
@@ -127,6 +146,23 @@ def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedData
     for note in reading.notes:
         console.say(note)
     return reading, task.resolve_targets(reading.kind)
+
+
+def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: DataRequest) -> dict[str, Any]:
+    """What understood.json says of the folder and the split."""
+    return {
+        "task": task.name,
+        "folder": str(request.folder),
+        "column_overrides": dict(request.column_overrides),
+        "notes": list(reading.notes),
+        "unused": dict(reading.unused),
+        "kind": task.target_spec.kind,
+        "labels": list(drawn.table.labels),
+        "groups": len(np.unique(drawn.table.groups)),
+        "missing": len(reading.missing),
+        "split": {"kind": drawn.split.strategy, "seed": drawn.split.seed, "file": str(drawn.file)},
+        "parts": {part: len(drawn.split.rows_of(part)) for part in PARTS},
+    }
 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Preprocess) -> Dataset:
