@@ -32,6 +32,7 @@ from xlite.study.shares import Shares, plan_shares
 from xlite.study.space import load_space
 from xlite.study.warm_start import warm_up
 from xlite.tasks import find_task
+from xlite.train.summary import NO_RUN
 
 SAYING = (check_balance, prepare_data, promote, teacher_bank, train_baselines, train_one, train_teacher, tune_kd)
 
@@ -130,7 +131,7 @@ class Bench:
 
     def promotion(self, text: str) -> dict[str, Any] | None:
         """The options of the promotion after a search, which is left out; None without one."""
-        winner = SimpleNamespace(number=0, value=0.5)
+        winner = SimpleNamespace(number=0, value=0.5, summary=NO_RUN, state="complete", overrides={})
         result = SimpleNamespace(ledger=None, teacher=None, winner=winner, num_interrupted=0, num_left=0)
         calls: list[dict[str, Any]] = []
         self.patch.setattr("xlite.tune.study.run_study", lambda *_: result)

@@ -83,7 +83,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
-    group = out.add_argument_group("machine")
+    _add_machine_options(out)
+    out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
+    return out
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("machine")
     group.add_argument("--gpus-per-trial", type=cli.share, default="auto", metavar="auto|F", help="share of a GPU")
     group.add_argument("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="threads of a trial")
     group.add_argument(
@@ -106,8 +112,6 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--address", metavar="ADDR", help="join this Ray cluster: HOST:PORT of its head, or auto for one that runs here"
     )
-    out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
-    return out
 
 
 def run(arguments: argparse.Namespace) -> int:
