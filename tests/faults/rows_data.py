@@ -115,12 +115,12 @@ DATA = [
     Row("images-two-files", "prepare_data", IMAGES, r"use --file-column", copy_of("images", frame("labels.csv", lambda t: t.assign(second=t["image"].to_numpy()[::-1])))),
     Row("images-nothing", "train_one", IMAGES, r"no image has any", copy_of("images", frame("labels.csv", lambda t: t.assign(ill="0")))),
     Row("images-names", "prepare_data", IMAGES, r"names images", copy_of("images", frame("labels.csv", lambda t: t.assign(image="x" + t["image"])))),
-    Row("images-up", "prepare_data", IMAGES + " --file-column image", r"none of the 40 images is there", copy_of("images", frame("labels.csv", lambda t: t.assign(image="../../../etc/" + t["image"])))),
+    Row("images-up", "prepare_data", IMAGES + " --file-column image", r"no column names images of the folder", copy_of("images", frame("labels.csv", lambda t: t.assign(image="../../../etc/" + t["image"])))),
     Row("images-no-table", "prepare_data", IMAGES, r"no folder of images", copy_of("images", removed("labels.csv"))),
     Row("images-empty-table", "prepare_data", IMAGES, r"labels.csv: not a table", copy_of("images", content("labels.csv", ""))),
     Row("images-header-twice", "prepare_data", IMAGES, r"two columns are named 'image'", copy_of("images", content("labels.csv", "image,image,ill\n000.png,000.png,1\n"))),
     Row("images-ragged", "prepare_data", IMAGES, r"row 2 has 3 fields, row 1 has 2", copy_of("images", content("labels.csv", "image,ill\n000.png,1,x\n"))),
     Row("images-label-escape", "prepare_data", IMAGES + " --label-column '\x1b[2J'", r"holds control characters|no column", copy_of("images", frame("labels.csv", lambda t: t.rename(columns={"ill": "\x1b[2J"})))),
-    Row("images-kind", "prepare_data", IMAGES + " --kind multiclass --label-column patient ill", r"write 0, 1, or nothing", copy_of("images")),
+    Row("images-kind", "prepare_data", IMAGES + " --kind multiclass --label-column patient ill", r"write 0, 1, yes, no, or nothing", copy_of("images")),
 ]
 # fmt: on

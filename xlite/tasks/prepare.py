@@ -213,7 +213,11 @@ def _leave_out(
     listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
     write_text(listing, csv_text([("image", "reason"), *excluded.items()]))
     if not len(rows):
-        raise InputError(f"{request.folder}: none of the {len(reading.table):,} examples could be read; see {listing}")
+        name, reason = next(iter(unreadable.items()))
+        raise InputError(
+            f"{request.folder}: none of the {len(reading.table):,} examples could be read, e.g. {name}: {reason}; see "
+            f"{listing}"
+        )
     try:
         what = check_excluded(reading, unreadable, request)
     except InputError as error:

@@ -108,7 +108,7 @@ def _nearly_named(
     index = NearNames(files)
     for name in names:
         near = [index.find(value) for value in rows[name]]
-        share = sum(one is not None for one in near) / len(rows)
+        share = len({one[0] for one in near if one is not None}) / len(rows)  # a column of 0 and 1 names two images
         if share >= _NEAR_SHARE and (best is None or share > best[0]):
             best = (share, name, near)
     if best is None:

@@ -54,6 +54,8 @@ class NearNames:
 
     def find(self, name: str) -> tuple[str, str] | None:
         """(path, what differs) of the image that `name` nearly is; None without one, or with several."""
+        if ".." in name.replace("\\", "/").split("/"):
+            return None  # leads out of the data set
         plain = "/".join(_parts(name))
         for what, key, index in self._indexes:
             found = index.get(key(plain), []) if plain else []
