@@ -54,7 +54,8 @@ class Row:
 
     def words(self, home: Path) -> list[str]:
         """The whole command line after the runner's name."""
-        text = f"{PLACES[self.command]} {self.arguments}"
+        own = "--cache-dir {home}/cache" if self.arguments.startswith("--clean --results") else PLACES[self.command]
+        text = f"{own} {self.arguments}"
         return [word.replace("{home}", str(home)) for word in shlex.split(text)]
 
 

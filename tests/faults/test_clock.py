@@ -8,6 +8,8 @@ import xlite
 from xlite.storage.files import wait_for_disk_space
 from xlite.study.time_budget import TimeBudget
 
+STAMPS = {"hparams.py", "session.py"}
+"""TensorBoard's events have the time of day; an abandoned session folder is as old as its file says, if unlocked."""
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 
 
@@ -19,6 +21,7 @@ def test_nothing_asks_for_the_time_of_day():
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in WALL_CLOCK
+        and path.name not in STAMPS
     ]
     assert not asked
 

@@ -70,7 +70,15 @@ def test_the_alarm_rings_in_the_block_alone_and_the_signal_is_given_back() -> No
 
 def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]:
     """A study searched on half of the training data, and its data."""
-    values = {"name": "s", "folder": folder / "s", "promote_epochs": 30, "num_folds": 1, "max_epochs": 10, **options}
+    values = {
+        "name": "s",
+        "folder": folder / "s",
+        "root": folder / "s",
+        "promote_epochs": 30,
+        "num_folds": 1,
+        "max_epochs": 10,
+        **options,
+    }
     prepared = SimpleNamespace(
         search=SimpleNamespace(parts={"train": range(50)}), full=SimpleNamespace(parts={"train": range(100)})
     )

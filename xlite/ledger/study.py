@@ -102,6 +102,8 @@ class Ledger:
         storage = open_storage(storage_url, create=create, retry=retry)
         names = retry(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):
+            if storage is not None:
+                storage.engine.dispose()
             existing = ", ".join(sorted(n for n in names if not n.endswith(_RESERVED))) or "none"
             raise NoStudyError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {existing}")
 

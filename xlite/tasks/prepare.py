@@ -152,7 +152,6 @@ def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: 
     """What understood.json says of the folder and the split."""
     return {
         "task": task.name,
-        "folder": str(request.folder),
         "column_overrides": dict(request.column_overrides),
         "notes": list(reading.notes),
         "unused": dict(reading.unused),
@@ -160,7 +159,7 @@ def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: 
         "labels": list(drawn.table.labels),
         "groups": len(np.unique(drawn.table.groups)),
         "missing": len(reading.missing),
-        "split": {"kind": drawn.split.strategy, "seed": drawn.split.seed, "file": str(drawn.file)},
+        "split": {"kind": drawn.split.strategy, "seed": drawn.split.seed, "file": drawn.file.name},
         "parts": {part: len(drawn.split.rows_of(part)) for part in PARTS},
     }
 
