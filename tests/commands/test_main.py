@@ -1,5 +1,6 @@
 """The `xlite` command: its table, its one-line answers, where data and results are, shipped spaces, Windows."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -53,6 +54,18 @@ def test_every_command_has_its_runner_and_names_itself(capsys: pytest.CaptureFix
         assert code_of(name, "--help") == 0
         assert capsys.readouterr().out.startswith(f"usage: xlite {name} ")
         assert f'main(["{name}", *sys.argv[1:]])' in (REPO / "runners" / f"{command.module}.py").read_text()
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_openmp_threads_wait_asleep_unless_the_environment_says_otherwise(given: dict, expected: str) -> None:
+    code = (
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules))\n"
+        "from xlite.commands.main import main\nmain(['train', '--help'])"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**inherited, **given})
+    assert done.stdout.splitlines()[-1] == f"{expected} False"  # PyTorch comes later
 
 
 def test_python_m_xlite_is_the_same() -> None:

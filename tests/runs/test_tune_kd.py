@@ -211,5 +211,10 @@ def test_the_runners_print_the_leaderboard_of_a_study(home):
     assert done.returncode == 0 and "mobilenetv3_small_050" in done.stdout
 
 
+def test_ended_trials_and_promotions_keep_no_checkpoints(home):
+    study = home[0] / "results" / "s"
+    assert list(study.rglob("*.safetensors")) and not list(study.rglob("*checkpoint*"))
+
+
 def test_nothing_was_written_outside_the_named_folders(home):
     assert not (REPO / "ray_results" / "s").exists()

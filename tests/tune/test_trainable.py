@@ -3,14 +3,16 @@
 import gc
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from xlite.config import RunConfig
 from xlite.gpu.memory_policy import Attempt
+from xlite.storage import files
 from xlite.study.job import Assignment, Job, TrialFolders
 from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
-from xlite.tune.messages import MESSAGE_KEY, EpochDone
+from xlite.tune.messages import MESSAGE_KEY, CutOff, EpochDone, HeldUp
 from xlite.tune.trainable import DistillationTrial
 
 BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.0, "train.precision": "fp32"}
@@ -56,3 +58,20 @@ def test_between_trials_only_what_they_made_is_looked_through(worker):
     assert len(gc.get_objects()) < gc.get_freeze_count() / 2
     assert worker.step()[EPOCH_KEY] == 1
     worker.cleanup()
+
+
+def test_on_a_full_disk_a_trial_says_so_within_a_second_and_the_wait_is_no_hang(worker, monkeypatch):
+    free_bytes = [0, 0, 10**12]
+    monkeypatch.setattr(files, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=free_bytes.pop(0))))
+    told = HeldUp(f"the disk of {worker.folder} is full")
+    for _ in range(2):  # two steps, each with the whole of --hang-limit
+        result = worker.step()
+        assert result[MESSAGE_KEY] == told and not result["done"]
+    assert isinstance(worker.step()[MESSAGE_KEY], EpochDone)
+
+
+def test_a_trial_whose_disk_stays_full_is_left_for_the_next_run(worker, monkeypatch):
+    monkeypatch.setattr(files.waits_for_disk_space, "__kwdefaults__", {"timeout_s": -1.0})
+    monkeypatch.setattr(files, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=0)))
+    result = worker.step()
+    assert isinstance(result[MESSAGE_KEY], CutOff) and result["done"]

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from xlite.device import torch_threads
 from xlite.models.build import call
 
-NUM_ROUNDS, MAX_ROUNDS = 8, 32
+NUM_ROUNDS, MAX_ROUNDS = 8, 64
 RUNS_A_TURN = 2
 """Timed runs of a model before the next one has its turn; one more before them brings its weights into the caches."""
 BUSY_SLOWDOWN = 1.25
 """Above this the machine is busy, and rounds are added up to MAX_ROUNDS."""
-MAX_S = 12.0
-"""No more rounds after this; each model has at least one."""
+MIN_S, MAX_S = 0.5, 12.0
+"""Rounds go on for so long, since a machine may be slow for a moment; after MAX_S none is added to the first."""
+MIN_SPREAD = 0.1
+"""Share of a latency by which measurements differ that all looked undisturbed."""
 _REFERENCE_SIZE = 384  # about 1 ms on a core: long enough to be interrupted on a busy machine, as models are
 
 
@@ -95,15 +97,16 @@ def measure_latencies(
 
 
 def _take_turns(runs: Sequence[_Clocked], reference: _Clocked) -> None:
-    until = time.monotonic() + MAX_S
+    started = time.monotonic()
     reference.function()
     for each in runs:
         each.function()  # choosing kernels and allocating takes long the first time
     for number in range(MAX_ROUNDS):
-        if number >= NUM_ROUNDS and reference.slowdown() < BUSY_SLOWDOWN:
+        passed_s = time.monotonic() - started
+        if number >= NUM_ROUNDS and passed_s > MIN_S and reference.slowdown() < BUSY_SLOWDOWN:
             return
         for each in runs:
-            if number and time.monotonic() > until:
+            if number and time.monotonic() - started > MAX_S:
                 return
             reference.run()
             each.function()
@@ -118,4 +121,5 @@ def _latency(runs: _Clocked, reference: _Clocked, *, counts_own: bool, known_ref
     slower = statistics.fmean(reference.own_ms) / known_ms - 1  # by caches shared with others, or a slower clock
     scatter_ms = statistics.median(times_ms) - fastest_ms
     others_ms = fastest_ms - min(runs.own_ms)  # at most so much of the fastest run belongs to other processes
-    return Latency(fastest_ms, max(scatter_ms, others_ms, slower * fastest_ms), reference_ms)
+    spread_ms = max(scatter_ms, others_ms, slower * fastest_ms, MIN_SPREAD * fastest_ms)
+    return Latency(fastest_ms, spread_ms, reference_ms)
