@@ -314,3 +314,50 @@ def test_an_ambiguous_table_names_the_options(tmp_path: Path) -> None:
     assert "--label-column" in error_of(folder)
     parsed = read_images(folder, options=FolderOptions(label_column=("Mass", "Edema")))
     assert parsed.table.labels == ("Mass", "Edema") and "left out: sex" in note_with(parsed, "labels.csv")
+
+
+# Options that settle how a folder is read
+
+
+def test_options_for_tables_and_for_folders_are_refused_where_they_would_do_nothing(tmp_path: Path) -> None:
+    write_images(tmp_path / "classes", ["a/1.png", "b/2.png", "unsure/3.png"])
+    for said in ({"threshold": 0.5}, {"uncertain": "positive"}):
+        assert "folders are the classes" in error_of(tmp_path / "classes", options=FolderOptions(**said))
+    known = read_images(tmp_path / "classes", options=FolderOptions(unknown=("unsure",)))
+    assert known.table.labels == ("a", "b") and np.isnan(known.table.targets[2]).all()
+    table = labelled(tmp_path / "table", ["ill"], [0, 1])
+    assert "leave out --class-level" in error_of(table, options=FolderOptions(class_level=2))
+
+
+def test_a_split_column_without_parts_is_refused_and_other_rows_are_left_out(tmp_path: Path) -> None:
+    parts = ["train", "train", "val", "test", "extra", "train"]
+    folder = labelled(tmp_path, ["ill", "set", "fold"], [0, 1, 0, 1, 0, 1], parts, list("ABCABC"))
+    assert "--split-column 'set'" in error_of(folder) and "--split-column none" in error_of(folder)
+    assert "names no part (it has 'a')" in error_of(folder, options=FolderOptions(split_column="fold"))
+    parsed = read_images(folder, options=FolderOptions(split_column="set"))
+    assert parsed.table.official.tolist() == ["train", "train", "val", "test", "train"]
+    assert "'extra' 1" in note_with(parsed, "rows of other parts")
+    assert read_images(folder, options=FolderOptions(split_column="none")).table.official is None
+
+
+def test_an_empty_cell_of_a_0_1_split_column_is_refused(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill", "is_valid"], [0, 1, 0, 1], [0, 1, "", 0])
+    assert "row 4 has no part in 'is_valid'" in error_of(folder)
+
+
+def test_rows_whose_names_differ_in_the_suffix_are_found_beside_those_that_fit(tmp_path: Path) -> None:
+    write_images(tmp_path, ["0.png", "1.png", "2.PNG", "3.jpg"])
+    rows = [(f"{number}.png", number % 2) for number in range(4)]
+    write_table(tmp_path / "labels.csv", [["file", "ill"], *rows])
+    parsed = read_images(tmp_path)
+    assert [item.path.name for item in parsed.table.items] == ["0.png", "1.png", "2.PNG", "3.jpg"]
+    assert "2 names in 'file' differ" in note_with(parsed, "alone")
+
+
+def test_a_row_of_a_folder_stands_for_all_images_below_it(tmp_path: Path) -> None:
+    write_images(tmp_path, ["p1/s1/a.png", "p1/s1/deep/b.png", "p1/s10/c.png", "p2/s1/d.png"])
+    write_table(tmp_path / "labels.csv", [["study", "ill"], ["p1/s1/", 1], ["p1/s10", 0], [r"p2\s1", 0]])
+    parsed = read_images(tmp_path)
+    assert dict(zip(parsed.table.ids.tolist(), parsed.table.targets[:, 0].tolist(), strict=True)) == {
+        "p1/s1/a.png": 1, "p1/s1/deep/b.png": 1, "p1/s10/c.png": 0, "p2/s1/d.png": 0,
+    }  # fmt: skip

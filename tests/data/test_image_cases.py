@@ -1,6 +1,7 @@
 """The layouts people have: each data set is read as its owner means it, or asked about, and every answer works."""
 
 import argparse
+import gzip
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +105,9 @@ EXPECTED: dict[str, Reads | Asks] = {
     # tables as they are saved
     "abs_other_machine_same_top": Reads(CLASSES, AB),
     "abs_other_machine_renamed": Asks("'/home/anna/old_name/images/000.png' in the table", ("--file-column image",)),
-    "abs_other_machine_renamed_stated": Reads(CLASSES, AB, says="differ from the files in folder"),
+    "abs_other_machine_renamed_stated": Reads(CLASSES, AB, says="differ from the files in folder alone"),
     "moved_to_sibling": Asks("'train/000.png' in the table, 'images/000.png' on disk", ("--file-column image",)),
-    "other_suffix": Reads(CLASSES, AB, says="differ from the files in suffix"),
+    "other_suffix": Reads(CLASSES, AB, says="differ from the files in suffix alone"),
     "label_decimal_comma": Reads(MULTI, {"label": 20}),
     "labels_decimal_comma": Reads(MULTI, {"melanoma": 20, "nevus": 13}),
     "xlsx_two_folders": Asks("labels.xlsx: cannot be read as a table", ("--table none",)),
@@ -284,3 +285,16 @@ def test_a_known_layout_can_be_read_plainly(tmp_path: Path) -> None:
 def test_every_case_has_an_expectation() -> None:
     elsewhere = {name for name in CASES if name.startswith(("dicom_", "twins_"))} | {"ten_thousand", "lfs_pointers"}
     assert set(CASES) - elsewhere <= set(EXPECTED) | set(ONLY_LABELS) <= set(CASES)
+
+
+def test_compressed_tables_of_a_known_layout_are_recognised(tmp_path: Path) -> None:
+    folder, arguments = make("mimic_chexpert_and_split", tmp_path)
+    for table in folder.glob("*.csv"):
+        table.with_name(f"{table.name}.gz").write_bytes(gzip.compress(table.read_bytes()))
+        table.unlink()
+    assert parts_of(read(folder, arguments)) == {"train": 24, "val": 8, "test": 8}
+    folder, arguments = make("chexpert_certain", tmp_path / "chexpert")
+    table = folder / "train.csv"
+    table.with_name("train.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    table.unlink()
+    assert any("looks like CheXpert" in note for note in read(folder, arguments).notes)

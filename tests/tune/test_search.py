@@ -1,111 +1,25 @@
 """The bridge to Ray, asked and told by hand: what each end of a trial becomes in the ledger."""
 
-import json
 import pickle
 from dataclasses import replace
-from itertools import count
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from event_files import scalars, values
 from ray.tune.search import Searcher
+from search_bench import SIZES, StopsAll, curve_of, epoch, failed, only_large, search
 
-from xlite.config import RunConfig
-from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, sqlite_url
-from xlite.models.limits import Cost, Limits
-from xlite.study.candidates import Candidate
-from xlite.study.job import TrialFolders
+from xlite.models.limits import Limits
 from xlite.study.time_budget import TimeBudget
-from xlite.train.summary import NO_RUN, RunSummary
+from xlite.train.summary import NO_RUN
 from xlite.tune.deadline import Deadline
-from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, as_result
-from xlite.tune.search import LedgerSearch
-
-SIZES = {"small": Cost(1_000_000, 4.0, 2.0), "large": Cost(9_000_000, 36.0, 20.0)}
-
-
-def propose(trial):
-    return {"model.backbone": trial.suggest_categorical("model.backbone", ["small", "large"])}
-
-
-def only_large(trial):
-    return {"model.backbone": trial.suggest_categorical("model.backbone", ["large"])}
-
-
-class Heard:
-    def __init__(self):
-        self.events = []
-
-    def started(self, number, overrides):
-        self.events.append(("started", number))
-
-    def progressed(self, number, epoch, best_so_far):
-        self.events.append(("progressed", number, epoch, best_so_far))
-
-    def held_up(self, number, reason):
-        self.events.append(("held_up", number, reason))
-
-    def ended(self, number, outcome, best_so_far, reason):
-        self.events.append(("ended", number, outcome, best_so_far, reason))
+from xlite.tune.messages import CutOff, Failed, GpuFaults, HeldUp, as_result
 
 
 @pytest.fixture
 def ledger(tmp_path):
     with Ledger.open(sqlite_url(tmp_path / "study.db"), "s", create=True) as opened:
         yield opened
-
-
-class Space:
-    """Candidates of made-up costs. Unless they `repeat`, each proposal trains something else, whatever it says."""
-
-    def __init__(self, propose, limits=None, gpu_share=0.0, batch_size=1, repeat=False, is_grid=False):
-        self.space, self.limits = SimpleNamespace(propose=propose, is_grid=is_grid), limits or Limits()
-        self.gpu_share, self.repeat, self.number = gpu_share, repeat, count()
-        self.config = RunConfig().override({"optim.batch_size": batch_size}, source="test")
-
-    def identity(self, overrides):
-        return json.dumps(overrides, sort_keys=True) if self.repeat else next(self.number)
-
-    def resolve(self, overrides):
-        if overrides["model.backbone"] not in SIZES:
-            raise InputError(f"space.py: unknown backbone {overrides['model.backbone']}")
-        cost = SIZES[overrides["model.backbone"]]
-        return Candidate(overrides, self.config, cost, self.gpu_share, self.limits.broken_by(cost))
-
-
-def search(ledger, *, num_trials=10, limits=None, space=propose, asha=None, **of_candidates):
-    candidates = Space(space, limits, **of_candidates)
-    folders = TrialFolders(Path(ledger.url.removeprefix("sqlite:///")).parent)
-    return LedgerSearch(ledger, candidates, folders, asha, Heard(), num_trials=num_trials)
-
-
-class StopsAll:
-    """In ASHA's place: has stopped every trial."""
-
-    def __init__(self):
-        self.stopped, self.replayed, self.forgotten = {"a"}, [], []
-
-    def replay_unfinished(self, trial_id, curve):
-        self.replayed.append((trial_id, curve))
-
-    def forget(self, trial_id):
-        self.forgotten.append(trial_id)
-
-
-def epoch(number, value, *, finished=False):
-    """Ray's result of an epoch by which `value` is the best."""
-    return curve_of((value,) * number, finished=finished)
-
-
-def curve_of(curve, *, finished=False):
-    best = curve.index(max(curve)) + 1
-    return as_result(EpochDone(RunSummary(epochs=len(curve), curve=curve, best_epoch=best), finished))
-
-
-def failed(reason, **more):
-    return as_result(Failed(reason, NO_RUN, **more))
 
 
 def test_a_trial_that_ends_by_itself_is_complete_with_its_best(ledger):
@@ -315,97 +229,6 @@ def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():
 def test_what_ray_keeps_of_a_message_by_its_repr_is_short():
     message = epoch(200, 0.5)["message"]
     assert repr(message) == "EpochDone(finished=False)"
-
-
-def odd(trial):
-    """Every third proposal does not resolve."""
-    return {"model.backbone": "?" if trial.number % 3 == 2 else "small", "model.width": trial.number}
-
-
-def test_a_proposal_that_does_not_resolve_has_failed_with_the_reason_and_the_search_goes_on(ledger):
-    bridge = search(ledger, num_trials=6, space=odd)
-    for name in "abcd":
-        bridge.suggest(name)
-        bridge.on_trial_complete(name, epoch(1, 0.5, finished=True))
-    assert bridge.suggest("e") == Searcher.FINISHED and bridge.failure is None
-    states = [(row.state, row.reason) for row in ledger.rows()]
-    failed_row = ("failed", "space.py: unknown backbone ?")
-    assert states == [("complete", ""), ("complete", ""), failed_row] * 2
-    assert ("ended", 2, "failed", None, "space.py: unknown backbone ?") in bridge.observer.events
-
-
-def test_five_proposals_in_a_row_that_do_not_resolve_end_the_search(ledger):
-    bridge = search(ledger, num_trials=16, space=lambda trial: {"model.backbone": f"?{trial.number}"})
-    assert bridge.suggest("a") == Searcher.FINISHED
-    assert isinstance(bridge.failure, SpaceError)
-    assert "5 trials in a row failed for one reason: space.py: unknown backbone ?4" in str(bridge.failure)
-    assert [row.state for row in ledger.rows()] == ["failed"] * 5
-
-
-def test_an_unfinished_trial_that_does_not_resolve_fails_and_the_next_one_is_resumed(ledger):
-    ledger.ask(lambda trial: {"model.backbone": "?"})  # an earlier version stored it as running
-    ledger.ask(lambda trial: {"model.backbone": "small"})
-    bridge = search(ledger)
-    assert bridge.suggest("a")["assignment"].number == 1
-    assert [row.state for row in ledger.rows()] == ["failed", "running"] and bridge.remaining == 8
-
-
-def fails_at_two(trial):
-    if trial.number == 2:
-        raise SpaceError("space.py, line 7, trial 2: space(trial) failed: KeyError: 'x'")
-    return propose(trial)
-
-
-def test_an_error_of_the_space_ends_the_search_once_running_trials_have_ended(ledger):
-    bridge = search(ledger, space=fails_at_two)
-    for name in "ab":
-        bridge.suggest(name)
-    assert bridge.suggest("c") is None and "line 7, trial 2" in str(bridge.failure)  # a and b may come again
-    for name in "ab":
-        bridge.on_trial_complete(name, epoch(1, 0.5, finished=True))
-    assert bridge.suggest("d") == Searcher.FINISHED
-    assert [row.state for row in ledger.rows()] == ["complete"] * 2  # trial 2 was not stored
-    assert search(ledger).suggest("a")["assignment"].number == 2
-
-
-def test_nothing_is_run_twice_and_an_exhausted_space_ends_the_search(ledger):
-    bridge = search(ledger, repeat=True)
-    seen = [bridge.suggest(name)["assignment"].overrides["model.backbone"] for name in "ab"]
-    assert sorted(seen) == ["large", "small"]
-    bridge.on_trial_complete("a", failed("the loss is nan"))
-    assert bridge.suggest("c") is None and bridge.exhausted  # b may come again
-    bridge.on_trial_complete("b", epoch(1, 0.5, finished=True))
-    assert bridge.suggest("d") == Searcher.FINISHED and bridge.failure is None and len(bridge.tried) == 2
-    assert len(ledger.rows()) == 2
-    again = search(ledger, repeat=True)  # a failed one is not run again either
-    assert again.suggest("a") == Searcher.FINISHED and again.exhausted
-
-
-def test_what_a_limit_left_out_is_tried_once_the_limit_allows_it(ledger):
-    limited = search(ledger, repeat=True, limits=Limits(max_params=2_000_000))
-    assert limited.suggest("a")["assignment"].overrides == {"model.backbone": "small"}
-    limited.on_trial_complete("a", epoch(1, 0.5, finished=True))
-    assert limited.suggest("b") == Searcher.FINISHED and limited.exhausted and limited.failure is None
-    assert sum(row.left_out for row in ledger.rows()) == 1
-    same = search(ledger, repeat=True, limits=Limits(max_params=2_000_000))
-    assert same.suggest("a") == Searcher.FINISHED and sum(row.left_out for row in ledger.rows()) == 1
-    wider = search(ledger, repeat=True)
-    assert wider.suggest("a")["assignment"].overrides == {"model.backbone": "large"}
-
-
-def test_of_a_grid_nothing_but_its_own_configurations_is_run(ledger):
-    ledger.queue([{"model.backbone": "small"}])
-    bridge = search(ledger, is_grid=True)
-    assert bridge.suggest("a")["assignment"].overrides == {"model.backbone": "small"}
-    bridge.on_trial_complete("a", epoch(1, 0.5, finished=True))
-    assert bridge.suggest("b") == Searcher.FINISHED and bridge.exhausted
-
-
-def test_a_queued_configuration_outside_the_space_fails_and_the_next_one_runs(ledger):
-    ledger.queue([{"model.backbone": "medium"}, {"model.backbone": "large"}])
-    bridge = search(ledger)
-    assert bridge.suggest("a")["assignment"].overrides == {"model.backbone": "large"}
-    assert [row.state for row in ledger.rows()] == ["failed", "running"] and bridge.remaining == 8
 
 
 def test_nothing_starts_once_the_time_is_over(ledger):

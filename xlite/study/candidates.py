@@ -68,7 +68,7 @@ class Candidates:
     def identity(self, overrides: Mapping[str, Any]) -> str:
         """Hash of what a trial of these keys reads; equal ones train the same. Of keys that do not resolve: theirs."""
         try:
-            config = self.resolve(overrides).config
+            config = self.study.base.override(overrides, source=self.space.path.name)
         except InputError:
             form = json.dumps(overrides, sort_keys=True, default=repr)
         else:

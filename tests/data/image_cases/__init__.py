@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from image_cases import formats, further, public_sets, tables  # noqa: F401  each registers its cases
+from image_cases import formats, further, public_sets, radiographs, tables  # noqa: F401  each registers its cases
 from image_cases.drawing import CASES
 
 

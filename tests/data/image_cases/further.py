@@ -5,7 +5,8 @@ import numpy as np
 from PIL import Image
 
 from image_cases.drawing import case, mask, pic, save, table_of, text
-from image_cases.public_sets import ISIC, chexpert_certain, pad_list_labels
+from image_cases.public_sets import ISIC
+from image_cases.radiographs import chexpert_certain, pad_list_labels
 
 
 @case("--label-column", "Labels")

@@ -33,9 +33,9 @@ SEPARATORS = ("|", ";", ",", "+", "/", "&", " ")
 """What joins names, the clearest first."""
 
 
-def is_unknown(text: str, further: Iterable[str] = ()) -> bool:
+def is_unknown(text: str) -> bool:
     """Whether a cell means "not known"."""
-    return text.lower() in UNKNOWN or text in further
+    return text.lower() in UNKNOWN
 
 
 def flag(text: str) -> float | None:

@@ -33,6 +33,9 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
         InputError: no class folders; one that may be a part or a class; folders of two levels may be the classes.
     """
     where = str(files.folder)
+    if options.threshold is not None or options.uncertain != "ignore":
+        option = "--uncertain" if options.threshold is None else "--threshold-labels"
+        raise InputError(f"{where}: {option} is for a table, and here the folders are the classes; leave it out")
     depth = _part_depth(files, options)
     level = depth + (options.class_level or 1) - 1
     images = [path for path in files.images if path.count("/") > level]
@@ -45,6 +48,7 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
     classes = [path.split("/")[level] for path in images]
     if len(set(classes)) == 1 and options.class_level is None:
         _say_what_lies_below(files, images, level)
+    classes = ["" if options.says_unknown(name) else name for name in classes]
     targets = class_targets(classes, options, where)
     check_labels(targets.labels, where)
     ids = np.array(images, dtype=np.str_)

@@ -32,7 +32,6 @@ _OTHER_NAME = re.compile(
     r"modality|anatom site|localization|location|image dir|folder|folders|path|method label|rad|reader|"
     r"(has|with) .*|.* present|biopsied|frontal lateral|ap pa"
 )
-_SPLIT_NAME = re.compile(r"(data ?)?(split|set|subset|part|partition|fold|phase|usage|group)")
 _FLAG_OF_PART = re.compile(r"(?:is |in )?(.+?)(?: (?:set|split|part|data))?")
 _CANDIDATE_SHARE = 0.9
 _MANY_NUMBERS = 10
@@ -75,7 +74,6 @@ def recognise(table: pd.DataFrame, file: str, options: FolderOptions, where: str
             names the option to choose with.
     """
     names = [str(name) for name in table.columns]
-    check_given(names, options, where)
     given = {*options.label_column, options.group_column, options.split_column, file}
     rest = [name for name in names if name not in given and (table[name] != "").any()]
     split = _given(options.split_column)

@@ -1,6 +1,5 @@
 """Reads any folder of labelled images: one folder per class, or a table of image names and labels."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.cells import BLANK_GROUPS, PARTS, UNKNOWN, flag, group_key
+from xlite.data.sources.cells import BLANK_GROUPS, PARTS, group_key
 from xlite.data.sources.class_folders import NO_GROUPS, read_class_folders, top_folders
-from xlite.data.sources.columns import Columns, check_given, part_of_flag, recognise
+from xlite.data.sources.columns import Columns, check_given, recognise
 from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.data.sources.given_parts import check_groups_in_one_part, given_parts, parts_of, parts_of_folders
 from xlite.data.sources.image_files import ImageFiles, list_images, sample_images
 from xlite.data.sources.image_names import ImageNames, image_names
 from xlite.data.sources.image_targets import table_targets
@@ -75,6 +75,8 @@ class _Rows:
 
 def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, options: FolderOptions) -> ParsedDataset:
     where = str(table.path)
+    if options.class_level is not None:
+        raise InputError(f"{where}: this table has the labels; leave out --class-level, or say --table none")
     if PART_COLUMN in table.rows.columns and options.split_column is None:
         options = replace(options, split_column=PART_COLUMN)
     check_given([str(name) for name in table.rows.columns], options, where)
@@ -84,7 +86,8 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
         raise InputError(f"{where}: row {empty[0]} has no file in {columns.file!r}; fill it in or remove the row")
     rows = _with_one_image(table.rows, names, where)
     _ask_folders_or_table(files, columns, options, table)
-    rows = _in_known_parts(rows, columns, where)
+    parts = given_parts(rows.rows, columns.split, where)
+    rows = rows.take(parts.keep, *parts.notes)
     rows, columns = _one_row_an_image(rows, columns, options, where)
     absent = [image is None for image in rows.images]
     missing = tuple(rows.rows[columns.file][absent].tolist())
@@ -95,12 +98,13 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
     ids = _ids(rows, columns, names)
     groups, grouping = _groups(rows, ids, columns, options)
     present = [image for image in rows.images if image is not None]
-    official = _official(rows, present, columns, options, where)
+    official = (
+        parts_of_folders(present, options, where) if columns.split is None else parts_of(rows.rows, columns.split)
+    )
     if official is not None:
-        _check_parts(groups, official, columns, where)
+        check_groups_in_one_part(groups, official, columns, where)
     items = tuple(map(files.item, present))
     notes = [_table_note(table, columns), *table.notes, *names.notes, *columns.form.notes, *rows.notes]
-    notes += _part_words(rows, columns)
     if missing:
         notes.append(f"missing: {len(missing)} of {len(absent)} images, e.g. {missing[0]}")
     if unnamed := len(set(files.images) - set(present)):
@@ -152,34 +156,6 @@ def _with_one_image(rows: pd.DataFrame, names: ImageNames, where: str) -> _Rows:
                 f"{where}: row {row} names {name!r}, which can be {found[0]} or {found[1]}; write more of the path"
             )
     return _Rows(rows, tuple(found[0] if found else None for found in names.images))
-
-
-def _in_known_parts(rows: _Rows, columns: Columns, where: str) -> _Rows:
-    """Without rows of words that are no part, which the person chose to leave out."""
-    if columns.split is None or part_of_flag(columns.split):
-        return rows
-    values = [value.lower() for value in rows.rows[columns.split]]
-    if (empty := [value in UNKNOWN for value in values]) and any(empty):
-        row = rows.rows.index[empty.index(True)]
-        raise InputError(f"{where}: row {row} has no part in {columns.split!r}; fill it in or remove the row")
-    keep = [at for at, value in enumerate(values) if value in PARTS]
-    if len(keep) == len(values):
-        return rows
-    others = Counter(value for value in values if value not in PARTS)
-    said = ", ".join(f"{value!r} {count}" for value, count in others.items())
-    return rows.take(keep, f"left out: rows of other parts in {columns.split!r}: {said}")
-
-
-def _part_words(rows: _Rows, columns: Columns) -> list[str]:
-    """A note where the table's words for the parts are not the usual ones."""
-    if columns.split is None:
-        return []
-    part = part_of_flag(columns.split)
-    values = sorted({value.lower() for value in rows.rows[columns.split]})
-    if part is not None and not any(value in PARTS for value in values):
-        return [f"1 in {columns.split!r} is the {part} part, 0 is {'test' if part == 'train' else 'train'}"]
-    odd = [f"{value!r} is {PARTS[value]}" for value in values if value != PARTS[value]]
-    return [f"parts in {columns.split!r}: {', '.join(odd)}"] if odd else []
 
 
 def _one_row_an_image(rows: _Rows, columns: Columns, options: FolderOptions, where: str) -> tuple[_Rows, Columns]:
@@ -258,42 +234,6 @@ def _groups(rows: _Rows, ids: np.ndarray, columns: Columns, options: FolderOptio
     if num_blank:
         line += f"; {num_blank} images without one stand alone"
     return np.array(groups, dtype=np.str_), line
-
-
-def _official(
-    rows: _Rows, images: Sequence[str], columns: Columns, options: FolderOptions, where: str
-) -> np.ndarray | None:
-    """(N,) the parts that the table's column or the top folders give; None without."""
-    if columns.split is not None:
-        values = [value.lower() for value in rows.rows[columns.split]]
-        part = part_of_flag(columns.split)
-        if part is None or any(value in PARTS for value in values):
-            return np.array([PARTS[value] for value in values], dtype=np.str_)
-        other = "test" if part == "train" else "train"
-        return np.array([part if flag(value) == 1 else other for value in values], dtype=np.str_)
-    if options.split_column == NONE:
-        return None
-    parts = [PARTS.get(image.split("/")[0].lower()) if "/" in image else None for image in images]
-    found = set(parts) - {None}
-    if "train" not in found or len(found) < 2:
-        return None
-    if None in parts:
-        raise InputError(
-            f"{where}: some of its images lie in folders named after parts, others do not, e.g. "
-            f"{images[parts.index(None)]}; put all there, or say --split-column none"
-        )
-    return np.array(parts, dtype=np.str_)
-
-
-def _check_parts(groups: np.ndarray, official: np.ndarray, columns: Columns, where: str) -> None:
-    pairs = pd.DataFrame({"group": groups, "part": official}).drop_duplicates()
-    shared = pairs["group"][pairs["group"].duplicated()]
-    if len(shared):
-        source = repr(columns.split) if columns.split else "the folders train, val and test"
-        raise InputError(
-            f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} is in several parts of {source} "
-            f"({shared.nunique()} such); put each in one, or draw a new split with --split-column none"
-        )
 
 
 def _with_sample(parsed: ParsedDataset) -> ParsedDataset:

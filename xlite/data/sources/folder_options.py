@@ -72,7 +72,7 @@ class FolderOptions:
         """The person's words for "not known"."""
         return () if self.unknown == (NONE,) else self.unknown
 
-    def is_unknown_number(self, text: str) -> bool:
+    def says_unknown(self, text: str) -> bool:
         """Whether `text` is one of the person's unknown words, compared as numbers where both are."""
         return any(
             text == w or (is_number(text) and is_number(w) and float(text) == float(w)) for w in self.unknown_words

@@ -1,10 +1,11 @@
 """The image files under a folder: listed once, found by the names in a table, sampled for size and colour."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -92,6 +93,31 @@ class ImageFiles:
             if found:
                 return tuple(exact if len(exact) == 1 else found)
         return ()
+
+    def in_folder(self, name: str) -> tuple[str, ...]:
+        """The images in the folder whose path ends in `name`, and below it; none if two folders end so."""
+        wanted = [folder for folder in name.replace("\\", "/").split("/") if folder not in ("", ".")]
+        if wanted[:1] == self._above:
+            del wanted[0]
+        ends = "/" + "/".join(wanted)
+        found = [
+            folder
+            for folder in self._folders_by_name.get(wanted[-1] if wanted else "", ())
+            if f"/{folder}".endswith(ends)
+        ]
+        if len(found) != 1:
+            return ()
+        below = f"{found[0]}/"
+        start = bisect_left(self.images, below)
+        return tuple(takewhile(lambda path: path.startswith(below), self.images[start:]))
+
+    @cached_property
+    def _folders_by_name(self) -> dict[str, list[str]]:
+        folders = {parent for path in self.images for parent in map(str, PurePosixPath(path).parents)} - {"."}
+        index: dict[str, list[str]] = {}
+        for folder in sorted(folders):
+            index.setdefault(folder.rsplit("/", 1)[-1], []).append(folder)
+        return index
 
     def _agree(self, path: str, wanted: Sequence[str]) -> bool:
         above = [*self._above, *path.split("/")[:-1]]

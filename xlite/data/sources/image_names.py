@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from xlite.data.sources.cells import is_number
 from xlite.data.sources.folder_options import FolderOptions
 from xlite.data.sources.image_files import ImageFiles
-from xlite.data.sources.near_names import NearNames, in_folder
+from xlite.data.sources.near_names import NearNames
 from xlite.errors import InputError
 
 _NUM_COMPARED = 500
@@ -44,14 +44,14 @@ class ImageNames:
 def names_images(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions) -> bool:
     """Whether the given file column, or else any column, names an image, or a folder of images."""
     columns = [rows[str(name)] for name in rows.columns if options.file_column in (None, name)]
-    return any(_num_hits(column, files) for column in columns) or any(_num_folders(column, files) for column in columns)
+    return any(_names_any(column, files.find) or _names_any(column, _in_folder(files)) for column in columns)
 
 
 def image_names(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions, where: str) -> ImageNames:
     """The given column, or the only one that names images; of columns that name the same ones, the longest names.
 
-    Where none names an image as it is, names that differ in suffix, case or Unicode form alone are taken with a note;
-    those that differ in their folders or leading zeros only if the column is given.
+    Names that differ from a file in suffix, case or Unicode form alone are taken with a note; where no row names an
+    image as it is and the column is given, also those that differ in their folders or leading zeros.
 
     Raises:
         InputError: no column names images; several name different ones; the message names the option to choose by.
@@ -62,19 +62,29 @@ def image_names(rows: pd.DataFrame, files: ImageFiles, options: FolderOptions, w
     names: list[str] = (
         [given] if given else [name for name in columns if name not in taken and (rows[name] != "").any()]
     )
-    found = [name for name in names if _num_hits(rows[name], files)]
-    if found:
+    if found := [name for name in names if _names_any(rows[name], files.find)]:
         column = _one_of(found, rows, files, names, where)
-        return ImageNames(column, tuple(files.find(value) for value in rows[column]))
-    in_folders = {name: _num_folders(rows[name], files) for name in names}
-    if any(in_folders.values()):
-        column = max(names, key=in_folders.__getitem__)
-        images = tuple(in_folder(files, value) for value in rows[column])
-        note = (
-            f"{where}: {column!r} names folders: each of their {sum(map(len, images))} images has the folder's labels"
-        )
-        return ImageNames(column, images, names_folders=True, notes=(note,))
+        return _with_near(ImageNames(column, tuple(files.find(value) for value in rows[column])), rows, files, where)
+    folders = {name: list(map(_in_folder(files), rows[name])) for name in names}
+    column = max(names, key=lambda name: sum(map(bool, folders[name])), default="")
+    if any(folders.get(column, ())):
+        num_images = sum(map(len, folders[column]))
+        note = f"{where}: {column!r} names folders: each of their {num_images} images has the folder's labels"
+        return ImageNames(column, tuple(folders[column]), names_folders=True, notes=(note,))
     return _nearly_named(rows, files, names, where, is_given=given is not None)
+
+
+def _with_near(names: ImageNames, rows: pd.DataFrame, files: ImageFiles, where: str) -> ImageNames:
+    """`names` with the images that the other rows name but for suffix, case or Unicode form."""
+    if all(names.images):
+        return names
+    index, taken = NearNames(files), {path for found in names.images for path in found}
+    near = [None if found else index.find(value) for found, value in zip(names.images, rows[names.column], strict=True)]
+    usable = [one if one and one[1] in _HARMLESS and one[0] not in taken else None for one in near]
+    if not any(usable):
+        return names
+    images = tuple(found or ((one[0],) if one else ()) for found, one in zip(names.images, usable, strict=True))
+    return replace(names, images=images, notes=(_near_note(usable, rows[names.column], where),))
 
 
 def _one_of(found: list[str], rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], where: str) -> str:
@@ -114,21 +124,20 @@ def _nearly_named(
     if best is None:
         _no_images(rows, files, names, where)
     _, column, near = best
+    note = _near_note(near, rows[column], where)
+    kinds = {one[1] for one in near if one is not None}
+    if not is_given and not kinds <= set(_HARMLESS):
+        raise InputError(f"{note}; correct them, or take them so with --file-column {column!r}")
+    return ImageNames(column, tuple((one[0],) if one else () for one in near), notes=(f"{note}: taken nevertheless",))
+
+
+def _near_note(near: Sequence[tuple[str, str] | None], values: "pd.Series[str]", where: str) -> str:
     kinds = Counter(one[1] for one in near if one is not None)
-    first = next(i for i, one in enumerate(near) if one is not None)
-    shown, on_disk = rows[column].iloc[first], near[first]
-    assert on_disk is not None
-    example = f"{shown!r} in the table, {on_disk[0]!r} on disk"
-    what = " and ".join(kinds)
-    if not is_given and not set(kinds) <= set(_HARMLESS):
-        raise InputError(
-            f"{where}: {column!r} names no image as it is, but its names differ in {what} alone ({example}); correct "
-            f"them, or take them so with --file-column {column!r}"
-        )
-    note = (
-        f"{where}: names differ from the files in {what}, and are taken nevertheless ({kinds.total()} rows; {example})"
+    shown, on_disk = next((value, one[0]) for one, value in zip(near, values, strict=True) if one is not None)
+    return (
+        f"{where}: {kinds.total()} names in {values.name!r} differ from the files in {' or '.join(kinds)} alone "
+        f"({shown!r} in the table, {on_disk!r} on disk)"
     )
-    return ImageNames(column, tuple((one[0],) if one else () for one in near), notes=(note,))
 
 
 def _no_images(rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], where: str) -> NoReturn:
@@ -141,12 +150,13 @@ def _no_images(rows: pd.DataFrame, files: ImageFiles, names: Sequence[str], wher
     )
 
 
-def _num_hits(values: "pd.Series[str]", files: ImageFiles) -> int:
-    return sum(bool(files.find(value)) for value in _distinct(values))
+def _in_folder(files: ImageFiles) -> Callable[[str], tuple[str, ...]]:
+    """`files.in_folder` of names that are paths: a class may be called as a folder is."""
+    return lambda name: files.in_folder(name) if "/" in name or "\\" in name else ()
 
 
-def _num_folders(values: "pd.Series[str]", files: ImageFiles) -> int:
-    return sum(bool(in_folder(files, value)) for value in _distinct(values) if "/" in value or "\\" in value)
+def _names_any(values: "pd.Series[str]", find: Callable[[str], tuple[str, ...]]) -> bool:
+    return any(find(value) for value in _distinct(values))
 
 
 def _distinct(values: "pd.Series[str]") -> list[str]:

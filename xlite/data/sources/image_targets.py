@@ -1,5 +1,6 @@
 """Turns label columns or class names into targets: (N, L) of 0, 1 or NaN (unknown)."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -70,27 +71,20 @@ def table_targets(rows: pd.DataFrame, columns: Columns, options: FolderOptions, 
 def _flag_values(
     rows: pd.DataFrame, labels: Sequence[str], options: FolderOptions, where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(N, L) of 0, 1 or NaN from columns of flags, or of numbers to cut."""
-    meaning = {"ignore": np.nan, "positive": 1.0, "negative": 0.0, "error": np.nan}[options.uncertain]
+    """(N, L) float32 of 0, 1 or NaN from columns of flags, or of numbers to cut."""
+    values = np.empty((len(rows), len(labels)), dtype=np.float32)
     num_uncertain = 0
-    values = np.full((len(rows), len(labels)), np.nan, dtype=np.float32)
-    for column, name in enumerate(labels):
-        for at, text in enumerate(rows[name].tolist()):
-            if is_unknown(text) or options.is_unknown_number(text):
-                continue
-            if options.threshold is not None:
-                values[at, column] = float(text) >= options.threshold
-            elif text in UNCERTAIN:
-                if options.uncertain == "error":
-                    raise InputError(
-                        f"{where}: row {rows.index[at]} has {text} (uncertain) in {name!r}; correct it, or say what it "
-                        "means with --uncertain ignore, positive or negative"
-                    )
-                num_uncertain += 1
-                values[at, column] = meaning
-            else:
-                parsed = flag(text)
-                values[at, column] = np.nan if parsed is None else parsed
+    for place, name in enumerate(labels):
+        column = rows[name]
+        uncertain = column.isin(UNCERTAIN) & (options.threshold is None)
+        if uncertain.any() and options.uncertain == "error":
+            row = column.index[int(np.argmax(uncertain))]
+            raise InputError(
+                f"{where}: row {row} has {column[row]} (uncertain) in {name!r}; correct it, or say what it means with "
+                "--uncertain ignore, positive or negative"
+            )
+        num_uncertain += int(uncertain.sum())
+        values[:, place] = column.map({text: _flag_value(text, options) for text in column.unique()})
     notes = [f"cut at {options.threshold:g}: numbers from there on are 1"] if options.threshold is not None else []
     if num_uncertain:
         what = "unknown" if options.uncertain == "ignore" else options.uncertain
@@ -98,9 +92,20 @@ def _flag_values(
     return values, tuple(notes)
 
 
+def _flag_value(text: str, options: FolderOptions) -> float:
+    if is_unknown(text) or options.says_unknown(text):
+        return math.nan
+    if options.threshold is not None:
+        return float(float(text) >= options.threshold)
+    if text in UNCERTAIN:
+        return {"positive": 1.0, "negative": 0.0}.get(options.uncertain, math.nan)
+    parsed = flag(text)
+    return math.nan if parsed is None else parsed
+
+
 def _class_name(text: str, options: FolderOptions) -> str:
     """A cell's class: "" where it is unknown, numbers as people write them, the name of a list of one."""
-    if is_unknown(text) or options.is_unknown_number(text):
+    if is_unknown(text) or options.says_unknown(text):
         return ""
     if is_list(text):
         names = names_of_list(text)
@@ -253,7 +258,7 @@ def _one_hot_columns(values: np.ndarray, labels: Sequence[str], row_numbers: pd.
 def _joined(column: "pd.Series[str]", separators: str, options: FolderOptions, where: str) -> Targets:
     """Labels from a column of joined names; see `table_targets`."""
     joined = [
-        [plain_number(name) for name in split_any(text, separators) if not options.is_unknown_number(name)]
+        [plain_number(name) for name in split_any(text, separators) if not options.says_unknown(name)]
         if not is_unknown(text)
         else []
         for text in column

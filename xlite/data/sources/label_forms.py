@@ -90,7 +90,7 @@ def _form_of_one(values: "pd.Series[str]", options: FolderOptions, where: str, n
 
 def known(values: "pd.Series[str]", options: FolderOptions) -> "pd.Series[str]":
     """The cells that say something."""
-    unknown = [value for value in values.unique() if is_unknown(value) or options.is_unknown_number(value)]
+    unknown = [value for value in values.unique() if is_unknown(value) or options.says_unknown(value)]
     return values[~values.isin(unknown)]
 
 

@@ -1,31 +1,10 @@
-"""Finds images whose names differ from those in a table in little: suffix, case, Unicode form, zeros, folders."""
+"""Finds the image that a name in a table nearly is: but for suffix, case, Unicode form, leading zeros, folders."""
 
 import unicodedata
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from xlite.data.sources.image_files import ImageFiles
-
-
-def in_folder(files: ImageFiles, name: str) -> tuple[str, ...]:
-    """The images in the folder that `name` means and below it; none if two folders of the data set end so."""
-    wanted = _parts(name)
-    above = files.folder.resolve().name
-    if wanted[:1] == [above]:
-        del wanted[0]
-    found = [path for path in files.images if _contains(path.split("/")[:-1], wanted)]
-    tops = {"/".join(path.split("/")[: _start(path.split("/")[:-1], wanted)]) for path in found}
-    return tuple(found) if len(tops) == 1 else ()
-
-
-def _contains(folders: list[str], wanted: list[str]) -> bool:
-    return bool(wanted) and _start(folders, wanted) >= 0
-
-
-def _start(folders: list[str], wanted: list[str]) -> int:
-    """Where `wanted` begins in `folders`, -1 if nowhere."""
-    n = len(wanted)
-    return next((i for i in range(len(folders) - n + 1) if folders[i : i + n] == wanted), -1)
 
 
 def _parts(name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Chooses the label table of a folder; what looks like one and is not used is an error or a note."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,10 @@ def _table_paths(files: ImageFiles) -> list[Path]:
 
 def _distinct(paths: Sequence[Path]) -> list[Path]:
     """Without those of equal content to an earlier one."""
-    return [path for i, path in enumerate(paths) if all(read_bytes(path) != read_bytes(other) for other in paths[:i])]
+    first: dict[bytes, Path] = {}
+    for path in paths:
+        first.setdefault(hashlib.sha256(read_bytes(path)).digest(), path)
+    return list(first.values())
 
 
 def _without_bare(tables: Sequence[LabelTable], options: FolderOptions) -> tuple[list[LabelTable], list[str]]:

@@ -12,12 +12,11 @@ FINDINGS = (
     "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
     "Support Devices",
 )  # fmt: skip
-_ENOUGH = 10
 _PATIENT = re.compile(r"((train|valid|test)/)?patient\d+")
 
 
 def _tables(found: Found) -> list[str]:
-    return [name for name in found.tables if name.endswith(".csv") and {"Path", *FINDINGS[5:9]} <= found.header(name)]
+    return found.with_columns("Path", *FINDINGS[5:9])
 
 
 def _recognise(found: Found) -> bool:

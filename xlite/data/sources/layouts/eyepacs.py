@@ -8,7 +8,7 @@ _NAME = re.compile(r"(\d+)_(left|right)")
 
 
 def _tables(found: Found) -> list[str]:
-    return [name for name in found.tables if "trainlabels" in name and {"image", "level"} <= found.header(name)]
+    return [name for name in found.with_columns("image", "level") if "trainlabels" in name]
 
 
 def _recognise(found: Found) -> bool:

@@ -6,7 +6,7 @@ _CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 
 
 def _truth(found: Found) -> list[str]:
-    return [name for name in found.tables if {"image", *_CLASSES[:5]} <= found.header(name)]
+    return found.with_columns("image", *_CLASSES[:5])
 
 
 def _recognise(found: Found) -> bool:

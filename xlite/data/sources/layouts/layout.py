@@ -1,13 +1,18 @@
 """A known layout: how a public data set is recognised, and how it becomes one plain table."""
 
+import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from xlite.data.sources.folder_options import FolderOptions
+from xlite.data.sources.folder_options import NONE, FolderOptions
 from xlite.data.sources.image_files import ImageFiles
 from xlite.data.sources.tables import LabelTable, read_table
+
+_MAX_HEADER = 2**16
+"""Characters of a first line that are read; a file that is no text may have no line break."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,18 @@ class Found:
 
     def header(self, name: str) -> set[str]:
         """The names in the first row of the table of this lower-case name."""
-        with (self.files.folder / self.tables[name]).open(encoding="utf-8-sig", errors="replace") as file:
-            return {text.strip().strip('"') for text in file.readline().replace("\t", ",").split(",")}
+        path = self.files.folder / self.tables[name]
+        opened = gzip.open if name.endswith(".gz") else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+                line = file.readline(_MAX_HEADER)
+        except (OSError, EOFError, zlib.error):  # damaged; who reads it as a table says so
+            return set()
+        return {text.strip().strip('"') for text in line.replace("\t", ",").split(",")}
+
+    def with_columns(self, *names: str) -> list[str]:
+        """Lower-case names of the tables that have these columns, in order."""
+        return [name for name in self.tables if set(names) <= self.header(name)]
 
     def named(self, *parts: str) -> list[str]:
         """Names of tables that hold all of `parts`, sorted."""
@@ -74,3 +89,18 @@ class Plain:
 
     table: LabelTable
     options: FolderOptions = field(default_factory=FolderOptions)
+
+
+def of_one_table(name: str, title: str, columns: tuple[str, ...], says: str, **choices: object) -> Layout:
+    """A layout of one table, recognised by its columns and read as it is.
+
+    Args:
+        choices: see `Reading`; without a group or split column the data set has no patients or parts.
+    """
+
+    def read(found: Found) -> Reading:
+        table = found.with_columns(*columns)[0]
+        settled = {"group_column": NONE, "split_column": NONE, **choices}
+        return Reading(found.rows(table), settled, says, found.tables[table])
+
+    return Layout(name, title, lambda found: bool(found.with_columns(*columns)), read)

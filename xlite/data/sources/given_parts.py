@@ -1,0 +1,106 @@
+"""The parts that a data set came with: by a column of its table, or by the folders of its images."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from xlite.data.sources.cells import PARTS, UNKNOWN, flag
+from xlite.data.sources.columns import Columns, part_of_flag
+from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.errors import InputError
+
+
+@dataclass(frozen=True)
+class GivenParts:
+    """What a column of parts says.
+
+    Attributes:
+        keep: places of the rows that are in a part.
+        notes: lines to show to the user.
+    """
+
+    keep: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def given_parts(rows: pd.DataFrame, column: str | None, where: str) -> GivenParts:
+    """Check a table's column of parts; rows of other words are left out.
+
+    Args:
+        column: of part words, or of 0 and 1 where it is named after a part; None keeps all rows.
+
+    Raises:
+        InputError: it holds no part, or an empty cell.
+    """
+    if column is None:
+        return GivenParts(tuple(range(len(rows))))
+    values = [value.lower() for value in rows[column]]
+    empty = [value in UNKNOWN for value in values]
+    if any(empty):
+        row = rows.index[empty.index(True)]
+        raise InputError(f"{where}: row {row} has no part in {column!r}; fill it in or remove the row")
+    if part := _part_of_ones(column, values):
+        zero = "test" if part == "train" else "train"
+        return GivenParts(tuple(range(len(rows))), (f"1 in {column!r} is the {part} part, 0 is {zero}",))
+    keep = tuple(place for place, value in enumerate(values) if value in PARTS)
+    if not keep:
+        raise InputError(
+            f"{where}: {column!r} names no part (it has {values[0]!r}); write train, val and test, or use another "
+            "--split-column"
+        )
+    known = sorted({values[place] for place in keep})
+    odd = [f"{value!r} is {PARTS[value]}" for value in known if value != PARTS[value]]
+    notes = [f"parts in {column!r}: {', '.join(odd)}"] if odd else []
+    if others := Counter(value for value in values if value not in PARTS):
+        said = ", ".join(f"{value!r} {count}" for value, count in others.items())
+        notes.append(f"left out: rows of other parts in {column!r}: {said}")
+    return GivenParts(keep, tuple(notes))
+
+
+def parts_of(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(N,) the parts of rows that `given_parts` kept."""
+    values = [value.lower() for value in rows[column]]
+    if part := _part_of_ones(column, values):
+        zero = "test" if part == "train" else "train"
+        return np.array([part if flag(value) == 1 else zero for value in values], dtype=np.str_)
+    return np.array([PARTS[value] for value in values], dtype=np.str_)
+
+
+def _part_of_ones(column: str, values: Sequence[str]) -> str | None:
+    """The part that 1 means in a column such as "is_valid"; None for a column of words."""
+    return part_of_flag(column) if all(flag(value) is not None for value in values) else None
+
+
+def parts_of_folders(images: Sequence[str], options: FolderOptions, where: str) -> np.ndarray | None:
+    """(N,) the parts that the topmost folders are named after; None without.
+
+    Raises:
+        InputError: some images lie in such folders, others do not.
+    """
+    if options.split_column == NONE:
+        return None
+    parts = [PARTS.get(image.split("/")[0].lower()) if "/" in image else None for image in images]
+    found = set(parts) - {None}
+    if "train" not in found or len(found) < 2:
+        return None
+    if None in parts:
+        raise InputError(
+            f"{where}: some of its images lie in folders named after parts, others do not, e.g. "
+            f"{images[parts.index(None)]}; put all there, or say --split-column none"
+        )
+    return np.array(parts, dtype=np.str_)
+
+
+def check_groups_in_one_part(groups: np.ndarray, official: np.ndarray, columns: Columns, where: str) -> None:
+    """Raise InputError if images of one group are in several of the parts."""
+    pairs = pd.DataFrame({"group": groups, "part": official}).drop_duplicates()
+    shared = pairs["group"][pairs["group"].duplicated()]
+    if len(shared):
+        source = repr(columns.split) if columns.split else "the folders train, val and test"
+        raise InputError(
+            f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} is in several parts of {source} "
+            f"({shared.nunique()} such); put each in one, or draw a new split with --split-column none"
+        )
