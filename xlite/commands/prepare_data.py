@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
-    from xlite.data.example_sheet import write_sheet
     from xlite.device import device_kind
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
@@ -54,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         opened = open_some(reading.table.items, task.preprocess(data, reading))
         console.say(f"Dry run: {len(reading.table):,} examples were read{opened}; nothing was cached, split or drawn")
         return 0
+    from xlite.data.example_sheet import write_sheet
+
     prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
     console.show(prevalence_table(prepared))
     sheet = prepared.request.cache_dir / f"examples-{prepared.full.pixel_key}.png"
