@@ -4,9 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-
 from xlite.data.table import Table
 
 RANK = {"train": 0, "val": 1, "test": 2}
@@ -71,6 +68,10 @@ def with_united_groups(table: Table, number: np.ndarray) -> Table:
     Args:
         number: (N,) of each row's picture.
     """
+    # Half a second, which only a split of repeated pictures needs.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     names, group = np.unique(table.groups, return_inverse=True)
     num_nodes = len(names) + int(number.max()) + 1
     edges = coo_matrix((np.ones(len(group)), (group, len(names) + number)), (num_nodes, num_nodes))
