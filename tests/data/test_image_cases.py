@@ -2,6 +2,7 @@
 
 import argparse
 import gzip
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,11 @@ EXPECTED: dict[str, Reads | Asks] = {
         CLASSES, {"No Finding": 10, "Pneumonia": 10, "Pneumonia/Viral/COVID-19": 10, "Unknown": 10}, groups=20
     ),
     "cbis_ddsm_three_files": Asks(
-        "could each name the images", ("--file-column image_file_path --label-column pathology",)
+        "could each name the images",
+        tuple(
+            f"--file-column '{kind} file path' --label-column pathology"
+            for kind in ("image", "cropped image", "ROI mask")
+        ),
     ),
     "rfmid": Reads(MULTI, {"Disease_Risk": 36, "DR": 12, "ARMD": 12, "MH": 12}),
     "rsna_boneage": Asks("'male', 'boneage' could be labels", ("--label-column male",)),
@@ -242,9 +247,7 @@ def test_what_can_be_read_in_two_ways_is_asked_and_every_answer_works(name: str,
     message = str(caught.value)
     assert expected.text in message and "\n" not in message
     for answer in expected.answers:
-        words = [
-            word.replace("_file_", " file ").replace("image file_path", "image file path") for word in answer.split()
-        ]
+        words = shlex.split(answer)
         assert words[0] in message
         assert len(read(folder, [*arguments, *words]).table)
 
