@@ -134,3 +134,27 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
     assert ours == theirs and {"train/loss", "val/auc_macro", "test/auc_macro", "test_auc/a"} <= ours.keys()
     assert values(tmp_path / "taken") == {"distill.alpha": 0.5, "state": "promoted"}
     assert not list((tmp_path / "taken" / "model_1").iterdir())  # curves of the earlier promotion
+
+
+def test_a_promotion_that_ends_before_it_is_recorded_trains_nothing_again(tiny_dataset, ledger, tmp_path, monkeypatch):
+    config = promotion_config(base(), ledger.best(), epochs=2).override({"distill.alpha": 0.0}, source="test")
+    members, epochs = [Member("model", tiny_dataset, None)], []
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    def promoted():
+        def on_epoch(_, kept):
+            epochs.append((kept.epoch, kept.report is not None))
+
+        return promote(
+            config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted", on_epoch=on_epoch
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ledger, "add_final", killed)
+        promoted()
+    assert epochs == [(1, True), (2, True)] and not ledger.finals()
+    promoted()
+    assert epochs[2:] == [(2, False)] and len(ledger.finals()) == 1  # its last checkpoint says that it is trained
+    assert not list((tmp_path / "promoted").glob("*checkpoint*")) + list((tmp_path / "promoted").glob(".model*"))

@@ -26,6 +26,7 @@ from xlite.storage.locks import locked
 from xlite.study.members import STEM, Member
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
+from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.hparams import curve_files, end_run
 from xlite.train.inference import predict_logits
 from xlite.train.resumable import EpochResult, epochs_of, train_resumable
@@ -83,9 +84,12 @@ def promote(
     """
     try:
         with locked(folder, waiting=None):
-            return _promote(
+            promotion = _promote(
                 config, task, members, ledger, winner=winner, folder=folder, method=threshold_method, on_epoch=on_epoch
             )
+            for member in members:
+                remove_checkpoints(folder, member.stem)  # not before it is recorded: a killed promotion resumes
+            return promotion
     except BlockingIOError:
         raise InputError(f"{folder}: another process promotes there; wait for it") from None
 
@@ -234,15 +238,15 @@ def _record_runs(
 
 
 def _remove_earlier(folder: Path, kept: Set[str]) -> None:
-    """Remove models and curves of an earlier promotion, which metrics.json no longer speaks of, and all checkpoints."""
+    """Remove models, checkpoints and curves of an earlier promotion, which metrics.json no longer speaks of."""
     runs = {STEM: folder, **{run.name: run for run in folder.glob(f"{STEM}_*/")}}
     for stem in runs.keys() - kept:
         for file in runs[stem].glob("events.*"):
             file.unlink()
     for path in folder.glob(f"{STEM}*"):
-        if path.suffix == ".safetensors":
-            remove_spares(folder, path.stem)
-        if path.suffix in (".safetensors", ".json") and path.stem not in kept:
+        stem = path.name.partition(".")[0]
+        if path.suffix in (".safetensors", ".json") and stem not in kept:
+            remove_spares(folder, stem)
             path.unlink()
 
 
