@@ -318,7 +318,7 @@ def _made(
     summary = NO_RUN
     bank = member.bank if config.distill.alpha > 0 else None
     run = train_resumable(
-        TrainingRun(config, task, member.dataset, device, bank, member.num_views),
+        TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins),
         folder=folder,
         stem=member.stem,
         hyper_parameters=winner.overrides,

@@ -112,7 +112,7 @@ class Bench:
 
     def asked(self, text: str) -> StudyOptions:
         arguments = parsed("tune", text)
-        return tune_kd.resolve(arguments, "s", Path("/r/s"), find_task(arguments.task).defaults["cpu"])
+        return tune_kd.resolve(arguments, "s", Path("/r/s"), "cpu")
 
     def baselines(self, text: str) -> StudyOptions:
         return train_baselines.resolve(parsed("baselines", text), "b", Path("/r/b"), "cpu")

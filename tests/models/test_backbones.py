@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.models import pretrained
-from xlite.models.backbones import check_pretrained, create_backbone
+from xlite.models import weight_sources
+from xlite.models.backbones import create_backbone
+from xlite.models.weight_sources import find_published
 
 SMALL = "mobilenetv3_small_050"
 
@@ -98,17 +99,17 @@ def test_offline_pretrained_is_one_line_with_the_choices_within_ten_seconds(
     assert time.perf_counter() - start_s < 10
     line = str(caught.value)
     assert line.startswith(f"model.backbone={SMALL}: pretrained weights are unavailable (huggingface.co: ")
-    assert line.endswith("; --set model.pretrained=false, or --set model.weights=FILE.safetensors")
+    assert line.endswith("pip install 'xlite-kd[weights]'), --pretrained no, or --set model.weights=FILE")
     assert "\n" not in line
     assert capfd.readouterr() == ("", "")
     with pytest.raises(InputError, match=re.escape(line)):
-        check_pretrained(SMALL)
+        find_published(SMALL)
 
 
 def test_a_model_without_published_weights_is_never_started_at_random() -> None:
     assert timm.get_pretrained_cfg("coatnet_0_224").hf_hub_id is None
     with pytest.raises(InputError, match=r"model.backbone=coatnet_0_224: pretrained weights are unavailable"):
-        check_pretrained("coatnet_0_224")
+        find_published("coatnet_0_224")
 
 
 def _published(folder: Path, in_chans: int = 3) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -122,7 +123,7 @@ def _published(folder: Path, in_chans: int = 3) -> tuple[Path, dict[str, torch.T
 def test_cached_pretrained_weights_load_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, state = _published(tmp_path)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(path))
-    monkeypatch.setattr(pretrained, "_exists", lambda *_: pytest.fail("asked the network"))
+    monkeypatch.setattr(weight_sources, "_exists", lambda *_: pytest.fail("asked the network"))
     body = create_backbone(ModelConfig(backbone=SMALL, pretrained=True), in_channels=1).body.state_dict()
     assert torch.equal(body["blocks.0.0.conv_dw.weight"], state["blocks.0.0.conv_dw.weight"])
     assert torch.allclose(body["conv_stem.weight"], state["conv_stem.weight"].sum(1, keepdim=True))
@@ -147,13 +148,52 @@ def test_a_grey_image_gives_the_same_features_through_one_or_three_channels(
         assert torch.allclose(grey(image), colour(image.expand(1, 3, 64, 64)), atol=1e-4)
 
 
-@pytest.mark.parametrize("prefix", ["backbone.", "backbone.body."])
+@pytest.mark.parametrize("prefix", ["backbone.", "backbone.body.", "module.", "model.", "module.model."])
 def test_a_student_file_serves_with_its_prefix(tmp_path: Path, prefix: str) -> None:
     state = create_backbone(ModelConfig(backbone=SMALL), in_channels=1).body.state_dict()
     path = tmp_path / "student.safetensors"
     save_file({prefix + key: value for key, value in state.items()} | {"head.0.weight": torch.zeros(2)}, path)
     body = create_backbone(ModelConfig(backbone=SMALL, weights=str(path)), in_channels=1).body.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in body.items())
+
+
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".bin"])
+@pytest.mark.parametrize("nest", [lambda state: state, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+def test_a_state_dict_of_torch_serves_also_inside_a_training_checkpoint(tmp_path: Path, ending: str, nest) -> None:
+    state = timm.create_model(SMALL).state_dict()
+    path = tmp_path / f"weights{ending}"
+    torch.save(nest(state), path)
+    body = create_backbone(ModelConfig(backbone=SMALL, weights=str(path)), in_channels=3).body.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in body.items())
+
+
+def test_a_classifier_of_any_make_is_passed_over(tmp_path: Path) -> None:
+    state = timm.create_model(SMALL).state_dict()
+    state["classifier.1.weight"] = state.pop("classifier.weight")[:14]
+    torch.save(state, tmp_path / "w.pth")
+    create_backbone(ModelConfig(backbone=SMALL, weights=str(tmp_path / "w.pth")), in_channels=3)
+
+
+def test_more_than_tensors_is_one_line_and_runs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    config = ModelConfig(backbone=SMALL, weights=str(path))
+    for content, message in (
+        (
+            timm.create_model(SMALL),
+            r"weights.pth: damaged, or more than a plain state dict \(.*\); write it with torch",
+        ),
+        ({"epoch": 3}, r"weights.pth: not a state dict of tensors by name"),
+        ([torch.zeros(1)], r"weights.pth: not a state dict of tensors by name"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(InputError, match=message) as caught:
+            create_backbone(config, in_channels=1)
+        assert "\n" not in str(caught.value)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"weights.pth: damaged, or more than a plain state dict"):
+        create_backbone(config, in_channels=1)
+    with pytest.raises(InputError, match=r"w.onnx: weights are read from .safetensors, .pth, .pt, .bin files"):
+        create_backbone(ModelConfig(backbone=SMALL, weights="w.onnx"), in_channels=1)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +225,6 @@ def test_a_file_that_is_no_safetensors_file_is_named(tmp_path: Path) -> None:
 def test_quiet_puts_log_levels_back() -> None:
     logger = logging.getLogger("timm")
     before = logger.level
-    with pretrained.quiet():
+    with weight_sources.quiet():
         assert not logger.isEnabledFor(logging.ERROR)
     assert logger.level == before

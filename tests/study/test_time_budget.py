@@ -17,7 +17,6 @@ from xlite.errors import InputError
 from xlite.ledger import TrialRecord
 from xlite.study.members import promotion_seconds
 from xlite.study.time_budget import OutOfTime, TimeBudget
-from xlite.tasks import find_task
 from xlite.train.summary import RunSummary
 
 WINNER = TrialRecord(4, "search", "complete", 0.7, summary=RunSummary(epochs=10, seconds=20.0))
@@ -53,7 +52,7 @@ def test_a_reserve_needs_a_budget_and_a_promotion() -> None:
         TimeBudget(None, 20.0)
     arguments = parser().parse_args(["--time-budget", "1h", "--promote-reserve", "5m", "--no-promote"])
     with pytest.raises(InputError, match="--promote-reserve keeps time for a promotion"):
-        resolve(arguments, "s", Path("s"), find_task(arguments.task).defaults["cpu"])
+        resolve(arguments, "s", Path("s"), "cpu")
 
 
 def test_the_alarm_rings_in_the_block_alone_and_the_signal_is_given_back() -> None:

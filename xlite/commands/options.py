@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from xlite.config import DataConfig, RunConfig
+    from xlite.models.origins import Origins
     from xlite.tasks.prepare import DataRequest, Prepared
     from xlite.tasks.task import Task
 
@@ -152,6 +153,17 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pretrained_option(parser: argparse.ArgumentParser) -> None:
+    """--pretrained."""
+    parser.add_argument(
+        "--pretrained",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="start models from published weights: all, none, or as defaults and space say, on a CPU where they can be "
+        "had",
+    )
+
+
 def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes: bool = False) -> None:
     """--study, --results and --storage; --adopt for what writes into the ledger."""
     group = parser.add_argument_group("study")
@@ -208,6 +220,9 @@ def settings(arguments: argparse.Namespace, **own: str) -> dict[str, Any]:
         if out.get("data.image_size", arguments.image_size) != arguments.image_size:
             raise InputError("--set data.image_size and --image-size differ; leave one out")
         out["data.image_size"] = arguments.image_size
+    pretrained = {"yes": True, "no": False}.get(arguments.pretrained)
+    if pretrained is not None and out.get("model.pretrained", pretrained) != pretrained:
+        raise InputError("--set model.pretrained and --pretrained differ; leave one out")
     return out
 
 
@@ -215,6 +230,54 @@ def check_teacher_options(arguments: argparse.Namespace) -> None:
     """Raises InputError where `--allow-other-split` has no `--teacher` to allow."""
     if arguments.allow_other_split and not arguments.teacher:
         raise InputError("--allow-other-split is for a teacher that is given; give --teacher too, or leave it out")
+
+
+def run_defaults(
+    arguments: argparse.Namespace, task: "Task", console: Console | None, *, backbone: str | None = None
+) -> str:
+    """Which of the task's defaults a new run follows, by what `--data` and `--pretrained` say.
+
+    Args:
+        console: gets a line where those with pretrained weights would apply, but the weights cannot be had.
+        backbone: the one that is trained, where that is known.
+    """
+    from xlite.device import device_kind
+    from xlite.models.weight_sources import INSTALL
+    from xlite.tasks.defaults import choose_defaults
+
+    kind, pretrained = device_kind(), vars(arguments).get("pretrained", "auto")
+    if arguments.data is None:
+        return kind
+    chosen = choose_defaults(task, kind, pretrained=pretrained, backbone=backbone)
+    if chosen is None and console is not None:
+        console.say(f"No pretrained weights here ({INSTALL}): the defaults for random ones, smaller and weaker")
+    return chosen or kind
+
+
+def study_defaults(arguments: argparse.Namespace, task: "Task", folder: Path, console: Console) -> str:
+    """Which of the task's defaults the study in `folder` follows: those it began with, the device's with `--space`."""
+    from xlite.device import device_kind
+    from xlite.ledger import StudyManifest
+
+    manifest = StudyManifest.of_study(folder)
+    if manifest is None and arguments.space is None:
+        return run_defaults(arguments, task, console)
+    return (manifest.options.get("defaults") if manifest else None) or device_kind()
+
+
+def find_start(config: "RunConfig", arguments: argparse.Namespace, console: Console) -> "tuple[RunConfig, Origins]":
+    """A single run's configuration as it starts, and the weights it starts from; a line says which.
+
+    Raises:
+        InputError: they cannot be had, and `--pretrained` or the device does not allow random ones.
+    """
+    from xlite.device import device_kind
+    from xlite.models.origins import describe_origins, find_origins, started
+
+    origins = find_origins([config.model], pretrained=arguments.pretrained, on_gpu=device_kind() == "cuda")
+    for line in describe_origins(origins):
+        console.say(line)
+    return started(config, origins), origins
 
 
 def tell_unread(keys: "Iterable[str]", config: "RunConfig", task: "Task", console: Console) -> None:

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_subset_option, cache_dir, data_request, home, open_data, shown
+from xlite.commands.options import (
+    add_data_options,
+    add_subset_option,
+    cache_dir,
+    data_request,
+    home,
+    open_data,
+    run_defaults,
+    shown,
+)
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -40,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
-    from xlite.device import device_kind
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
     from xlite.tasks.prepare import read
 
     task = find_task(arguments.task)
     sizes = {} if arguments.image_size is None else {"data.image_size": arguments.image_size}
-    data = base_config(task, device_kind(), max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
+    kind = run_defaults(arguments, task, None)
+    data = base_config(task, kind, max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
     if arguments.dry_run:
         reading, task = read(task, data_request(arguments, task, console, data=data), console)
         opened = open_some(reading.table.items, task.preprocess(data, reading))

@@ -13,6 +13,7 @@ from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger, StudyManifest, adopt, pair, storage_to_write
 from xlite.study.options import Study, StudyOptions
+from xlite.study.starting_weights import recorded_origins
 from xlite.study.teacher import obtain_teacher
 from xlite.tasks import find_task
 from xlite.tasks.prepare import DataRequest, Prepared
@@ -81,11 +82,12 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
                 "back what it began with (cp -a keeps the modification times, by which files are recognised)"
             )
     ledger = Ledger.open(storage, options.name, create=False, seed=options.seed)
-    return OpenedStudy(Study(options, prepared.task, base), prepared, ledger, meaning["teacher"])
+    study = Study(options, prepared.task, base, recorded_origins(manifest))
+    return OpenedStudy(study, prepared, ledger, meaning["teacher"])
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete --storage, --data, --cache-dir and --teacher from the study in `folder`, if there is one.
+    """Complete --storage, --data, --cache-dir, --teacher and --pretrained from the study in `folder`, if there is one.
 
     Returns:
         The name by which the ledger knows the study.
@@ -107,6 +109,8 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
     arguments.cache_dir = _absolute(arguments.cache_dir) or _cache_dir(manifest)
     if "teacher" in arguments:
         arguments.teacher = arguments.teacher or manifest.options.get("teacher_files", [])
+    if arguments.pretrained == "auto":
+        arguments.pretrained = manifest.options.get("pretrained", "auto")
     return manifest.name
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
+    add_pretrained_option,
     add_study_options,
     add_subset_option,
     cache_dir,
     open_configured,
     shown,
     space_file,
+    study_defaults,
 )
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the task's)")
     group.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget of each (default: the task's)")
     add_subset_option(group)  # type: ignore[arg-type]
+    add_pretrained_option(group)  # type: ignore[arg-type]
     group.add_argument(
         "--profile",
         choices=("normal", "power-safe"),
@@ -53,7 +56,6 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
     from xlite.commands.reopen import take_place
-    from xlite.device import device_kind
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.tasks import find_task
@@ -64,9 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     name = arguments.study or f"baselines_{cli.default_study_name()}"
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     in_ledger = take_place(arguments, folder, console)
-    options = resolve(arguments, in_ledger, folder, device_kind())
+    task = find_task(arguments.task)
+    options = resolve(arguments, in_ledger, folder, study_defaults(arguments, task, folder, console))
     console.say(f"Baselines of study {name} in {shown(options.folder)}")
-    check_surroundings(options, find_task(arguments.task), console.say)
+    check_surroundings(options, task, console.say)
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     for line in plan.describe():
@@ -89,6 +92,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         InputError: options that exclude each other.
     """
     from xlite.cores import available_cpus
+    from xlite.device import device_kind
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
@@ -112,6 +116,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         cache_dir=cache_dir(arguments),
         settings={} if arguments.image_size is None else {"data.image_size": arguments.image_size},
         phase="baseline",
+        pretrained=arguments.pretrained,
+        defaults=None if kind == device_kind() else kind,
         fixed=POWER_SAFE if power_safe else {},
         pause_s=arguments.pause,
         cpus_per_trial=min(POWER_SAFE_THREADS, available_cpus()) if power_safe else 1,

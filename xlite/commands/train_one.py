@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
+    add_pretrained_option,
     add_set_option,
     add_subset_option,
     check_teacher_options,
+    find_start,
     home,
     open_configured,
+    run_defaults,
     settings,
     shown,
     tell_unread,
@@ -40,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where it is saved and resumed (default: ray_results/one_<time>)",
     )
+    add_pretrained_option(out)
     add_set_option(out)
     return out
 
@@ -47,11 +51,12 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
-    from xlite.device import choose_device, device_kind
+    from xlite.device import choose_device
     from xlite.storage.folders import check_folder
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank
-    from xlite.tasks.defaults import base_config
+    from xlite.tasks import find_task
+    from xlite.tasks.defaults import base_config, pretrained_keys
     from xlite.train.checkpoint import remove_checkpoints
     from xlite.train.resumable import epochs_of, train_resumable
     from xlite.train.run import TrainingRun
@@ -64,9 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
     given = settings(arguments, epochs="--epochs", seed="--seed", threads="--threads")
     chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **given}
     threads = arguments.threads or available_cpus()
+    chosen |= pretrained_keys(arguments.pretrained, chosen)
     own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
-    configure = partial(base_config, device_kind=device_kind(), **own)
-    prepared, config = open_configured(arguments, console, configure, subset=arguments.subset)
+    kind = run_defaults(arguments, find_task(arguments.task), console, backbone=chosen.get("model.backbone"))
+    prepared, config = open_configured(
+        arguments, console, partial(base_config, kind=kind, **own), subset=arguments.subset
+    )
+    config, origins = find_start(config, arguments, console)
     task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
     tell_unread(given, config, task, console)
     bank = None
@@ -82,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with locked(folder, waiting=None):
             steps = train_resumable(
-                TrainingRun(config, task, dataset, device, bank),
+                TrainingRun(config, task, dataset, device, bank, origins=origins),
                 folder=folder,
                 stem="student",
                 hyper_parameters={"model.backbone": config.model.backbone},

@@ -5,9 +5,12 @@ import argparse
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
+    add_pretrained_option,
     add_set_option,
+    find_start,
     home,
     open_configured,
+    run_defaults,
     settings,
     shown,
     tell_unread,
@@ -28,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where it is saved (default: data/teachers/<backbone>-<time>)",
     )
+    add_pretrained_option(out)
     add_set_option(out)
     return out
 
@@ -36,10 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
     from xlite.config import RunConfig
     from xlite.cores import available_cpus
-    from xlite.device import device_kind
     from xlite.storage.folders import check_folder
     from xlite.tasks import find_task
-    from xlite.tasks.defaults import base_config, teacher_config
+    from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
     from xlite.tasks.task import Task
     from xlite.train.resumable import EpochResult
     from xlite.train.step import TrainingFailed
@@ -48,19 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.out is not None:
         check_folder(arguments.out, "name another with --out")
-    kind = device_kind()
-    epochs = arguments.epochs or find_task(arguments.task).defaults[kind].budget.teacher_epochs
     chosen = settings(arguments, epochs="--epochs", seed="--seed")
     if arguments.backbone is not None:
         if chosen.get("model.backbone", arguments.backbone) != arguments.backbone:
             raise InputError("--set model.backbone and --backbone differ; leave one out")
         chosen["model.backbone"] = arguments.backbone
+    own_start = pretrained_keys(arguments.pretrained, chosen)
+    kind = run_defaults(arguments, find_task(arguments.task), console, backbone=chosen.get("model.backbone"))
+    epochs = arguments.epochs or find_task(arguments.task).defaults[kind].budget.teacher_epochs
 
     def configure(task: Task) -> RunConfig:
         base = base_config(task, kind, max_epochs=epochs, seed=arguments.seed, threads=available_cpus(), settings={})
-        return teacher_config(task, base, kind, epochs=epochs).override(chosen, source="--set")
+        return teacher_config(task, base, kind, epochs=epochs).override({**chosen, **own_start}, source="--set")
 
     prepared, config = open_configured(arguments, console, configure)
+    config, origins = find_start(config, arguments, console)
     task = prepared.task
     tell_unread(chosen, config, task, console)
     backbone = config.model.backbone
@@ -74,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.say(f"epoch {kept.epoch:>3}  loss {loss:.4f}  {task.metric} {kept.report.value:.4f}")
 
     try:
-        trained = train_teacher(config, task, prepared.full, folder=folder.expanduser().resolve(), on_epoch=on_epoch)
+        place = folder.expanduser().resolve()
+        trained = train_teacher(config, task, prepared.full, folder=place, on_epoch=on_epoch, origins=origins)
     except TrainingFailed as failure:
         console.say(f"Training failed: {failure}")
         return 1

@@ -12,6 +12,7 @@ from xlite.commands.options import (
     FOLDS_HELP,
     THRESHOLDS,
     add_data_options,
+    add_pretrained_option,
     add_set_option,
     add_study_options,
     add_subset_option,
@@ -23,6 +24,7 @@ from xlite.commands.options import (
     settings,
     shown,
     space_file,
+    study_defaults,
 )
 from xlite.console import Console
 from xlite.errors import InputError
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from xlite.study.options import Study, StudyOptions
     from xlite.study.time_budget import TimeBudget
     from xlite.tasks.prepare import Prepared
-    from xlite.tasks.task import Defaults
     from xlite.tune.study import StudyResult
 
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
+    add_pretrained_option(group)  # type: ignore[arg-type]
     add_set_option(group)  # type: ignore[arg-type]
     group = out.add_argument_group("teacher and promotion")
     group.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
@@ -117,7 +119,6 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 after Ctrl-C."""
     from xlite.commands.reopen import take_place
-    from xlite.device import device_kind
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
@@ -135,14 +136,14 @@ def run(arguments: argparse.Namespace) -> int:
     folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
     in_ledger = take_place(arguments, folder, console)
     task = find_task(arguments.task)
-    options = resolve(arguments, in_ledger, folder, task.defaults[device_kind()])
+    options = resolve(arguments, in_ledger, folder, study_defaults(arguments, task, folder, console))
     console.say(f"Study {name} in {shown(folder)}")
     check_surroundings(options, task, console.say)
     from xlite.tune.study import run_study  # imports Ray, which then reads what the check has found
 
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
-    study = Study(options, prepared.task, base)
-    plan = plan_study(study, prepared.search, console)
+    plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
+    study = plan.study
     for line in (*plan.describe(), *kept_for_later(arguments)):
         console.say(line)
     if arguments.dry_run:
@@ -221,13 +222,15 @@ def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> s
     return shlex.join(words)
 
 
-def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "Defaults") -> "StudyOptions":
-    """The study asked for, with the task's defaults for this device where nothing was said.
+def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":
+    """The study asked for, with the task's defaults of this `kind` where nothing was said.
 
     Raises:
         InputError: options that exclude each other.
     """
+    from xlite.device import device_kind
     from xlite.study.options import StudyOptions
+    from xlite.tasks import find_task
 
     check_teacher_options(arguments)
     if arguments.no_promote and arguments.thresholds:
@@ -236,7 +239,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     if arguments.no_promote and arguments.promote_reserve is not None:
         raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
-    is_demo = arguments.data is None
+    defaults, is_demo = find_task(arguments.task).defaults[kind], arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
     return StudyOptions(
         name=name,
@@ -255,6 +258,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, defaults: "D
         settings=settings(arguments, epochs="--max-epochs", seed="--seed", threads="--cpus-per-trial"),
         teacher_files=tuple(file.expanduser().resolve() for file in arguments.teacher),
         allow_other_split=arguments.allow_other_split,
+        pretrained=arguments.pretrained,
+        defaults=None if kind == device_kind() else kind,
         max_params=arguments.max_params,
         max_mb=arguments.max_mb,
         max_latency_ms=arguments.max_latency_ms,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xlite.config import ModelConfig
 from xlite.errors import InputError
 from xlite.models.build import build_model
+from xlite.models.normalise import Normalisation, Normalise
 from xlite.storage.files import atomic_write, double_buffered_write, read_json, spares_of, write_json
 from xlite.storage.tensors import tensor_bytes, write_tensors
 
@@ -37,7 +38,7 @@ def save_artifact(
     Args:
         repeatedly: faster if there are weights already, but leaves a spare file, see `remove_spares`.
         description: JSON values, with at least `labels` (names), `model` (a ModelConfig dump), `in_channels` and
-            `image_size`; `format` and `weights_sha256` are added.
+            `image_size`; `normalise` unless it is ImageNet's; `format` and `weights_sha256` are added.
     """
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(description.get(key), kind)]
     assert not wrong, f"description lacks {wrong}"
@@ -102,7 +103,18 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         problem = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: the weights do not fit the model it describes ({problem})") from None
     model.config = config  # type: ignore[assignment]
+    if "normalise" in description:
+        model.normalise = _normalise(path, description)
     return model.eval(), description
+
+
+def _normalise(path: Path, description: Mapping[str, Any]) -> Normalise:
+    """As in training; a description without it is of a model that was trained with ImageNet's."""
+    try:
+        by = Normalisation.from_json(description["normalise"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: `normalise` is not a normalisation ({error!r}); save the model again") from None
+    return Normalise(description["in_channels"], by)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Backbones: any timm image model cut after its last feature map."""
 
-import difflib
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,9 @@ from torch.utils._pytree import tree_leaves
 
 from xlite.config import ModelConfig
 from xlite.errors import InputError
-from xlite.models.pretrained import load_backbone_file, pretrained_file, quiet, read_weights
+from xlite.models.origins import Origins, check_unchanged, published_file
+from xlite.models.pretrained import load_state, read_published, read_weights
+from xlite.models.weight_sources import check_name, quiet
 
 _PROBE_PX = 64
 Layout = Literal["NCHW", "NHWC", "tokens"]
@@ -49,60 +49,38 @@ class Backbone(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (side, side))
 
 
-def create_backbone(config: ModelConfig, *, in_channels: int, image_size: int | None = None) -> Backbone:
+def create_backbone(
+    config: ModelConfig, *, in_channels: int, image_size: int | None = None, origins: Origins | None = None
+) -> Backbone:
     """The backbone that `config` names: random, pretrained (`config.pretrained`) or from a file (`config.weights`).
 
     Args:
         image_size: px; None accepts any backbone that takes 64 px or its native size.
+        origins: the weights that it must start from; None takes the first source's.
 
     Raises:
         InputError: no such backbone; it has no square feature map; it does not take this size; its weights are
-            unavailable or do not fit.
+            unavailable, have changed or do not fit.
     """
     check_name(config.backbone)
-    overlay = {"file": str(pretrained_file(config.backbone))} if config.pretrained else None
+    published = published_file(config.backbone, origins) if config.pretrained else None
+    overlay = {"file": str(published.path)} if published is not None and not published.in_order else None
     with quiet():
         body = _create_body(config.backbone, overlay, in_channels)
     try:
         backbone = Backbone(body, in_channels=in_channels, image_size=image_size)
     except _Unsuitable as error:
         raise InputError(f"model.backbone={config.backbone}: {error}") from None
-    if config.weights is not None:
-        droppable = _full_model_keys(config.backbone)
-        load_backbone_file(backbone.body, config.weights, name=config.backbone, droppable=droppable)
+    if published is not None and published.in_order:
+        state = read_published(config.backbone, published)
+        load_state(backbone.body, state, path=published.path, name=config.backbone)
+    elif config.weights is not None:
+        path, origin = Path(config.weights), (origins or {}).get(config.weights)
+        state = read_weights(path)
+        if origin is not None:
+            check_unchanged(path, origin)
+        load_state(backbone.body, state, path=path, name=config.backbone)
     return backbone
-
-
-def check_name(backbone: str) -> None:
-    """Raise InputError with close matches unless `backbone` is a timm model."""
-    if timm.is_model(backbone):
-        return
-    close = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists the names"
-    raise InputError(f"model.backbone={backbone}: timm has no such model; {hint}")
-
-
-def check_pretrained(backbone: str) -> None:
-    """Download the published weights into the local cache, so that `create_backbone` needs no network.
-
-    Raises:
-        InputError: no such backbone, no published weights, or the download failed.
-    """
-    check_name(backbone)
-    pretrained_file(backbone)
-
-
-def check_weights(models: Iterable[ModelConfig]) -> None:
-    """See that everything these models start from is there; published weights are downloaded.
-
-    Raises:
-        InputError: as `check_pretrained`, or `model.weights` names no file.
-    """
-    models = [model for model in models if model.has_backbone]
-    for backbone in sorted({model.backbone for model in models if model.pretrained}):
-        check_pretrained(backbone)
-    for file in sorted({model.weights for model in models if model.weights is not None}):
-        read_weights(Path(file))
 
 
 class _Unsuitable(Exception):
@@ -128,12 +106,6 @@ def _create_body(name: str, overlay: dict[str, str] | None, in_channels: int) ->
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _full_model_keys(name: str) -> set[str]:
-    """State keys of the published model including its classifier."""
-    with torch.device("meta"), quiet():
-        return set(timm.create_model(name).state_dict())
 
 
 class _Recorder(TorchFunctionMode):

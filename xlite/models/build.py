@@ -9,6 +9,7 @@ from xlite.config import ModelConfig
 from xlite.data.input_spec import InputSpec
 from xlite.errors import InputError
 from xlite.models.lines import ScanLineEncoder
+from xlite.models.origins import Origins
 from xlite.models.slices import SliceStudent
 from xlite.models.student import Student
 
@@ -17,18 +18,25 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "slices": SliceStudent,
     "lines": ScanLineEncoder,
 }
-"""Each takes (config, *, num_labels, in_channels, generator, image_size) and has `config`, `num_labels`, `in_channels`
-and `set_bias`; `forward(images)`, or `forward(images, auxiliary)` where examples have auxiliary integers. The names are
-`InputSpec.layout`'s."""
+"""Each takes (config, *, num_labels, in_channels, generator, image_size), with a backbone `origins` as well, and has
+`config`, `num_labels`, `in_channels` and `set_bias`; `forward(images)`, or `forward(images, auxiliary)` where examples
+have auxiliary integers. The names are `InputSpec.layout`'s."""
 
 
 def make_model(
-    config: ModelConfig, *, num_labels: int, in_channels: int, image_size: int | None, generator: torch.Generator
+    config: ModelConfig,
+    *,
+    num_labels: int,
+    in_channels: int,
+    image_size: int | None,
+    generator: torch.Generator,
+    origins: Origins | None = None,
 ) -> nn.Module:
     """The model of `config.architecture`, initialised from `generator` and the CPU's global generator."""
     architecture = ARCHITECTURES[config.architecture]
+    start = {"origins": origins} if config.has_backbone else {}
     return architecture(
-        config, num_labels=num_labels, in_channels=in_channels, generator=generator, image_size=image_size
+        config, num_labels=num_labels, in_channels=in_channels, generator=generator, image_size=image_size, **start
     )
 
 
@@ -40,6 +48,7 @@ def build_model(
     image_size: int | None = None,
     bias: Sequence[float] | None = None,
     seed: int,
+    origins: Origins | None = None,
 ) -> nn.Module:
     """A model on the CPU, in training mode.
 
@@ -47,6 +56,7 @@ def build_model(
         image_size: px (points of a line); when given, a backbone that cannot take it is refused now instead of in the
             first batch.
         bias: (num_labels,) what the last layer's bias starts from, unless `config.head_bias` gives numbers. None: 0.
+        origins: the weights that a backbone must start from; None takes the first source's.
 
     Raises:
         InputError: as `create_backbone`, or `config.head_bias` has another number of values than there are labels.
@@ -56,7 +66,12 @@ def build_model(
         torch.default_generator.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         model = make_model(
-            config, num_labels=num_labels, in_channels=in_channels, image_size=image_size, generator=generator
+            config,
+            num_labels=num_labels,
+            in_channels=in_channels,
+            image_size=image_size,
+            generator=generator,
+            origins=origins,
         )
     model.set_bias(_initial_bias(config, num_labels, bias))  # type: ignore[operator]
     return model

@@ -1,91 +1,92 @@
-"""Initial backbone weights: timm's published ones, cached locally, or a .safetensors file."""
+"""Initial weights of a backbone: reads a file of them, and puts them into the model."""
 
-import logging
+import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import huggingface_hub
 import timm
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from xlite.errors import InputError
+from xlite.models.weight_sources import PublishedFile, quiet
 
-CHOICES = "--set model.pretrained=false, or --set model.weights=FILE.safetensors"
-_FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
-_TIMEOUT_S = 5.0
-_PREFIXES = ("backbone.body.", "backbone.")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the logs, warnings and progress bars of timm and the Hugging Face hub; their errors still raise."""
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    bars = not are_progress_bars_disabled()
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        disable_progress_bars()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            enable_progress_bars()
+PICKLED = (".pth", ".pt", ".bin")
+_PREFIXES = ("backbone.body.", "backbone.", "module.", "model.")
+_NESTED = ("state_dict", "model")
 
 
-def pretrained_file(backbone: str) -> Path:
-    """The cached file of a timm model's published weights, downloaded first if missing.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a state dict that torch.save wrote; no pickled code is run.
+
+    A state dict may lie under "state_dict" or "model" of a training checkpoint.
 
     Raises:
-        InputError: none published, or not cached and the hub cannot be reached (after about 5 s; the hub's own client
-            would retry for most of a minute).
+        InputError: no such file, it cannot be read, or it is no state dict.
     """
-    config = timm.get_pretrained_cfg(backbone)
-    repository = config.hf_hub_id if config is not None else None
-    if not repository:
-        raise _unavailable(backbone, "timm names no Hugging Face repository for this model")
-    names = (config.hf_hub_filename,) if config.hf_hub_filename else _FILE_NAMES
-    for name in names:
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    with quiet():
-        try:
-            name = next(name for name in names if _exists(repository, name))
-            return Path(huggingface_hub.hf_hub_download(repository, name))
-        except StopIteration:
-            raise _unavailable(backbone, f"huggingface.co/{repository} does not have them") from None
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise _unavailable(backbone, f"huggingface.co: {reason}") from None
+    if path.suffix != ".safetensors" and path.suffix not in PICKLED:
+        raise InputError(f"{path}: weights are read from .safetensors, {', '.join(PICKLED)} files; save them as one")
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; set model.weights to a file of weights") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable {path.suffix} file ({_first_line(error)})") from None
 
 
-def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppable: Set[str]) -> None:
-    """Load a .safetensors file into a backbone.
+def read_published(backbone: str, found: PublishedFile) -> dict[str, Tensor]:
+    """The tensors of a package's file under timm's names.
 
-    Keys may carry a student's `backbone.` prefix. A first convolution for another number of channels is adapted: its
-    weights are summed over the input channels and divided evenly, so that a grey image gives the features it gives as
-    RGB.
+    Raises:
+        InputError: the file is damaged or of another backbone.
+    """
+    state, shapes = read_weights(found.path), published_shapes(backbone)
+    where = f"{found.path}: not the weights of {backbone}"
+    if len(state) != len(shapes):
+        raise InputError(f"{where}: {len(state)} tensors, not {len(shapes)}; install {found.source} again")
+    pairs = list(zip(state.items(), shapes.items(), strict=True))
+    for (name, tensor), (key, shape) in pairs:
+        if tensor.shape != shape or name.rpartition(".")[2] != key.rpartition(".")[2]:
+            problem = f"{name} of shape {tuple(tensor.shape)} stands where {key} of {tuple(shape)} is"
+            raise InputError(f"{where}: {problem}; install {found.source} again")
+    return {key: tensor for (_, tensor), (key, _) in pairs}
+
+
+@cache
+def published_shapes(backbone: str) -> Mapping[str, Size]:
+    """Shapes of the published model's state by key, in its order, the classifier's included."""
+    with torch.device("meta"), quiet():
+        return {key: tensor.shape for key, tensor in timm.create_model(backbone).state_dict().items()}
+
+
+def load_state(body: nn.Module, state: Mapping[str, Tensor], *, path: Path, name: str) -> None:
+    """Put tensors into a backbone.
+
+    Keys may carry a student's `backbone.` prefix, or the `module.` or `model.` of a training framework. A classifier,
+    and whatever else of the published model `body` lacks, is passed over. A first convolution for another number of
+    channels is adapted: its weights are summed over the input channels and divided evenly, so that a grey image gives
+    the features it gives as RGB.
 
     Args:
-        name: of the backbone, for messages.
-        droppable: keys of the published model; those that `body` lacks (its classifier) are ignored.
+        path: where they are from; name: of the backbone. Both are for messages.
 
     Raises:
-        InputError: not a safetensors file, or keys or shapes do not fit; the message names the first and counts them.
+        InputError: keys or shapes do not fit; the message names the first and counts them.
     """
     wanted = body.state_dict()
-    state = _adapt_first_conv(_without_prefix(read_weights(Path(path))), wanted, _first_convs(body))
+    state = _adapt_first_conv(_without_prefix(state, wanted), wanted, _named(body, "first_conv"))
+    dropped, classifiers = published_shapes(name), tuple(f"{each}." for each in _named(body, "classifier"))
     problems = [f"{key} is missing" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    problems += [f"{key} is not part of it" for key in state if key not in wanted and key not in droppable]
+    problems += [
+        f"{key} is not part of it"
+        for key in state
+        if key not in wanted and key not in dropped and not key.startswith(classifiers)
+    ]
     problems += [
         f"{key} has shape {tuple(state[key].shape)}, not {tuple(tensor.shape)}"
         for key, tensor in wanted.items()
@@ -99,49 +100,56 @@ def load_backbone_file(body: nn.Module, path: str | Path, *, name: str, droppabl
     body.load_state_dict({key: tensor for key, tensor in state.items() if key in wanted}, strict=False)
 
 
-def _exists(repository: str, name: str) -> bool:
-    """One request, no retries."""
-    url, headers = huggingface_hub.hf_hub_url(repository, name), huggingface_hub.utils.build_hf_headers()
-    return huggingface_hub.get_session().head(url, timeout=_TIMEOUT_S, headers=headers).status_code < 400
-
-
-def _unavailable(backbone: str, reason: str) -> InputError:
-    return InputError(f"model.backbone={backbone}: pretrained weights are unavailable ({reason}); {CHOICES}")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file.
-
-    Raises:
-        InputError: no such file, or it cannot be read.
-    """
+def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; set model.weights to a .safetensors file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable .safetensors file ({error})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged, or more than a plain state dict ({_first_line(error)}); write it with "
+            "torch.save(model.state_dict(), FILE)"
+        ) from None
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(map(_is_entry, content.items())):
+        raise InputError(
+            f"{path}: not a state dict of tensors by name; write it with torch.save(model.state_dict(), FILE)"
+        )
+    return dict(content)
 
 
-def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _is_entry(entry: tuple[Any, Any]) -> bool:
+    return isinstance(entry[0], str) and isinstance(entry[1], Tensor)
+
+
+def _without_prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Only what is under a prefix, without it, as long as there is one that is not the model's own."""
     for prefix in _PREFIXES:
-        if any(key.startswith(prefix) for key in state):
-            return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if any(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in wanted):
+            under = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            return _without_prefix(under, wanted)
     return dict(state)
 
 
-def _first_convs(body: nn.Module) -> list[str]:
-    names = body.pretrained_cfg.get("first_conv") or ()  # type: ignore[union-attr,operator]
-    return [f"{name}.weight" for name in ([names] if isinstance(names, str) else names)]
+def _named(body: nn.Module, what: str) -> Sequence[str]:
+    """The names that timm's description of a model has for its "first_conv" or "classifier"."""
+    names = body.pretrained_cfg.get(what) or ()  # type: ignore[union-attr,operator]
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _adapt_first_conv(
-    state: dict[str, Tensor], wanted: Mapping[str, Tensor], first_convs: list[str]
+    state: dict[str, Tensor], wanted: Mapping[str, Tensor], first_convs: Sequence[str]
 ) -> dict[str, Tensor]:
-    for key in first_convs:
+    for key in (f"{name}.weight" for name in first_convs):
         if key in state and key in wanted and state[key].ndim == 4:
             num_channels = wanted[key].shape[1]
             if state[key].shape[1] != num_channels:
                 total = state[key].sum(dim=1, keepdim=True)
                 state[key] = (total / num_channels).repeat(1, num_channels, 1, 1)
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,28 +9,8 @@ from xlite.config import ModelConfig
 from xlite.models.attention import AttentionBlock, MultiHeadSelfAttention, PerformerAttention
 from xlite.models.backbones import create_backbone
 from xlite.models.heads import create_head
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-GREY_MEAN, GREY_STD = 0.449, 0.226  # means of the three
-
-
-class Normalise(nn.Module):
-    """images: (B, C, H, W) in 0-255 -> float32, less the channels' mean and divided by their standard deviation.
-
-    ImageNet's for three channels, the means of the three for any other number.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.std
+from xlite.models.normalise import Normalisation, Normalise
+from xlite.models.origins import Origins
 
 
 class BackboneModel(nn.Module):
@@ -48,11 +28,12 @@ class BackboneModel(nn.Module):
         in_channels: int,
         generator: torch.Generator,
         image_size: int | None = None,
+        origins: Origins | None = None,
     ) -> None:
         super().__init__()
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
-        self.normalise = Normalise(in_channels)
-        self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size)
+        self.normalise = Normalise(in_channels, Normalisation.of(config))
+        self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size, origins=origins)
         self.attention = create_attention(config, self.backbone.num_features, generator)
         self.add_head(self.backbone.num_features)
 

@@ -12,6 +12,7 @@ from xlite.data.dataset import Dataset
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
 from xlite.gpu.memory_policy import Attempt
+from xlite.models.origins import Origins
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.hparams import RUNG, end_run
 
@@ -45,6 +46,7 @@ class Job:
     Attributes:
         task: name or module:NAME; kind: of its targets in this data.
         folders: where trials keep their files.
+        origins: the weights that models start from.
         sharing: how trials share a GPU; None on a CPU.
         pause_s: rest after an epoch, to spare the power supply.
         hang_limit_s: a trial that finishes no epoch in this time is ended.
@@ -58,6 +60,7 @@ class Job:
     sharing: Sharing | None = None
     pause_s: float = 0.0
     hang_limit_s: float = 3600.0
+    origins: Origins | None = None
 
 
 @dataclass(frozen=True)

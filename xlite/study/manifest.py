@@ -13,8 +13,11 @@ from typing import Any
 from xlite.config import flatten
 from xlite.errors import InputError
 from xlite.ledger.manifest import IMMUTABLE, StudyManifest, portable_url, write_manifest
+from xlite.models.origins import to_json
 from xlite.study.plan import StudyPlan
+from xlite.study.starting_weights import WEIGHTS
 from xlite.study.teacher import StudyTeacher, num_views
+from xlite.tasks.defaults import pretrained_keys
 from xlite.tasks.prepare import Prepared
 from xlite.tasks.task import Task
 
@@ -109,6 +112,8 @@ def check_comparable(other: Path, immutable: Mapping[str, Any]) -> None:
 def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
     """What decides a study's numbers, but for its teacher: JSON values by name."""
     options, base, task = plan.study.options, plan.study.base, plan.study.task
+    pretrained = pretrained_keys(options.pretrained, {})
+    recorded = {} if plan.study.origins is None else {WEIGHTS: to_json(plan.study.origins)}
     return {
         "task": options.task,
         "data": prepared.full.content_hash(),
@@ -123,7 +128,8 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "kind": task.target_spec.kind,
         "max_epochs": options.max_epochs,
         "threads": base.train.threads,
-        "settings": dict(options.settings),
+        "settings": dict(options.settings) | pretrained,
+        **recorded,
     }
 
 

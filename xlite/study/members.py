@@ -12,6 +12,7 @@ from xlite.distill.bank import Bank
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
+from xlite.models.origins import Origins
 from xlite.study.job import TrialFolders
 from xlite.study.options import Study
 from xlite.study.teacher import num_views, obtain_bank, obtain_teacher
@@ -30,6 +31,7 @@ class Member:
         dataset: its own training and validation parts.
         bank: its teacher's answers to the first.
         num_views: the study's; a winner without distillation sees as many, without a bank.
+        origins: the study's.
         trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
             function of configuration, data and seed, so that it would come out the same again.
         curves: that trial's TensorBoard run; None where it is in the trial's folder.
@@ -41,6 +43,7 @@ class Member:
     trained: Path | None = None
     curves: Path | None = None
     num_views: int | None = None
+    origins: Origins | None = None
 
 
 def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int) -> list[Dataset]:
@@ -94,7 +97,7 @@ def members_of(
     views = num_views(study.options.max_epochs)
     if num_folds == 1:
         bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
-        return [Member(STEM, prepared.full, bank, num_views=views)]
+        return [Member(STEM, prepared.full, bank, num_views=views, origins=study.origins)]
     if study.options.teacher_files and distils:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
     members = []
@@ -103,7 +106,7 @@ def members_of(
         bank = None
         if distils:
             bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
-        members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views))
+        members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views, origins=study.origins))
     return members
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from xlite.config import RunConfig
 from xlite.device import device_kind
-from xlite.tasks.defaults import base_config
+from xlite.models.origins import Origins, Pretrained, started
+from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
 from xlite.tasks.task import Task
 
 
@@ -27,6 +28,8 @@ class StudyOptions:
         promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
         num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
         teacher_files: none trains the task's default teacher.
+        pretrained: whether models start from published weights, see `Pretrained`.
+        defaults: which of the task's defaults it follows; None: the device's.
         max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
         gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
         cpus_per_trial: threads of a trial.
@@ -59,6 +62,8 @@ class StudyOptions:
     pause_s: float = 0.0
     teacher_files: tuple[Path, ...] = ()
     allow_other_split: bool = False
+    pretrained: Pretrained = "auto"
+    defaults: str | None = None
     max_params: int | None = None
     max_mb: float | None = None
     max_latency_ms: float | None = None
@@ -76,6 +81,11 @@ class StudyOptions:
         """The study's folder."""
         return self.folder if self.phase == "search" else self.folder.parent
 
+    @property
+    def fixed_keys(self) -> dict[str, Any]:
+        """Dotted keys fixed in every trial, whatever the space says."""
+        return {**self.settings, **self.fixed, **pretrained_keys(self.pretrained, self.settings)}
+
     def configure(self, task: Task) -> RunConfig:
         """The configuration that the study's trials start from, for its task on this device.
 
@@ -84,18 +94,36 @@ class StudyOptions:
         """
         return base_config(
             task,
-            device_kind(),
+            self.defaults or device_kind(),
             max_epochs=self.max_epochs,
             seed=self.seed,
             threads=self.cpus_per_trial,
-            settings={**self.settings, **self.fixed},
+            settings=self.fixed_keys,
         )
 
 
 @dataclass(frozen=True)
 class Study:
-    """What was asked, of which task, on which base configuration."""
+    """What was asked, of which task, on which base configuration.
+
+    Attributes:
+        origins: the weights its models start from; None before they are looked for, and in studies of earlier versions,
+            which did not record them.
+    """
 
     options: StudyOptions
     task: Task
     base: RunConfig
+    origins: Origins | None = None
+
+    def teacher_config(self) -> RunConfig:
+        """The default teacher's."""
+        options = self.options
+        config = teacher_config(
+            self.task,
+            self.base,
+            options.defaults or device_kind(),
+            epochs=options.teacher_epochs,
+            pretrained=options.pretrained,
+        )
+        return started(config, self.origins)

@@ -11,6 +11,7 @@ from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.gpu.probe import Footprint, Shapes
 from xlite.models.limits import Limits
+from xlite.models.origins import describe_origins, started
 from xlite.study.candidates import Candidates
 from xlite.study.fixed_keys import with_fixed
 from xlite.study.footprints import divide, obtain_footprints
@@ -20,6 +21,7 @@ from xlite.study.probes import check_space, distinct, model_of
 from xlite.study.rungs import describe_rungs, first_rung, rungs
 from xlite.study.shares import Shares
 from xlite.study.space import SearchSpace, load_space
+from xlite.study.starting_weights import study_origins, with_random_starts
 from xlite.train.canonical import canonical, unread_keys
 
 FIXED_KEYS = (
@@ -76,10 +78,12 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     """Check the space, divide the machine, and time the space's students while the device is quiet.
 
     Raises:
-        InputError: the space, the shares or the limits cannot be worked with.
+        InputError: the space, the shares or the limits cannot be worked with, or weights cannot be had.
     """
     options, base = study.options, study.base
     space, configs = open_space(study)
+    study = replace(study, origins=study_origins(study, configs))
+    space, configs = with_random_starts(space, study), [started(config, study.origins) for config in configs]
     check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     device = choose_device(base.train.precision)
@@ -95,7 +99,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials
     candidates = Candidates(space, study, costs, limits, shares, shapes)
     distils = any(config.distill.alpha > 0 for config in configs)
-    for note in option_notes(study, space, configs, shares):
+    for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
     return StudyPlan(study, candidates, num_trials, grace, footprints, distils)
 
@@ -111,7 +115,7 @@ def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
     if options.phase == "baseline" and not space.is_grid:
         raise InputError(f"{space.path}: only a grid (CONFIGURATIONS) can be run as baselines; use `xlite tune`")
     values = flatten(base)
-    space = with_fixed(space, {key: values[key] for key in (*options.settings, *options.fixed)})
+    space = with_fixed(space, {key: values[key] for key in options.fixed_keys})
     configs = check_space(space, base, reserved=FIXED_KEYS)
     if not space.is_grid:
         return space, configs

@@ -40,6 +40,13 @@ class SearchSpace:
     code_hash: str
     file_hash: str
 
+    def changed(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> "SearchSpace":
+        """The same space with every configuration changed after it is chosen."""
+        first = tuple(map(change, self.first))
+        if self.is_grid:
+            return replace(self, propose=_grid_proposal(self.path, first), first=first)
+        return replace(self, propose=lambda trial: change(self.propose(trial)), first=first)
+
     def identified_with(self, values: Mapping[str, Any]) -> "SearchSpace":
         """The same space with `values` as a part of its hashes."""
         if not values:

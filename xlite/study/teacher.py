@@ -13,7 +13,6 @@ from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher, load_teacher
 from xlite.study.options import Study
-from xlite.tasks.defaults import teacher_config
 from xlite.tasks.task import Task
 from xlite.train.resumable import EpochResult
 from xlite.train.teacher import default_teacher
@@ -42,7 +41,7 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
     options, device = study.options, choose_device(study.base.train.precision)
     files = options.teacher_files
     if not files:
-        config = teacher_config(study.task, study.base, device.torch_device.type, epochs=options.teacher_epochs)
+        config = study.teacher_config()
         what = f"Training the teacher {config.model.backbone}"
         with console.progress(what, "epochs", total=config.train.epochs) as progress:
 
@@ -50,7 +49,10 @@ def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTea
                 progress(report.epoch, config.train.epochs)
 
             place = options.cache_dir / "teachers"
-            files = (default_teacher(config, study.task, dataset, folder=place, on_epoch=on_epoch).file,)
+            trained = default_teacher(
+                config, study.task, dataset, folder=place, on_epoch=on_epoch, origins=study.origins
+            )
+            files = (trained.file,)
     loaded = load_study_teacher(files, study.task, dataset, device, allow_other_split=options.allow_other_split)
     console.say(f"Teacher {loaded.names}: validation {study.task.metric} {loaded.shown_value}")
     return loaded

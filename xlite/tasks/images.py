@@ -13,7 +13,7 @@ from xlite.data.sources.folder_options import FolderOptions
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.tasks.task import Task
 
-_CPU, _CUDA = CHESTXRAY14.defaults["cpu"], CHESTXRAY14.defaults["cuda"]
+_CPU, _CPU_PRETRAINED, _CUDA = (CHESTXRAY14.defaults[kind] for kind in ("cpu", "cpu_pretrained", "cuda"))
 
 
 def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
@@ -36,6 +36,7 @@ IMAGES = Task(
     keeps_own_split=True,
     defaults={
         "cpu": replace(_CPU, space="images_kd_cpu.py", demo_budget=_CPU.budget),
+        "cpu_pretrained": replace(_CPU_PRETRAINED, space="images_kd_lite_cpu.py"),
         "cuda": replace(_CUDA, space="images_kd.py", demo_budget=_CUDA.budget),
     },
 )

@@ -37,6 +37,8 @@ def _write_phantom(root: Path, progress: ProgressCallback | None) -> Path:
     return folder
 
 
+# No defaults "cpu_pretrained": a stack is 7 images, so that an epoch of backbones with published weights, at the size
+# that these need, takes many minutes on a CPU.
 _CONFIG = {
     "model.architecture": "slices",
     "model.num_slices": NUM_SLICES,

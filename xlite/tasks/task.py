@@ -40,7 +40,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Defaults:
-    """A task's defaults on one kind of device.
+    """A task's defaults on one kind of device, or for one kind of data on it.
 
     Attributes:
         space, baselines: file names in `search_spaces/`, of the search and of the grid without distillation.
@@ -69,7 +69,8 @@ class Task:
         title: one line to show.
         read: raw folder -> table.
         preprocess: (data section, parsed data set) -> how a raw input becomes a row of the pixel cache.
-        defaults: by device kind, "cpu" and "cuda".
+        defaults: by device kind, "cpu" and "cuda"; "cpu_pretrained", if there are any, for the user's own data on a CPU
+            where the published weights that they name can be had.
         declared_target_spec: None if the data decides which of `TARGET_SPECS` applies.
         write_phantom: writes the built-in data set below a folder and returns its folder; None if there is none.
         augment: makes views of the cached inputs.

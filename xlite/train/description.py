@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from xlite.config import flatten
+from xlite.models.normalise import describe_normalisation
 from xlite.train.loop import EpochReport
 from xlite.train.run import TrainingRun
 from xlite.train.summary import RunSummary, finite, summary_of
@@ -38,6 +39,7 @@ def describe_model(report: EpochReport, run: TrainingRun) -> dict[str, Any]:
         "in_channels": spec.channels,
         "image_size": spec.image_size,
         **highest,
+        **describe_normalisation(config.model),
         "split_hash": dataset.split_hash,
         "preprocess": dict(dataset.preprocess),
         "config": flatten(config),

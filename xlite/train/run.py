@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from xlite.config import RunConfig, flatten
+from xlite.config import ModelConfig, RunConfig, flatten
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
+from xlite.models.normalise import describe_normalisation
+from xlite.models.origins import Origins, origin_key
 from xlite.tasks.task import Task
 
 _STEP_KEYS = ("train.step", "train.micro_batches")  # a run that ran out of memory is resumed with others
@@ -21,6 +23,7 @@ class TrainingRun:
     Attributes:
         bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
         num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
+        origins: the weights its model may start from; None takes the first source's, and identifies none.
     """
 
     config: RunConfig
@@ -29,6 +32,7 @@ class TrainingRun:
     device: Device
     bank: Bank | None = None
     num_views: int | None = None
+    origins: Origins | None = None
 
     @property
     def train_targets(self) -> np.ndarray:
@@ -44,4 +48,13 @@ class TrainingRun:
             "bank": self.bank.folder.name if self.bank else None,
             "num_views": self.bank.num_views if self.bank else self.num_views,
             "device": [self.device.torch_device.type, str(self.device.autocast_dtype)],
+            **start_identity(self.config.model, self.origins),
+            **describe_normalisation(self.config.model),
         }
+
+
+def start_identity(model: ModelConfig, origins: Origins | None) -> dict[str, Any]:
+    """What a run's identity says of the weights it starts from; empty for random ones, and where `origins` is None."""
+    key = origin_key(model)
+    origin = origins.get(key) if origins is not None and key is not None else None
+    return {"weights": origin.sha256} if origin else {}

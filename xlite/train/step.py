@@ -241,6 +241,7 @@ def new_model(run: TrainingRun) -> nn.Module:
         image_size=spec.image_size,
         bias=run.task.target_spec.initial_bias(run.train_targets),
         seed=run.config.train.seed,
+        origins=run.origins,
     )
     return run.device.move(model)
 

@@ -9,12 +9,13 @@ from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.models.artifact import load_artifact, save_artifact
+from xlite.models.origins import Origins
 from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.resumable import EpochResult, epochs_of, train_resumable
-from xlite.train.run import TrainingRun
+from xlite.train.run import TrainingRun, start_identity
 
 _TRAINING = "training"  # stem of the files until training is over
 
@@ -37,6 +38,7 @@ def train_teacher(
     folder: Path,
     on_epoch: Callable[[EpochResult], None] | None = None,
     waiting: Callable[[], None] = lambda: None,
+    origins: Origins | None = None,
 ) -> TrainedTeacher:
     """Train and save `teacher.safetensors` and `.json` of the best epoch; both appear only when training is over.
 
@@ -45,13 +47,14 @@ def train_teacher(
 
     Args:
         waiting: called every 0.2 s while another process trains there.
+        origins: as in `TrainingRun`.
     """
-    identity = _identity(config, task, dataset)
+    identity = _identity(config, task, dataset, origins)
     with locked(folder, waiting=waiting):
         there = _whole(folder, identity)
         if there is not None:
             return there
-        run = TrainingRun(config, task, dataset, choose_device(config.train.precision))
+        run = TrainingRun(config, task, dataset, choose_device(config.train.precision), origins=origins)
         for kept in epochs_of(train_resumable(run, folder=folder, stem=_TRAINING)):
             if on_epoch:
                 on_epoch(kept)
@@ -70,16 +73,17 @@ def default_teacher(
     *,
     folder: Path,
     on_epoch: Callable[[EpochResult], None] | None = None,
+    origins: Origins | None = None,
 ) -> TrainedTeacher:
     """The teacher of this configuration on this training part: found below `folder`, or trained there."""
-    place = folder / _identity(config, task, dataset)
-    return train_teacher(config, task, dataset, folder=place, on_epoch=on_epoch)
+    place = folder / _identity(config, task, dataset, origins)
+    return train_teacher(config, task, dataset, folder=place, on_epoch=on_epoch, origins=origins)
 
 
-def _identity(config: RunConfig, task: Task, dataset: Dataset) -> str:
+def _identity(config: RunConfig, task: Task, dataset: Dataset, origins: Origins | None) -> str:
     """16 hex digits over everything a teacher is a function of."""
     parts = {"config": flatten(config), "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
-    return fingerprint(parts)
+    return fingerprint({**parts, **start_identity(config.model, origins)})
 
 
 def _whole(folder: Path, identity: str) -> TrainedTeacher | None:

@@ -3,16 +3,14 @@
 import os
 from collections.abc import Callable
 
-from xlite.device import device_kind
 from xlite.errors import InputError
 from xlite.ledger.rdb import open_storage, sqlite_file
 from xlite.ledger.retry import Retry
 from xlite.models.artifact import load_artifact
-from xlite.models.backbones import check_weights
 from xlite.storage.folders import check_folder
 from xlite.study.options import Study, StudyOptions
 from xlite.study.plan import open_space
-from xlite.tasks.defaults import teacher_config
+from xlite.study.starting_weights import study_origins
 from xlite.tasks.task import Task
 from xlite.tune.address import prepare_to_join
 from xlite.tune.session import session_place
@@ -61,9 +59,5 @@ def _check_database(options: StudyOptions, say: Callable[[str], None]) -> None:
 
 def _check_weights(options: StudyOptions, task: Task) -> None:
     """What the space's models and the default teacher start from."""
-    base = options.configure(task)
-    _, configs = open_space(Study(options, task, base))
-    models = [config.model for config in configs]
-    if any(config.distill.alpha > 0 for config in configs) and not options.teacher_files:
-        models.append(teacher_config(task, base, device_kind(), epochs=options.teacher_epochs).model)
-    check_weights(models)
+    study = Study(options, task, options.configure(task))
+    study_origins(study, open_space(study)[1])

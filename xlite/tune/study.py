@@ -110,6 +110,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
         sharing=sharing_of(candidates.shares, plan.footprints),
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
+        origins=study.origins,
     )
 
     def promotion_s() -> float:

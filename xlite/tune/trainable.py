@@ -145,7 +145,7 @@ class DistillationTrial(tune.Trainable):
             config, task = self.assignment.config, find_task(self.job.task).resolve_targets(self.job.kind)
             device = choose_device(config.train.precision)
             self.kept = train_resumable(
-                TrainingRun(config, task, self.job.dataset, device, self.job.bank),
+                TrainingRun(config, task, self.job.dataset, device, self.job.bank, origins=self.job.origins),
                 folder=self.folder,
                 stem=STUDENT,
                 hyper_parameters=self.assignment.overrides,
