@@ -53,7 +53,7 @@ class ModelConfig(Section):
     performer_features: int = Field(64, ge=1, le=16_384, description="performer: random features per head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability")
     pretrained: bool = Field(False, description="start from timm's published weights")
-    weights: str | None = Field(None, description="start the backbone from this .safetensors file")
+    weights: str | None = Field(None, description="start the backbone from this .safetensors, .pth, .pt or .bin file")
     head: Literal["classes", "coral"] = Field(
         "classes", description="classes: one score per class; coral: cumulative logits, for ordered grades"
     )

@@ -106,6 +106,12 @@ TUNE = {
     "--max-params": limit("--max-params 1k"),
     "--max-mb": limit("--max-mb 0.001"),
     "--max-latency-ms": limit("--max-latency-ms 0.000001"),
+    "--pretrained": lambda it: (
+        [base_of(it.asked(f"--pretrained {word}")).model.pretrained for word in ("yes", "no", "auto")]
+        == [True, False, False]
+        and it.raises(lambda: it.asked("--pretrained no --set model.pretrained=true"), "differ; leave one out")
+        and it.raises(lambda: it.dry("--pretrained yes --set model.backbone=coatnet_0_224"), "weights are unavailable")
+    ),
     "--set": lambda it: (
         it.notes("--set loss.beta=0.5 --set model.dropout=0.3") == ["--set loss.beta: no trial of space.py reads it"]
         and base_of(it.asked("--set model.dropout=0.3")).model.dropout == 0.3
@@ -160,6 +166,10 @@ TRAIN = {
     ),
     "--allow-other-split": lambda it: it.refuses("train", "--allow-other-split", "give --teacher too"),
     "--out": lambda it: it.training("")[2] == it.home / "one",
+    "--pretrained": lambda it: (
+        [it.training(f"--pretrained {word}")[0].model.pretrained for word in ("yes", "no")] == [True, False]
+        and it.refuses("train", it.data("--pretrained yes --set model.backbone=coatnet_0_224"), "are unavailable")
+    ),
     "--set": lambda it: (
         it.training("--set model.dropout=0.3 --set distill.temperature=9")[0].model.dropout == 0.3
         and it.says("distill.temperature is set, but this run does not read it")
@@ -173,6 +183,10 @@ TEACHER = {
     ),
     "--epochs": lambda it: it.teaching("--epochs 3")[0].train.epochs == 3,
     "--out": lambda it: it.teaching("")[1] == it.home / "t",
+    "--pretrained": lambda it: (
+        [it.teaching(f"--pretrained {word}")[0].model.pretrained for word in ("yes", "no")] == [True, False]
+        and it.refuses("teacher", it.data("--pretrained yes --backbone coatnet_0_224"), "weights are unavailable")
+    ),
     "--set": lambda it: (
         it.teaching("--set model.dropout=0.3 --set distill.temperature=9")[0].model.dropout == 0.3
         and it.says("distill.temperature is set, but this run does not read it")
@@ -191,6 +205,9 @@ BASELINES = {
     "--epochs": lambda it: base_of(it.baselines("--epochs 3")).train.epochs == 3,
     "--subset": lambda it: (
         it.stopped_at("xlite.study.plan.plan_study", "baselines", it.data("--subset 0.5")) and it.says("Searching on")
+    ),
+    "--pretrained": lambda it: (
+        [base_of(it.baselines(f"--pretrained {word}")).model.pretrained for word in ("yes", "no")] == [True, False]
     ),
     "--profile": lambda it: (
         it.baselines("--profile power-safe").max_concurrent == 1

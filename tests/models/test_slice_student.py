@@ -88,3 +88,16 @@ def test_set_bias_moves_the_answer_to_the_priors(head: str) -> None:
 def test_a_stack_of_another_length_is_refused() -> None:
     with pytest.raises(AssertionError):
         build()(stacks(slices=7), LEVELS)
+
+
+def test_it_starts_from_published_weights_and_from_a_file_as_every_student_does(tmp_path) -> None:
+    backbone = "tf_efficientnet_lite0"
+    published = build(backbone=backbone, pretrained=True)
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in published.backbone.body.state_dict().items()}}, tmp_path / "w.pth"
+    )
+    own = build(backbone=backbone, weights=str(tmp_path / "w.pth"))
+    state = published.backbone.body.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in own.backbone.body.state_dict().items())
+    for model in (published, own):
+        assert model.normalise.mean.flatten().tolist() == model.normalise.std.flatten().tolist() == [127.5] * 3

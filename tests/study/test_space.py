@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 from xlite.config import RunConfig
 from xlite.errors import InputError, SpaceError
+from xlite.study.fixed_keys import with_fixed
 from xlite.study.plan import FIXED_KEYS
 from xlite.study.probes import check_space, distinct, model_of
 from xlite.study.space import load_space
+from xlite.tasks.target_spec import TARGET_SPECS
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOOD = """
@@ -30,6 +33,22 @@ def test_every_shipped_space_resolves_over_both_ends_of_the_defaults(path):
     space = load_space(path, "multilabel")
     for base in (RunConfig(), RunConfig().override({"train.epochs": 50, "data.image_size": 224}, source="test")):
         assert check_space(space, base, reserved=FIXED_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("kd_lite_cpu", "multilabel"), ("images_kd_lite_cpu", "multilabel"), ("images_kd_lite_cpu", "multiclass")],
+)
+def test_where_the_hard_loss_weighs_nothing_it_is_not_searched_and_stays_the_default(name, kind):
+    space = load_space(SPACES / f"{name}.py", kind)
+    default = RunConfig().override({"loss.name": TARGET_SPECS[kind].losses[0]}, source="task")
+    for alpha in (1.0, 0.9, 0.0):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(30):
+            chosen = with_fixed(space, {"distill.alpha": alpha}).propose(study.ask())
+            assert ("loss.name" in chosen) == (alpha < 1) and ("distill.temperature" in chosen) == (alpha > 0)
+            assert alpha < 1 or not [key for key in chosen if key.startswith("loss.")]
+            assert alpha < 1 or default.override(chosen, source="space").loss == default.loss
 
 
 def test_the_grid_is_the_eight_logged_configurations_and_runs_to_the_end():

@@ -177,12 +177,13 @@ def test_a_model_exports_to_a_graph_that_says_the_same_for_any_batch(name, model
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_every_default_configuration_is_valid(name, device):
+@pytest.mark.parametrize("kind", ["cpu", "cpu_pretrained", "cuda"])
+def test_every_default_configuration_is_valid(name, kind):
     task = TASKS[SHAPES[name].task].resolve_targets(SHAPES[name].kind)
-    for budget in (task.defaults[device].budget, task.defaults[device].demo_budget):
-        base = base_config(task, device, max_epochs=budget.max_epochs, seed=0, threads=1, settings={})
-        teacher = teacher_config(task, base, device, epochs=budget.teacher_epochs)
+    defaults = [task.defaults[kind]] if kind in task.defaults else []
+    for budget in (budget for each in defaults for budget in (each.budget, each.demo_budget)):
+        base = base_config(task, kind, max_epochs=budget.max_epochs, seed=0, threads=1, settings={})
+        teacher = teacher_config(task, base, kind, epochs=budget.teacher_epochs)
         assert teacher.distill.alpha == 0 and teacher.train.epochs == budget.teacher_epochs
         assert teacher.model.head == "classes"
 

@@ -159,8 +159,8 @@ def add_pretrained_option(parser: argparse.ArgumentParser) -> None:
         "--pretrained",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="start models from published weights: all, none, or as defaults and space say, on a CPU where they can be "
-        "had",
+        help="start from published weights: yes: every model, or an error; no: none; auto: as space and defaults say, "
+        "but on a CPU from random ones where there are none",
     )
 
 

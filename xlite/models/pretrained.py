@@ -1,6 +1,5 @@
 """Initial weights of a backbone: reads a file of them, and puts them into the model."""
 
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -105,7 +104,9 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # arbitrary bytes raise UnpicklingError, RuntimeError, EOFError, KeyError ...
         raise InputError(
             f"{path}: damaged, or more than a plain state dict ({_first_line(error)}); write it with "
             "torch.save(model.state_dict(), FILE)"
