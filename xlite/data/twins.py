@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from xlite.data.table import Table
 
 RANK = {"train": 0, "val": 1, "test": 2}
