@@ -29,7 +29,10 @@ def base_config(
 
 def teacher_config(task: Task, base: RunConfig, device_kind: str, *, epochs: int) -> RunConfig:
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine."""
-    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs}
+    # all four: what `--set` gives the students must not make another teacher
+    own: dict[str, Any] = {"distill.alpha": 0.0, "distill.feature_weight": 0.0}
+    own |= {"distill.loss": "kl", "distill.alpha_schedule": "constant"}
+    own |= {"train.threads": available_cpus(), "train.epochs": epochs}
     own |= task.defaults[device_kind].teacher
     own = {**shorten_warmup(flatten(base), epochs=epochs), **shorten_warmup(own, epochs=epochs)}
     return base.override(own, source=f"default teacher of {task.name}")

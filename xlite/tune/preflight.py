@@ -64,6 +64,6 @@ def _check_weights(options: StudyOptions, task: Task) -> None:
     base = options.configure(task)
     _, configs = open_space(Study(options, task, base))
     models = [config.model for config in configs]
-    if any(config.distill.alpha > 0 for config in configs) and not options.teacher_files:
+    if any(config.distill.needs_teacher for config in configs) and not options.teacher_files:
         models.append(teacher_config(task, base, device_kind(), epochs=options.teacher_epochs).model)
     check_weights(models)
