@@ -8,6 +8,7 @@ from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
 from xlite.distill.bank import PIXELS
 from xlite.distill.bank_check import check_bank, half_step
+from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.storage.files import read_json
 
@@ -85,8 +86,9 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
     bank, reader = build(teacher, tiny_dataset, tmp_path)
 
     class OneByOne(Teacher):
-        def logits(self, pixels, auxiliary=None, *, device):
-            return np.concatenate([Teacher.logits(self, image[None], device=device) for image in pixels])
+        def signals(self, pixels, auxiliary, rows, *, device):
+            logits = [Teacher.signals(self, image[None], None, rows[:1], device=device).logits for image in pixels]
+            return Signals(np.concatenate(logits), None)
 
     alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key, teacher.input_spec)
     assert check(bank, alone, reader).holds

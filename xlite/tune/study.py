@@ -79,7 +79,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
     settings = immutable_settings(plan, prepared)
     searched = options.phase == "search"
     check_comparable(options.folder / "baselines" if searched else options.root, settings)
-    accepted = {"space": (candidates.space.file_hash, OPEN)}
+    accepted = {"space": (*candidates.space.earlier_hashes, OPEN)}
     check_same(options.folder, settings, accepted)  # before a teacher is trained for nothing
     identity = pair(options.root, options.folder, options.storage, name=options.name, settings=settings)
     teacher = obtain_teacher(study, prepared.full, console) if plan.distils else None
