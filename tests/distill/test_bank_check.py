@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_bank import CPU, Counting, build, teacher_of
+from test_bank import CPU, IMAGE, Counting, Silent, build, teacher_of
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
@@ -58,6 +58,24 @@ def test_a_logit_that_is_not_a_number_is_found(teacher, tiny_dataset, tmp_path):
     bank, reader = build(teacher, tiny_dataset, tmp_path)
     change(bank, "logits.npy", (0, 0, 0), np.nan)
     assert check(bank, teacher, reader).num_beyond == 1
+
+
+def test_a_feature_that_is_off_is_found(teacher, tiny_dataset, tmp_path):
+    bank, reader = build(teacher, tiny_dataset, tmp_path, features=True)
+    assert check(bank, teacher, reader).holds
+    change(bank, "features.npy", (1, 3, 5), 0.1)
+    assert check(bank, teacher, reader).num_beyond == 1
+
+
+def test_silence_is_compared_too(teacher, tiny_dataset, tmp_path):
+    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    bank, reader = build(silent, tiny_dataset, tmp_path)
+    assert check(bank, silent, reader).holds
+    assert check(bank, teacher, reader).num_beyond == 60  # it would have answered
+    array = np.load(bank.folder / "logits.npy", mmap_mode="r+")
+    array[0, 4, 1] = 0.5
+    array.flush()
+    assert check(bank, silent, reader).num_beyond == 1
 
 
 def test_one_pixel_that_is_another_is_found(teacher, tiny_dataset, tmp_path):

@@ -79,11 +79,11 @@ def check_bank(
         if bank.num_features and answer.features is not None:
             pairs.append((bank.features(batch.positions, batch.views), answer.features))
         for stored, live in pairs:
-            both_silent = np.isnan(stored) & np.isnan(live)
-            difference = np.where(both_silent, 0, np.abs(stored - live))
-            beyond = np.where(both_silent, 0, difference - half_step(live))
-            allowed = noise * np.fmax(1, np.abs(live))
-            num_beyond += int(np.count_nonzero(~(beyond <= allowed)))  # NaN counts too
+            silent = np.isnan(stored) & np.isnan(live)
+            stored, live = np.where(silent, 0, stored), np.where(silent, 0, live)
+            difference = np.abs(stored - live)
+            beyond = difference - half_step(live)
+            num_beyond += int(np.count_nonzero(~(beyond <= noise * np.maximum(1, np.abs(live)))))  # NaN counts too
             largest, excess = max(largest, float(difference.max())), max(excess, float(beyond.max()))
         if progress is not None:
             progress(num_checked, num_wanted)
@@ -92,4 +92,5 @@ def check_bank(
 
 def half_step(values: np.ndarray) -> np.ndarray:
     """The most that rounding to fp16 moves each value: half a unit in the last place, float32."""
-    return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2
+    with np.errstate(invalid="ignore"):  # NaN: NaN
+        return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2

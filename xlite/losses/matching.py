@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from xlite.losses.classes import cumulative_logits
 from xlite.losses.distillation import in_full_precision, masked_mean
 
-MIN_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-8
 """Of a column of logits: a teacher's below this says nothing, and a student's is divided by no less."""
 
 
