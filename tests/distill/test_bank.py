@@ -43,9 +43,9 @@ class Counting(Teacher):
         return super().signals(pixels, auxiliary, rows, device=device)
 
 
-def live(teacher, pixels, auxiliary=None):
-    """The logits of a teacher that needs no row numbers."""
-    return teacher.signals(pixels, auxiliary, np.arange(len(pixels)), device=CPU).logits
+def ask(teacher, pixels, auxiliary=None):
+    """The teacher's logits for views of whatever rows."""
+    return teacher.signals(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU).logits
 
 
 def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
@@ -76,8 +76,8 @@ def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixe
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
     for view in range(3):
-        answers = live(teacher, pixels[views == view])
-        np.testing.assert_array_equal(logits[views == view], answers.astype(np.float16))
+        live = ask(teacher, pixels[views == view])
+        np.testing.assert_array_equal(logits[views == view], live.astype(np.float16))
 
 
 class Uneven(Counting):
@@ -106,7 +106,7 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
     positions, views = all_views(bank)
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
-    np.testing.assert_allclose(logits, live(teacher, pixels), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
     assert Uneven.begun == len(told) == 21 and told == sorted(told)
 
 
@@ -122,7 +122,7 @@ def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, t
     assert threading.active_count() == before
     bank, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
     pixels, logits = bank.read(*all_views(bank))
-    np.testing.assert_allclose(logits, live(teacher, pixels), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
 
 
 def test_a_read_follows_the_order_it_is_asked_in(teacher, tiny_dataset, tmp_path):
@@ -160,12 +160,12 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)
     np.testing.assert_array_equal(seen, reader.read(positions, views))
-    answers = live(teacher, seen, None if auxiliary is None else auxiliary[positions])
+    live = ask(teacher, seen, None if auxiliary is None else auxiliary[positions])
     assert logits.shape == (24, *logits_shape)
-    np.testing.assert_allclose(logits, answers, rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, live, rtol=2**-11, atol=1e-5)
     if auxiliary is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
-        shuffled = live(teacher, seen, 4 - auxiliary[positions])
-        assert np.abs(shuffled - answers).max() > 1e-3
+        shuffled = ask(teacher, seen, 4 - auxiliary[positions])
+        assert np.abs(shuffled - live).max() > 1e-3
 
 
 def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
@@ -176,7 +176,7 @@ def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
     logits = bank.read(positions, views)[1]
     images = reader.read(positions, views)
     alone = [Teacher((model,), (size,), ({},), "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
-    mean = np.mean([live(teacher, images) for teacher in alone], axis=0)
+    mean = np.mean([ask(teacher, images) for teacher in alone], axis=0)
     np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
 
 
@@ -296,7 +296,7 @@ def test_a_file_cut_short_under_a_trial_is_an_error_with_its_name_and_no_signal(
 
 def test_a_teacher_without_finite_logits_is_refused(teacher, tiny_dataset, tmp_path):
     teacher.models[0].set_bias([0.0, 1e6, 0.0])
-    with pytest.raises(InputError, match="answers that are not finite in half precision"):
+    with pytest.raises(InputError, match="logits that are not finite in half precision"):
         build(teacher, tiny_dataset, tmp_path)
     assert list(tmp_path.glob("*/bank.json")) == []
 

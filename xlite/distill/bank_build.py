@@ -127,7 +127,7 @@ def build(
                     content = contents[name]
                     assert content is not None
                     if name != PIXELS:
-                        content = _half(content, arrays[name][0], place, may_be_silent=name == LOGITS)
+                        content = _half(content, arrays[name][0], place / name)
                     file.append(content.tobytes())
                 num_done += len(batch.positions)
                 block.commit_if_due(num_done)
@@ -260,14 +260,14 @@ def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, n
             yield coming.popleft().result()
 
 
-def _half(answer: np.ndarray, shape: tuple[int, ...], place: Path, *, may_be_silent: bool) -> np.ndarray:
-    """`answer` in half precision; NaN where the teacher is silent, which it can be for logits."""
+def _half(answer: np.ndarray, shape: tuple[int, ...], file: Path) -> np.ndarray:
+    """`answer` in half precision. Logits are NaN where the teacher says nothing; its features never are."""
     assert answer.shape[1:] == shape[2:], (answer.shape, shape)
     with np.errstate(over="ignore"):
         half = answer.astype("<f2")
-    if np.isinf(half).any() or (np.isnan(half).any() and not may_be_silent):
+    if np.isinf(half).any() or (file.name == FEATURES and np.isnan(half).any()):
         raise InputError(
-            f"{place}: the teacher gives answers that are not finite in half precision "
+            f"{file.parent}: the teacher gives {file.stem} that are not finite in half precision "
             f"(from {np.nanmin(answer):g} to {np.nanmax(answer):g}); it cannot be distilled from"
         )
     return half

@@ -15,4 +15,4 @@ class Signals:
     """
 
     logits: np.ndarray
-    features: np.ndarray | None
+    features: np.ndarray | None = None

@@ -48,7 +48,7 @@ class Teacher:
         """Mean logits over the models, and the first one's features, for views (B, *shape of the pixel file).
 
         Args:
-            rows: (B,) the views' rows of the data set.
+            rows: (B,) rows of the pixel file that these are views of.
         """
         images, beside = device.inputs(self.input_spec, pixels, auxiliary)
         total: Tensor | None = None
