@@ -1,5 +1,7 @@
 """Students for any labelled images, from published ImageNet weights; meant for a GPU."""
 
+CONTINUES = ("3fd5638e8fbc5ef6", "1a85bbbce121cb96")  # this file when it asked for everything at alpha 1 too
+
 _SHARED = {
     "model.backbone": "efficientnet_b0",
     "model.attention": "none",
@@ -38,9 +40,10 @@ def space(trial, target_kind):
     }
     if chosen["distill.alpha"] > 0:
         chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 16.0, log=True)
-    if target_kind == "multilabel":
-        chosen["loss.name"] = trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "bce_focal"])
-    else:
+    if target_kind != "multilabel":
         chosen["loss.name"] = "cross_entropy"
+    if chosen["distill.alpha"] < 1 and target_kind == "multilabel":
+        chosen["loss.name"] = trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "bce_focal"])
+    elif chosen["distill.alpha"] < 1:
         chosen["loss.class_weights"] = trial.suggest_categorical("loss.class_weights", ["none", "balanced"])
     return chosen

@@ -1,5 +1,7 @@
 """The students of the chest X-ray logs, from published ImageNet weights; meant for a GPU."""
 
+CONTINUES = ("cbe964691867f6d3", "3e64c0ee61dbb8bb")  # this file when it asked for everything at alpha 1 too
+
 BASELINE = {
     "model.backbone": "efficientnet_b0",
     "model.attention": "mhsa",
@@ -26,7 +28,6 @@ def space(trial):
         "model.attention": trial.suggest_categorical("model.attention", ["none", "mhsa", "performer"]),
         "model.pretrained": True,
         "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.5),
-        "loss.name": trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"]),
         "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
         "distill.focal_weight": trial.suggest_categorical("distill.focal_weight", [0.0, 0.5, 1.0]),
         "optim.learning_rate": trial.suggest_float("optim.learning_rate", 2e-5, 2e-3, log=True),
@@ -37,11 +38,13 @@ def space(trial):
     }
     if chosen["distill.alpha"] > 0:
         chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 16.0, log=True)
-    if chosen["loss.name"] == "weighted_bce":
+    if chosen["distill.alpha"] < 1:
+        chosen["loss.name"] = trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"])
+    if chosen.get("loss.name") == "weighted_bce":
         chosen["loss.weighting"] = trial.suggest_categorical(
             "loss.weighting", ["negatives_positives", "inverse_frequency", "effective_number"]
         )
-    if chosen["loss.name"] in ("focal", "bce_focal"):
+    if chosen.get("loss.name") in ("focal", "bce_focal") or chosen["distill.focal_weight"] > 0:
         chosen["loss.focal_gamma"] = trial.suggest_float("loss.focal_gamma", 0.5, 3.0)
         chosen["loss.focal_alpha_per_label"] = trial.suggest_categorical("loss.focal_alpha_per_label", [False, True])
         if not chosen["loss.focal_alpha_per_label"]:

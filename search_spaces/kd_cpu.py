@@ -1,5 +1,7 @@
 """Small students for a machine without a GPU, trained from random weights."""
 
+CONTINUES = ("efaec56acb061aa8", "03bedd71c108e846")  # this file when it asked for everything at alpha 1 too
+
 BASELINE = {
     "model.backbone": "mobilenetv3_small_050",
     "model.attention": "none",
@@ -25,7 +27,6 @@ def space(trial):
         "model.attention": trial.suggest_categorical("model.attention", ["none", "mhsa", "performer"]),
         "model.pretrained": False,
         "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.4),
-        "loss.name": trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"]),
         "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
         "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-3, 1e-2, log=True),
         "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-6, 1e-1, log=True),
@@ -35,11 +36,13 @@ def space(trial):
     }
     if chosen["distill.alpha"] > 0:
         chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 16.0, log=True)
-    if chosen["loss.name"] == "weighted_bce":
+    if chosen["distill.alpha"] < 1:
+        chosen["loss.name"] = trial.suggest_categorical("loss.name", ["bce", "weighted_bce", "focal", "bce_focal"])
+    if chosen.get("loss.name") == "weighted_bce":
         chosen["loss.weighting"] = trial.suggest_categorical(
             "loss.weighting", ["negatives_positives", "inverse_frequency", "effective_number"]
         )
-    if chosen["loss.name"] in ("focal", "bce_focal"):
+    if chosen.get("loss.name") in ("focal", "bce_focal"):
         chosen["loss.focal_gamma"] = trial.suggest_float("loss.focal_gamma", 0.5, 3.0)
         chosen["loss.focal_alpha"] = trial.suggest_float("loss.focal_alpha", 0.25, 0.9)
     return chosen

@@ -1,5 +1,7 @@
 """Scan-line encoders of the STM log, 4 to 8 layers, taught by a deeper one; meant for a GPU."""
 
+CONTINUES = ("2e2aaab853c787d8", "26bafefacbbd9f63")  # this file when it asked for everything at alpha 1 too
+
 BASELINE = {
     "model.layers": 4,
     "model.width": 256,
@@ -24,13 +26,16 @@ def space(trial):
         "model.causal": trial.suggest_categorical("model.causal", [False, True]),
         "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.3),
         "model.normalise_lines": trial.suggest_categorical("model.normalise_lines", [True, False]),
-        "loss.class_weights": trial.suggest_categorical("loss.class_weights", ["none", "balanced", "effective_number"]),
         "distill.alpha": trial.suggest_float("distill.alpha", 0.0, 1.0, step=0.1),
         "optim.learning_rate": trial.suggest_float("optim.learning_rate", 1e-5, 1e-3, log=True),
         "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-5, 1e-1, log=True),
         "optim.batch_size": trial.suggest_categorical("optim.batch_size", [16, 32, 64]),
         "optim.schedule": trial.suggest_categorical("optim.schedule", ["plateau", "cosine"]),
     }
+    if chosen["distill.alpha"] < 1:
+        chosen["loss.class_weights"] = trial.suggest_categorical(
+            "loss.class_weights", ["none", "balanced", "effective_number"]
+        )
     if chosen["distill.alpha"] > 0:
         chosen["distill.temperature"] = trial.suggest_float("distill.temperature", 1.0, 16.0, log=True)
     return chosen

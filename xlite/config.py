@@ -106,11 +106,35 @@ class LossConfig(Section):
 
 
 class DistillConfig(Section):
-    """The loss: alpha * temperature^2 * KL + (1 - alpha) * supervised + focal_weight * focal."""
+    """The loss: alpha * soft + (1 - alpha) * supervised + focal_weight * focal + feature_weight * features.
 
-    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of teacher and student")
-    alpha: float = Field(0.0, ge=0, le=1, description="weight of the distillation loss; 0: no teacher")
+    The soft loss compares the logits of teacher and student; of "kl" it is temperature^2 * KL.
+    """
+
+    temperature: float = Field(4.0, gt=0, le=100, description="kl: softens the logits of teacher and student")
+    alpha: float = Field(0.0, ge=0, le=1, description="weight of the soft loss; 0: the teacher's logits are not used")
     focal_weight: float = Field(0.0, ge=0, description="weight of an extra focal loss")
+    loss: Literal["kl", "mse", "correlation"] = Field(
+        "kl",
+        description="the soft loss. mse: squared differences of logits; correlation: of each label, across the batch",
+    )
+    alpha_schedule: Literal["constant", "falling", "rising"] = Field(
+        "constant",
+        description="falling: alpha in the first epoch, 0 in the last; rising: the other way round; linear between",
+    )
+    feature_weight: float = Field(
+        0.0, ge=0, description="weight of the loss between the pooled features of student and teacher; 0: not used"
+    )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any term of the loss reads the teacher's answers."""
+        return self.alpha > 0 or self.feature_weight > 0
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the weight of the soft loss changes from epoch to epoch."""
+        return self.alpha > 0 and self.alpha_schedule != "constant"
 
 
 class DataConfig(Section):
@@ -195,6 +219,15 @@ class RunConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _correlation_has_a_batch(self) -> Self:
+        if self.distill.loss == "correlation" and self.distill.alpha > 0 and self.optim.batch_size == 1:
+            raise ValueError(
+                "distill.loss=correlation is a correlation across the batch, so `optim.batch_size >= 2` must hold, but "
+                "got (optim.batch_size=1)"
+            )
+        return self
+
     def override(self, changes: Mapping[str, Any], *, source: str) -> Self:
         """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}, validated as a whole.
 
@@ -221,6 +254,25 @@ def shorten_warmup(values: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
 def flatten(config: RunConfig) -> dict[str, Any]:
     """All fields by dotted key: {"model.backbone": ..., ...}."""
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
+
+
+LATER_KEYS = ("distill.loss", "distill.alpha_schedule", "distill.feature_weight")
+"""Keys that were added after studies had been recorded, with defaults that change nothing."""
+
+
+def identity_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat configuration as hashes and comparisons take it: later keys are left out at their defaults.
+
+    So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity.
+    """
+    defaults = flatten(RunConfig())
+    return {key: value for key, value in values.items() if key not in LATER_KEYS or value != defaults[key]}
+
+
+def is_taught(config: Mapping[str, Any]) -> bool | None:
+    """`DistillConfig.needs_teacher` of a flat configuration; None where that does not say, as it may be incomplete."""
+    weights = [config.get(key) for key in ("distill.alpha", "distill.feature_weight")]
+    return None if weights[0] is None else any(weights)
 
 
 def model_name(config: Mapping[str, Any]) -> str | None:

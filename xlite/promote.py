@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from xlite.config import RunConfig, flatten, shorten_warmup
+from xlite.config import RunConfig, flatten, identity_values, shorten_warmup
 from xlite.data.dataset import Dataset
 from xlite.data.split import Part
 from xlite.device import Device, choose_device
@@ -274,7 +274,8 @@ def _cost(
 
 def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
     """16 hex digits over what a promotion is a function of: the same again is no new reading of test."""
-    parts = [flatten(config), winner.number, method, [(member.stem, member.dataset.split_hash) for member in members]]
+    splits = [(member.stem, member.dataset.split_hash) for member in members]
+    parts = [identity_values(flatten(config)), winner.number, method, splits]
     return fingerprint(parts)
 
 
@@ -284,7 +285,9 @@ def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary 
         _, description = load_artifact(folder / f"{member.stem}.safetensors")
     except InputError:
         return None
-    same = description.get("config") == flatten(config) and description.get("split_hash") == member.dataset.split_hash
+    stored = description.get("config")
+    same = isinstance(stored, dict) and identity_values(stored) == identity_values(flatten(config))
+    same = same and description.get("split_hash") == member.dataset.split_hash
     return RunSummary(best_epoch=description["epoch"]) if same else None
 
 
@@ -316,7 +319,7 @@ def _made(
     if member.trained is not None:
         return _taken_over(member, folder)
     summary = NO_RUN
-    bank = member.bank if config.distill.alpha > 0 else None
+    bank = member.bank if config.distill.needs_teacher else None
     run = train_resumable(
         TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins),
         folder=folder,

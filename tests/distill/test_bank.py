@@ -21,6 +21,7 @@ from xlite.distill import bank as bank_module
 from xlite.distill import bank_build
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
+from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.models.build import build_model
@@ -36,10 +37,15 @@ class Counting(Teacher):
     shown = 0
     lock = threading.Lock()
 
-    def logits(self, pixels, auxiliary=None, *, device):
+    def signals(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             Counting.shown += len(pixels)
-        return super().logits(pixels, auxiliary, device=device)
+        return super().signals(pixels, auxiliary, rows, device=device)
+
+
+def ask(teacher, pixels, auxiliary=None):
+    """The teacher's logits for views of whatever rows."""
+    return teacher.signals(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU).logits
 
 
 def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
@@ -70,7 +76,7 @@ def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixe
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
     for view in range(3):
-        live = teacher.logits(pixels[views == view], device=CPU)
+        live = ask(teacher, pixels[views == view])
         np.testing.assert_array_equal(logits[views == view], live.astype(np.float16))
 
 
@@ -79,13 +85,13 @@ class Uneven(Counting):
 
     begun = 0
 
-    def logits(self, pixels, auxiliary=None, *, device):
+    def signals(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             number, Uneven.begun = Uneven.begun, Uneven.begun + 1
         if number == self.descriptions[0].get("fails_at"):
             raise RuntimeError("no answer")
         time.sleep(0.05 * (number % 3 == 0))
-        return super().logits(pixels, auxiliary, device=device)
+        return super().signals(pixels, auxiliary, rows, device=device)
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])
@@ -100,7 +106,7 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
     positions, views = all_views(bank)
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
-    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
     assert Uneven.begun == len(told) == 21 and told == sorted(told)
 
 
@@ -116,7 +122,7 @@ def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, t
     assert threading.active_count() == before
     bank, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
     pixels, logits = bank.read(*all_views(bank))
-    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
 
 
 def test_a_read_follows_the_order_it_is_asked_in(teacher, tiny_dataset, tmp_path):
@@ -154,11 +160,11 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)
     np.testing.assert_array_equal(seen, reader.read(positions, views))
-    live = teacher.logits(seen, None if auxiliary is None else auxiliary[positions], device=CPU)
+    live = ask(teacher, seen, None if auxiliary is None else auxiliary[positions])
     assert logits.shape == (24, *logits_shape)
     np.testing.assert_allclose(logits, live, rtol=2**-11, atol=1e-5)
     if auxiliary is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
-        shuffled = teacher.logits(seen, 4 - auxiliary[positions], device=CPU)
+        shuffled = ask(teacher, seen, 4 - auxiliary[positions])
         assert np.abs(shuffled - live).max() > 1e-3
 
 
@@ -170,7 +176,7 @@ def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
     logits = bank.read(positions, views)[1]
     images = reader.read(positions, views)
     alone = [Teacher((model,), (size,), ({},), "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
-    mean = np.mean([teacher.logits(images, device=CPU) for teacher in alone], axis=0)
+    mean = np.mean([ask(teacher, images) for teacher in alone], axis=0)
     np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
 
 
@@ -301,3 +307,99 @@ def test_trials_cannot_write_into_it(teacher, tiny_dataset, tmp_path):
     for name in ("pixels.npy", "logits.npy"):
         assert not bank_module._MAPS[str(bank.folder), name].flags.writeable
     assert pickle.loads(pickle.dumps(bank)) == bank == Bank(bank.folder, 3, True)
+
+
+def test_features_are_the_live_teachers_rounded_to_half_precision(teacher, tiny_dataset, tmp_path):
+    bank, _ = build(teacher, tiny_dataset, tmp_path, features=True)
+    positions, views = all_views(bank)
+    pixels, _ = bank.read(positions, views)
+    assert bank.num_features == teacher.num_features == teacher.models[0].num_features
+    for view in range(3):
+        live = teacher.signals(pixels[views == view], None, np.arange(20), device=CPU).features
+        np.testing.assert_array_equal(bank.features(positions, views)[views == view], live.astype(np.float16))
+    assert bank.bytes_per_view()["features.npy"] == pytest.approx(2 * bank.num_features, abs=8)
+    assert pickle.loads(pickle.dumps(bank)) == bank
+
+
+def test_features_are_added_to_a_bank_whose_other_files_are_not_touched(teacher, tiny_dataset, tmp_path):
+    plain, _ = build(teacher, tiny_dataset, tmp_path, batch_size=7)
+    before = {name: (plain.folder / name).stat() for name in ("logits.npy", "pixels.npy")}
+    answers = plain.read(*all_views(plain))
+    added, _ = build(teacher, tiny_dataset, tmp_path, features=True)
+    assert added.folder == plain.folder and Counting.shown == 120
+    assert before == {name: (plain.folder / name).stat() for name in before}
+    whole, _ = build(teacher, tiny_dataset, tmp_path / "at_once", features=True, batch_size=7)
+    for file in ("features.npy", "logits.npy", "pixels.npy"):
+        assert (added.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+    assert read_json(added.folder / "bank.json") == read_json(whole.folder / "bank.json")
+    for old, new in zip(answers, added.read(*all_views(added)), strict=True):
+        np.testing.assert_array_equal(old, new)
+    asked = Counting.shown
+    assert (
+        build(teacher, tiny_dataset, tmp_path)[0] == build(teacher, tiny_dataset, tmp_path, features=True)[0] == added
+    )
+    assert Counting.shown == asked
+
+
+def test_an_interrupted_addition_leaves_the_bank_and_goes_on(teacher, tiny_dataset, tmp_path, monkeypatch):
+    plain, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
+    monkeypatch.setattr(bank_build, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(bank_build, "available_cpus", lambda: 1)
+    monkeypatch.setattr(Uneven, "begun", 0)
+    fails = Uneven(teacher.models, (32,), ({**teacher.descriptions[0], "fails_at": 9},), "key", IMAGE)
+    monkeypatch.setattr(bank_module, "_identity", lambda source, data_key: {"of": data_key, "num_views": 3})
+    (plain.folder).rename(tmp_path / bank_module.fingerprint({"of": "d", "num_views": 3}))
+    place = tmp_path / bank_module.fingerprint({"of": "d", "num_views": 3})
+    (place / "bank.json").write_text(json.dumps({**read_json(place / "bank.json"), "of": "d"}))
+    with pytest.raises(RuntimeError, match="no answer"):
+        build(fails, tiny_dataset, tmp_path, batch_size=3, features=True)
+    assert {path.name for path in place.iterdir()} >= {"progress.json", "features.npy", "bank.json"}
+    still, _ = build(teacher, tiny_dataset, tmp_path)
+    assert still.num_features == 0
+    Counting.shown = 0
+    added, _ = build(teacher, tiny_dataset, tmp_path, features=True)
+    assert added.num_features and 0 < Counting.shown < 60 and not (place / "progress.json").exists()
+
+
+class Silent(Counting):
+    """Says nothing of the second label, and gives no features."""
+
+    num_features = None
+
+    def signals(self, pixels, auxiliary, rows, *, device):
+        logits = super().signals(pixels, auxiliary, rows, device=device).logits
+        logits[:, 1] = np.nan
+        return Signals(logits, None)
+
+
+def test_a_bank_holds_nan_where_its_teacher_is_silent_and_says_that_it_does(teacher, tiny_dataset, tmp_path):
+    assert not build(teacher, tiny_dataset, tmp_path / "whole")[0].has_gaps
+    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    for _ in range(2):  # built, then found
+        bank, _ = build(silent, tiny_dataset, tmp_path)
+        logits = bank.read(*all_views(bank))[1]
+        assert bank.has_gaps and np.isnan(logits[:, 1]).all() and np.isfinite(logits[:, [0, 2]]).all()
+
+
+def test_features_of_a_teacher_without_any_are_refused(teacher, tiny_dataset, tmp_path):
+    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    with pytest.raises(InputError, match=r"distill\.feature_weight: this teacher gives no features; use 0"):
+        build(silent, tiny_dataset, tmp_path, features=True)
+
+
+def test_a_model_that_gives_no_number_is_not_taken_for_a_silent_teacher(teacher, tiny_dataset, tmp_path):
+    teacher.models[0].set_bias([0.0, float("nan"), 0.0])
+    with pytest.raises(InputError, match="logits that are not numbers"):
+        build(teacher, tiny_dataset, tmp_path)
+
+
+def test_features_of_an_ensemble_are_the_first_models(tiny_dataset, tmp_path):
+    members = [
+        build_model(ModelConfig(backbone=name), num_labels=3, seed=1).eval() for name in ("lcnet_035", "resnet10t")
+    ]
+    both = Teacher(tuple(members), (32, 32), ({}, {}), "both", IMAGE)
+    bank, reader = build(both, tiny_dataset, tmp_path, features=True)
+    alone = Teacher((members[0],), (32,), ({},), "k", IMAGE)
+    positions, views = np.arange(20), np.full(20, 1)
+    expected = alone.signals(reader.read(positions, views), None, positions, device=CPU).features
+    np.testing.assert_array_equal(bank.features(positions, views), expected.astype(np.float16))

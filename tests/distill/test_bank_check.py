@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from test_bank import CPU, Counting, build, teacher_of
+from test_bank import CPU, IMAGE, Counting, Silent, build, teacher_of
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
 from xlite.distill.bank import PIXELS
 from xlite.distill.bank_check import check_bank, half_step
+from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.storage.files import read_json
 
@@ -59,6 +60,24 @@ def test_a_logit_that_is_not_a_number_is_found(teacher, tiny_dataset, tmp_path):
     assert check(bank, teacher, reader).num_beyond == 1
 
 
+def test_a_feature_that_is_off_is_found(teacher, tiny_dataset, tmp_path):
+    bank, reader = build(teacher, tiny_dataset, tmp_path, features=True)
+    assert check(bank, teacher, reader).holds
+    change(bank, "features.npy", (1, 3, 5), 0.1)
+    assert check(bank, teacher, reader).num_beyond == 1
+
+
+def test_silence_is_compared_too(teacher, tiny_dataset, tmp_path):
+    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    bank, reader = build(silent, tiny_dataset, tmp_path)
+    assert check(bank, silent, reader).holds
+    assert check(bank, teacher, reader).num_beyond == 60  # it would have answered
+    array = np.load(bank.folder / "logits.npy", mmap_mode="r+")
+    array[0, 4, 1] = 0.5
+    array.flush()
+    assert check(bank, silent, reader).num_beyond == 1
+
+
 def test_one_pixel_that_is_another_is_found(teacher, tiny_dataset, tmp_path):
     bank, reader = build(teacher, tiny_dataset, tmp_path)
     change(bank, PIXELS, (1, 7, 16, 16), 1)
@@ -85,8 +104,9 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
     bank, reader = build(teacher, tiny_dataset, tmp_path)
 
     class OneByOne(Teacher):
-        def logits(self, pixels, auxiliary=None, *, device):
-            return np.concatenate([Teacher.logits(self, image[None], device=device) for image in pixels])
+        def signals(self, pixels, auxiliary, rows, *, device):
+            logits = [Teacher.signals(self, image[None], None, rows[:1], device=device).logits for image in pixels]
+            return Signals(np.concatenate(logits), None)
 
     alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key, teacher.input_spec)
     assert check(bank, alone, reader).holds

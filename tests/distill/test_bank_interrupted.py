@@ -38,11 +38,11 @@ SERVER.set_forkserver_preload(["xlite.distill.bank", "xlite.models.build", "albu
 class Logged(Teacher):
     """A teacher that takes its time and writes a line for every batch it is shown."""
 
-    def logits(self, pixels, auxiliary=None, *, device):
+    def signals(self, pixels, auxiliary, rows, *, device):
         time.sleep(self.descriptions[0]["pause_s"])
         with self.descriptions[0]["log"].open("a") as log:
             log.write("batch\n")
-        return super().logits(pixels, auxiliary, device=device)
+        return super().signals(pixels, auxiliary, rows, device=device)
 
 
 def build(root, *, pause_s=0.0, progress=None):

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from xlite.config import DistillConfig, LossConfig
-from xlite.losses.distillation import combine, sigmoid_kd, softmax_kd
+from xlite.config import DistillConfig, LossConfig, RunConfig
+from xlite.errors import InputError
+from xlite.losses.classes import cumulative_logits
+from xlite.losses.distillation import combine, cumulative_kd, sigmoid_kd, softmax_kd, unpadded
 from xlite.losses.multilabel import make_supervised_loss
+from xlite.tasks.target_spec import MULTICLASS, MULTILABEL, ORDINAL, TargetSpec
 
 BOTH = pytest.mark.parametrize("kd", [sigmoid_kd, softmax_kd])
 KD = Callable[..., torch.Tensor]
@@ -105,6 +108,86 @@ def test_softmax_kd_of_several_questions_is_the_mean_over_them() -> None:
     assert twice.item() == pytest.approx(softmax_kd(student, teacher, temperature=2.0).item())
 
 
+def binary_kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    present = torch.sigmoid(teacher) * (F.logsigmoid(teacher) - F.logsigmoid(student))
+    return present + torch.sigmoid(-teacher) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+
+
+def earlier_softmax(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+
+
+def earlier_cumulative(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    return binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1)
+
+
+EARLIER = {
+    "multilabel": (MULTILABEL, "bce", {}, (32, 14), binary_kl),
+    "classes": (MULTICLASS, "cross_entropy", {}, (32, 5), earlier_softmax),
+    "coral": (ORDINAL, "coral", {"model.head": "coral"}, (32, 5), earlier_cumulative),
+    "sequences": (MULTICLASS, "cross_entropy", {}, (8, 6, 5), earlier_softmax),
+}
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+@pytest.mark.parametrize("kind", EARLIER)
+def test_kl_gives_the_numbers_of_version_0_1_0_to_the_last_bit(kind: str, alpha: float) -> None:
+    """Loss and gradient by its formulas, written out."""
+    spec, name, changes, shape, divergence = EARLIER[kind]
+    generator = torch.Generator().manual_seed(4)
+    student, teacher = torch.randn(2, *shape, generator=generator) * 3
+    targets = torch.eye(shape[-1])[torch.randint(shape[-1], shape[:-1], generator=generator)]
+    if len(shape) == 3:
+        teacher[:, 4:] = 0.0  # padding
+        targets[:, 4:] = float("nan")
+    settings = {"distill.alpha": alpha, "distill.temperature": 2.7, "loss.name": name, **changes}
+    config = RunConfig().override(settings, source="test")
+    objective = spec.objective(config, targets.numpy())
+    ours, theirs = student.clone().requires_grad_(), student.clone().requires_grad_()
+    loss = objective(ours, targets, teacher)["loss"]
+    entries, mask = divergence(theirs / 2.7, teacher / 2.7), unpadded(teacher) if len(shape) == 3 else None
+    soft = entries.mean() if mask is None else torch.where(mask, entries, 0).sum() / mask.sum().clamp(min=1)
+    weighted = [(1 - alpha) * objective.loss(theirs, targets)["hard"]] if alpha < 1 else []
+    earlier = torch.stack([*weighted, alpha * 2.7**2 * soft]).sum()
+    loss.backward()
+    earlier.backward()
+    assert torch.equal(loss, earlier)
+    assert ours.grad is not None and theirs.grad is not None and torch.equal(ours.grad, theirs.grad)
+
+
+def test_a_silent_teacher_has_no_part_in_kl() -> None:
+    student, teacher = random_logits(5)
+    mask = torch.ones(5, 3, dtype=torch.bool)
+    mask[2, 1] = mask[4, 0] = False
+    value = sigmoid_kd(student, teacher, temperature=3.0, mask=mask)
+    assert value.item() == pytest.approx(binary_kl(student / 3, teacher / 3)[mask].mean().item(), rel=1e-12)
+    rows = torch.tensor([True, False, True, True, False])
+    for kd in (softmax_kd, cumulative_kd):
+        expected = kd(student[rows], teacher[rows], temperature=3.0).item()
+        assert kd(student, teacher, temperature=3.0, mask=rows).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("spec", "name"), [(MULTILABEL, "bce"), (MULTICLASS, "cross_entropy")])
+def test_an_objective_told_of_gaps_learns_without_them(spec: TargetSpec, name: str) -> None:
+    student, teacher = (x.float() for x in random_logits(6))
+    teacher[1] = float("nan")
+    targets = torch.eye(3)[torch.tensor([0, 1, 2, 0, 1])]
+    for loss in ("kl", "mse", "correlation"):
+        config = RunConfig().override({"distill.alpha": 0.5, "distill.loss": loss, "loss.name": name}, source="test")
+        objective = spec.objective(config, targets.numpy())
+        objective.has_gaps = True
+        leaf = student.clone().requires_grad_()
+        terms = objective(leaf, targets, teacher)
+        rest = [0, 2, 3, 4]
+        objective.has_gaps = False
+        assert terms["soft"].item() == pytest.approx(
+            objective(student[rest], targets[rest], teacher[rest])["soft"].item()
+        )
+        terms["loss"].backward()
+        assert leaf.grad is not None and torch.isfinite(leaf.grad).all() and (leaf.grad[1] != 0).any()  # its label
+
+
 def hard_terms() -> dict[str, torch.Tensor]:
     return {"hard": torch.tensor(5.0), "bce": torch.tensor(6.0)}
 
@@ -132,6 +215,29 @@ def test_a_weight_without_its_term_is_a_mistake_of_the_caller() -> None:
         combine(hard_terms(), None, config=DistillConfig(alpha=0.5))
     with pytest.raises(AssertionError, match=r"focal_weight=1\.0 needs"):
         combine(hard_terms(), None, config=DistillConfig(focal_weight=1.0))
+
+
+@pytest.mark.parametrize("loss", ["mse", "correlation"])
+def test_only_kl_is_multiplied_by_temperature_squared(loss: str) -> None:
+    config = DistillConfig.model_validate({"temperature": 4.0, "alpha": 0.25, "loss": loss})
+    assert combine(hard_terms(), torch.tensor(2.0), config=config)["loss"] == 0.25 * 2 + 0.75 * 5
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, 5.0), (0.25, 0.25 * 16 * 2 + 0.75 * 5), (1.0, 32.0)])
+def test_a_scheduled_alpha_is_read_from_its_tensor(alpha: float, expected: float) -> None:
+    config = DistillConfig(temperature=4.0, alpha=1.0, alpha_schedule="falling")
+    value = torch.tensor(0.0)
+    value.fill_(alpha)
+    assert combine(hard_terms(), torch.tensor(2.0), config=config, alpha=value)["loss"] == expected
+
+
+def test_correlation_alone_cannot_teach_classes() -> None:
+    changes = {"distill.alpha": 1.0, "distill.loss": "correlation"}
+    classes = RunConfig().override({**changes, "loss.name": "cross_entropy"}, source="test")
+    with pytest.raises(InputError, match=r"distill\.loss=correlation with distill\.alpha=1: .* use an alpha below 1"):
+        MULTICLASS.objective(classes, torch.eye(3).numpy())
+    MULTICLASS.objective(classes.override({"distill.alpha_schedule": "falling"}, source="test"), torch.eye(3).numpy())
+    MULTILABEL.objective(RunConfig().override(changes, source="test"), torch.eye(3).numpy())
 
 
 def test_alpha_one_learns_from_the_teacher_alone() -> None:

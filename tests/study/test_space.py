@@ -1,17 +1,22 @@
 """Search spaces are checked whole before anything is trained; every shipped one loads."""
 
+import json
 from pathlib import Path
 
 import optuna
 import pytest
+from studies import open_study
 
 from xlite.config import RunConfig
 from xlite.errors import InputError, SpaceError
+from xlite.ledger import sqlite_url
 from xlite.study.fixed_keys import with_fixed
+from xlite.study.manifest import check_same
 from xlite.study.plan import FIXED_KEYS
 from xlite.study.probes import check_space, distinct, model_of
 from xlite.study.space import load_space
-from xlite.tasks.target_spec import TARGET_SPECS
+from xlite.tasks.target_spec import MULTILABEL, TARGET_SPECS
+from xlite.train.canonical import unread_keys
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOOD = """
@@ -133,3 +138,64 @@ def test_an_error_of_the_space_names_file_line_trial_and_error(tmp_path):
     with pytest.raises(SpaceError) as caught:
         check_space(load_space(path, "multilabel"), RunConfig())
     assert str(caught.value) == f"{path}, line 4, trial 3: space(trial) failed: ZeroDivisionError: division by zero"
+
+
+KINDS = {"lumbar": ("ordinal",), "stm": ("multiclass",), "images": ("multilabel", "multiclass"), "kd": ("multilabel",)}
+CASES = [(path, kind) for path in sorted(SPACES.glob("*kd*.py")) for kind in KINDS[path.stem.partition("_")[0]]]
+
+
+@pytest.mark.parametrize(("path", "kind"), CASES, ids=lambda value: getattr(value, "stem", value))
+def test_a_shipped_space_asks_for_nothing_that_a_trial_does_not_read(path, kind):
+    space, spec = load_space(path, kind), TARGET_SPECS[kind]
+    layout = {"lumbar": "slices", "stm": "lines"}.get(path.stem.partition("_")[0], "image")
+    base = RunConfig().override({"loss.name": spec.losses[0], "model.architecture": layout}, source="test")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(200):
+        trial = study.ask()
+        chosen = space.propose(trial)
+        config = base.override(chosen, source="test")
+        assert unread_keys(trial.params, [config], spec) == [], chosen
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*kd*.py")), ids=lambda p: p.stem)
+def test_at_alpha_1_a_shipped_space_asks_for_less(path):
+    space = load_space(path, KINDS[path.stem.partition("_")[0]][0])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [space.propose(study.ask()) for _ in range(0 if space.is_grid else 200)]
+    inert = {"loss.class_weights", "loss.class_gamma", "loss.weighting"}
+    for chosen in drawn:
+        assert chosen["distill.alpha"] < 1 or not inert & chosen.keys()
+    assert space.is_grid or {chosen["distill.alpha"] == 1 for chosen in drawn} == {False, True}
+
+
+def test_a_study_of_a_former_version_of_a_shipped_space_continues(tmp_path):
+    """Version 0.1.0 stored the hash of the bytes, later ones that of the code; fixed keys are part of both."""
+    space = load_space(SPACES / "kd_cpu.py", "multilabel")
+    former = ("efaec56acb061aa8", "03bedd71c108e846")
+    assert set(former) < set(space.earlier_hashes) and space.code_hash not in space.earlier_hashes
+    held = GOOD + 'CONTINUES = ("0123456789abcdef",)\n'
+    fixed = load_space(written(tmp_path, held), "multilabel").identified_with({"optim.batch_size": 8})
+    (tmp_path / "study.json").write_text(json.dumps({"meaning": {"space": fixed.earlier_hashes[1]}}))
+    check_same(tmp_path, {"space": fixed.code_hash}, {"space": fixed.earlier_hashes})
+    other = load_space(written(tmp_path, GOOD), "multilabel").identified_with({"optim.batch_size": 8})
+    with pytest.raises(InputError, match="space was"):
+        check_same(tmp_path, {"space": other.code_hash}, {"space": other.earlier_hashes})
+
+
+def test_a_search_goes_on_in_the_space_whose_former_version_asked_for_more(tmp_path):
+    """Through the Latin hypercube, local mutations and the Gaussian process, with trials of both in its history."""
+
+    def former(trial):
+        return {**now.propose(trial), "loss.name": trial.suggest_categorical("loss.name", list(MULTILABEL.losses))}
+
+    now = load_space(SPACES / "kd_cpu.py", "multilabel")
+    with open_study(sqlite_url(tmp_path / "s.db")) as ledger:
+        for number in range(16):
+            proposal = ledger.ask(former if number < 8 else now.propose)
+            assert proposal.number == number
+            ledger.finish(number, "complete", value=proposal.overrides["distill.alpha"])
+        rows = ledger.rows()
+    assert all("loss.name" in row.overrides for row in rows[:8])
+    later = [row.overrides for row in rows[8:]]
+    assert all(("loss.name" in chosen) == (chosen["distill.alpha"] < 1) for chosen in later)
+    assert any(chosen["distill.alpha"] == 1 for chosen in later)  # it is the best: the model follows it there

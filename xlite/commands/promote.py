@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     if winner is None or winner.value is None:
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
-    distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
+    distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.needs_teacher
     teacher = same_teacher(opened, console) if distils else None
     promote_and_tell(
         opened.study,

@@ -79,14 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
     task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
     tell_unread(given, config, task, console)
     bank = None
-    if arguments.teacher and not config.distill.alpha:
-        console.say("--teacher: distill.alpha is 0, so the teacher is not used")
+    if arguments.teacher and not config.distill.needs_teacher:
+        console.say("--teacher: distill.alpha and distill.feature_weight are 0, so the teacher is not used")
     elif arguments.teacher:
         files = tuple(file.expanduser().resolve() for file in arguments.teacher)
         teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
         console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
         banks = prepared.request.cache_dir / "banks"
-        bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console)
+        features = config.distill.feature_weight > 0
+        bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console, features=features)
     noted = None
     try:
         with locked(folder, waiting=None):

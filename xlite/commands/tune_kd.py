@@ -296,7 +296,9 @@ def num_folds(arguments: argparse.Namespace, default: int) -> int:
 
 def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, metric: str) -> str | None:
     """A line when a student that never heard the teacher is better than it; None otherwise or where it is not known."""
-    alone = [row for row in rows if row.state == "complete" and row.overrides.get("distill.alpha", 0) == 0]
+    from xlite.config import is_taught
+
+    alone = [row for row in rows if row.state == "complete" and not is_taught(row.overrides)]
     best = max(alone, key=lambda row: row.value or 0.0, default=None)
     if best is None or best.value is None or not best.value > teacher_value:
         return None

@@ -9,7 +9,7 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,13 +22,14 @@ from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
 from xlite.data.batches import Draw, ViewReader
 from xlite.device import Device, torch_threads
+from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.storage.arrays import check_disk_space, data_bytes, npy_header, open_descriptor, sync_data, write_at
 from xlite.storage.files import read_json, write_json
 from xlite.storage.locks import LOCK
 
-LOGITS, PIXELS = "logits.npy", "pixels.npy"
+LOGITS, PIXELS, FEATURES = "logits.npy", "pixels.npy", "features.npy"
 RECORD, PROGRESS = "bank.json", "progress.json"
 BATCH_SIZES = {"cpu": 64, "cuda": 256}
 """Images in a batch for the teacher: on a CPU as many as a core's cache holds."""
@@ -73,9 +74,10 @@ class BankSource:
         """Pixels (B, *shape) of a batch, as a trial sees them."""
         return self.reader.read(batch.positions, batch.views)
 
-    def answer(self, batch: Draw, images: np.ndarray) -> np.ndarray:
-        """The live teacher's logits (B, ..., L) float32."""
-        return self.teacher.logits(images, self.reader.auxiliary_of(batch.positions), device=self.device)
+    def answer(self, batch: Draw, images: np.ndarray) -> Signals:
+        """The live teacher's answers."""
+        rows, auxiliary = self.reader.rows[batch.positions], self.reader.auxiliary_of(batch.positions)
+        return self.teacher.signals(images, auxiliary, rows, device=self.device)
 
 
 def build(
@@ -84,25 +86,28 @@ def build(
     source: BankSource,
     arrays: Arrays,
     progress: ProgressCallback | None = None,
+    *,
+    kept: Set[str] = frozenset(),
 ) -> dict[str, State]:
     """Write the files of `arrays` in `place`, or the rest of them. The caller holds the lock of `place`.
 
     Args:
         settings: JSON values that decide every byte; what was begun with others is discarded.
+        kept: files in `place` that are not touched.
         progress: called with (views done, views) after every batch.
 
     Returns:
         file name -> its bytes and their CRC-32.
 
     Raises:
-        InputError: not enough free disk, or the teacher's logits do not fit half precision.
+        InputError: not enough free disk, or the teacher's answers do not fit half precision.
         OSError: `place` cannot be written.
     """
     batches = source.batches()
     num_total = sum(len(batch.positions) for batch in batches)
     num_done, states = _durable(place, settings, arrays)
     if num_done == 0:
-        clear(place)
+        clear(place, kept)
     for left_over in place.glob(".*.tmp"):
         left_over.unlink()
     done_bytes = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
@@ -117,9 +122,13 @@ def build(
         block = _Block(place, settings, files, num_total)
         try:
             for batch, images, answer in _answered(source, todo):
-                files[LOGITS].append(_half(answer, arrays[LOGITS][0], place).tobytes())
-                if PIXELS in files:
-                    files[PIXELS].append(images.tobytes())
+                contents = {LOGITS: answer.logits, PIXELS: images, FEATURES: answer.features}
+                for name, file in files.items():
+                    content = contents[name]
+                    assert content is not None
+                    if name != PIXELS:
+                        content = _half(content, arrays[name][0], place / name)
+                    file.append(content.tobytes())
                 num_done += len(batch.positions)
                 block.commit_if_due(num_done)
                 if progress is not None:
@@ -128,18 +137,18 @@ def build(
         except OSError:
             if not (place / PROGRESS).exists():  # nothing to continue, and it may be what filled the disk
                 with suppress(OSError):
-                    clear(place)
+                    clear(place, kept)
             raise
     return {name: file.state() for name, file in files.items()}
 
 
-def clear(place: Path) -> None:
-    """Remove all of a bank but its lock; first the records, which must not list files that are gone.
+def clear(place: Path, kept: Set[str] = frozenset()) -> None:
+    """Remove all of a bank but its lock and `kept`; first the records, which must not list files that are gone.
 
     Files are unlinked, never emptied: another process may have them mapped.
     """
-    names = {path.name for path in place.iterdir()} - {LOCK}
-    for name in [RECORD, PROGRESS, *sorted(names)]:
+    names = {path.name for path in place.iterdir()} - {LOCK, *kept}
+    for name in [name for name in (RECORD, PROGRESS) if name not in kept] + sorted(names):
         (place / name).unlink(missing_ok=True)
 
 
@@ -229,20 +238,20 @@ def _durable(place: Path, settings: Mapping[str, Any], arrays: Arrays) -> tuple[
     return (num_done, states) if same else (0, {})
 
 
-def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, np.ndarray]]:
-    """Each batch with its images and the teacher's logits, in order.
+def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, Signals]]:
+    """Each batch with its images and the teacher's answers, in order.
 
     On a CPU each core has its own batch: sharing one loses 10 to 20%. On a GPU the next batch is augmented while the
     teacher answers this one.
     """
     num_threads = 2 if source.device.on_gpu else available_cpus()
 
-    def ask(batch: Draw) -> tuple[Draw, np.ndarray, np.ndarray]:
+    def ask(batch: Draw) -> tuple[Draw, np.ndarray, Signals]:
         images = source.images(batch)
         return batch, images, source.answer(batch, images)
 
     with torch_threads(1), ThreadPoolExecutor(num_threads) as pool:
-        coming: deque[Future[tuple[Draw, np.ndarray, np.ndarray]]] = deque()
+        coming: deque[Future[tuple[Draw, np.ndarray, Signals]]] = deque()
         for batch in batches:
             coming.append(pool.submit(ask, batch))
             if len(coming) > num_threads:  # one more than threads, so that none is idle
@@ -251,13 +260,14 @@ def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, n
             yield coming.popleft().result()
 
 
-def _half(answer: np.ndarray, shape: tuple[int, ...], place: Path) -> np.ndarray:
+def _half(answer: np.ndarray, shape: tuple[int, ...], file: Path) -> np.ndarray:
+    """`answer` in half precision. Logits are NaN where the teacher says nothing; its features never are."""
     assert answer.shape[1:] == shape[2:], (answer.shape, shape)
     with np.errstate(over="ignore"):
         half = answer.astype("<f2")
-    if not np.isfinite(half).all():
+    if np.isinf(half).any() or (file.name == FEATURES and np.isnan(half).any()):
         raise InputError(
-            f"{place}: the teacher gives logits that are not finite in half precision "
-            f"(from {answer.min():g} to {answer.max():g}); it cannot be distilled from"
+            f"{file.parent}: the teacher gives {file.stem} that are not finite in half precision "
+            f"(from {np.nanmin(answer):g} to {np.nanmax(answer):g}); it cannot be distilled from"
         )
     return half

@@ -25,9 +25,9 @@ class BankCheck:
 
     Attributes:
         num_checked: views of images compared.
-        largest_difference: between a stored logit and the live one.
+        largest_difference: between a stored number, a logit or feature, and the live one.
         largest_excess: the same beyond rounding to fp16.
-        num_beyond: logits that differ by more than rounding and noise.
+        num_beyond: numbers that differ by more than rounding and noise.
         num_pixels_different: pixel values that differ from those of the augmentation.
     """
 
@@ -39,7 +39,7 @@ class BankCheck:
 
     @property
     def holds(self) -> bool:
-        """Whether the bank has the live teacher's logits, on the same pixels."""
+        """Whether the bank has the live teacher's answers, on the same pixels."""
         return self.num_beyond == 0 and self.num_pixels_different == 0
 
 
@@ -71,14 +71,20 @@ def check_bank(
     largest = excess = 0.0
     for batch in batches:
         images = source.images(batch)
-        live = source.answer(batch, images)
-        pixels, stored = bank.read(batch.positions, batch.views)
-        difference = np.abs(stored - live)
-        beyond = difference - half_step(live)
+        answer = source.answer(batch, images)
+        pixels, logits = bank.read(batch.positions, batch.views)
         num_checked += len(images)
         num_pixels += 0 if pixels is None else int(np.count_nonzero(pixels != images))
-        num_beyond += int(np.count_nonzero(~(beyond <= noise * np.maximum(1, np.abs(live)))))  # NaN counts too
-        largest, excess = max(largest, float(difference.max())), max(excess, float(beyond.max()))
+        pairs = [(logits, answer.logits)]
+        if bank.num_features and answer.features is not None:
+            pairs.append((bank.features(batch.positions, batch.views), answer.features))
+        for stored, live in pairs:
+            silent = np.isnan(stored) & np.isnan(live)
+            stored, live = np.where(silent, 0, stored), np.where(silent, 0, live)
+            difference = np.abs(stored - live)
+            beyond = difference - half_step(live)
+            num_beyond += int(np.count_nonzero(~(beyond <= noise * np.maximum(1, np.abs(live)))))  # NaN counts too
+            largest, excess = max(largest, float(difference.max())), max(excess, float(beyond.max()))
         if progress is not None:
             progress(num_checked, num_wanted)
     return BankCheck(num_checked, largest, excess, num_beyond, num_pixels)
@@ -86,4 +92,5 @@ def check_bank(
 
 def half_step(values: np.ndarray) -> np.ndarray:
     """The most that rounding to fp16 moves each value: half a unit in the last place, float32."""
-    return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2
+    with np.errstate(invalid="ignore"):  # NaN: NaN
+        return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2

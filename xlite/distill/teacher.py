@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
+from xlite.distill.signals import Signals
 from xlite.errors import InputError
 from xlite.models.artifact import load_model
-from xlite.models.build import call
+from xlite.models.build import call_with_features
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,30 @@ class Teacher:
     key: str
     input_spec: InputSpec
 
+    @property
+    def num_features(self) -> int | None:
+        """F of the first model, whose features are the teacher's; None if it gives none."""
+        return int(self.models[0].num_features)  # type: ignore[arg-type]
+
     @torch.inference_mode()
-    def logits(self, pixels: np.ndarray, auxiliary: np.ndarray | None = None, *, device: Device) -> np.ndarray:
-        """Mean logits (B, ..., L) float32 over the models, for views (B, *shape of the pixel file)."""
+    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
+        """Mean logits over the models, and the first one's features, for views (B, *shape of the pixel file).
+
+        Args:
+            rows: (B,) rows of the pixel file that these are views of.
+        """
         images, beside = device.inputs(self.input_spec, pixels, auxiliary)
         total: Tensor | None = None
+        features: Tensor | None = None
         for model, size in zip(self.models, self.image_sizes, strict=True):
             with device.autocast():
-                out = call(model, resize(images, size, self.input_spec), beside).float()
-            total = out if total is None else total + out
-        assert total is not None
-        return (total / len(self.models)).cpu().numpy()
+                logits, pooled = call_with_features(model, resize(images, size, self.input_spec), beside)
+            total = logits.float() if total is None else total + logits.float()
+            features = pooled.float() if features is None else features
+        assert total is not None and features is not None
+        if bool(total.isnan().any()):  # in a bank NaN would mean that the teacher says nothing
+            raise InputError("the teacher gives logits that are not numbers; it cannot be distilled from")
+        return Signals((total / len(self.models)).cpu().numpy(), features.cpu().numpy())
 
 
 def resize(images: Tensor, size: int, spec: InputSpec) -> Tensor:

@@ -54,10 +54,15 @@ class SliceStudent(BackboneModel):
         return self.backbone(self.normalise(slices))
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
+        return self.with_features(images, levels)[0]
+
+    def with_features(self, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level."""
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)
         vectors = self.attention(tokens).mean(dim=1).unflatten(0, (-1, self.config.num_slices))
-        joined = torch.cat([self.aggregator(vectors), self.level(levels[:, 0]).to(vectors.dtype)], dim=1)
-        return self.head(self.classifier(joined)).float()
+        stack = self.aggregator(vectors)
+        joined = torch.cat([stack, self.level(levels[:, 0]).to(vectors.dtype)], dim=1)
+        return self.head(self.classifier(joined)).float(), stack
 
     def set_bias(self, values: Sequence[float]) -> None:
         """Set the initial class scores (num_labels,), e.g. log-priors."""

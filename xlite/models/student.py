@@ -34,8 +34,9 @@ class BackboneModel(nn.Module):
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
         self.normalise = Normalise(in_channels, Normalisation.of(config))
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size, origins=origins)
-        self.attention = create_attention(config, self.backbone.num_features, generator)
-        self.add_head(self.backbone.num_features)
+        self.num_features = self.backbone.num_features
+        self.attention = create_attention(config, self.num_features, generator)
+        self.add_head(self.num_features)
 
     def add_head(self, dim: int) -> None:
         """Create the layers after the attention; `dim` is the width of its tokens."""
@@ -65,9 +66,13 @@ class Student(BackboneModel):
         return self.backbone(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.with_features(images)[0]
+
+    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and what the head reads: the tokens' mean (B, num_features)."""
         tokens = self.feature_map(images).flatten(2).transpose(1, 2)
         pooled = self.attention(tokens).mean(dim=1)
-        return self.head(pooled).float()
+        return self.head(pooled).float(), pooled
 
 
 def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:

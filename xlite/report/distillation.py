@@ -15,7 +15,7 @@ MIN_PAIRS = 5
 """Below this no pairs are judged: 4 differences of one sign happen by chance in 1 of 8 studies."""
 MIN_GROUP = 5
 """Complete trials a group or a bin must have before its mean is compared."""
-TEACHER_KEYS = ("distill.alpha", "distill.temperature")
+TEACHER_KEYS = tuple(f"distill.{key}" for key in ("alpha", "temperature", "loss", "alpha_schedule", "feature_weight"))
 """What the two sides of a pair may differ in; distill.focal_weight works without a teacher too, so it must agree."""
 _UNCERTAIN_P = 0.05
 
@@ -37,12 +37,12 @@ def pairs_of(study: StudyRows) -> list[Pair]:
     """The configurations that were completed with and without the teacher, equal in all keys but TEACHER_KEYS."""
     groups: dict[str, tuple[list[TrialRecord], list[TrialRecord]]] = {}
     for row in study.complete:
-        alpha = study.alpha(row)
-        if alpha is None:
+        taught = study.is_taught(row)
+        if taught is None:
             continue
         rest = {key: value for key, value in study.config(row).items() if key not in TEACHER_KEYS}
         sides = groups.setdefault(json.dumps(rest, sort_keys=True), ([], []))
-        sides[0 if alpha > 0 else 1].append(row)
+        sides[0 if taught else 1].append(row)
     return [Pair(tuple(taught), tuple(alone)) for taught, alone in groups.values() if taught and alone]
 
 
@@ -51,7 +51,8 @@ def distillation_section(study: StudyRows) -> Section:
     pairs = pairs_of(study)
     taught, alone = _sides(study)
     body = [
-        "Pairs are configurations completed with a teacher (alpha > 0) and without (alpha 0), equal in every other key."
+        "Pairs are configurations completed with a teacher and without (alpha and feature_weight 0), equal in every "
+        "key that acts without one."
     ]
     paired = unpaired = None
     if len(pairs) >= MIN_PAIRS:
@@ -116,8 +117,9 @@ class Sensitivity:
 
 
 def temperature_sensitivity(study: StudyRows) -> Sensitivity:
-    """Values by temperature, in octaves, over trials with a teacher (without one it has no effect)."""
-    rows = [row for row in study.complete if (study.alpha(row) or 0) > 0]
+    """Values by temperature, in octaves, over trials that read it: with alpha above 0 and distill.loss "kl"."""
+    configs = [(row, study.config(row)) for row in study.complete]
+    rows = [row for row, config in configs if config.get("distill.alpha") and config.get("distill.loss", "kl") == "kl"]
     return _sensitivity(study, rows, "distill.temperature", lambda t: math.floor(math.log2(t)), _octave)
 
 
@@ -195,18 +197,18 @@ def _interval_cell(estimate: Estimate | None) -> str:
 
 def _sides(study: StudyRows) -> tuple[np.ndarray, np.ndarray]:
     """Values of complete trials with a teacher, and without."""
-    known = [(study.alpha(row), row.value) for row in study.complete]
-    taught = [value for alpha, value in known if alpha is not None and alpha > 0]
-    alone = [value for alpha, value in known if alpha == 0]
+    known = [(study.is_taught(row), row.value) for row in study.complete]
+    taught = [value for is_taught, value in known if is_taught]
+    alone = [value for is_taught, value in known if is_taught is False]
     return np.array(taught, dtype=np.float64), np.array(alone, dtype=np.float64)
 
 
 def _left_out(study: StudyRows) -> str:
-    stopped = [study.alpha(row) for row in study.rows if row.state == "pruned"]
-    taught = sum(alpha is not None and alpha > 0 for alpha in stopped)
+    stopped = [study.is_taught(row) for row in study.rows if row.state == "pruned"]
+    taught = stopped.count(True)
     return (
-        f"Left out: {counted(len(stopped), 'stopped trial')} ({taught} with a teacher, {stopped.count(0)} without), "
-        "whose values belong to fewer epochs. Low values are stopped, so the "
+        f"Left out: {counted(len(stopped), 'stopped trial')} ({taught} with a teacher, {stopped.count(False)} without)"
+        ", whose values belong to fewer epochs. Low values are stopped, so the "
         "rest is the better part of both."
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from xlite.config import model_name
+from xlite.config import is_taught, model_name
 from xlite.console import FittedTable
 from xlite.ledger import Ledger, TrialRecord, ranking_key
 from xlite.metrics.columns import LABEL_COLUMNS, MetricColumns, columns_of
@@ -144,18 +144,19 @@ def _cells(
     config = {**base, **row.overrides, **summary.config}
     metrics = {**({metric: row.value} if row.value is not None else {}), **summary.metrics}
     test = promotion.test.metrics if promotion else {}
-    alpha = config.get("distill.alpha")
+    alpha, taught = config.get("distill.alpha"), is_taught(config)
+    reads_temperature = alpha != 0 and config.get("distill.loss", "kl") == "kl"
     notes = [row.queue_note, *summary.notes, *row.notes, row.reason]
     when = row.finished or row.started
     return {
         "experiment_id": f"{study}_{row.number:05d}" if row.phase == "search" else f"{study}_{row.phase}_{row.number}",
         "date": when.date().isoformat() if when else None,
-        "phase": _phase(row, alpha),
-        "model_name": None if alpha is None else "StudentNet+KD" if alpha > 0 else "StudentNet",
+        "phase": _phase(row, taught),
+        "model_name": None if taught is None else "StudentNet+KD" if taught else "StudentNet",
         "cnn_backbone": model_name(config),
         "attention_type": config.get("model.attention"),
-        "kd_temperature": "N/A" if alpha == 0 else config.get("distill.temperature"),
-        "kd_alpha": "N/A" if alpha == 0 else alpha,
+        "kd_temperature": config.get("distill.temperature") if reads_temperature else "N/A",
+        "kd_alpha": "N/A" if taught is False else alpha,
         "batch_size": config.get("optim.batch_size"),
         "learning_rate": config.get("optim.learning_rate"),
         "epochs": summary.epochs or max(row.curve, default=None),
@@ -187,11 +188,11 @@ def _cells(
     }
 
 
-def _phase(row: TrialRecord, alpha: float | None) -> str | None:
+def _phase(row: TrialRecord, taught: bool | None) -> str | None:
     """As the experiment logs have it: "final", "distillation", or "baseline" for every run without a teacher."""
     if row.phase != "search":
         return row.phase
-    return None if alpha is None else "distillation" if alpha > 0 else "baseline"
+    return None if taught is None else "distillation" if taught else "baseline"
 
 
 def _label_column(label: str, columns: MetricColumns) -> str:

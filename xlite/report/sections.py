@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xlite.config import is_taught
 from xlite.ledger import TrialRecord
 
 NOT_ENOUGH = "not enough trials"
@@ -43,9 +44,9 @@ class StudyRows:
         """The row's whole flat configuration, as far as it is known."""
         return {**self.base, **row.overrides, **row.summary.config}
 
-    def alpha(self, row: TrialRecord) -> float | None:
-        """The weight of the teacher, None where the row does not say."""
-        return self.config(row).get("distill.alpha")
+    def is_taught(self, row: TrialRecord) -> bool | None:
+        """Whether a teacher had any weight, None where the row does not say."""
+        return is_taught(self.config(row))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlite.config import RunConfig, model_name
+from xlite.config import RunConfig, is_taught, model_name
 from xlite.data.dataset import Dataset
 from xlite.distill.bank import Bank
 from xlite.gpu.limits import Sharing
@@ -32,9 +32,13 @@ def run_name(number: int, config: Mapping[str, Any]) -> str:
         config: flat.
     """
     words = [model_name(config), config.get("model.attention")]
+    if is_taught(config):
+        words.append("KD")
     if config.get("distill.alpha"):
-        temperature = config.get("distill.temperature")
-        words += ["KD", temperature and f"T={temperature:.3g}"]
+        loss, temperature = config.get("distill.loss", "kl"), config.get("distill.temperature")
+        words.append(loss if loss != "kl" else temperature and f"T={temperature:.3g}")
+    if config.get("distill.feature_weight"):
+        words.append("features")
     name = " ".join(str(word) for word in words if word not in (None, "none"))
     return f"{number:05d} {re.sub(r'[^A-Za-z0-9._= +-]', '_', name)[:MAX_NAME]}".rstrip()
 

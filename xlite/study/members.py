@@ -93,19 +93,23 @@ def members_of(
     if num_folds == 1 and (trained := _trained(study, prepared, winner, epochs)):
         run = TrialFolders(study.options.folder).run(winner.number, winner.overrides)
         return [Member(STEM, prepared.full, None, trained, run if run.exists() else None)]
-    distils = study.base.override(winner.overrides, source=f"trial {winner.number}").distill.alpha > 0
+    distill = study.base.override(winner.overrides, source=f"trial {winner.number}").distill
+    features = distill.feature_weight > 0
     views = num_views(study.options.max_epochs)
     if num_folds == 1:
-        bank = obtain_bank(study, teacher, prepared.full, console) if distils and teacher else None
+        bank = None
+        if distill.needs_teacher and teacher is not None:
+            bank = obtain_bank(study, teacher, prepared.full, console, features=features)
         return [Member(STEM, prepared.full, bank, num_views=views, origins=study.origins)]
-    if study.options.teacher_files and distils:
+    if study.options.teacher_files and distill.needs_teacher:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
     members = []
     parts = folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed)
     for number, dataset in enumerate(parts, start=1):
         bank = None
-        if distils:
-            bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
+        if distill.needs_teacher:
+            own = obtain_teacher(study, dataset, console).teacher
+            bank = obtain_bank(study, own, dataset, console, features=features)
         members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views, origins=study.origins))
     return members
 

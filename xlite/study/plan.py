@@ -39,7 +39,7 @@ class StudyPlan:
         num_trials: complete, pruned and failed trials the study is to have.
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
-        distils: whether any trial needs a teacher.
+        distils: whether any trial needs a teacher; features: and its features.
     """
 
     study: Study
@@ -48,6 +48,7 @@ class StudyPlan:
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
     distils: bool
+    features: bool = False
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -98,10 +99,11 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
     num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials
     candidates = Candidates(space, study, costs, limits, shares, shapes)
-    distils = any(config.distill.alpha > 0 for config in configs)
+    distils = any(config.distill.needs_teacher for config in configs)
+    features = any(config.distill.feature_weight > 0 for config in configs)
     for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
-    return StudyPlan(study, candidates, num_trials, grace, footprints, distils)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
@@ -132,7 +134,12 @@ def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Datase
         InputError: a loss is for another kind of targets, or its weights do not fit the classes.
     """
     targets = dataset.targets[dataset.part("train")]
-    for config in distinct(configs, lambda config: (config.loss.name, config.loss.class_weights)):
+
+    def formed(config: RunConfig) -> tuple[object, ...]:
+        loss, distill = config.loss, config.distill
+        return loss.name, loss.class_weights, distill.loss, distill.alpha == 1, distill.alpha_schedule
+
+    for config in distinct(configs, formed):
         study.task.target_spec.objective(config, targets)
 
 
@@ -148,7 +155,7 @@ def option_notes(study: Study, space: SearchSpace, configs: Sequence[RunConfig],
         notes.append(f"{num} of the grid's {len(configs)} configurations train the same as earlier ones: left out")
     if space.is_grid and (options.grid_trials or 0) > len(space.first):
         notes.append(f"--trials {options.grid_trials}: the grid has {len(space.first)} configurations")
-    if options.teacher_files and not any(config.distill.alpha > 0 for config in configs):
+    if options.teacher_files and not any(config.distill.needs_teacher for config in configs):
         notes.append(f"--teacher: no trial of {options.space.name} distils, so the teacher is not used")
     for key in unread_keys(options.settings, configs, study.task.target_spec):
         notes.append(f"--set {key}: no trial of {options.space.name} reads it")

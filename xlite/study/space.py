@@ -30,7 +30,8 @@ class SearchSpace:
         is_grid: every one of `first` runs to its end and nothing else is run.
         code_hash: 16 hex digits of the file's parsed code, without comments, docstrings and layout. Files that it
             imports are not part of it.
-        file_hash: of the file's bytes, by which earlier versions identified a space.
+        earlier_hashes: of the file's bytes, by which 0.1.0 identified a space, and those that it names in CONTINUES:
+            hashes of former versions of the file, whose studies it continues.
     """
 
     path: Path
@@ -38,7 +39,7 @@ class SearchSpace:
     first: tuple[Mapping[str, Any], ...]
     is_grid: bool
     code_hash: str
-    file_hash: str
+    earlier_hashes: tuple[str, ...]
 
     def changed(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> "SearchSpace":
         """The same space with every configuration changed after it is chosen."""
@@ -51,10 +52,10 @@ class SearchSpace:
         """The same space with `values` as a part of its hashes."""
         if not values:
             return self
-        code_hash, file_hash = (
-            _digest(json.dumps([own, dict(values)], sort_keys=True)) for own in (self.code_hash, self.file_hash)
+        code_hash, *earlier = (
+            _digest(json.dumps([own, dict(values)], sort_keys=True)) for own in (self.code_hash, *self.earlier_hashes)
         )
-        return replace(self, code_hash=code_hash, file_hash=file_hash)
+        return replace(self, code_hash=code_hash, earlier_hashes=tuple(earlier))
 
 
 def load_space(path: Path, kind: str) -> SearchSpace:
@@ -74,7 +75,7 @@ def load_space(path: Path, kind: str) -> SearchSpace:
     except Exception as error:
         raise InputError(f"{path}: it cannot be run: {type(error).__name__}: {error}") from None
     content = path.read_bytes()
-    hashes = {"code_hash": _digest(_code(content)), "file_hash": hashlib.sha256(content).hexdigest()[:16]}
+    hashes = _digest(_code(content)), (hashlib.sha256(content).hexdigest()[:16], *names.get("CONTINUES", ()))
     if "CONFIGURATIONS" in names:
         configurations = names["CONFIGURATIONS"]
         if isinstance(configurations, Mapping):
@@ -84,7 +85,7 @@ def load_space(path: Path, kind: str) -> SearchSpace:
             raise InputError(
                 f"{path}: CONFIGURATIONS must be a list of dicts, not empty, or such lists by kind ({kind} here)"
             )
-        return SearchSpace(path, _grid_proposal(path, grid), grid, True, **hashes)
+        return SearchSpace(path, _grid_proposal(path, grid), grid, True, *hashes)
     baseline, space = names.get("BASELINE"), names.get("space")
     if isinstance(baseline, Mapping) and baseline and set(baseline) <= {*TARGET_SPECS, kind}:
         baseline = baseline.get(kind)
@@ -94,7 +95,7 @@ def load_space(path: Path, kind: str) -> SearchSpace:
         raise InputError(f"{path}: define `space(trial) -> dict` and the dict BASELINE, or a list CONFIGURATIONS")
     if len(inspect.signature(space).parameters) == 2:
         space = partial(space, target_kind=kind)
-    return SearchSpace(path, _guarded(path, space), (baseline,), False, **hashes)
+    return SearchSpace(path, _guarded(path, space), (baseline,), False, *hashes)
 
 
 def _guarded(path: Path, space: Callable[[optuna.Trial], Any]) -> Propose:

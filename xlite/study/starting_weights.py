@@ -22,7 +22,7 @@ def study_origins(study: Study, configs: Sequence[RunConfig]) -> Origins | None:
     """
     options = study.options
     models = [config.model for config in configs]
-    if any(config.distill.alpha > 0 for config in configs) and not options.teacher_files:
+    if any(config.distill.needs_teacher for config in configs) and not options.teacher_files:
         models.append(study.teacher_config().model)
     stored = StudyManifest.read(options.folder)
     if stored is not None and WEIGHTS not in stored.settings:

@@ -15,8 +15,6 @@ from xlite.config import model_name
 from xlite.console import Console
 from xlite.ledger import TrialRecord
 
-SHOWN_KEYS = ("model.attention", "loss.name", "distill.temperature", "distill.alpha")
-
 
 @dataclass(frozen=True)
 class Pace:
@@ -155,8 +153,11 @@ def where_time_went(rows: Sequence[TrialRecord]) -> str:
 
 def describe(overrides: Mapping[str, Any]) -> str:
     """The searched values a person wants to see first, in a few words."""
-    attention, loss, temperature, alpha = (overrides.get(key) for key in SHOWN_KEYS)
-    words = [str(word) for word in (model_name(overrides), attention, loss) if word not in (None, "none")]
-    if alpha:
-        words.append(f"KD T={temperature or 0:.1f} alpha={alpha:.2f}")
+    names = model_name(overrides), overrides.get("model.attention"), overrides.get("loss.name")
+    words = [str(name) for name in names if name not in (None, "none")]
+    if alpha := overrides.get("distill.alpha"):
+        soft, temperature = overrides.get("distill.loss", "kl"), overrides.get("distill.temperature")
+        words.append(f"KD {f'T={temperature or 0:.1f}' if soft == 'kl' else soft} alpha={alpha:.2f}")
+    if weight := overrides.get("distill.feature_weight"):
+        words.append(f"features={weight:g}")
     return " ".join(words)

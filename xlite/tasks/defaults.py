@@ -58,9 +58,11 @@ def teacher_config(
 ) -> RunConfig:
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine.
 
-    The students' `model.weights` are none of its own.
+    What `--set` gives the students of distillation, and their `model.weights`, are none of its own.
     """
-    own = {"distill.alpha": 0.0, "train.threads": available_cpus(), "train.epochs": epochs, "model.weights": None}
+    own: dict[str, Any] = {"distill.alpha": 0.0, "distill.feature_weight": 0.0}
+    own |= {"distill.loss": "kl", "distill.alpha_schedule": "constant", "model.weights": None}
+    own |= {"train.threads": available_cpus(), "train.epochs": epochs}
     own |= {**task.defaults[kind].teacher, **pretrained_keys(pretrained, {})}
     own = {**shorten_warmup(flatten(base), epochs=epochs), **shorten_warmup(own, epochs=epochs)}
     return base.override(own, source=f"default teacher of {task.name}")

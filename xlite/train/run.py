@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xlite.config import ModelConfig, RunConfig, flatten
+from xlite.config import ModelConfig, RunConfig, flatten, identity_values
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
@@ -21,7 +21,7 @@ class TrainingRun:
     """What is trained, on what, and where.
 
     Attributes:
-        bank: the teacher's logits for the training part; needed when `distill.alpha` is above 0.
+        bank: the teacher's answers for the training part; needed when `distill.needs_teacher`.
         num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
         origins: the weights its model may start from; None takes the first source's, and identifies none.
     """
@@ -41,8 +41,9 @@ class TrainingRun:
 
     def identity(self) -> dict[str, Any]:
         """JSON values: two runs with the same ones have the same numbers, up to rounding."""
+        values = identity_values(flatten(self.config))
         return {
-            "config": {key: value for key, value in flatten(self.config).items() if key not in _STEP_KEYS},
+            "config": {key: value for key, value in values.items() if key not in _STEP_KEYS},
             "data": self.dataset.train_hash(),
             "split": self.dataset.split_hash,
             "bank": self.bank.folder.name if self.bank else None,

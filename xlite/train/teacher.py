@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlite.config import RunConfig, flatten
+from xlite.config import RunConfig, flatten, identity_values
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.errors import InputError
@@ -82,7 +82,8 @@ def default_teacher(
 
 def _identity(config: RunConfig, task: Task, dataset: Dataset, origins: Origins | None) -> str:
     """16 hex digits over everything a teacher is a function of."""
-    parts = {"config": flatten(config), "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
+    values = identity_values(flatten(config))
+    parts = {"config": values, "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
     return fingerprint({**parts, **start_identity(config.model, origins)})
 
 

@@ -79,14 +79,16 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
     settings = immutable_settings(plan, prepared)
     searched = options.phase == "search"
     check_comparable(options.folder / "baselines" if searched else options.root, settings)
-    accepted = {"space": (candidates.space.file_hash, OPEN)}
+    accepted = {"space": (*candidates.space.earlier_hashes, OPEN)}
     check_same(options.folder, settings, accepted)  # before a teacher is trained for nothing
     identity = pair(options.root, options.folder, options.storage, name=options.name, settings=settings)
     teacher = obtain_teacher(study, prepared.full, console) if plan.distils else None
     settings["teacher"] = teacher.teacher.key if teacher else None
     check_same(options.folder, settings, accepted)
     write_study(plan, prepared, teacher, identity=identity, immutable=settings)
-    bank = obtain_bank(study, teacher.teacher, prepared.search, console) if teacher else None
+    bank = None
+    if teacher is not None:
+        bank = obtain_bank(study, teacher.teacher, prepared.search, console, features=plan.features)
     ledger = Ledger.open(
         options.storage,
         options.name,

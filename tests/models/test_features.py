@@ -1,0 +1,43 @@
+"""The features that students and teachers are compared by: what the head reads, in the pass that gives the logits."""
+
+import pytest
+import torch
+
+from xlite.config import ModelConfig
+from xlite.models.build import ARCHITECTURES, build_model, call, call_with_features
+
+TINY = {
+    "image": {"backbone": "lcnet_035", "attention": "mhsa"},
+    "slices": {"backbone": "lcnet_035", "num_slices": 3, "level_dim": 8},
+    "lines": {"layers": 1, "width": 16, "ffn_width": 16, "attention_heads": 2},
+}
+
+
+def model_and_inputs(architecture):
+    config = ModelConfig(architecture=architecture, dropout=0.0, **TINY[architecture])
+    shape = {"image": (4, 32, 32), "slices": (4, 3, 32, 32, 1), "lines": (4, 6, 32)}[architecture]
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 255
+    beside = {"slices": torch.tensor([[0], [1], [2], [0]]), "lines": torch.tensor([[6], [3], [1], [6]])}
+    model = build_model(config, num_labels=3, image_size=32, seed=0).eval()
+    return model, images, beside.get(architecture)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_features_come_with_the_logits_of_a_plain_call(architecture):
+    model, images, beside = model_and_inputs(architecture)
+    logits, features = call_with_features(model, images, beside)
+    assert torch.equal(logits, call(model, images, beside))
+    assert features.shape == (4, model.num_features) and (features.std(dim=0) > 0).any()
+
+
+def test_an_image_s_features_are_what_its_head_reads():
+    model, images, _ = model_and_inputs("image")
+    logits, features = model.with_features(images)
+    assert torch.equal(model.head(features), logits)
+
+
+def test_padded_lines_have_no_part_in_the_features():
+    model, images, num_lines = model_and_inputs("lines")
+    _, features = model.with_features(images, num_lines)
+    alone = [model.with_features(images[[i], : int(n)])[1][0] for i, n in enumerate(num_lines[:, 0])]
+    torch.testing.assert_close(features, torch.stack(alone), rtol=1e-4, atol=1e-5)

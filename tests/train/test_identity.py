@@ -1,0 +1,59 @@
+"""What an earlier version began keeps its identity: the hashes here were computed before the configuration grew."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from xlite import promote
+from xlite.config import LATER_KEYS, RunConfig, flatten, identity_values
+from xlite.storage.files import fingerprint
+from xlite.train import teacher
+from xlite.train.run import TrainingRun
+
+DATA = SimpleNamespace(train_hash=lambda: "d", split_hash="s")
+TASK = SimpleNamespace(name="chestxray14")
+MEMBER = SimpleNamespace(stem="model", dataset=DATA)
+CHANGED = {
+    **{"distill.alpha": 0.7, "distill.temperature": 2.0, "distill.focal_weight": 0.5},
+    **{"loss.name": "bce_focal", "optim.learning_rate": 3e-3},
+}
+OTHER = {"distill.loss": "mse", "distill.alpha_schedule": "rising", "distill.feature_weight": 0.5}
+
+
+def identities(changes):
+    """Of the configuration, a checkpoint, a default teacher and a promotion."""
+    config = RunConfig().override(changes, source="test")
+    device = SimpleNamespace(torch_device=torch.device("cpu"), autocast_dtype=None)
+    bank = SimpleNamespace(folder=SimpleNamespace(name="b"), num_views=8)
+    return (
+        fingerprint(identity_values(flatten(config))),
+        fingerprint(TrainingRun(config, TASK, DATA, device, bank).identity()),
+        teacher._identity(config, TASK, DATA),
+        promote._identity(config, [MEMBER], SimpleNamespace(number=3), "f1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "earlier"),
+    [
+        ({}, ("465224bb928f05a3", "59a516749e8fd86b", "928521b05734c297", "e3c06f1d195daa43")),
+        (CHANGED, ("5e42475b5bf77690", "0bc9c1b91ba73e62", "ee574d389f2de4f1", "bf41abd55732e982")),
+    ],
+)
+def test_identities_are_those_of_version_0_1_0(changes, earlier):
+    assert identities(changes) == earlier
+
+
+@pytest.mark.parametrize("key", LATER_KEYS)
+def test_a_later_key_that_is_not_at_its_default_makes_another_identity(key):
+    assert not set(identities({key: OTHER[key]})) & set(identities({}))
+
+
+def test_a_model_described_without_later_keys_is_still_the_same(monkeypatch, tmp_path):
+    config = RunConfig()
+    stored = {key: value for key, value in flatten(config).items() if key not in LATER_KEYS}
+    described = {"config": stored, "split_hash": "s", "epoch": 4}
+    monkeypatch.setattr(promote, "load_artifact", lambda path: ({}, described))
+    assert promote._still_there(config, MEMBER, tmp_path).best_epoch == 4
+    assert promote._still_there(config.override({"distill.loss": "mse"}, source="t"), MEMBER, tmp_path) is None
