@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from xlite.commands.options import default_cache_dir, phantoms, prepare_and_tell
 from xlite.config import RunConfig
@@ -85,7 +85,7 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete --storage, --data, --cache-dir and --teacher from the study in `folder`, if there is one.
+    """Complete --storage, --data, --cache-dir and the teacher's options from the study in `folder`, if there is one.
 
     Returns:
         The name by which the ledger knows the study.
@@ -105,8 +105,11 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
             raise InputError(f"study {folder.name}: no data in {data}; name its folder with --data")
         arguments.data = data
     arguments.cache_dir = _absolute(arguments.cache_dir) or _cache_dir(manifest)
-    if "teacher" in arguments:
-        arguments.teacher = arguments.teacher or manifest.options.get("teacher_files", [])
+    for option in ("teacher", "teacher_answers", "teacher_weights", "teacher_trained_on"):
+        stored = "teacher_files" if option == "teacher" else option
+        if option in arguments:
+            given = getattr(arguments, option)
+            setattr(arguments, option, given or manifest.options.get(stored, given))
     return manifest.name
 
 
@@ -154,6 +157,7 @@ def _fields(kind: type[Any], values: Mapping[str, Any], **changed: Any) -> dict[
     for field in fields(kind):
         if field.type is Path:
             out[field.name] = Path(out[field.name])
-        elif field.type == tuple[Path, ...]:
-            out[field.name] = tuple(Path(file) for file in out[field.name])
+        elif get_origin(field.type) is tuple and field.name in out:
+            item = get_args(field.type)[0]
+            out[field.name] = tuple(map(item, out[field.name]))
     return out

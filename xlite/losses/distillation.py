@@ -11,14 +11,16 @@ from xlite.losses.classes import cumulative_logits
 def sigmoid_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
     """KL(sigmoid(t / T) || sigmoid(s / T)) of each label by itself, mean over rows and labels (L2D, arXiv 2308.06453).
 
-    Not multiplied by T^2: `combine` does that. No hard label enters, so unknown ones count like all others.
+    Not multiplied by T^2: `combine` does that. No hard label enters, so unknown ones count like all others. The mean
+    leaves out what the teacher does not answer.
 
     Args:
         student_logits: (N, L) float of any precision.
-        teacher_logits: (N, L) float; no gradient flows to it.
+        teacher_logits: (N, L) float, NaN where it has no answer; no gradient flows to it.
         temperature: T > 0.
     """
-    return _binary_kl(*_softened(student_logits, teacher_logits, temperature)).mean()
+    losses = _binary_kl(*_softened(student_logits, teacher_logits, temperature))
+    return _masked_mean(losses, ~teacher_logits.isnan())
 
 
 def softmax_kd(
@@ -30,13 +32,13 @@ def softmax_kd(
 
     Args:
         student_logits: (N, ..., K) float of any precision.
-        teacher_logits: (N, ..., K) float; no gradient flows to it.
+        teacher_logits: (N, ..., K) float, NaN where it has no answer; no gradient flows to it.
         temperature: T > 0.
         mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
-    return _masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
+    return _masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), _answered(teacher_logits, mask))
 
 
 def cumulative_kd(
@@ -49,12 +51,13 @@ def cumulative_kd(
 
     Args:
         student_logits: (N, ..., K) class logits of any precision.
-        teacher_logits: (N, ..., K) float; no gradient flows to it.
+        teacher_logits: (N, ..., K) float, NaN where it has no answer; no gradient flows to it.
         temperature: T > 0.
         mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
-    return _masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
+    losses = _binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1)
+    return _masked_mean(losses, _answered(teacher_logits, mask))
 
 
 def unpadded(teacher_logits: Tensor) -> Tensor | None:
@@ -96,9 +99,19 @@ def combine(
 
 
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Both divided by the temperature, in float64 if the student is, else float32; the teacher detached."""
+    """Both divided by the temperature, in float64 if the student is, else float32; the teacher detached.
+
+    NaN, where the teacher has no answer, becomes 0: a mask hides the value of a NaN, but not its gradient.
+    """
     dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
-    return student_logits.to(dtype) / temperature, teacher_logits.detach().to(dtype) / temperature
+    teacher = torch.where(teacher_logits.isnan(), 0, teacher_logits).detach().to(dtype)
+    return student_logits.to(dtype) / temperature, teacher / temperature
+
+
+def _answered(teacher_logits: Tensor, mask: Tensor | None) -> Tensor:
+    """`mask` (N, ...) without the positions that the teacher does not answer; None masks nothing."""
+    known = ~teacher_logits.isnan().any(dim=-1)
+    return known if mask is None else mask & known
 
 
 def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
