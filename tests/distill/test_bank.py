@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from xlite.distill import bank_build
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.tasks import TASKS
@@ -36,15 +38,20 @@ class Counting(Teacher):
     shown = 0
     lock = threading.Lock()
 
-    def logits(self, pixels, auxiliary=None, *, device):
+    def signals(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             Counting.shown += len(pixels)
-        return super().logits(pixels, auxiliary, device=device)
+        return super().signals(pixels, auxiliary, rows, device=device)
 
 
 def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
     model = build_model(config, num_labels=num_labels, seed=5, **changes).eval().requires_grad_(False)
-    return Counting((model,), (32,), ({"model": config.model_dump()},), key, spec)
+    return Counting((OwnModel(model, 32, {"model": config.model_dump()}, key, spec),), spec)
+
+
+def ask(teacher, pixels, auxiliary=None):
+    """The teacher's logits for views of whatever rows."""
+    return teacher.signals(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU).logits
 
 
 @pytest.fixture
@@ -70,29 +77,29 @@ def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixe
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
     for view in range(3):
-        live = teacher.logits(pixels[views == view], device=CPU)
+        live = ask(teacher, pixels[views == view])
         np.testing.assert_array_equal(logits[views == view], live.astype(np.float16))
 
 
 class Uneven(Counting):
     """A teacher that answers some batches later than the next ones, or not at all."""
 
-    begun = 0
+    begun, fails_at = 0, None
 
-    def logits(self, pixels, auxiliary=None, *, device):
+    def signals(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             number, Uneven.begun = Uneven.begun, Uneven.begun + 1
-        if number == self.descriptions[0].get("fails_at"):
+        if number == self.fails_at:
             raise RuntimeError("no answer")
         time.sleep(0.05 * (number % 3 == 0))
-        return super().logits(pixels, auxiliary, device=device)
+        return super().signals(pixels, auxiliary, rows, device=device)
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])
 def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset, tmp_path, monkeypatch, num_cores):
     monkeypatch.setattr(bank_build, "available_cpus", lambda: num_cores)
     monkeypatch.setattr(Uneven, "begun", 0)
-    uneven = Uneven(teacher.models, (32,), ({},), "key", IMAGE)
+    uneven = Uneven(teacher.members, IMAGE)
     told = []
     with torch_threads(2):
         bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
@@ -100,13 +107,14 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
     positions, views = all_views(bank)
     pixels, logits = bank.read(positions, views)
     np.testing.assert_array_equal(pixels, reader.read(positions, views))
-    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
     assert Uneven.begun == len(told) == 21 and told == sorted(told)
 
 
 def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Uneven, "begun", 0)
-    fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key", IMAGE)
+    monkeypatch.setattr(Uneven, "fails_at", 5)
+    fails = Uneven(teacher.members, IMAGE)
     before = threading.active_count()
     with torch_threads(2):
         with pytest.raises(RuntimeError, match="no answer"):
@@ -116,7 +124,7 @@ def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, t
     assert threading.active_count() == before
     bank, _ = build(teacher, tiny_dataset, tmp_path, batch_size=3)
     pixels, logits = bank.read(*all_views(bank))
-    np.testing.assert_allclose(logits, teacher.logits(pixels, device=CPU), rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(logits, ask(teacher, pixels), rtol=2**-11, atol=1e-5)
 
 
 def test_a_read_follows_the_order_it_is_asked_in(teacher, tiny_dataset, tmp_path):
@@ -154,23 +162,23 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
     positions, views = all_views(bank, 12)
     seen, logits = bank.read(positions, views)
     np.testing.assert_array_equal(seen, reader.read(positions, views))
-    live = teacher.logits(seen, None if auxiliary is None else auxiliary[positions], device=CPU)
+    live = ask(teacher, seen, None if auxiliary is None else auxiliary[positions])
     assert logits.shape == (24, *logits_shape)
     np.testing.assert_allclose(logits, live, rtol=2**-11, atol=1e-5)
     if auxiliary is not None and task == "lumbar_spine":  # else the levels were not given to the teacher
-        shuffled = teacher.logits(seen, 4 - auxiliary[positions], device=CPU)
+        shuffled = ask(teacher, seen, 4 - auxiliary[positions])
         assert np.abs(shuffled - live).max() > 1e-3
 
 
 def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
     members = [build_model(ModelConfig(), num_labels=3, seed=seed).eval() for seed in (1, 2)]
-    both = Teacher(tuple(members), (32, 48), ({}, {}), "both", IMAGE)
+    own = [OwnModel(model, size, {}, "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
+    both = Teacher(tuple(own), IMAGE)
     bank, reader = build(both, tiny_dataset, tmp_path)
     positions, views = np.arange(20), np.full(20, 1)
     logits = bank.read(positions, views)[1]
     images = reader.read(positions, views)
-    alone = [Teacher((model,), (size,), ({},), "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
-    mean = np.mean([teacher.logits(images, device=CPU) for teacher in alone], axis=0)
+    mean = np.mean([ask(Teacher((member,), IMAGE), images) for member in own], axis=0)
     np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
 
 
@@ -201,8 +209,8 @@ def test_a_second_study_finds_it_and_asks_the_teacher_nothing(teacher, tiny_data
 
 
 def test_whatever_decides_its_content_makes_another_bank(teacher, tiny_dataset, tmp_path):
-    larger = Counting(teacher.models, (64,), teacher.descriptions, teacher.key, IMAGE)
-    other = Counting(teacher.models, teacher.image_sizes, teacher.descriptions, "other", teacher.input_spec)
+    larger = Counting((replace(teacher.members[0], image_size=64),), IMAGE)
+    other = Counting((replace(teacher.members[0], key="other"),), IMAGE)
     banks = [
         build(teacher, tiny_dataset, tmp_path),
         build(teacher, tiny_dataset, tmp_path, num_views=4),
@@ -289,7 +297,7 @@ def test_a_file_cut_short_under_a_trial_is_an_error_with_its_name_and_no_signal(
 
 
 def test_a_teacher_without_finite_logits_is_refused(teacher, tiny_dataset, tmp_path):
-    teacher.models[0].set_bias([0.0, 1e6, 0.0])
+    teacher.members[0].model.set_bias([0.0, 1e6, 0.0])
     with pytest.raises(InputError, match="logits that are not finite in half precision"):
         build(teacher, tiny_dataset, tmp_path)
     assert list(tmp_path.glob("*/bank.json")) == []

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from test_bank import CPU, Counting, build, teacher_of
+from test_bank import CPU, Counting, ask, build, teacher_of
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
 from xlite.distill.bank import PIXELS
 from xlite.distill.bank_check import check_bank, half_step
+from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.storage.files import read_json
 
@@ -76,7 +77,7 @@ def test_another_teacher_and_other_views_are_found(teacher, tiny_dataset, tmp_pa
 
 def test_a_teacher_left_in_training_mode_is_found(teacher, tiny_dataset, tmp_path):
     bank, reader = build(teacher, tiny_dataset, tmp_path)
-    teacher.models[0].train()
+    teacher.members[0].model.train()
     assert not check(bank, teacher, reader).holds
 
 
@@ -85,10 +86,10 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
     bank, reader = build(teacher, tiny_dataset, tmp_path)
 
     class OneByOne(Teacher):
-        def logits(self, pixels, auxiliary=None, *, device):
-            return np.concatenate([Teacher.logits(self, image[None], device=device) for image in pixels])
+        def signals(self, pixels, auxiliary, rows, *, device):
+            return Signals(np.concatenate([ask(teacher, image[None]) for image in pixels]))
 
-    alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key, teacher.input_spec)
+    alone = OneByOne(teacher.members, teacher.input_spec)
     assert check(bank, alone, reader).holds
 
 
