@@ -84,9 +84,9 @@ def load_study_teacher(
         weights=request.weights,
         allow_other_split=request.allow_other_split,
     )
-    value = _measured(teacher, task, dataset, config, device, cache_dir / "teachers", console)
     for note in (note for member in teacher.members for note in member.notes):
         console.say(note)
+    value = _measured(teacher, task, dataset, config, device, cache_dir / "teachers", console)
     _tell(teacher, task, value, dataset, console)
     return StudyTeacher(teacher, value.value)
 
