@@ -164,7 +164,7 @@ WRONG = {
     "no id": (of_ids((4, None)), r"row 6 has no image id"),
     "equal column": (frame().assign(b=0.25), r"every image has the same answer for b; was the model's input"),
     "nearly equal": (frame().assign(b=np.linspace(0.25, 0.255, 200)), r"the same answer for b; was the model"),
-    "unknown ids": (frame(ids=[f"x{i}" for i in range(200)]), r"none of its 200 ids .*; its first is x0, the data's image0"),
+    "unknown ids": (frame(ids=[f"x{i}" for i in range(200)]), r"none of its 200 ids .*is x0, the data's image0"),
     "no common label": (frame(labels=["x", "y", "z"]), r"knows 3 labels \(x, y, z\), the data has 3"),
     "one column": (frame()[["image"]], r"write a row for each image: its id in the first column"),
     "no rows": (frame()[:0], r"write a row for each image"),
