@@ -178,7 +178,7 @@ TRAIN = {
         it.refuses("train", "--teacher t --teacher-weights 1 2", "--teacher-weights: 2 for 1 teacher(s)")
     ),
     "--teacher-trained-on": lambda it: it.refuses(
-        "train", it.data(f"--teacher {it.table()} --teacher-trained-on {it.home}/no.txt"), "no.txt: cannot be read"
+        "train", it.data(f"--teacher {it.table()} --teacher-trained-on {it.home}/no.txt"), "no.txt: no such file"
     ),
     "--out": lambda it: it.training("")[2] == it.home / "one",
     "--set": lambda it: (

@@ -115,7 +115,7 @@ def test_labels_go_by_name_and_other_columns_are_left_out(tiny_dataset, tmp_path
     np.testing.assert_allclose(said[:, 2], logit(answers()[:140, 2].clip(1e-6, 1 - 1e-6)), rtol=1e-4)
     assert np.isnan(said[:, 0]).all() and not np.isnan(said[:, 1:]).any()
     assert "t.csv: columns that are no label of the data: age, note" in member.notes
-    assert "t.csv does not know a: no soft part for 1 label(s)" in member.notes
+    assert "t.csv does not know a: no soft part from it" in member.notes
     with pytest.raises(InputError, match="it lacks a"):
         load(tmp_path / "t.csv", tiny_dataset, kind="multiclass")
 

@@ -94,7 +94,7 @@ def test_labels_are_matched_by_name_and_one_that_it_does_not_know_gets_no_soft_p
     asked, raw = ask(member, views), expected(views)
     np.testing.assert_allclose(asked[:, [0, 2]], raw[:, [2, 0]], atol=1e-3)
     assert np.isnan(asked[:, 1]).all()
-    assert member.notes == ("m.onnx does not know b: no soft part for 1 label(s)",)
+    assert member.notes == ("m.onnx does not know b: no soft part from it",)
     with pytest.raises(InputError, match=r"knows 3 labels \(C, , a\), the data has 3 labels .*; it lacks b"):
         load(file, tiny_dataset, "multiclass")
 

@@ -248,7 +248,7 @@ def test_what_it_was_trained_on_must_not_meet_validation_or_test(tiny_dataset, t
     with pytest.raises(InputError, match=r"seen.txt: empty; write the id of an image or a patient on each line"):
         note("", " ")
     seen.unlink()
-    with pytest.raises(InputError, match=r"--teacher-trained-on .*seen.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"--teacher-trained-on .*seen.txt: no such file; name the place"):
         trained_on_note([seen], tiny_dataset, allow_overlap=False)
 
 

@@ -129,7 +129,7 @@ def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
     if teacher.key != opened.teacher_key:
         raise InputError(
             f"study {opened.study.options.root.name}: it was searched with teacher {opened.teacher_key}, this one is "
-            f"{teacher.key}; bring back the teacher's files"
+            f"{teacher.key}; bring back the teacher's files, in the order they were given in"
         )
     return teacher
 

@@ -136,6 +136,8 @@ def trained_on_note(lists: Sequence[Path], dataset: Dataset, *, allow_overlap: b
 def _lines(file: Path) -> list[str]:
     try:
         names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise InputError(f"--teacher-trained-on {file}: no such file; name the place where it is") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--teacher-trained-on {file}: cannot be read ({error})") from None
     if not any(names):

@@ -33,7 +33,7 @@ class LabelMatch:
         """A line on the labels that the teacher `name` does not know."""
         if not self.unknown:
             return ()
-        return (f"{name} does not know {', '.join(self.unknown)}: no soft part for {len(self.unknown)} label(s)",)
+        return (f"{name} does not know {', '.join(self.unknown)}: no soft part from it",)
 
 
 def match_labels(file: Path, known: Sequence[str], labels: Sequence[str], *, partial: bool) -> LabelMatch:
