@@ -25,6 +25,7 @@ from xlite.device import Device, choose_device
 from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.models.build import build_model
 from xlite.storage.files import write_json
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
@@ -94,7 +95,9 @@ def untrained_teacher(backbone: str, dataset: Dataset, device: Device, *, image_
     model = build_model(config, num_labels=len(dataset.labels), in_channels=dataset.input_spec.channels, seed=0)
     model = device.move(model).eval().requires_grad_(False)
     size = image_size or dataset.input_spec.image_size
-    return Teacher((model,), (size,), ({"model": {"backbone": backbone}},), f"untrained {backbone}", dataset.input_spec)
+    description = {"model": {"backbone": backbone}}
+    member = OwnModel(model, size, description, f"untrained {backbone}", dataset.input_spec)
+    return Teacher((member,), dataset.input_spec)
 
 
 def bank_of(

@@ -37,7 +37,9 @@ from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
-from xlite.distill.teacher import Teacher, resize
+from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
+from xlite.distill.teachers.resize import resize
 from xlite.models.build import call
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import BatchLoader
@@ -66,7 +68,9 @@ def live_teacher(config: RunConfig, dataset: Dataset, device: Device, teacher: T
     """Seconds of an epoch whose every step asks the teacher about its batch first."""
     live = TrainingRun(config, TASK, dataset, device, num_views=NUM_VIEWS)
     feed, learner = BatchLoader(live), Learner(live)
-    (model,), (size,) = teacher.models, teacher.image_sizes
+    (member,) = teacher.members
+    assert isinstance(member, OwnModel)
+    model, size = member.model, member.image_size
     epoch = counter()
 
     def run() -> float:

@@ -125,6 +125,18 @@ TUNE = {
         it.asked("--teacher t --allow-other-split").allow_other_split
         and it.raises(lambda: it.asked("--allow-other-split"), "give --teacher too")
     ),
+    "--teacher-answers": lambda it: (
+        it.asked("--teacher t.csv --teacher-answers logits").teacher_answers == "logits"
+        and it.raises(lambda: it.asked("--teacher t --teacher-answers logits"), "no --teacher is one; leave it out")
+    ),
+    "--teacher-weights": lambda it: (
+        it.asked("--teacher t u --teacher-weights 1 2").teacher_weights == (1, 2)
+        and it.raises(lambda: it.asked("--teacher t u --teacher-weights 1"), "--teacher-weights: 1 for 2 teacher(s)")
+    ),
+    "--teacher-trained-on": lambda it: (
+        it.asked("--teacher t --teacher-trained-on /l.txt").teacher_trained_on[0].name == "l.txt"
+        and it.raises(lambda: it.asked("--teacher-trained-on l.txt"), "give --teacher too")
+    ),
     "--folds": lambda it: (
         it.promotion("--folds 3")["num_folds"] == 3 and "--folds will be" in it.dry("--no-promote --folds 3")
     ),
@@ -165,6 +177,15 @@ TRAIN = {
         and it.training("--teacher no.safetensors --set distill.alpha=0") and it.says("the teacher is not used")
     ),
     "--allow-other-split": lambda it: it.refuses("train", "--allow-other-split", "give --teacher too"),
+    "--teacher-answers": lambda it: it.refuses(
+        "train", it.data(f"--teacher {it.table()} --teacher-answers probabilities"), "is outside 0 to 1"
+    ),
+    "--teacher-weights": lambda it: (
+        it.refuses("train", "--teacher t --teacher-weights 1 2", "--teacher-weights: 2 for 1 teacher(s)")
+    ),
+    "--teacher-trained-on": lambda it: it.refuses(
+        "train", it.data(f"--teacher {it.table()} --teacher-trained-on {it.home}/no.txt"), "no.txt: no such file"
+    ),
     "--out": lambda it: it.training("")[2] == it.home / "one",
     "--pretrained": lambda it: (
         [it.training(f"--pretrained {word}")[0].model.pretrained for word in ("yes", "no")] == [True, False]

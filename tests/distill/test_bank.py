@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.tasks import TASKS
@@ -43,14 +45,14 @@ class Counting(Teacher):
         return super().signals(pixels, auxiliary, rows, device=device)
 
 
+def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
+    model = build_model(config, num_labels=num_labels, seed=5, **changes).eval().requires_grad_(False)
+    return Counting((OwnModel(model, 32, {"model": config.model_dump()}, key, spec),), spec)
+
+
 def ask(teacher, pixels, auxiliary=None):
     """The teacher's logits for views of whatever rows."""
     return teacher.signals(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU).logits
-
-
-def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
-    model = build_model(config, num_labels=num_labels, seed=5, **changes).eval().requires_grad_(False)
-    return Counting((model,), (32,), ({"model": config.model_dump()},), key, spec)
 
 
 @pytest.fixture
@@ -83,12 +85,12 @@ def test_logits_are_the_live_teachers_rounded_to_half_precision_on_the_same_pixe
 class Uneven(Counting):
     """A teacher that answers some batches later than the next ones, or not at all."""
 
-    begun = 0
+    begun, fails_at = 0, None
 
     def signals(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             number, Uneven.begun = Uneven.begun, Uneven.begun + 1
-        if number == self.descriptions[0].get("fails_at"):
+        if number == self.fails_at:
             raise RuntimeError("no answer")
         time.sleep(0.05 * (number % 3 == 0))
         return super().signals(pixels, auxiliary, rows, device=device)
@@ -98,7 +100,7 @@ class Uneven(Counting):
 def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset, tmp_path, monkeypatch, num_cores):
     monkeypatch.setattr(bank_build, "available_cpus", lambda: num_cores)
     monkeypatch.setattr(Uneven, "begun", 0)
-    uneven = Uneven(teacher.models, (32,), ({},), "key", IMAGE)
+    uneven = Uneven(teacher.members, IMAGE)
     told = []
     with torch_threads(2):
         bank, reader = build(uneven, tiny_dataset, tmp_path, batch_size=3, progress=lambda *call: told.append(call[0]))
@@ -112,7 +114,8 @@ def test_answers_that_come_out_of_order_are_kept_in_order(teacher, tiny_dataset,
 
 def test_a_teacher_that_fails_on_a_batch_ends_the_build(teacher, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Uneven, "begun", 0)
-    fails = Uneven(teacher.models, (32,), ({"fails_at": 5},), "key", IMAGE)
+    monkeypatch.setattr(Uneven, "fails_at", 5)
+    fails = Uneven(teacher.members, IMAGE)
     before = threading.active_count()
     with torch_threads(2):
         with pytest.raises(RuntimeError, match="no answer"):
@@ -170,13 +173,13 @@ def test_every_kind_of_target_and_input_has_its_bank(kind, tmp_path):
 
 def test_an_ensemble_is_one_set_of_logits(tiny_dataset, tmp_path):
     members = [build_model(ModelConfig(), num_labels=3, seed=seed).eval() for seed in (1, 2)]
-    both = Teacher(tuple(members), (32, 48), ({}, {}), "both", IMAGE)
+    own = [OwnModel(model, size, {}, "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
+    both = Teacher(tuple(own), IMAGE)
     bank, reader = build(both, tiny_dataset, tmp_path)
     positions, views = np.arange(20), np.full(20, 1)
     logits = bank.read(positions, views)[1]
     images = reader.read(positions, views)
-    alone = [Teacher((model,), (size,), ({},), "k", IMAGE) for model, size in zip(members, (32, 48), strict=True)]
-    mean = np.mean([ask(teacher, images) for teacher in alone], axis=0)
+    mean = np.mean([ask(Teacher((member,), IMAGE), images) for member in own], axis=0)
     np.testing.assert_allclose(logits, mean, rtol=2**-10, atol=1e-5)
 
 
@@ -207,8 +210,8 @@ def test_a_second_study_finds_it_and_asks_the_teacher_nothing(teacher, tiny_data
 
 
 def test_whatever_decides_its_content_makes_another_bank(teacher, tiny_dataset, tmp_path):
-    larger = Counting(teacher.models, (64,), teacher.descriptions, teacher.key, IMAGE)
-    other = Counting(teacher.models, teacher.image_sizes, teacher.descriptions, "other", teacher.input_spec)
+    larger = Counting((replace(teacher.members[0], image_size=64),), IMAGE)
+    other = Counting((replace(teacher.members[0], key="other"),), IMAGE)
     banks = [
         build(teacher, tiny_dataset, tmp_path),
         build(teacher, tiny_dataset, tmp_path, num_views=4),
@@ -295,7 +298,7 @@ def test_a_file_cut_short_under_a_trial_is_an_error_with_its_name_and_no_signal(
 
 
 def test_a_teacher_without_finite_logits_is_refused(teacher, tiny_dataset, tmp_path):
-    teacher.models[0].set_bias([0.0, 1e6, 0.0])
+    teacher.members[0].model.set_bias([0.0, 1e6, 0.0])
     with pytest.raises(InputError, match="logits that are not finite in half precision"):
         build(teacher, tiny_dataset, tmp_path)
     assert list(tmp_path.glob("*/bank.json")) == []
@@ -313,7 +316,7 @@ def test_features_are_the_live_teachers_rounded_to_half_precision(teacher, tiny_
     bank, _ = build(teacher, tiny_dataset, tmp_path, features=True)
     positions, views = all_views(bank)
     pixels, _ = bank.read(positions, views)
-    assert bank.num_features == teacher.num_features == teacher.models[0].num_features
+    assert bank.num_features == teacher.num_features == teacher.members[0].model.num_features
     for view in range(3):
         live = teacher.signals(pixels[views == view], None, np.arange(20), device=CPU).features
         np.testing.assert_array_equal(bank.features(positions, views)[views == view], live.astype(np.float16))
@@ -346,11 +349,8 @@ def test_an_interrupted_addition_leaves_the_bank_and_goes_on(teacher, tiny_datas
     monkeypatch.setattr(bank_build, "_COMMIT_S", 0.0)
     monkeypatch.setattr(bank_build, "available_cpus", lambda: 1)
     monkeypatch.setattr(Uneven, "begun", 0)
-    fails = Uneven(teacher.models, (32,), ({**teacher.descriptions[0], "fails_at": 9},), "key", IMAGE)
-    monkeypatch.setattr(bank_module, "_identity", lambda source, data_key: {"of": data_key, "num_views": 3})
-    (plain.folder).rename(tmp_path / bank_module.fingerprint({"of": "d", "num_views": 3}))
-    place = tmp_path / bank_module.fingerprint({"of": "d", "num_views": 3})
-    (place / "bank.json").write_text(json.dumps({**read_json(place / "bank.json"), "of": "d"}))
+    monkeypatch.setattr(Uneven, "fails_at", 9)
+    fails, place = Uneven(teacher.members, IMAGE), plain.folder
     with pytest.raises(RuntimeError, match="no answer"):
         build(fails, tiny_dataset, tmp_path, batch_size=3, features=True)
     assert {path.name for path in place.iterdir()} >= {"progress.json", "features.npy", "bank.json"}
@@ -372,9 +372,13 @@ class Silent(Counting):
         return Signals(logits, None)
 
 
+def silenced(teacher):
+    return Silent((replace(teacher.members[0], key="silent"),), IMAGE)
+
+
 def test_a_bank_holds_nan_where_its_teacher_is_silent_and_says_that_it_does(teacher, tiny_dataset, tmp_path):
     assert not build(teacher, tiny_dataset, tmp_path / "whole")[0].has_gaps
-    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    silent = silenced(teacher)
     for _ in range(2):  # built, then found
         bank, _ = build(silent, tiny_dataset, tmp_path)
         logits = bank.read(*all_views(bank))[1]
@@ -382,14 +386,14 @@ def test_a_bank_holds_nan_where_its_teacher_is_silent_and_says_that_it_does(teac
 
 
 def test_features_of_a_teacher_without_any_are_refused(teacher, tiny_dataset, tmp_path):
-    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    silent = silenced(teacher)
     with pytest.raises(InputError, match=r"distill\.feature_weight: this teacher gives no features; use 0"):
         build(silent, tiny_dataset, tmp_path, features=True)
 
 
 def test_a_model_that_gives_no_number_is_not_taken_for_a_silent_teacher(teacher, tiny_dataset, tmp_path):
-    teacher.models[0].set_bias([0.0, float("nan"), 0.0])
-    with pytest.raises(InputError, match="logits that are not numbers"):
+    teacher.members[0].model.set_bias([0.0, float("nan"), 0.0])
+    with pytest.raises(InputError, match="its logits are not finite"):
         build(teacher, tiny_dataset, tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_bank import CPU, IMAGE, Counting, Silent, build, teacher_of
+from test_bank import CPU, Counting, ask, build, silenced, teacher_of
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
@@ -68,7 +68,7 @@ def test_a_feature_that_is_off_is_found(teacher, tiny_dataset, tmp_path):
 
 
 def test_silence_is_compared_too(teacher, tiny_dataset, tmp_path):
-    silent = Silent(teacher.models, (32,), teacher.descriptions, "silent", IMAGE)
+    silent = silenced(teacher)
     bank, reader = build(silent, tiny_dataset, tmp_path)
     assert check(bank, silent, reader).holds
     assert check(bank, teacher, reader).num_beyond == 60  # it would have answered
@@ -95,7 +95,7 @@ def test_another_teacher_and_other_views_are_found(teacher, tiny_dataset, tmp_pa
 
 def test_a_teacher_left_in_training_mode_is_found(teacher, tiny_dataset, tmp_path):
     bank, reader = build(teacher, tiny_dataset, tmp_path)
-    teacher.models[0].train()
+    teacher.members[0].model.train()
     assert not check(bank, teacher, reader).holds
 
 
@@ -105,10 +105,9 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
 
     class OneByOne(Teacher):
         def signals(self, pixels, auxiliary, rows, *, device):
-            logits = [Teacher.signals(self, image[None], None, rows[:1], device=device).logits for image in pixels]
-            return Signals(np.concatenate(logits), None)
+            return Signals(np.concatenate([ask(teacher, image[None]) for image in pixels]))
 
-    alone = OneByOne(teacher.models, teacher.image_sizes, teacher.descriptions, teacher.key, teacher.input_spec)
+    alone = OneByOne(teacher.members, teacher.input_spec)
     assert check(bank, alone, reader).holds
 
 

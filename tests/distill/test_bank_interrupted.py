@@ -21,6 +21,7 @@ from xlite.distill import bank_build
 from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.errors import InputError
 from xlite.models.build import build_model
 
@@ -39,8 +40,9 @@ class Logged(Teacher):
     """A teacher that takes its time and writes a line for every batch it is shown."""
 
     def signals(self, pixels, auxiliary, rows, *, device):
-        time.sleep(self.descriptions[0]["pause_s"])
-        with self.descriptions[0]["log"].open("a") as log:
+        description = self.members[0].description
+        time.sleep(description["pause_s"])
+        with description["log"].open("a") as log:
             log.write("batch\n")
         return super().signals(pixels, auxiliary, rows, device=device)
 
@@ -50,7 +52,7 @@ def build(root, *, pause_s=0.0, progress=None):
     bank_build._COMMIT_S = 0.0
     bank_build.available_cpus = lambda: NUM_CORES
     model = build_model(ModelConfig(), num_labels=3, seed=5).eval().requires_grad_(False)
-    teacher = Logged((model,), (32,), ({"pause_s": pause_s, "log": root / "log"},), "key", SPEC)
+    teacher = Logged((OwnModel(model, 32, {"pause_s": pause_s, "log": root / "log"}, "key", SPEC),), SPEC)
     pixels = np.random.default_rng(0).integers(0, 255, (NUM_ROWS, 32, 32), dtype=np.uint8)
     reader = ViewReader(pixels, np.arange(NUM_ROWS), "medium", 7)
     source = BankSource(teacher, reader, CPU, NUM_VIEWS, BATCH)

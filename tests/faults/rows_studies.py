@@ -7,6 +7,7 @@ STUDY = "results/kd/study.json"
 DATABASE = "results/kd/study.db"
 TEACHER = "--teacher {home}/teacher.safetensors"
 ONE_MODEL = 'BASELINE = {"distill.alpha": 0.5}\ndef space(trial): return {"distill.alpha": trial.suggest_float("distill.alpha", 0, 1)}'
+ANSWERS = "image,Effusion\nx.png,3.5\ny.png,-1\n"
 NO_TEACHER = r"teacher.json: no such file"
 
 
@@ -56,6 +57,18 @@ STUDIES = [
     # teachers
     Row("teacher-none", "train_one", "--teacher {home}/none.safetensors", r"none.json: no such file"),
     Row("teacher-none-search", "tune_kd", "--teacher {home}/none.safetensors --image-size 32 --space {home}/space.py", r"none.json: no such file", space(ONE_MODEL)),
+    Row("teacher-onnx-none", "tune_kd", "--teacher {home}/none.onnx --image-size 32 --space {home}/space.py", r"none.onnx: no such file", space(ONE_MODEL)),
+    Row("teacher-onnx", "train_one", "--teacher {home}/t.onnx", r"t.onnx: onnxruntime cannot run it \(", content("t.onnx", b"\x08\x07")),
+    Row("teacher-table", "train_one", "--teacher {home}/t.csv", r"t.csv: are its values logits or probabilities", content("t.csv", ANSWERS)),
+    Row("teacher-table-said", "tune_kd", "--teacher {home}/t.csv --image-size 32 --space {home}/space.py", r"Say it with --teacher-answers", given_all(space(ONE_MODEL), content("t.csv", ANSWERS))),
+    Row("teacher-table-ids", "train_one", "--teacher {home}/t.csv --teacher-answers logits", r"t.csv: none of its 2 ids is of an image here", content("t.csv", ANSWERS)),
+    Row("teacher-table-range", "train_one", "--teacher {home}/t.csv --teacher-answers probabilities", r"t.csv: x.png, Effusion: 3.5 is outside 0 to 1", content("t.csv", ANSWERS)),
+    Row("teacher-table-labels", "train_one", "--teacher {home}/t.csv --teacher-answers logits", r"t.csv: this teacher knows 1 labels \(Cat\), the data has 14", content("t.csv", ANSWERS.replace("Effusion", "Cat"))),
+    Row("teacher-answers", "train_one", "--teacher {home}/teacher.safetensors --teacher-answers logits", r"no --teacher is one; leave it out"),
+    Row("teacher-answers-word", "tune_kd", "--teacher {home}/t.csv --teacher-answers percent", r"--teacher-answers: invalid choice: 'percent'"),
+    Row("teacher-weights", "tune_kd", "--teacher a.onnx b.onnx --teacher-weights 1 0", r"--teacher-weights: got '0'; write a number above 0"),
+    Row("teacher-weights-few", "tune_kd", "--teacher a.onnx b.onnx --teacher-weights 1", r"--teacher-weights: 1 for 2 teacher"),
+    Row("teacher-trained-on", "tune_kd", "--teacher-trained-on l.txt", r"--teacher-trained-on is for a teacher that is given"),
     Row("teacher-pickle", "train_one", "--teacher {home}/teacher.pt", r"teacher.pt: not a model; give its .safetensors", content("teacher.pt", b"\x80\x04.")),
     Row("teacher-no-json", "train_one", TEACHER, NO_TEACHER, teacher(keep=removed("teacher.json"))),
     Row("teacher-no-weights", "train_one", TEACHER, r"teacher.safetensors: no such file, though teacher.json is there", teacher(keep=removed("teacher.safetensors"))),

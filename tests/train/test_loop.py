@@ -15,6 +15,7 @@ from xlite.device import choose_device
 from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.errors import InputError
 from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
@@ -49,7 +50,8 @@ def curve(dataset, cfg, **kwargs):
 @pytest.fixture(scope="module")
 def bank(tiny_dataset, tmp_path_factory):
     model = build_model(config().model, num_labels=3, seed=5).eval().requires_grad_(False)
-    teacher = Teacher((model,), (32,), ({},), "teacher-key", tiny_dataset.input_spec)
+    spec = tiny_dataset.input_spec
+    teacher = Teacher((OwnModel(model, 32, {}, "teacher-key", spec),), spec)
     reader = ViewReader(tiny_dataset.open_pixels(), tiny_dataset.rows[:140], "none", 42)
     source, folder = BankSource(teacher, reader, CPU, num_views=2), tmp_path_factory.mktemp("bank")
     return open_or_build(source, data_key="tiny", logits_shape=(3,), folder=folder)

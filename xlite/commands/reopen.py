@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from xlite.commands.options import default_cache_dir, phantoms, prepare_and_tell
 from xlite.config import RunConfig
@@ -87,7 +87,7 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete --storage, --data, --cache-dir, --teacher and --pretrained from the study in `folder`, if there is one.
+    """Complete --storage, --data, --cache-dir, --pretrained and the teacher's options from the study in `folder`.
 
     Returns:
         The name by which the ledger knows the study.
@@ -107,8 +107,11 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
             raise InputError(f"study {folder.name}: no data in {data}; name its folder with --data")
         arguments.data = data
     arguments.cache_dir = _absolute(arguments.cache_dir) or _cache_dir(manifest)
-    if "teacher" in arguments:
-        arguments.teacher = arguments.teacher or manifest.options.get("teacher_files", [])
+    for option in ("teacher", "teacher_answers", "teacher_weights", "teacher_trained_on"):
+        stored = "teacher_files" if option == "teacher" else option
+        if option in arguments:
+            given = getattr(arguments, option)
+            setattr(arguments, option, given or manifest.options.get(stored, given))
     if arguments.pretrained == "auto":
         arguments.pretrained = manifest.options.get("pretrained", "auto")
     return manifest.name
@@ -130,7 +133,7 @@ def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
     if teacher.key != opened.teacher_key:
         raise InputError(
             f"study {opened.study.options.root.name}: it was searched with teacher {opened.teacher_key}, this one is "
-            f"{teacher.key}; bring back the teacher's files"
+            f"{teacher.key}; bring back the teacher's files, in the order they were given in"
         )
     return teacher
 
@@ -158,6 +161,7 @@ def _fields(kind: type[Any], values: Mapping[str, Any], **changed: Any) -> dict[
     for field in fields(kind):
         if field.type is Path:
             out[field.name] = Path(out[field.name])
-        elif field.type == tuple[Path, ...]:
-            out[field.name] = tuple(Path(file) for file in out[field.name])
+        elif get_origin(field.type) is tuple and field.name in out:
+            item = get_args(field.type)[0]
+            out[field.name] = tuple(map(item, out[field.name]))
     return out

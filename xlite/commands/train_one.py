@@ -2,7 +2,6 @@
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
@@ -11,13 +10,14 @@ from xlite.commands.options import (
     add_pretrained_option,
     add_set_option,
     add_subset_option,
-    check_teacher_options,
+    add_teacher_options,
     find_start,
     home,
     open_configured,
     run_defaults,
     settings,
     shown,
+    teacher_request,
     tell_unread,
 )
 from xlite.console import Console
@@ -35,8 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add_subset_option(out)
     out.add_argument("--epochs", type=cli.positive_int, default=15, metavar="N", help="budget")
     out.add_argument("--threads", type=cli.positive_int, metavar="N", help="CPU threads (default: all)")
-    out.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
-    out.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
+    add_teacher_options(out)
     out.add_argument(
         "--out",
         type=cli.results_dir,
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.device import choose_device
     from xlite.storage.folders import check_folder
     from xlite.storage.locks import locked
-    from xlite.study.teacher import load_study_teacher, teacher_bank
+    from xlite.study.teacher import load_study_teacher, teacher_bank, tell_what_it_has_seen
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config, pretrained_keys
     from xlite.train.checkpoint import remove_checkpoints
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
     check_folder(folder, "name another with --out")
-    check_teacher_options(arguments)
+    request = teacher_request(arguments)
     given = settings(arguments, epochs="--epochs", seed="--seed", threads="--threads")
     chosen = {**({"distill.alpha": 0.5} if arguments.teacher else {}), **given}
     threads = arguments.threads or available_cpus()
@@ -82,12 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.teacher and not config.distill.needs_teacher:
         console.say("--teacher: distill.alpha and distill.feature_weight are 0, so the teacher is not used")
     elif arguments.teacher:
-        files = tuple(file.expanduser().resolve() for file in arguments.teacher)
-        teacher = load_study_teacher(files, task, prepared.full, device, allow_other_split=arguments.allow_other_split)
-        console.say(f"Teacher {teacher.names}: validation {task.metric} {teacher.shown_value}")
-        banks = prepared.request.cache_dir / "banks"
+        tell_what_it_has_seen(request, prepared.full, console)
+        cache = prepared.request.cache_dir
+        teacher = load_study_teacher(request, task, prepared.full, config, cache_dir=cache, console=console)
         features = config.distill.feature_weight > 0
-        bank = teacher_bank(teacher.teacher, task, dataset, config, folder=banks, console=console, features=features)
+        bank = teacher_bank(
+            teacher.teacher, task, dataset, config, folder=cache / "banks", console=console, features=features
+        )
     noted = None
     try:
         with locked(folder, waiting=None):

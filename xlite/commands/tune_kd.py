@@ -1,6 +1,7 @@
 """The main job: data, search, leaderboard, promotion."""
 
 import argparse
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -16,15 +17,16 @@ from xlite.commands.options import (
     add_set_option,
     add_study_options,
     add_subset_option,
+    add_teacher_options,
     add_threshold_option,
     cache_dir,
-    check_teacher_options,
     home,
     open_configured,
     settings,
     shown,
     space_file,
     study_defaults,
+    teacher_request,
 )
 from xlite.console import Console
 from xlite.errors import InputError
@@ -72,8 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add_pretrained_option(group)  # type: ignore[arg-type]
     add_set_option(group)  # type: ignore[arg-type]
     group = out.add_argument_group("teacher and promotion")
-    group.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="one, or several to average")
-    group.add_argument("--allow-other-split", action="store_true", help="take a teacher trained on another split")
+    add_teacher_options(group)  # type: ignore[arg-type]
     group.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     group.add_argument(
         "--promote-reserve",
@@ -165,6 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.winner is None:
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
+        console.say(beside_teacher(result.winner, result.teacher.value, study.task.metric))
         note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
@@ -232,7 +234,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
-    check_teacher_options(arguments)
+    teacher = teacher_request(arguments)
     if arguments.no_promote and arguments.thresholds:
         raise InputError("--thresholds with --no-promote: nothing is promoted; give it to `xlite promote`")
     if arguments.address and arguments.niceness:
@@ -256,8 +258,11 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         seed=arguments.seed,
         cache_dir=cache_dir(arguments),
         settings=settings(arguments, epochs="--max-epochs", seed="--seed", threads="--cpus-per-trial"),
-        teacher_files=tuple(file.expanduser().resolve() for file in arguments.teacher),
-        allow_other_split=arguments.allow_other_split,
+        teacher_files=teacher.files,
+        teacher_answers=teacher.answers,
+        teacher_weights=teacher.weights,
+        teacher_trained_on=teacher.trained_on,
+        allow_other_split=teacher.allow_other_split,
         pretrained=arguments.pretrained,
         defaults=None if kind == device_kind() else kind,
         max_params=arguments.max_params,
@@ -292,6 +297,12 @@ def num_folds(arguments: argparse.Namespace, default: int) -> int:
     if (arguments.folds or 1) > 1:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
     return 1
+
+
+def beside_teacher(best: "TrialRecord", teacher_value: float, metric: str) -> str:
+    """A line: the best student beside the teacher."""
+    teacher = "unknown" if math.isnan(teacher_value) else f"{teacher_value:.4f}"
+    return f"Validation {metric}: teacher {teacher}, best student {best.value:.4f} (trial {best.number})"
 
 
 def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, metric: str) -> str | None:

@@ -191,8 +191,8 @@ def _identity(source: BankSource, data_key: str) -> dict[str, Any]:
         "format": FORMAT,
         "views_version": VIEWS_VERSION,
         "teacher": teacher.key,
-        "models": [description.get("model") for description in teacher.descriptions],
-        "image_sizes": list(teacher.image_sizes),
+        "models": [member.settings.get("model") for member in teacher.members],
+        "image_sizes": [member.settings.get("image_size") for member in teacher.members],
         "data": data_key,
         "augmentation": f"{reader.augment.__module__}.{reader.augment.__qualname__} {reader.augmentation}",  # type: ignore[attr-defined]
         "seed": reader.seed,

@@ -9,12 +9,12 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ RECORD, PROGRESS = "bank.json", "progress.json"
 BATCH_SIZES = {"cpu": 64, "cuda": 256}
 """Images in a batch for the teacher: on a CPU as many as a core's cache holds."""
 Arrays = Mapping[str, tuple[tuple[int, ...], str]]  # file name -> shape and type, as in a .npy header
+Batch = TypeVar("Batch")
+Answer = TypeVar("Answer")
 State = tuple[int, int]  # of a file: bytes, and their CRC-32
 
 _COMMIT_BYTES, _COMMIT_S = 64 * 2**20, 2.0  # an interruption loses at most about this much
@@ -239,19 +241,24 @@ def _durable(place: Path, settings: Mapping[str, Any], arrays: Arrays) -> tuple[
 
 
 def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, Signals]]:
-    """Each batch with its images and the teacher's answers, in order.
-
-    On a CPU each core has its own batch: sharing one loses 10 to 20%. On a GPU the next batch is augmented while the
-    teacher answers this one.
-    """
-    num_threads = 2 if source.device.on_gpu else available_cpus()
+    """Each batch with its images and the teacher's answers, in order."""
 
     def ask(batch: Draw) -> tuple[Draw, np.ndarray, Signals]:
         images = source.images(batch)
         return batch, images, source.answer(batch, images)
 
+    return side_by_side(ask, batches, source.device)
+
+
+def side_by_side(ask: Callable[[Batch], Answer], batches: Iterable[Batch], device: Device) -> Iterator[Answer]:
+    """What `ask` returns for each batch, in order.
+
+    On a CPU each core has its own batch: sharing one loses 10 to 20%. On a GPU the next batch is augmented while the
+    teacher answers this one.
+    """
+    num_threads = 2 if device.on_gpu else available_cpus()
     with torch_threads(1), ThreadPoolExecutor(num_threads) as pool:
-        coming: deque[Future[tuple[Draw, np.ndarray, Signals]]] = deque()
+        coming: deque[Future[Answer]] = deque()
         for batch in batches:
             coming.append(pool.submit(ask, batch))
             if len(coming) > num_threads:  # one more than threads, so that none is idle

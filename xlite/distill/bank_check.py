@@ -92,5 +92,5 @@ def check_bank(
 
 def half_step(values: np.ndarray) -> np.ndarray:
     """The most that rounding to fp16 moves each value: half a unit in the last place, float32."""
-    with np.errstate(invalid="ignore"):  # NaN: NaN
+    with np.errstate(invalid="ignore"):  # NaN
         return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2

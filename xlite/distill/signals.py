@@ -7,11 +7,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Signals:
-    """A teacher's answers.
+    """A teacher's signals for B views.
 
     Attributes:
         logits: (B, ..., L) float32, NaN where the teacher says nothing.
-        features: (B, F) float32, pooled; None where it gives none.
+        features: (B, F) float32, pooled; None if no member gives any.
     """
 
     logits: np.ndarray

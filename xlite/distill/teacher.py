@@ -1,137 +1,157 @@
-"""The teacher: the mean of one or several frozen models, each with its own input size."""
+"""The teacher: the weighted mean of one or several members, of any kind."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.distill.signals import Signals
+from xlite.distill.teachers.answer_table import SUFFIXES as TABLES
+from xlite.distill.teachers.answer_table import read_table
+from xlite.distill.teachers.answers import load_answers
+from xlite.distill.teachers.member import Member
+from xlite.distill.teachers.onnx_file import load_onnx
+from xlite.distill.teachers.onnx_graph import open_graph
+from xlite.distill.teachers.own import load_own
+from xlite.distill.teachers.values import Answers
 from xlite.errors import InputError
-from xlite.models.artifact import load_model
-from xlite.models.build import call_with_features
+from xlite.models.artifact import load_artifact
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Frozen models in evaluation mode.
+    """Frozen members behind one.
 
     Attributes:
-        models: each takes a batch from `Device.inputs` and returns logits (B, ..., L).
-        image_sizes: the side each was trained at, px.
-        descriptions: each file's description of its model.
-        key: 16 hex digits over the weights.
+        members: at least one.
         input_spec: of the views it is asked about.
+        weights: one for each member, above 0; () weighs all alike.
     """
 
-    models: tuple[nn.Module, ...]
-    image_sizes: tuple[int, ...]
-    descriptions: tuple[dict[str, Any], ...]
-    key: str
+    members: tuple[Member, ...]
     input_spec: InputSpec
+    weights: tuple[float, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """16 hex digits over the members' keys, and their weights where these differ."""
+        digest = hashlib.sha256("".join(member.key for member in self.members).encode())
+        if len(set(self.weights)) > 1:
+            digest.update(json.dumps([weight / sum(self.weights) for weight in self.weights]).encode())
+        return digest.hexdigest()[:16]
 
     @property
     def num_features(self) -> int | None:
-        """F of the first model, whose features are the teacher's; None if it gives none."""
-        return int(self.models[0].num_features)  # type: ignore[arg-type]
+        """F of the first member that gives features, which are the teacher's; None if none gives any."""
+        return next((member.num_features for member in self.members if member.num_features), None)
 
-    @torch.inference_mode()
+    @property
+    def names(self) -> str:
+        """Of all members, for people."""
+        return " + ".join(member.name for member in self.members)
+
     def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
-        """Mean logits over the models, and the first one's features, for views (B, *shape of the pixel file).
+        """The weighted mean of the members that know a label, for views (B, *shape of the pixel file).
 
         Args:
+            auxiliary: (B, E) integers beside the views, or None.
             rows: (B,) rows of the pixel file that these are views of.
+
+        Returns:
+            Logits (B, ..., L) float32, NaN where no member says anything; the features of the first member that has
+            some.
+
+        Raises:
+            InputError: a member's answers are not finite.
         """
-        images, beside = device.inputs(self.input_spec, pixels, auxiliary)
-        total: Tensor | None = None
-        features: Tensor | None = None
-        for model, size in zip(self.models, self.image_sizes, strict=True):
-            with device.autocast():
-                logits, pooled = call_with_features(model, resize(images, size, self.input_spec), beside)
-            total = logits.float() if total is None else total + logits.float()
-            features = pooled.float() if features is None else features
-        assert total is not None and features is not None
-        if bool(total.isnan().any()):  # in a bank NaN would mean that the teacher says nothing
-            raise InputError("the teacher gives logits that are not numbers; it cannot be distilled from")
-        return Signals((total / len(self.models)).cpu().numpy(), features.cpu().numpy())
+        told = [member.signals(pixels, auxiliary, rows, device=device) for member in self.members]
+        if len(told) == 1:
+            return told[0]
+        features = next((signals.features for signals in told if signals.features is not None), None)
+        logits = _weighted_mean([signals.logits for signals in told], self.weights or (1.0,) * len(told))
+        return Signals(logits, features)
 
 
-def resize(images: Tensor, size: int, spec: InputSpec) -> Tensor:
-    """A uint8 batch from `Device.inputs` to side `size`; unchanged where it fits, as scan lines always do."""
-    if spec.image_size == size:
-        return images
-    if spec.layout == "slices":
-        planes = _scaled(images.permute(0, 1, 4, 2, 3).flatten(0, 1), size)
-        return planes.unflatten(0, images.shape[:2]).permute(0, 1, 3, 4, 2)
-    return _scaled(images, size) if spec.has_channel_axis else _scaled(images.unsqueeze(1), size).squeeze(1)
-
-
-def _scaled(planes: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) to (B, C, size, size) uint8: bilinear with antialiasing."""
-    scaled = F.interpolate(planes.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return scaled.round_().clamp_(0, 255).to(torch.uint8)
+def _weighted_mean(told: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """(B, ..., L) float32: of each entry, the mean over those that are not NaN."""
+    total, weight = np.zeros_like(told[0]), np.zeros_like(told[0])
+    for logits, share in zip(told, weights, strict=True):
+        known = ~np.isnan(logits)
+        total += np.where(known, np.float32(share) * logits, 0)
+        weight += np.where(known, np.float32(share), 0)
+    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
 def load_teacher(
-    files: Sequence[Path], dataset: Dataset, *, kind: str, device: Device, allow_other_split: bool = False
+    files: Sequence[Path],
+    dataset: Dataset,
+    *,
+    kind: str,
+    device: Device,
+    answers: Answers | None = None,
+    weights: Sequence[float] = (),
+    allow_other_split: bool = False,
 ) -> Teacher:
-    """Load one or several teacher files (`.safetensors` with its `.json`, as `xlite teacher` writes them).
+    """Load one or several files: our own models, ONNX models, tables of answers.
 
     Args:
         kind: of the data's targets.
-        allow_other_split: accept a teacher that was trained on another split and may have seen images judged here.
+        answers: what the values of tables are that do not say it themselves.
+        weights: one for each file; () weighs all alike.
+        allow_other_split: accept a model of ours that was trained on another split and may have seen images judged
+            here.
 
     Raises:
-        InputError: a file does not fit the data, or its weights are not finite.
+        InputError: a file cannot be read, or does not fit the data.
     """
-    labels, input_spec, split_hash = dataset.labels, dataset.input_spec, dataset.split_hash
-    models, sizes, descriptions = [], [], []
-    digest = hashlib.sha256()
-    for file in files:
-        model, description = load_model(file)
-        if description.get("target_kind", kind) != kind:
-            raise InputError(f"{file}: this teacher is for {description['target_kind']} targets, the data is {kind}")
-        if description.get("value") is None:
-            description.pop("value", None)  # it was not finite
-        if tuple(description["labels"]) != tuple(labels):
-            raise InputError(
-                f"{file}: this teacher knows {_abridged(description['labels'])}, the data has {_abridged(labels)}; "
-                "train one with `xlite teacher`"
-            )
-        if description["in_channels"] != input_spec.channels:
-            raise InputError(
-                f"{file}: this teacher takes {description['in_channels']} channel(s), the data has "
-                f"{input_spec.channels}"
-            )
-        if description.get("split_hash") != split_hash and not allow_other_split:
-            raise InputError(
-                f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
-                "seen images judged here. Train one on this split, or allow it with --allow-other-split"
-            )
-        if not model.config.has_backbone and description["image_size"] != input_spec.image_size:  # type: ignore[union-attr]
-            raise InputError(
-                f"{file}: this teacher takes lines of {description['image_size']} points, the data has "
-                f"{input_spec.image_size}"
-            )
-        if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
-            raise InputError(
-                f"{file}: this teacher has weights that are not finite; its training failed, train it again"
-            )
-        models.append(device.move(model).eval().requires_grad_(False))
-        sizes.append(int(description["image_size"]))
-        descriptions.append(description)
-        digest.update(str(description["weights_sha256"]).encode())
-    return Teacher(tuple(models), tuple(sizes), tuple(descriptions), digest.hexdigest()[:16], input_spec)
+    assert not weights or len(weights) == len(files), (weights, files)
+
+    def member(file: Path) -> Member:
+        match file_kind(file):
+            case "own":
+                return load_own(file, dataset, kind=kind, device=device, allow_other_split=allow_other_split)
+            case "onnx":
+                return load_onnx(file, dataset, kind=kind, device=device)
+            case "table":
+                return load_answers(file, dataset, kind=kind, answers=answers)
+
+    return Teacher(tuple(map(member, files)), dataset.input_spec, tuple(weights))
 
 
-def _abridged(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:3])
-    return f"{len(labels)} labels ({shown}{', ...' if len(labels) > 3 else ''})"
+def file_kind(file: Path) -> Literal["own", "onnx", "table"]:
+    """What a teacher's file is to be, by its suffix.
+
+    Raises:
+        InputError: no such kind.
+    """
+    if file.suffix in (".safetensors", ".json"):
+        return "own"
+    if file.suffix == ".onnx":
+        return "onnx"
+    if file.suffix in TABLES:
+        return "table"
+    raise InputError(
+        f"{file}: not a model; give its .safetensors or .onnx file, or a table of its answers ({', '.join(TABLES)})"
+    )
+
+
+def check_file(file: Path, answers: Answers | None, device: Device) -> None:
+    """Open a teacher's file, before there is data.
+
+    Raises:
+        InputError: it cannot be used, whatever the data.
+    """
+    match file_kind(file):
+        case "own":
+            load_artifact(file)
+        case "onnx":
+            open_graph(file, device)
+        case "table":
+            read_table(file, answers)

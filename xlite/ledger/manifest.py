@@ -16,7 +16,7 @@ from xlite.storage.files import read_json_object, write_json
 FILE, OWN_DATABASE, BASELINES = "study.json", "study.db", "baselines"
 IMMUTABLE = "meaning"
 """Key of the settings that decide what a study's numbers mean; the rest may change when it continues."""
-_PATHS = ("folder", "space", "cache_dir", "teacher_files")
+_PATHS = ("folder", "space", "cache_dir", "teacher_files", "teacher_trained_on")
 
 
 @dataclass(frozen=True)

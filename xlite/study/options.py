@@ -7,9 +7,29 @@ from typing import Any, Literal
 
 from xlite.config import RunConfig
 from xlite.device import device_kind
+from xlite.distill.teachers.values import Answers
 from xlite.models.origins import Origins, Pretrained, started
 from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
 from xlite.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class TeacherRequest:
+    """A teacher, as asked for.
+
+    Attributes:
+        files: models of ours, ONNX models, tables of answers.
+        answers: what the values of tables are that do not say it themselves.
+        weights: one for each file; () weighs all alike.
+        trained_on: text files of the images or patients that it has seen.
+        allow_other_split: accept one that has seen, or may have seen, images that are judged here.
+    """
+
+    files: tuple[Path, ...]
+    answers: Answers | None = None
+    weights: tuple[float, ...] = ()
+    trained_on: tuple[Path, ...] = ()
+    allow_other_split: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +47,7 @@ class StudyOptions:
         settings: dotted keys fixed in every trial (`--set`), over the task's defaults and the space's choices.
         promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
         num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
-        teacher_files: none trains the task's default teacher.
+        teacher_files: none trains the task's default teacher. The other options of a teacher: see `TeacherRequest`.
         pretrained: whether models start from published weights, see `Pretrained`.
         defaults: which of the task's defaults it follows; None: the device's.
         max_params, max_mb, max_latency_ms: limits a student must keep before it is trained; None does not limit.
@@ -61,6 +81,9 @@ class StudyOptions:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     pause_s: float = 0.0
     teacher_files: tuple[Path, ...] = ()
+    teacher_answers: Answers | None = None
+    teacher_weights: tuple[float, ...] = ()
+    teacher_trained_on: tuple[Path, ...] = ()
     allow_other_split: bool = False
     pretrained: Pretrained = "auto"
     defaults: str | None = None
@@ -85,6 +108,17 @@ class StudyOptions:
     def fixed_keys(self) -> dict[str, Any]:
         """Dotted keys fixed in every trial, whatever the space says."""
         return {**self.settings, **self.fixed, **pretrained_keys(self.pretrained, self.settings)}
+
+    @property
+    def teacher(self) -> TeacherRequest:
+        """What is asked of the teacher."""
+        return TeacherRequest(
+            self.teacher_files,
+            self.teacher_answers,
+            self.teacher_weights,
+            self.teacher_trained_on,
+            self.allow_other_split,
+        )
 
     def configure(self, task: Task) -> RunConfig:
         """The configuration that the study's trials start from, for its task on this device.

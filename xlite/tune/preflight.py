@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable
 
+from xlite.device import choose_device
+from xlite.distill.teacher import check_file
 from xlite.errors import InputError
 from xlite.ledger.rdb import open_storage, sqlite_file
 from xlite.ledger.retry import Retry
-from xlite.models.artifact import load_artifact
 from xlite.storage.folders import check_folder
 from xlite.study.options import Study, StudyOptions
 from xlite.study.plan import open_space
@@ -33,7 +34,7 @@ def check_surroundings(options: StudyOptions, task: Task, say: Callable[[str], N
     check_folder(options.cache_dir, elsewhere.format("--cache-dir"))
     _check_database(options, say)
     for file in options.teacher_files:
-        load_artifact(file)
+        check_file(file, options.teacher_answers, choose_device())
     if options.address is None:
         check_folder(session_place(), "set TMPDIR to another folder")
     else:

@@ -23,7 +23,7 @@ from xlite.study.manifest import (
 from xlite.study.members import promotion_seconds
 from xlite.study.plan import StudyPlan
 from xlite.study.rungs import expected_epochs
-from xlite.study.teacher import StudyTeacher, obtain_bank, obtain_teacher
+from xlite.study.teacher import StudyTeacher, obtain_bank, obtain_teacher, tell_what_it_has_seen
 from xlite.study.time_budget import TimeBudget
 from xlite.study.view import Pace, SearchView, where_time_went
 from xlite.study.warm_start import warm_up
@@ -82,6 +82,8 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
     accepted = {"space": (*candidates.space.earlier_hashes, OPEN)}
     check_same(options.folder, settings, accepted)  # before a teacher is trained for nothing
     identity = pair(options.root, options.folder, options.storage, name=options.name, settings=settings)
+    if plan.distils:
+        tell_what_it_has_seen(options.teacher, prepared.full, console)
     teacher = obtain_teacher(study, prepared.full, console) if plan.distils else None
     settings["teacher"] = teacher.teacher.key if teacher else None
     check_same(options.folder, settings, accepted)
