@@ -398,12 +398,9 @@ def test_a_model_that_gives_no_number_is_not_taken_for_a_silent_teacher(teacher,
 
 
 def test_features_of_an_ensemble_are_the_first_models(tiny_dataset, tmp_path):
-    members = [
-        build_model(ModelConfig(backbone=name), num_labels=3, seed=1).eval() for name in ("lcnet_035", "resnet10t")
-    ]
-    both = Teacher(tuple(members), (32, 32), ({}, {}), "both", IMAGE)
+    first, second = (teacher_of(ModelConfig(backbone=name)) for name in ("lcnet_035", "resnet10t"))
+    both = Teacher((*first.members, *second.members), IMAGE)
     bank, reader = build(both, tiny_dataset, tmp_path, features=True)
-    alone = Teacher((members[0],), (32,), ({},), "k", IMAGE)
     positions, views = np.arange(20), np.full(20, 1)
-    expected = alone.signals(reader.read(positions, views), None, positions, device=CPU).features
+    expected = first.signals(reader.read(positions, views), None, positions, device=CPU).features
     np.testing.assert_array_equal(bank.features(positions, views), expected.astype(np.float16))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from onnx_files import GREY, write_onnx
 from test_bank import CPU, IMAGE, teacher_of
 
@@ -21,7 +20,6 @@ from xlite.distill.teacher import Teacher, check_file, load_teacher
 from xlite.distill.teacher_checks import check_range, trained_on_note, validation_value
 from xlite.distill.teachers.own import load_own
 from xlite.errors import InputError
-from xlite.losses.distillation import cumulative_kd, sigmoid_kd, softmax_kd
 from xlite.models.artifact import save_artifact, state_copy
 from xlite.models.build import build_model
 from xlite.study.options import TeacherRequest
@@ -118,28 +116,6 @@ def test_the_bank_of_several_kinds_has_their_mean_and_nan_where_none_answers(tin
     spoilt[1, 3, 2] = 0.0  # an answer where there is none
     spoilt.flush()
     assert check_bank(bank, both, reader, device=CPU).num_beyond == 1
-
-
-@pytest.mark.parametrize("kd", [softmax_kd, cumulative_kd, sigmoid_kd])
-def test_the_soft_loss_is_the_mean_over_what_is_answered_and_has_a_finite_gradient(kd):
-    generator = torch.Generator().manual_seed(1)
-    student, teacher = (torch.randn(6, 3, generator=generator, dtype=torch.float64) for _ in range(2))
-    student.requires_grad_()
-    silent = teacher.clone()
-    silent[3:] = NAN
-    loss = kd(student, silent, temperature=2.0)
-    torch.testing.assert_close(loss, kd(student[:3], teacher[:3], temperature=2.0))
-    loss.backward()
-    assert student.grad[:3].abs().min() > 0 and student.grad[3:].abs().max() == 0
-    assert kd(student, torch.full_like(teacher, NAN), temperature=2.0) == 0
-
-
-def test_one_label_without_an_answer_leaves_the_others(tiny_dataset):
-    student, teacher = torch.randn(4, 3), torch.randn(4, 3)
-    partial = teacher.clone()
-    partial[:, 1] = NAN
-    expected = sigmoid_kd(student[:, [0, 2]], teacher[:, [0, 2]], temperature=3.0)
-    torch.testing.assert_close(sigmoid_kd(student, partial, temperature=3.0), expected)
 
 
 def test_a_teacher_that_does_not_look_at_the_image_is_refused(tiny_dataset, tmp_path):

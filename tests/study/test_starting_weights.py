@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from xlite.commands import tune_kd
-from xlite.commands.options import run_defaults, study_defaults
+from xlite.commands.starting_weights import run_defaults, study_defaults
 from xlite.console import SilentConsole
 from xlite.errors import InputError
 from xlite.models import weight_sources

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from xlite.config import DataConfig, RunConfig
-    from xlite.models.origins import Origins
-    from xlite.study.options import TeacherRequest
     from xlite.tasks.prepare import DataRequest, Prepared
     from xlite.tasks.task import Task
 
@@ -154,17 +152,6 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_pretrained_option(parser: argparse.ArgumentParser) -> None:
-    """--pretrained."""
-    parser.add_argument(
-        "--pretrained",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="start from published weights: yes: every model, or an error; no: none; auto: as space and defaults say, "
-        "but on a CPU from random ones where there are none",
-    )
-
-
 def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes: bool = False) -> None:
     """--study, --results and --storage; --adopt for what writes into the ledger."""
     group = parser.add_argument_group("study")
@@ -225,123 +212,6 @@ def settings(arguments: argparse.Namespace, **own: str) -> dict[str, Any]:
     if pretrained is not None and out.get("model.pretrained", pretrained) != pretrained:
         raise InputError("--set model.pretrained and --pretrained differ; leave one out")
     return out
-
-
-def add_teacher_options(parser: argparse.ArgumentParser) -> None:
-    """--teacher and what is said of it."""
-    parser.add_argument(
-        "--teacher",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="one, or several to average: models of `xlite teacher`, .onnx files, tables of answers",
-    )
-    parser.add_argument(
-        "--teacher-answers",
-        choices=("logits", "probabilities"),
-        help="what a table of answers (.csv, .parquet) holds, unless a JSON beside it says so",
-    )
-    parser.add_argument(
-        "--teacher-weights",
-        type=cli.positive_float,
-        nargs="+",
-        default=[],
-        metavar="W",
-        help="of several teachers' mean (default: all alike)",
-    )
-    parser.add_argument(
-        "--teacher-trained-on",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="LIST",
-        help="text files of the images or patients it has seen, one a line: refused if any is validated or tested on",
-    )
-    parser.add_argument(
-        "--allow-other-split",
-        action="store_true",
-        help="take a teacher that has seen, or may have seen, validation or test images",
-    )
-
-
-def teacher_request(arguments: argparse.Namespace) -> "TeacherRequest":
-    """The teacher asked for.
-
-    Raises:
-        InputError: an option has nothing to act on, or the weights are not one for each file.
-    """
-    from xlite.study.options import TeacherRequest
-
-    files = absolute(arguments.teacher)
-    for option in ("allow_other_split", "teacher_answers", "teacher_weights", "teacher_trained_on"):
-        if getattr(arguments, option) and not files:
-            name = f"--{option.replace('_', '-')}"
-            raise InputError(f"{name} is for a teacher that is given; give --teacher too, or leave it out")
-    if arguments.teacher_weights and len(arguments.teacher_weights) != len(files):
-        raise InputError(f"--teacher-weights: {len(arguments.teacher_weights)} for {len(files)} teacher(s)")
-    if arguments.teacher_answers and not any(file.suffix in (".csv", ".parquet", ".npz") for file in files):
-        raise InputError("--teacher-answers says what a table of answers holds, and no --teacher is one; leave it out")
-    return TeacherRequest(
-        files=files,
-        answers=arguments.teacher_answers,
-        weights=tuple(arguments.teacher_weights),
-        trained_on=absolute(arguments.teacher_trained_on),
-        allow_other_split=arguments.allow_other_split,
-    )
-
-
-def absolute(paths: "Iterable[Path]") -> tuple[Path, ...]:
-    """Absolute paths, as a study records them."""
-    return tuple(path.expanduser().resolve() for path in paths)
-
-
-def run_defaults(
-    arguments: argparse.Namespace, task: "Task", console: Console | None, *, backbone: str | None = None
-) -> str:
-    """Which of the task's defaults a new run follows, by what `--data` and `--pretrained` say.
-
-    Args:
-        console: gets a line where those with pretrained weights would apply, but the weights cannot be had.
-        backbone: the one that is trained, where that is known.
-    """
-    from xlite.device import device_kind
-    from xlite.models.weight_sources import INSTALL
-    from xlite.tasks.defaults import choose_defaults
-
-    kind, pretrained = device_kind(), vars(arguments).get("pretrained", "auto")
-    if arguments.data is None:
-        return kind
-    chosen = choose_defaults(task, kind, pretrained=pretrained, backbone=backbone)
-    if chosen is None and console is not None:
-        console.say(f"No pretrained weights here ({INSTALL}): the defaults for random ones, smaller and weaker")
-    return chosen or kind
-
-
-def study_defaults(arguments: argparse.Namespace, task: "Task", folder: Path, console: Console) -> str:
-    """Which of the task's defaults the study in `folder` follows: those it began with, the device's with `--space`."""
-    from xlite.device import device_kind
-    from xlite.ledger import StudyManifest
-
-    manifest = StudyManifest.of_study(folder)
-    if manifest is None and arguments.space is None:
-        return run_defaults(arguments, task, console)
-    return (manifest.options.get("defaults") if manifest else None) or device_kind()
-
-
-def find_start(config: "RunConfig", arguments: argparse.Namespace, console: Console) -> "tuple[RunConfig, Origins]":
-    """A single run's configuration as it starts, and the weights it starts from; a line says which.
-
-    Raises:
-        InputError: they cannot be had, and `--pretrained` or the device does not allow random ones.
-    """
-    from xlite.device import device_kind
-    from xlite.models.origins import describe_origins, find_origins, started
-
-    origins = find_origins([config.model], pretrained=arguments.pretrained, on_gpu=device_kind() == "cuda")
-    for line in describe_origins(origins):
-        console.say(line)
-    return started(config, origins), origins
 
 
 def tell_unread(keys: "Iterable[str]", config: "RunConfig", task: "Task", console: Console) -> None:

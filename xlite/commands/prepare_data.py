@@ -5,16 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import (
-    add_data_options,
-    add_subset_option,
-    cache_dir,
-    data_request,
-    home,
-    open_data,
-    run_defaults,
-    shown,
-)
+from xlite.commands.options import add_data_options, add_subset_option, cache_dir, data_request, home, open_data, shown
+from xlite.commands.starting_weights import run_defaults
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 

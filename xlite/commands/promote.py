@@ -5,13 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
-from xlite.commands.options import (
-    FOLDS_HELP,
-    THRESHOLDS,
-    add_place_options,
-    add_study_options,
-    add_threshold_option,
-)
+from xlite.commands.options import FOLDS_HELP, THRESHOLDS, add_place_options, add_study_options, add_threshold_option
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
-    add_pretrained_option,
     add_study_options,
     add_subset_option,
     cache_dir,
     open_configured,
     shown,
     space_file,
-    study_defaults,
 )
+from xlite.commands.starting_weights import add_pretrained_option, study_defaults
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 

@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     add_data_options,
-    add_pretrained_option,
     add_set_option,
     add_subset_option,
-    add_teacher_options,
-    find_start,
     home,
     open_configured,
-    run_defaults,
     settings,
     shown,
-    teacher_request,
     tell_unread,
 )
+from xlite.commands.starting_weights import add_pretrained_option, find_start, run_defaults
+from xlite.commands.teacher_options import add_teacher_options, teacher_request
 from xlite.console import Console
 from xlite.errors import InputError
 

@@ -3,18 +3,8 @@
 import argparse
 
 from xlite.commands import cli
-from xlite.commands.options import (
-    add_data_options,
-    add_pretrained_option,
-    add_set_option,
-    find_start,
-    home,
-    open_configured,
-    run_defaults,
-    settings,
-    shown,
-    tell_unread,
-)
+from xlite.commands.options import add_data_options, add_set_option, home, open_configured, settings, shown, tell_unread
+from xlite.commands.starting_weights import add_pretrained_option, find_start, run_defaults
 from xlite.console import Console
 from xlite.errors import InputError
 

@@ -13,11 +13,9 @@ from xlite.commands.options import (
     FOLDS_HELP,
     THRESHOLDS,
     add_data_options,
-    add_pretrained_option,
     add_set_option,
     add_study_options,
     add_subset_option,
-    add_teacher_options,
     add_threshold_option,
     cache_dir,
     home,
@@ -25,9 +23,9 @@ from xlite.commands.options import (
     settings,
     shown,
     space_file,
-    study_defaults,
-    teacher_request,
 )
+from xlite.commands.starting_weights import add_pretrained_option, study_defaults
+from xlite.commands.teacher_options import add_teacher_options, teacher_request
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.storage.text import checked_name
