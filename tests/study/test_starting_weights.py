@@ -90,6 +90,14 @@ def test_yes_and_no_are_stronger_than_space_and_defaults_and_hold_for_the_teache
     assert [teacher.model.pretrained for teacher in teachers] == [True, False]
 
 
+def test_a_file_of_ones_own_is_the_students_alone_and_needs_no_other_setting(tmp_path: Path) -> None:
+    study = study_in(tmp_path, defaults="cuda", settings={"model.weights": "w.pth", "model.backbone": LITE0})
+    _, configs = open_space(study)
+    assert {(config.model.weights, config.model.pretrained) for config in configs} == {("w.pth", False)}
+    teacher = study.teacher_config().model
+    assert (teacher.backbone, teacher.weights, teacher.pretrained) == ("densenet121", None, True)
+
+
 def test_on_a_gpu_missing_weights_are_an_error_for_the_teacher_as_well(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(starting_weights, "device_kind", lambda: "cuda")
     study = study_in(tmp_path, defaults="cuda")
