@@ -4,7 +4,8 @@
 
 Each run is a process of its own: two epochs on noise, each evaluated and saved. Plain PyTorch trains the same model,
 channels last, with AdamW (fused) on resident batches, evaluates in batches of the same size and saves model and
-optimiser. Peaks are of the resident set, by what the process did; its imports are in them. Linux only.
+optimiser. Peaks are of the resident set, by what the process did; its imports are in them. "CPU s" is processor time
+of the second epoch, evaluation and saving included, which other processes disturb less than images/s. Linux only.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main() -> None:
     options.add_argument("--px", type=int, default=160)
     options.add_argument("--batch-size", type=int, default=32)
     options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--images", type=int, default=256, help="to train on, and to evaluate")
+    options.add_argument("--images", type=int, default=128, help="to train on, and to evaluate")
     arguments = options.parse_args()
     if arguments.quick:
         arguments.backbone, arguments.px, arguments.batch_size = "mobilenetv3_small_050", 32, 8
@@ -53,7 +54,7 @@ def main() -> None:
         report.rows.append(
             {"way": way, **{key: statistics.median(run[key] for run in all_runs) for key in all_runs[0]}}
         )
-    for key, goal in (("peak MiB", {"at_most": 1.3}), ("images/s", {"at_least": 1.0}), ("epoch s", {})):
+    for key, goal in (("peak MiB", {"at_most": 1.3}), ("images/s", {"at_least": 1.0}), ("CPU s", {})):
         each = ([run[key] for run in measured[way]] for way in WAYS)
         report.ratio(f"{key}, X-Lite / plain", paired_ratio(*each), **goal)
     report.finish()
@@ -93,10 +94,10 @@ class Peaks:
 
         return noted
 
-    def row(self, images_per_s: float, epoch_s: float) -> dict[str, float]:
+    def row(self, images_per_s: float, cpu_s: float) -> dict[str, float]:
         """The columns of the table."""
         peaks = {f"{doing} MiB": mib for doing, mib in self.mib.items()}
-        return {"peak MiB": max(self.mib.values()), **peaks, "images/s": images_per_s, "epoch s": epoch_s}
+        return {"peak MiB": max(self.mib.values()), **peaks, "images/s": images_per_s, "CPU s": cpu_s}
 
 
 def train_trial(arguments: argparse.Namespace) -> dict[str, float]:
@@ -114,7 +115,7 @@ def train_trial(arguments: argparse.Namespace) -> dict[str, float]:
         "optim.batch_size": arguments.batch_size, "train.threads": arguments.threads, "train.epochs": NUM_EPOCHS,
     }  # fmt: skip
     config = RunConfig().override(values, source="benchmark")
-    peaks, speeds, ends = Peaks(), [], [time.perf_counter()]
+    peaks, speeds, ends = Peaks(), [], [time.process_time()]
     loop.predict_logits = peaks.during("evaluation", loop.predict_logits)
     resumable.Checkpoints.save = peaks.during("saving", resumable.Checkpoints.save)
     with tempfile.TemporaryDirectory() as name:
@@ -124,7 +125,7 @@ def train_trial(arguments: argparse.Namespace) -> dict[str, float]:
         run = TrainingRun(config, CHESTXRAY14, dataset, choose_device("fp32", kind="cpu"))
         epochs = resumable.train_resumable(run, folder=Path(name), stem="s", hyper_parameters={"a": 1})
         for result in resumable.epochs_of(epochs):
-            ends.append(time.perf_counter())
+            ends.append(time.process_time())
             assert result.report is not None
             speeds.append(result.report.images_per_s)
     return peaks.row(speeds[-1], ends[-1] - ends[-2])
@@ -160,15 +161,15 @@ def train_plainly(arguments: argparse.Namespace) -> dict[str, float]:
     evaluate, save = peaks.during("evaluation", evaluate), peaks.during("saving", torch.save)
     with tempfile.TemporaryDirectory() as name:
         for _ in range(NUM_EPOCHS):
-            started = time.perf_counter()
+            started, cpu_s = time.perf_counter(), time.process_time()
             model.train()
             for start in range(0, num_images - size + 1, size):
                 step(images[start : start + size], targets[start : start + size])
             stepped = time.perf_counter() - started
             evaluate()
             save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, Path(name) / "s.pt")
-            epoch_s = time.perf_counter() - started
-    return peaks.row((num_images - num_images % size) / stepped, epoch_s)
+            cpu_s = time.process_time() - cpu_s
+    return peaks.row((num_images - num_images % size) / stepped, cpu_s)
 
 
 if __name__ == "__main__":
