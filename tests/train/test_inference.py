@@ -55,23 +55,25 @@ def sizes(num_examples: int, spec: InputSpec, device: Device = CPU) -> list[int]
     return [some.stop - some.start for some in chosen]
 
 
-def test_a_batch_has_at_most_256_images_and_a_million_pixels():
-    assert sizes(256, InputSpec("image", (64, 64))) == [256]
-    assert sizes(120, InputSpec("image", (160, 160))) == [40, 40, 40]
-    assert sizes(40, InputSpec("image", (160, 160, 3))) == [40]  # channels do not count
+def test_a_batch_has_at_most_256_images_and_half_a_million_pixels():
+    assert sizes(512, InputSpec("image", (32, 32))) == [256, 256]
+    assert sizes(128, InputSpec("image", (64, 64))) == [128]
+    assert sizes(60, InputSpec("image", (160, 160))) == [20, 20, 20]
+    assert sizes(20, InputSpec("image", (160, 160, 3))) == [20]  # channels do not count
     assert sizes(3, InputSpec("image", (2048, 2048))) == [1, 1, 1]
-    assert sizes(64, InputSpec("slices", (8, 64, 64, 1))) == [32, 32]
+    assert sizes(32, InputSpec("slices", (8, 64, 64, 1))) == [16, 16]
     assert sizes(512, InputSpec("lines", (16, 128))) == [256, 256]
     assert sizes(0, InputSpec("image", (64, 64))) == []
 
 
 def test_on_a_gpu_pixels_do_not_count():
     assert sizes(512, InputSpec("image", (224, 224)), GPU) == [256, 256]
+    assert sizes(64, InputSpec("slices", (8, 64, 64, 1)), GPU) == [32, 32]
 
 
 def test_no_batch_is_much_smaller_than_the_others():
-    assert sizes(257, InputSpec("image", (64, 64))) == [128, 129]
-    assert sizes(41, InputSpec("image", (160, 160))) == [20, 21]
+    assert sizes(257, InputSpec("image", (32, 32))) == [128, 129]
+    assert sizes(21, InputSpec("image", (160, 160))) == [10, 11]
 
 
 def test_logits_do_not_depend_on_the_batches(tiny_dataset, monkeypatch):

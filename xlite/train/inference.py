@@ -14,9 +14,9 @@ from xlite.models.build import call
 
 MAX_IMAGES = 256
 """Images or slices in a batch."""
-MAX_PIXELS = 2**20
-"""Pixels in a batch on a CPU, e.g. 40 images of 160 px, which is no slower there: 256 of them take 3 GB, more than a
-training step on 32 does, and the process keeps that memory (benchmarks/trial_memory.py)."""
+MAX_PIXELS = 2**19
+"""Pixels in a batch on a CPU, e.g. 20 images of 160 px: 256 of them are no faster and take 2 to 3 GB more than a training
+step on 32, which the process then keeps (benchmarks/trial_memory.py)."""
 
 
 @torch.inference_mode()
