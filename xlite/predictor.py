@@ -18,12 +18,10 @@ from xlite.errors import InputError
 from xlite.models.artifact import load_model
 from xlite.storage.files import read_json_object
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
-from xlite.train.inference import batch_logits
+from xlite.train.inference import batch_logits, evaluation_batches
 
 Source = str | Path | Item | np.ndarray
 Answer = dict[str, float] | list[dict[str, float]]
-
-_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,9 @@ class Predictor:
     def _probabilities(self, inputs: Sequence[ModelInput]) -> np.ndarray:
         """(N, ..., L) of N inputs."""
         spec = self.preprocess.input_spec
-        size = max(1, _BATCH_SIZE // spec.num_slices)
         logits = []
-        for start in range(0, len(inputs), size):
-            some = inputs[start : start + size]
+        for chosen in evaluation_batches(len(inputs), spec, self.device):
+            some = inputs[chosen]
             auxiliary = np.array([one.auxiliary for one in some], dtype=np.int64) if spec.auxiliary else None
             batch = self.device.inputs(spec, np.stack([one.pixels for one in some]), auxiliary)
             logits.append(np.mean([batch_logits(model, batch, device=self.device) for model in self.models], axis=0))

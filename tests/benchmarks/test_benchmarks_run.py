@@ -11,6 +11,7 @@ RUNS = {
     "kd_cost": ["--device", "cpu", "--quick"],
     "input": ["--device", "cpu", "--quick"],
     "loading": ["--quick"],
+    "trial_memory": ["--quick", "--repeats", "1"],
     "twins": ["--quick"],
     "packing": ["--device", "cpu", "--quick"],
     "gpu": ["--device", "cpu", "--quick"],
