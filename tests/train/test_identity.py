@@ -29,7 +29,7 @@ def identities(changes):
     return (
         fingerprint(identity_values(flatten(config))),
         fingerprint(TrainingRun(config, TASK, DATA, device, bank).identity()),
-        teacher._identity(config, TASK, DATA),
+        teacher._identity(config, TASK, DATA, None),
         promote._identity(config, [MEMBER], SimpleNamespace(number=3), "f1"),
     )
 

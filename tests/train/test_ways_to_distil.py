@@ -16,6 +16,7 @@ from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
+from xlite.distill.teachers.own import OwnModel
 from xlite.errors import InputError
 from xlite.losses.matching import feature_direction
 from xlite.models.artifact import load_artifact, load_model
@@ -56,7 +57,7 @@ def config(changes):
 
 def bank_of(dataset, folder, kind=Teacher, **options):
     model = build_model(config({}).model, num_labels=3, seed=5).eval().requires_grad_(False)
-    teacher = kind((model,), (32,), ({},), kind.__name__, dataset.input_spec)
+    teacher = kind((OwnModel(model, 32, {}, kind.__name__, dataset.input_spec),), dataset.input_spec)
     reader = ViewReader(dataset.open_pixels(), dataset.rows[:140], "none", 42)
     return open_or_build(
         BankSource(teacher, reader, CPU, num_views=2), data_key="d", logits_shape=(3,), folder=folder, **options
