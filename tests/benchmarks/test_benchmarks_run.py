@@ -50,3 +50,17 @@ def test_without_a_gpu_the_gpu_rows_say_that_they_were_not_measured():
         if line.startswith(("throughput", "search", "epochs"))
     ]
     assert len(rows) == 11 and all(row.endswith("not measured") for row in rows)
+
+
+@pytest.mark.slow
+def test_students_with_and_without_a_teacher_are_compared_and_nothing_is_run_twice(tmp_path):
+    options = ["--quick", "--settings", "stm", "--ways", "kl", "features", "--seeds", "1", "2", "--out", str(tmp_path)]
+    first = run_benchmark("kd_helps", *options).splitlines()
+    assert [line.partition(":")[0] for line in first[:6]] == [
+        f"stm, seed {seed}, {way}" for seed in (1, 2) for way in ("alone", "kl", "features")
+    ]
+    again = run_benchmark("kd_helps", *options).splitlines()
+    assert again == first[6:] and [line.split()[:3] for line in again[1:]] == [
+        ["stm", "kl", "2"],
+        ["stm", "features", "2"],
+    ]

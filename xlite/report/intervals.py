@@ -36,7 +36,7 @@ def mean_estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
     """The mean of values (N,), N >= 2, with its bootstrap interval."""
     values = np.asarray(values, dtype=np.float64)
     means = _resampled_means(values, np.random.default_rng([seed, 1]))
-    return Estimate(float(values.mean()), *_interval(means, len(values)), len(values))
+    return Estimate(float(values.mean()), *expanded_interval(means, len(values)), len(values))
 
 
 def difference_estimate(treated: np.ndarray, control: np.ndarray, *, seed: int = 0) -> Estimate:
@@ -48,7 +48,7 @@ def difference_estimate(treated: np.ndarray, control: np.ndarray, *, seed: int =
     rng = np.random.default_rng([seed, 2])
     differences = _resampled_means(treated, rng) - _resampled_means(control, rng)
     num = min(len(treated), len(control))
-    return Estimate(float(treated.mean() - control.mean()), *_interval(differences, num), num)
+    return Estimate(float(treated.mean() - control.mean()), *expanded_interval(differences, num), num)
 
 
 def shuffled_groups_p(values: np.ndarray, groups: np.ndarray, *, num_shuffles: int = 2000, seed: int = 0) -> float:
@@ -74,8 +74,8 @@ def _resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return values[rng.integers(len(values), size=(NUM_RESAMPLES, len(values)))].mean(axis=1)
 
 
-def _interval(resampled: np.ndarray, num: int) -> tuple[float, float]:
-    """Percentiles, moved outwards as far as Student's t asks of `num` values.
+def expanded_interval(resampled: np.ndarray, num: int) -> tuple[float, float]:
+    """95% interval of `resampled` means (R,): percentiles, moved outwards as far as Student's t asks of `num` values.
 
     The plain percentile interval of few values is too narrow (5 values: about 84% instead of 95%); this is the expanded
     percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap" (arXiv 1411.5279).
