@@ -15,8 +15,8 @@ from xlite.models.build import call
 MAX_IMAGES = 256
 """Images or slices in a batch."""
 MAX_PIXELS = 2**19
-"""Pixels in a batch on a CPU, e.g. 20 images of 160 px: 256 of them are no faster and take 2 to 3 GB more than a training
-step on 32, which the process then keeps (benchmarks/trial_memory.py)."""
+"""Pixels in a batch on a CPU, e.g. 20 images of 160 px: 256 of them are no faster and take 2 to 3 GB more than a
+training step on 32, which the process then keeps (benchmarks/trial_memory.py)."""
 
 
 @torch.inference_mode()
