@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from xlite.metrics.multilabel import DeadLabels
 from xlite.train.summary import EvaluationSummary, RunSummary
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)  # -0.0 is the default, 0.0
 names = st.text(max_size=8)
 numbers = st.dictionaries(names, st.none() | st.integers(0, 10**6) | finite, max_size=3)
 dead_labels = st.builds(

@@ -126,7 +126,7 @@ def test_pickles_in_scans_and_pixel_caches_are_not_loaded(home: Path, capsys) ->
     pd.DataFrame(rows, columns=["scan", "line", "label"]).to_csv(scans / "lines.csv", index=False)
     assert called(prepare_data, "--task", "stm_scanlines", "--data", scans, "--cache-dir", home / "cache") == 2
     assert "none of the 2 scans can be read" in capsys.readouterr().err and not mark.exists()
-    places = ("--data", home / "nih", "--cache-dir", home / "cache")
+    places = ("--data", home / "nih", "--cache-dir", home / "cache", "--image-size", 64)
     assert called(prepare_data, *places) == 0
     (pixels,) = (home / "cache").glob("*/pixels.npy")
     np.save(pixels, trap, allow_pickle=True)
