@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from xlite.errors import InputError
 
 Augmentation = Literal["none", "light", "medium", "strong"]
+Pretrained = Literal["auto", "yes", "no"]
+"""Whether models start from published weights: as defaults and space say, all, or none."""
 _MAX_SHOWN = 80  # characters of a value in an error
 _DECIMAL = r"-?[0-9]{{1,9}}(\.[0-9]{{1,9}})?"
 NUMBERS_OR = rf"^({{}}|{_DECIMAL}(,{_DECIMAL})*)$"

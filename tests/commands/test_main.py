@@ -6,8 +6,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPO, run_runner
+from PIL import Image
 
 from xlite import __version__
 from xlite.commands.main import COMMANDS, main
@@ -41,6 +43,23 @@ def test_help_and_version_import_nothing_but_the_standard_library() -> None:
         )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert out.splitlines()[0] == line and out.splitlines()[-1] == "xlite"
+
+
+def test_a_dry_run_of_prepare_imports_no_models(tmp_path: Path) -> None:
+    """They would take it longer than reading 10,000 files does."""
+    for name in ("a", "b"):
+        for number in range(6):
+            (tmp_path / name).mkdir(exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    words = ["prepare", "--task", "images", "--data", str(tmp_path), "--dry-run"]
+    code = (
+        f"import sys\nfrom xlite.commands.main import main\ntry: main({words!r})\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print(*{'timm', 'torchvision', 'scipy', 'ray', 'optuna', 'albumentations'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "12 examples were read" in out[-3] and out[-2:] == ["0", ""]
 
 
 def test_a_word_that_is_no_command_is_one_line_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

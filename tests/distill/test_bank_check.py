@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_bank import CPU, Counting, ask, build, silenced, teacher_of
+from test_bank import CPU, Counting, ask, build, teacher_of
+from test_bank_signals import silenced
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader

@@ -41,13 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.clean:
         return clean(arguments, console)
+    from xlite.device import device_kind
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config
     from xlite.tasks.prepare import read
 
     task = find_task(arguments.task)
     sizes = {} if arguments.image_size is None else {"data.image_size": arguments.image_size}
-    kind = run_defaults(arguments, task, None)
+    # A dry run prepares nothing, so the size does not matter; looking for weights would take it as long as all else.
+    kind = device_kind() if arguments.dry_run else run_defaults(arguments, task, None)
     data = base_config(task, kind, max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
     if arguments.dry_run:
         reading, task = read(task, data_request(arguments, task, console, data=data), console)

@@ -34,7 +34,7 @@ def run_defaults(
     """
     from xlite.device import device_kind
     from xlite.models.weight_sources import INSTALL
-    from xlite.tasks.defaults import choose_defaults
+    from xlite.tasks.choose_defaults import choose_defaults
 
     kind, pretrained = device_kind(), vars(arguments).get("pretrained", "auto")
     if arguments.data is None:

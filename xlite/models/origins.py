@@ -7,15 +7,13 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from xlite.config import ModelConfig, RunConfig
+from xlite.config import ModelConfig, Pretrained, RunConfig
 from xlite.errors import InputError
 from xlite.models.pretrained import read_published, read_weights
 from xlite.models.weight_sources import INSTALL, PublishedFile, WeightsUnavailable, find_published
 
-Pretrained = Literal["auto", "yes", "no"]
-"""Whether models start from published weights: as defaults and space say, all, or none."""
 RANDOM = "random"
 _OWN_FILE = "file"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xlite.config import RunConfig
+from xlite.config import Pretrained, RunConfig
 from xlite.device import device_kind
 from xlite.distill.teachers.values import Answers
-from xlite.models.origins import Origins, Pretrained, started
+from xlite.models.origins import Origins, started
 from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
 from xlite.tasks.task import Task
 
