@@ -16,7 +16,7 @@ from xlite.tasks.task import Budget, Defaults, Task
 PHANTOM_IMAGES = 1000
 PHANTOM_PX = 256
 PRETRAINED_BUDGET = Budget(teacher_epochs=6, num_trials=6, max_epochs=6, promote_epochs=6)
-"""On a CPU with pretrained weights: for 1,100 training images on two cores some 40 minutes, as estimated from epochs."""
+"""On a CPU with pretrained weights: some 40 minutes for 1,100 training images on two cores, estimated from epochs."""
 
 
 def _read(folder: Path, *, allow_missing: bool, data: DataConfig, column_overrides: Mapping[str, Any]) -> ParsedDataset:
