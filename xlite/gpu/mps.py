@@ -160,7 +160,8 @@ def _send(command: str, environment: Mapping[str, str], *, limit_s: float) -> bo
 def _end(pipes: Path, folder: Path) -> None:
     """Make the daemon of this pipe folder quit, by signals if need be, and remove the folder."""
     control = _control_process(pipes)
-    processes = [] if control is None else [*_children(control), control]  # servers first
+    found = [] if control is None else [*_children(control), control]  # servers first
+    processes = list(filter(_is_mps, found))
     _send(f"quit -t {CLIENTS_S}", _environment(str(pipes), folder), limit_s=QUIT_S)
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _have_ended(processes):
@@ -203,10 +204,18 @@ def _children(process: int) -> list[int]:
         return []
 
 
+def _runs(process: int) -> bool:
+    """Whether it holds anything still: a process that ends has no command line some time before it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def _have_ended(processes: list[int]) -> bool:
     """Whether all of them end within SIGNAL_S."""
     deadline = time.monotonic() + SIGNAL_S
-    while any(_is_mps(process) for process in processes):
+    while any(map(_runs, processes)):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
