@@ -1,6 +1,7 @@
 """A study's folder is self-contained: moved, renamed or copied, every command works on it and writes only into it."""
 
 import csv
+import gc
 import json
 import shutil
 import sqlite3
@@ -40,7 +41,9 @@ def home(made, tmp_path, monkeypatch):
     shutil.copytree(made, home)
     study = home / "results" / "stm" / "study.json"
     study.write_text(study.read_text().replace(str(made), str(home)))
-    return home
+    gc.disable()  # what a command holds is let go when it ends, not when Python next collects
+    yield home
+    gc.enable()
 
 
 def words(home, *more):

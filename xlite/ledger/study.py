@@ -127,7 +127,7 @@ class Ledger:
             return None
 
     def close(self) -> None:
-        """Release the study and close the database connections."""
+        """Release the study and close the database connections; a later call to read or to promote connects anew."""
         self._lock.release()
         self._storage.remove_session()
         self._storage.engine.dispose()

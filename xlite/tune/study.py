@@ -6,6 +6,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from xlite.config import flatten
 from xlite.console import Console
+from xlite.distill.bank import Bank
 from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, TrialRecord, claim, pair
 from xlite.storage.locks import locked
@@ -91,7 +92,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
     bank = None
     if teacher is not None:
         bank = obtain_bank(study, teacher.teacher, prepared.search, console, features=plan.features)
-    ledger = Ledger.open(
+    with Ledger.open(
         options.storage,
         options.name,
         create=True,
@@ -99,13 +100,33 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
         seed=options.seed,
         metadata={**settings, "config": flatten(study.base), **metric_metadata(study.task)},
         on_wait=console.say,
-    )
-    claim(ledger, identity, options.root)
-    if not ledger.rows():
-        warm_up(ledger, candidates, console)
-    elif options.warm_start:
-        console.say(f"--warm-start {options.warm_start}: {options.root.name} has begun already; it continues without")
-    job = Job(
+    ) as ledger:  # its lock is for the search alone; promotions are recorded without
+        claim(ledger, identity, options.root)
+        if not ledger.rows():
+            warm_up(ledger, candidates, console)
+        elif options.warm_start:
+            begun = f"{options.root.name} has begun already; it continues without"
+            console.say(f"--warm-start {options.warm_start}: {begun}")
+        job = _job(plan, prepared, bank)
+
+        def promotion_s() -> float:
+            best = ledger.best()
+            return promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
+
+        deadline = Deadline(time_budget, promotion_s)
+        try:
+            num_interrupted, num_left = _search(plan, ledger, job, deadline, console)
+        except SpaceError:
+            open_settings = {**settings, "space": OPEN}  # the file is to be changed
+            write_study(plan, prepared, teacher, identity=identity, immutable=open_settings)
+            raise
+        return StudyResult(ledger, teacher, ledger.best(), num_interrupted, num_left)
+
+
+def _job(plan: StudyPlan, prepared: Prepared, bank: Bank | None) -> Job:
+    study, candidates = plan.study, plan.candidates
+    options = study.options
+    return Job(
         task=options.task,
         kind=study.task.target_spec.kind,
         dataset=prepared.search,
@@ -116,19 +137,6 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
         hang_limit_s=options.hang_limit_s,
         origins=study.origins,
     )
-
-    def promotion_s() -> float:
-        best = ledger.best()
-        return promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
-
-    deadline = Deadline(time_budget, promotion_s)
-    try:
-        num_interrupted, num_left = _search(plan, ledger, job, deadline, console)
-    except SpaceError:
-        open_settings = {**settings, "space": OPEN}  # the file is to be changed
-        write_study(plan, prepared, teacher, identity=identity, immutable=open_settings)
-        raise
-    return StudyResult(ledger, teacher, ledger.best(), num_interrupted, num_left)
 
 
 def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, console: Console) -> tuple[int, int]:
