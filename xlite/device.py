@@ -78,6 +78,17 @@ class Device:
         return torch.cuda.get_device_name(self.torch_device) if self.on_gpu else "cpu"
 
 
+def no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Context in which arithmetic on `device` has its tensors' own precision, also within autocast.
+
+    Nothing where autocast is off, so that an exported graph has no trace of it.
+    """
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
+
+
 def device_kind() -> Literal["cpu", "cuda"]:
     """ "cuda" if PyTorch can use a GPU here, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,8 +13,8 @@ TINY = {
 }
 
 
-def model_and_inputs(architecture):
-    config = ModelConfig(architecture=architecture, dropout=0.0, **TINY[architecture])
+def model_and_inputs(architecture, **changes):
+    config = ModelConfig(architecture=architecture, dropout=0.0, **TINY[architecture], **changes)
     shape = {"image": (4, 32, 32), "slices": (4, 3, 32, 32, 1), "lines": (4, 6, 32)}[architecture]
     images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 255
     beside = {"slices": torch.tensor([[0], [1], [2], [0]]), "lines": torch.tensor([[6], [3], [1], [6]])}
@@ -28,6 +28,20 @@ def test_features_come_with_the_logits_of_a_plain_call(architecture):
     logits, features = call_with_features(model, images, beside)
     assert torch.equal(logits, call(model, images, beside))
     assert features.shape == (4, model.num_features) and (features.std(dim=0) > 0).any()
+
+
+@pytest.mark.parametrize("head", ["classes", "coral"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_under_bf16_logits_keep_the_resolution_of_float32_and_everything_learns(architecture, head):
+    model, images, beside = model_and_inputs(architecture, head=head)
+    model.set_bias([-5.0, -6.0, -7.0])  # of rare labels, where neighbouring bf16 numbers are 1/32 apart
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, features = call_with_features(model, images, beside)
+    assert logits.dtype == features.dtype == torch.float32
+    there = logits[logits != 0]  # padded lines have logits of 0
+    assert (there != there.bfloat16().float()).float().mean() > 0.9
+    logits.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_an_image_s_features_are_what_its_head_reads():

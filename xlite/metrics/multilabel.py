@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -118,11 +119,14 @@ def evaluate_labels(probs: np.ndarray, predicted: np.ndarray, targets: np.ndarra
             "evaluate on more rows or another split"
         )
     per_label = {name: _label_metrics(*column) for name, column in zip(labels, counts.T.tolist(), strict=True)}
+    columns = [_descending(probs[rows, i], truth[rows, i], kind="quicksort") for i, rows in enumerate(known.T)]
     for i in np.flatnonzero(defined).tolist():
-        per_label[labels[i]] |= _ranking_metrics(probs[known[:, i], i], truth[known[:, i], i])
+        per_label[labels[i]] |= _ranking_metrics(*columns[i])
     undefined = tuple(name for name, is_defined in zip(labels, defined, strict=True) if not is_defined)
     averaged = [values for name, values in per_label.items() if name not in undefined]
-    micro = _ranking_metrics(probs[known], truth[known]) | f1_precision_recall(*counts[1:].sum(axis=1).tolist())
+    scores, hits = map(np.concatenate, zip(*columns, strict=True))
+    together = _descending(scores, hits, kind="stable")  # which merges runs that are sorted
+    micro = _ranking_metrics(*together) | f1_precision_recall(*counts[1:].sum(axis=1).tolist())
     scalars = {f"{name}_macro": float(np.mean([values[name] for values in averaged])) for name in micro}
     scalars |= {f"{name}_micro": value for name, value in micro.items()}
     return Evaluation(scalars, per_label, _notes(per_label, undefined), undefined)
@@ -143,11 +147,7 @@ def ranking_counts(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, n
         scores: (N,) float, N >= 1.
         truth: (N,) bool.
     """
-    order = np.argsort(-scores)
-    sorted_scores = scores[order]
-    ends = _ends_of_ties(sorted_scores)
-    true_positives = np.cumsum(truth[order])[ends]
-    return sorted_scores[ends], true_positives, ends + 1 - true_positives
+    return _counts(*_descending(scores, truth, kind="quicksort"))
 
 
 def weighted_macro_auc(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -240,9 +240,24 @@ def f1_precision_recall(positives: int, predicted: int, hits: int) -> dict[str, 
     return {"f1": f1, "precision": precision, "recall": hits / positives}
 
 
+def _descending(
+    scores: np.ndarray, truth: np.ndarray, *, kind: Literal["quicksort", "stable"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both in the order of descending scores; sorting costs more than all else here."""
+    order = np.argsort(-scores, kind=kind)
+    return scores[order], truth[order]
+
+
+def _counts(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`ranking_counts` of descending scores."""
+    ends = _ends_of_ties(scores)
+    true_positives = np.cumsum(truth)[ends]
+    return scores[ends], true_positives, ends + 1 - true_positives
+
+
 def _ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """ROC-AUC (ties count half) and average precision, for (N,) with both classes."""
-    _, true_positives, false_positives = ranking_counts(scores, truth)
+    """ROC-AUC (ties count half) and average precision, for (N,) descending scores with both classes."""
+    _, true_positives, false_positives = _counts(scores, truth)
     precision = true_positives / (true_positives + false_positives)
     average_precision = np.diff(true_positives, prepend=0) @ precision / true_positives[-1]
     return {"auc": _area(true_positives, false_positives), "pr_auc": float(average_precision)}
@@ -269,9 +284,9 @@ def _ends_of_ties(sorted_scores: np.ndarray) -> np.ndarray:
 def _row_ranking(probs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Label-ranking average precision and coverage error as scikit-learn defines them; each row has a positive."""
     total = np.zeros(len(probs))
-    for i in range(probs.shape[1]):
-        above = probs >= probs[:, [i]]
-        total += truth[:, i] * ((above & truth).sum(axis=1) / above.sum(axis=1))
+    for i, positive in enumerate(truth.T):
+        above = probs[positive] >= probs[positive][:, [i]]
+        total[positive] += (above & truth[positive]).sum(axis=1) / above.sum(axis=1)
     least = np.where(truth, probs, np.inf).min(axis=1, keepdims=True)
     return float(np.mean(total / truth.sum(axis=1))), float((probs >= least).sum(axis=1).mean())
 

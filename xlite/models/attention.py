@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xlite.device import no_autocast
+
 
 def num_usable_heads(dim: int, num_heads: int) -> int:
     """The largest divisor of `dim` that is at most `num_heads`."""
@@ -49,7 +51,7 @@ class PerformerAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             q, k, v = split_heads(qkv.float(), self.num_heads)
             out = merge_heads(favor_attention(q, k, v, self.projection.float()))
         return self.proj(out.to(qkv.dtype))

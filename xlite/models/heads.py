@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xlite.config import ModelConfig
+from xlite.device import no_autocast
 
 _MIN_GAP = 1e-3  # between neighbouring thresholds; keeps every class's log-probability finite
 
@@ -51,7 +52,7 @@ class CoralHead(nn.Module):
         return torch.cat([self.first, self.first - self._gaps().cumsum(0)])
 
     def forward(self, features: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features.device):
             above = self.score(features.float()) + self.thresholds  # log-odds of Y > k
             return class_log_probabilities(above, self._gaps())
 

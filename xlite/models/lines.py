@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xlite.config import ModelConfig
+from xlite.device import no_autocast
 from xlite.errors import InputError
 from xlite.models.attention import MultiHeadSelfAttention
 from xlite.models.heads import create_head
@@ -86,7 +87,8 @@ class ScanLineEncoder(nn.Module):
         return self._logits(tokens, real), summed / (tokens.shape[1] if num_lines is None else num_lines)
 
     def _logits(self, tokens: Tensor, real: Tensor | None) -> Tensor:
-        logits = self.head(tokens.flatten(0, 1)).float().unflatten(0, tokens.shape[:2])
+        with no_autocast(tokens.device):
+            logits = self.head(tokens.float().flatten(0, 1)).unflatten(0, tokens.shape[:2])
         return logits if real is None else logits.masked_fill(~real[..., None], 0.0)
 
     def _tokens(self, images: Tensor, num_lines: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -96,7 +98,7 @@ class ScanLineEncoder(nn.Module):
         height = images.shape[2]
         assert images.shape[1:] == (self.in_channels, height, self.points), tuple(images.shape)
         real = None if num_lines is None else torch.arange(height, device=images.device) < num_lines
-        with torch.autocast(images.device.type, enabled=False):
+        with no_autocast(images.device):
             lines = self._normalised(images.float(), real).transpose(1, 2).flatten(2)
         x = self.embed(lines)
         x = self.drop(x + line_positions(height, self.config.width, device=x.device).to(x.dtype))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from xlite.device import no_autocast
 from xlite.models.heads import create_head
 from xlite.models.student import BackboneModel
 
@@ -26,7 +27,7 @@ class SliceAggregator(nn.Module):
         return self.log_weights.softmax(0)
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.einsum("t,btd->bd", self.weights.to(features.dtype), features)
+        return torch.einsum("t,btd->bd", self.weights, features)
 
 
 class SliceStudent(BackboneModel):
@@ -57,12 +58,13 @@ class SliceStudent(BackboneModel):
         return self.with_features(images, levels)[0]
 
     def with_features(self, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level."""
-        tokens = self.feature_map(images).flatten(2).transpose(1, 2)
-        vectors = self.attention(tokens).mean(dim=1).unflatten(0, (-1, self.config.num_slices))
-        stack = self.aggregator(vectors)
-        joined = torch.cat([stack, self.level(levels[:, 0]).to(vectors.dtype)], dim=1)
-        return self.head(self.classifier(joined)).float(), stack
+        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level; float32 as in `Student`."""
+        tokens = self.attention(self.feature_map(images).flatten(2).transpose(1, 2))
+        with no_autocast(tokens.device):
+            vectors = tokens.mean(dim=1, dtype=torch.float32).unflatten(0, (-1, self.config.num_slices))
+            stack = self.aggregator(vectors)
+            joined = torch.cat([stack, self.level(levels[:, 0])], dim=1)
+            return self.head(self.classifier(joined)), stack
 
     def set_bias(self, values: Sequence[float]) -> None:
         """Set the initial class scores (num_labels,), e.g. log-priors."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from xlite.config import ModelConfig
+from xlite.device import no_autocast
 from xlite.models.attention import AttentionBlock, MultiHeadSelfAttention, PerformerAttention
 from xlite.models.backbones import create_backbone
 from xlite.models.heads import create_head
@@ -69,10 +70,14 @@ class Student(BackboneModel):
         return self.with_features(images)[0]
 
     def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and what the head reads: the tokens' mean (B, num_features)."""
-        tokens = self.feature_map(images).flatten(2).transpose(1, 2)
-        pooled = self.attention(tokens).mean(dim=1)
-        return self.head(pooled).float(), pooled
+        """Logits, and what the head reads: the tokens' mean (B, num_features); both are float32, also under autocast.
+
+        A bfloat16 has 8 significant bits: logits rounded to them tie, which moves the AUC of rare labels.
+        """
+        tokens = self.attention(self.feature_map(images).flatten(2).transpose(1, 2))
+        with no_autocast(tokens.device):
+            pooled = tokens.mean(dim=1, dtype=torch.float32)
+            return self.head(pooled), pooled
 
 
 def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:

@@ -2,9 +2,11 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from xlite.data.batches import Draw, draws
 from xlite.train.run import TrainingRun
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 PREFETCH = 2
 """Batches made ahead: one is ready while the next is made. More would only take memory."""
@@ -38,6 +43,22 @@ class Batch:
         edges = np.linspace(0, len(self.targets), min(count, len(self.targets)) + 1).round().astype(int).tolist()
         for start, end in itertools.pairwise(edges):
             yield Batch(*(None if t is None else t[start:end] for t in vars(self).values()))  # type: ignore[arg-type]
+
+
+def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """What `make` returns for each item, in order; a thread of its own makes PREFETCH of them ahead."""
+    with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
+        pending: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                pending.append(thread.submit(make, item))
+                if len(pending) > PREFETCH:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 class BatchLoader:
@@ -70,18 +91,9 @@ class BatchLoader:
 
     def batches(self, plan: Sequence[Draw]) -> Iterator[Batch]:
         """The planned batches, in order."""
-        with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
-            pending: deque[Future[tuple[Batch, torch.cuda.Event | None]]] = deque()
-            try:
-                for draw in plan:
-                    pending.append(thread.submit(self.load, draw))
-                    if len(pending) > PREFETCH:
-                        yield self.receive(pending.popleft())
-                while pending:
-                    yield self.receive(pending.popleft())
-            finally:
-                for future in pending:
-                    future.cancel()
+        with closing(made_ahead(self.load, plan)) as loaded:
+            for batch, copied in loaded:
+                yield self.receive(batch, copied)
 
     def load(self, draw: Draw) -> tuple[Batch, torch.cuda.Event | None]:
         """One batch; on a GPU its copy is complete once the event has happened."""
@@ -99,9 +111,8 @@ class BatchLoader:
             batch = Batch(images, auxiliary, targets, *answers)
             return batch, self.stream.record_event() if self.stream else None
 
-    def receive(self, future: "Future[tuple[Batch, torch.cuda.Event | None]]") -> Batch:
+    def receive(self, batch: Batch, copied: torch.cuda.Event | None) -> Batch:
         """The batch, ready for use by the current stream."""
-        batch, copied = future.result()
         if copied is not None:
             stream = torch.cuda.current_stream(self.device.torch_device)
             stream.wait_event(copied)

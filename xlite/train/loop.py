@@ -203,16 +203,15 @@ class _Trainer:
         )
 
     def score(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        """The task's metric of the epoch's own predictions; NaN where it is undefined."""
-        try:
-            return self.judge(logits, targets).scalars[self.task.metric]
-        except InputError:
-            return math.nan
+        """The task's metric of the epoch's own predictions, and no other; NaN where it is undefined."""
+        target_spec = self.task.target_spec
+        return target_spec.resampled_score(target_spec.probabilities(logits), targets)(np.ones(len(targets)))
 
     def validate(self, *, best_before: float) -> tuple[Evaluation, float]:
         """Metrics and supervised loss on the validation part; in a new best epoch also at cross-fitted thresholds."""
         val = self.dataset.part("val")
-        logits = predict_logits(self.learner.model, self.dataset, val, device=self.device)
+        trained_at = math.ceil(self.config.optim.batch_size / self.config.train.micro_batches)
+        logits = predict_logits(self.learner.model, self.dataset, val, device=self.device, trained_at=trained_at)
         targets = self.dataset.targets[val]
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
