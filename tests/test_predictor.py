@@ -30,7 +30,7 @@ from xlite.train.inference import predict_logits
 CPU = choose_device("fp32", kind="cpu")
 SMALL_LINES = {"model.layers": 1, "model.width": 16, "model.ffn_width": 16, "data.image_size": 16}
 SETTINGS = {
-    "chestxray14": {"data.image_size": 32},
+    "chestxray14": {"data.image_size": 32, "train.precision": "bf16"},
     "lumbar_spine": {"data.image_size": 24, "model.head": "coral", "loss.name": "coral"},
     "stm_scanlines": {**SMALL_LINES, "optim.warmup_epochs": 0},
     "images": {"data.image_size": 32},
@@ -113,6 +113,21 @@ def test_raw_files_are_answered_as_promotion_measured_them(name, num_models, pro
         np.testing.assert_allclose(given, np.atleast_2d(expected[number])[: len(given)], rtol=0, atol=1e-6)
     assert predictor.predict(items[0], () if auxiliary is None else auxiliary[0]) == pytest.approx(answers[0], abs=1e-6)
     assert predictor.thresholds == result.thresholds and predictor.labels == dataset.labels
+
+
+def test_what_is_promoted_is_judged_as_it_is_used_whatever_precision_trained_it(promoted):
+    prepared, result = promoted("chestxray14")
+    assert read_json(result.folder / "model_0.json")["config"]["train.precision"] == "bf16"
+    predictor, labels, stored = xlite.load(result.folder, device="cpu"), prepared.full.labels, {}
+    for part, positions in (("validation", prepared.full.part("val")), ("test", prepared.full.unsealed().part("test"))):
+        answers = predictor.predict_batch([prepared.table.items[row].path for row in positions])
+        given = np.array([[answer[label] for label in labels] for answer in answers])
+        stored[part] = given, prepared.full.targets[positions]
+        expected = read_json(result.folder / "metrics.json")[part]["metrics"]
+        evaluation = prepared.task.target_spec.judge(*stored[part], labels)
+        assert {name: round(value, 6) for name, value in evaluation.scalars.items()}.items() <= expected.items()
+    thresholds, _ = prepared.task.target_spec.choose_thresholds(*stored["validation"], labels, method="f1")
+    assert thresholds == predictor.thresholds
 
 
 def test_a_scans_file_answers_for_every_line_once(promoted):

@@ -89,6 +89,19 @@ def no_autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Context in which a GPU's float32 is float32; PyTorch lets cuDNN round factors to 11 significant bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
+
+
 def device_kind() -> Literal["cpu", "cuda"]:
     """ "cuda" if PyTorch can use a GPU here, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +96,8 @@ class Predictor:
             some = inputs[chosen]
             auxiliary = np.array([one.auxiliary for one in some], dtype=np.int64) if spec.auxiliary else None
             batch = self.device.inputs(spec, np.stack([one.pixels for one in some]), auxiliary)
-            logits.append(np.mean([batch_logits(model, batch, device=self.device) for model in self.models], axis=0))
+            told = [batch_logits(model, batch, device=self.device).cpu().numpy() for model in self.models]
+            logits.append(np.mean(told, axis=0))
         return self.target_spec.probabilities(np.concatenate(logits)) if logits else np.empty((0, len(self.labels)))
 
     def _named(self, answers: Sequence[tuple[ModelInput, np.ndarray]]) -> Answer:
@@ -109,7 +109,7 @@ class Predictor:
 
 
 def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str | None = None) -> Predictor:
-    """Load a saved model to predict from raw files.
+    """Load a saved model to predict from raw files, in float32, whatever precision it was trained with.
 
     Args:
         path: a study's `promoted/`; the folder of a trial or a teacher; or one .safetensors file.
@@ -132,16 +132,11 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
         raise InputError(f"{files[0]}: {kind} targets are not of this library; give their target_spec=")
     if not isinstance(first.get("preprocess"), Mapping):
         raise InputError(f"{files[0]}: it does not say how its inputs were made; train or promote it again")
-    chosen = choose_device(_precision(first), kind=device)
+    chosen = choose_device("fp32", kind=device)
     highest = tuple(first.get("auxiliary_max", ()))
     models = tuple(chosen.move(model).eval() for model, _ in loaded)
     preprocess = preprocess_from(first["preprocess"], source=str(files[0]))
     return Predictor(models, tuple(first["labels"]), thresholds, preprocess, target_spec, chosen, highest)
-
-
-def _precision(description: Mapping[str, Any]) -> str:
-    """The precision that the model was trained and evaluated with."""
-    return str(description.get("config", {}).get("train.precision", "auto"))
 
 
 def _files_of(path: Path) -> tuple[list[Path], dict[str, float]]:

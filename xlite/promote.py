@@ -74,6 +74,9 @@ def promote(
 ) -> Promotion:
     """Retrain, choose epochs and thresholds on validation, then read the test split once.
 
+    Epochs are chosen by validation in the precision of training. Thresholds and all metrics are those of the models in
+    float32, in which `xlite.predictor` runs them.
+
     Args:
         members: one with the full training part, or one for each of `folds`.
         folder: `promoted/` of the study; each file is replaced whole.
@@ -105,7 +108,7 @@ def _promote(
     method: Literal["f1", "youden"],
     on_epoch: Callable[[int, EpochResult], None] | None,
 ) -> Promotion:
-    device, target_spec = choose_device(config.train.precision), task.target_spec
+    device, as_used, target_spec = choose_device(config.train.precision), choose_device("fp32"), task.target_spec
     dataset = members[0].dataset
     identity = _identity(config, members, winner, method)
     recorded = any(row.promotion and row.promotion.identity == identity for row in ledger.finals())
@@ -116,12 +119,12 @@ def _promote(
         summaries.append(
             there or _made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
         )
-    models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
+    models = [as_used.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
     pairs = list(zip(models, members, strict=True))
-    train = _together([_judge([m], target_spec, each.dataset, "train", device) for m, each in pairs], target_spec)
-    parts = [_judge([model], target_spec, member.dataset, "val", device) for model, member in pairs]
+    train = _together([_judge([m], target_spec, each.dataset, "train", as_used) for m, each in pairs], target_spec)
+    parts = [_judge([model], target_spec, member.dataset, "val", as_used) for model, member in pairs]
     val = _together(parts, target_spec).cross_fitted(target_spec)
-    test = _judge(models, target_spec, dataset.unsealed(), "test", device)
+    test = _judge(models, target_spec, dataset.unsealed(), "test", as_used)
     thresholds, notes = target_spec.choose_thresholds(val.answers, val.targets, val.labels, method=method)
     test = test.at_thresholds(target_spec, thresholds)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
@@ -154,7 +157,7 @@ def _promote(
         fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
         result = TrialResult(
             summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
-            cost=_cost(config, dataset, models, device, searched=winner.cost),
+            cost=_cost(config, dataset, models, as_used, searched=winner.cost),
             promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
         )
         ledger.add_final(result, value=val.evaluation.scalars[task.metric])

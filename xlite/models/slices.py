@@ -58,7 +58,7 @@ class SliceStudent(BackboneModel):
         return self.with_features(images, levels)[0]
 
     def with_features(self, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level; float32 as in `Student`."""
+        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level; both float32."""
         tokens = self.attention(self.feature_map(images).flatten(2).transpose(1, 2))
         with no_autocast(tokens.device):
             vectors = tokens.mean(dim=1, dtype=torch.float32).unflatten(0, (-1, self.config.num_slices))

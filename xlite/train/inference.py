@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
-from xlite.device import Device
+from xlite.device import Device, no_tf32
 from xlite.models.build import call
 from xlite.train.batch_loader import made_ahead
 
@@ -73,6 +73,10 @@ def evaluation_batch_size(spec: InputSpec, device: Device, trained_at: int | Non
 
 
 def batch_logits(model: nn.Module, batch: tuple[Tensor, Tensor | None], *, device: Device) -> Tensor:
-    """(B, ..., L) float32 logits of one batch from `Device.inputs`, on the device."""
-    with device.autocast():
+    """(B, ..., L) float32 logits of one batch from `Device.inputs`, on the device.
+
+    A device of float32 computes in nothing less, on a GPU as on a CPU.
+    """
+    exact = device.on_gpu and device.autocast_dtype is None
+    with no_tf32() if exact else device.autocast():
         return call(model, *batch)
