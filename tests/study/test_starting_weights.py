@@ -7,7 +7,8 @@ import huggingface_hub
 import optuna
 import pytest
 
-from xlite.commands import tune_kd
+import xlite.models.origins
+from xlite.commands import train_baselines, train_teacher, tune_kd
 from xlite.commands.starting_weights import run_defaults, study_defaults
 from xlite.console import SilentConsole
 from xlite.errors import InputError
@@ -32,6 +33,13 @@ GRID = f"""
 CONFIGURATIONS = [{{"model.backbone": name, "model.pretrained": start, "optim.batch_size": 8}}
                   for name, start in (("{LITE0}", True), ("{OTHER}", True), ("lcnet_050", False))]
 """
+
+
+def published(backbone: str) -> weight_sources.PublishedFile:
+    """Weights of every backbone but the default teacher's."""
+    if backbone == "densenet121":
+        raise weight_sources.unavailable(backbone, "not here")
+    return weight_sources.PublishedFile("package", Path(__file__), in_order=False)
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +114,22 @@ def test_on_a_gpu_missing_weights_are_an_error_for_the_teacher_as_well(tmp_path:
         study_origins(study, [distilled])
     random = replace(study, origins={"densenet121": None})
     assert study.teacher_config().model.pretrained and not random.teacher_config().model.pretrained
+
+
+@pytest.mark.parametrize("task", ["chestxray14", "images"])
+def test_on_a_gpu_missing_weights_of_the_default_teacher_end_every_command_before_data(task, tmp_path, monkeypatch):
+    for module in ("device", "study.options", "study.starting_weights"):
+        monkeypatch.setattr(f"xlite.{module}.device_kind", lambda: "cuda")
+    for command in (tune_kd, train_baselines, train_teacher):
+        monkeypatch.setattr(command, "open_configured", None)  # which reads the data
+    monkeypatch.setattr(xlite.models.origins, "find_published", lambda backbone, source=None: published(backbone))
+    (tmp_path / "kd.py").write_text(GRID.replace('"optim.batch_size": 8', '"distill.alpha": 0.5'))
+    data = ["--task", task, "--data", str(tmp_path), "--cache-dir", str(tmp_path / "c")]
+    study = [*data, "--results", str(tmp_path / "r"), "--space", str(tmp_path / "kd.py")]
+    for command, arguments in ((tune_kd, study), (train_baselines, study), (train_teacher, data)):
+        with pytest.raises(InputError, match=r"backbone=densenet121: pretrained weights are unavailable") as refused:
+            command.run(command.parser().parse_args(arguments))
+        assert "\n" not in str(refused.value)
 
 
 def test_a_study_continues_with_what_it_recorded(tmp_path: Path) -> None:

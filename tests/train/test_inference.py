@@ -1,8 +1,10 @@
-"""Evaluation: in batches of nearly equal size that take no more memory than training does."""
+"""Evaluation: in batches of nearly equal size that take no more memory than training does, made ahead for a GPU."""
 
 import json
 import subprocess
 import sys
+import threading
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from xlite.data.input_spec import InputSpec
 from xlite.device import Device, choose_device
 from xlite.models.build import build_model
 from xlite.train import inference
-from xlite.train.inference import evaluation_batches, predict_logits
+from xlite.train.batch_loader import PREFETCH, made_ahead
+from xlite.train.inference import evaluation_batch_size, evaluation_batches, predict_logits
 
 CPU, GPU = choose_device("fp32", kind="cpu"), Device(torch.device("cuda"), None)
 
@@ -66,9 +69,17 @@ def test_a_batch_has_at_most_256_images_and_half_a_million_pixels():
     assert sizes(0, InputSpec("image", (64, 64))) == []
 
 
-def test_on_a_gpu_pixels_do_not_count():
-    assert sizes(512, InputSpec("image", (224, 224)), GPU) == [256, 256]
-    assert sizes(64, InputSpec("slices", (8, 64, 64, 1)), GPU) == [32, 32]
+def test_on_a_gpu_a_batch_has_at_most_four_million_pixels_and_four_times_the_training_s():
+    at_224, slices = InputSpec("image", (224, 224)), InputSpec("slices", (7, 256, 256, 1))
+    assert sizes(166, at_224, GPU) == [83, 83]
+    assert [evaluation_batch_size(at_224, GPU, trained_at) for trained_at in (1, 16, 32)] == [4, 64, 83]
+    assert [evaluation_batch_size(slices, GPU, trained_at) for trained_at in (None, 2)] == [9, 8]
+    assert evaluation_batch_size(InputSpec("image", (32, 32)), GPU, 1000) == 256
+    assert evaluation_batch_size(InputSpec("image", (4096, 4096)), GPU, 16) == 1
+
+
+def test_on_a_cpu_the_training_s_batch_has_no_effect():
+    assert evaluation_batch_size(InputSpec("image", (64, 64)), CPU, 1) == 128
 
 
 def test_no_batch_is_much_smaller_than_the_others():
@@ -80,9 +91,43 @@ def test_logits_do_not_depend_on_the_batches(tiny_dataset, monkeypatch):
     model = build_model(ModelConfig(backbone="mobilenetv3_small_050", pretrained=False), num_labels=3, seed=0)
     positions = np.random.default_rng(0).permutation(100)
     whole = predict_logits(model, tiny_dataset, positions, device=CPU)
-    monkeypatch.setattr(inference, "MAX_PIXELS", 20 * 32 * 32)
+    monkeypatch.setitem(inference.MAX_PIXELS, "cpu", 20 * 32 * 32)
     assert np.allclose(predict_logits(model, tiny_dataset, positions, device=CPU), whole, rtol=0, atol=1e-6)
     assert model.training
+
+
+class GpuOnCpu(Device):
+    """Stands in for a GPU: what is done for one alone is done, on the CPU."""
+
+    on_gpu = True
+
+    def put(self, array):
+        assert threading.current_thread() is not threading.main_thread()  # which has the GPU's work to queue
+        return torch.from_numpy(array)
+
+
+def test_what_a_gpu_evaluates_is_made_by_a_thread_and_is_the_same(tiny_dataset, monkeypatch):
+    for name in ("current_stream", "stream"):
+        monkeypatch.setattr(torch.cuda, name, nullcontext)
+    model = build_model(ModelConfig(backbone="mobilenetv3_small_050", pretrained=False), num_labels=3, seed=0)
+    monkeypatch.setitem(inference.MAX_PIXELS, "cpu", 20 * 32 * 32)
+    expected = predict_logits(model, tiny_dataset, np.arange(100), device=CPU)
+    told = predict_logits(model, tiny_dataset, np.arange(100), device=GpuOnCpu(CPU.torch_device, None), trained_at=5)
+    np.testing.assert_array_equal(told, expected)
+
+
+def test_the_next_two_are_made_while_one_is_used_in_order_and_no_more_after_an_end():
+    begun = []
+
+    def make(number: int) -> int:
+        begun.append(number)
+        return number
+
+    with closing(made_ahead(make, range(50))) as made:
+        assert [next(made), next(made)] == [0, 1]
+    assert begun == list(range(len(begun))) and len(begun) <= 2 + PREFETCH
+    with pytest.raises(ZeroDivisionError):
+        list(made_ahead(lambda number: 1 // (3 - number), range(9)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

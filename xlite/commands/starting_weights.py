@@ -56,16 +56,16 @@ def study_defaults(arguments: argparse.Namespace, task: "Task", folder: Path, co
     return (manifest.options.get("defaults") if manifest else None) or device_kind()
 
 
-def find_start(config: "RunConfig", arguments: argparse.Namespace, console: Console) -> "tuple[RunConfig, Origins]":
-    """A single run's configuration as it starts, and the weights it starts from; a line says which.
+def find_start(config: "RunConfig", arguments: argparse.Namespace, console: Console) -> "Origins":
+    """The weights that a single run starts from, found before its data is read; a line says which.
 
     Raises:
         InputError: they cannot be had, and `--pretrained` or the device does not allow random ones.
     """
     from xlite.device import device_kind
-    from xlite.models.origins import describe_origins, find_origins, started
+    from xlite.models.origins import describe_origins, find_origins
 
     origins = find_origins([config.model], pretrained=arguments.pretrained, on_gpu=device_kind() == "cuda")
     for line in describe_origins(origins):
         console.say(line)
-    return started(config, origins), origins
+    return origins

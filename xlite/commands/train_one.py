@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, distil if a teacher was given, train, save."""
     from xlite.cores import available_cpus
     from xlite.device import choose_device
+    from xlite.models.origins import started
     from xlite.storage.folders import check_folder
     from xlite.storage.locks import locked
     from xlite.study.teacher import load_study_teacher, teacher_bank, tell_what_it_has_seen
@@ -68,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     chosen |= pretrained_keys(arguments.pretrained, chosen)
     own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
     kind = run_defaults(arguments, find_task(arguments.task), console, backbone=chosen.get("model.backbone"))
-    prepared, config = open_configured(
-        arguments, console, partial(base_config, kind=kind, **own), subset=arguments.subset
-    )
-    config, origins = find_start(config, arguments, console)
+    configure = partial(base_config, kind=kind, **own)
+    origins = find_start(configure(find_task(arguments.task)), arguments, console)
+    prepared, config = open_configured(arguments, console, configure, subset=arguments.subset)
+    config = started(config, origins)
     task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
     tell_unread(given, config, task, console)
     bank = None

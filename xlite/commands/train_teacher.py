@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare the data, train, save `teacher.safetensors` and `teacher.json`."""
     from xlite.config import RunConfig
     from xlite.cores import available_cpus
+    from xlite.models.origins import started
     from xlite.storage.folders import check_folder
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
@@ -54,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         base = base_config(task, kind, max_epochs=epochs, seed=arguments.seed, threads=available_cpus(), settings={})
         return teacher_config(task, base, kind, epochs=epochs).override({**chosen, **own_start}, source="--set")
 
+    origins = find_start(configure(find_task(arguments.task)), arguments, console)
     prepared, config = open_configured(arguments, console, configure)
-    config, origins = find_start(config, arguments, console)
+    config = started(config, origins)
     task = prepared.task
     tell_unread(chosen, config, task, console)
     backbone = config.model.backbone

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.distill.teacher import check_file
 from xlite.errors import InputError
@@ -12,6 +13,7 @@ from xlite.storage.folders import check_folder
 from xlite.study.options import Study, StudyOptions
 from xlite.study.plan import open_space
 from xlite.study.starting_weights import study_origins
+from xlite.tasks.target_spec import TARGET_SPECS
 from xlite.tasks.task import Task
 from xlite.tune.address import prepare_to_join
 from xlite.tune.session import session_place
@@ -39,8 +41,7 @@ def check_surroundings(options: StudyOptions, task: Task, say: Callable[[str], N
         check_folder(session_place(), "set TMPDIR to another folder")
     else:
         prepare_to_join(options.address)
-    if task.declared_target_spec is not None:  # else the data decides, and `plan_study` checks
-        _check_weights(options, task)
+    _check_weights(options, task)
 
 
 def _check_database(options: StudyOptions, say: Callable[[str], None]) -> None:
@@ -59,6 +60,30 @@ def _check_database(options: StudyOptions, say: Callable[[str], None]) -> None:
 
 
 def _check_weights(options: StudyOptions, task: Task) -> None:
-    """What the space's models and the default teacher start from."""
+    """What the space's models and the default teacher start from.
+
+    Where the data decides the kind of targets, they are refused here only if there are none for any kind that the space
+    is for; `plan_study` checks the right one.
+    """
+    if task.declared_target_spec is not None:
+        study_origins(*_searched(options, task))
+        return
+    refused = None
+    for kind in TARGET_SPECS:
+        try:
+            searched = _searched(options, task.resolve_targets(kind))
+        except InputError:
+            continue
+        try:
+            study_origins(*searched)
+            return
+        except InputError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def _searched(options: StudyOptions, task: Task) -> tuple[Study, list[RunConfig]]:
+    """The study and configurations drawn from its space."""
     study = Study(options, task, options.configure(task))
-    study_origins(study, open_space(study)[1])
+    return study, open_space(study)[1]
