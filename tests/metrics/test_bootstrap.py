@@ -5,6 +5,7 @@ import pytest
 
 from xlite.errors import InputError
 from xlite.metrics.multilabel import bootstrap_interval, weighted_macro_auc
+from xlite.tasks.target_spec import TARGET_SPECS
 
 
 def random_case(seed: int, *, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +27,18 @@ def test_bootstrap_is_seeded_and_surrounds_the_value() -> None:
     assert interval != bootstrap_interval(
         weighted_macro_auc(probs, targets), patients(200, 4), num_resamples=200, seed=2
     )
+
+
+@pytest.mark.parametrize("kind", TARGET_SPECS)
+def test_with_weights_of_one_it_is_the_metric_itself_to_the_bit(kind: str) -> None:
+    """So that a trial need not compute the other metrics of its training part."""
+    target_spec, rng = TARGET_SPECS[kind], np.random.default_rng(3)
+    for num_rows in (40, 701):
+        logits = rng.normal(size=(num_rows, 5)).astype(np.float32).round(1)
+        targets = np.eye(5, dtype=np.float32)[rng.integers(4, size=num_rows)]  # of one label there is none
+        answers = target_spec.probabilities(logits)
+        value = target_spec.resampled_score(answers, targets)(np.ones(num_rows))
+        assert value == target_spec.judge(answers, targets, list("abcde")).scalars[target_spec.score]
 
 
 def test_bootstrap_draws_patients_not_images() -> None:

@@ -69,9 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     chosen |= pretrained_keys(arguments.pretrained, chosen)
     own = {"max_epochs": arguments.epochs, "seed": arguments.seed, "threads": threads, "settings": chosen}
     kind = run_defaults(arguments, find_task(arguments.task), console, backbone=chosen.get("model.backbone"))
-    configure = partial(base_config, kind=kind, **own)
-    origins = find_start(configure(find_task(arguments.task)), arguments, console)
-    prepared, config = open_configured(arguments, console, configure, subset=arguments.subset)
+    origins = find_start(base_config(find_task(arguments.task), kind, **own), arguments, console)
+    prepared, config = open_configured(
+        arguments, console, partial(base_config, kind=kind, **own), subset=arguments.subset
+    )
     config = started(config, origins)
     task, dataset, device = prepared.task, prepared.search, choose_device(config.train.precision)
     tell_unread(given, config, task, console)

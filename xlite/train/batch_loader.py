@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Batch:
             yield Batch(*(None if t is None else t[start:end] for t in vars(self).values()))  # type: ignore[arg-type]
 
 
-def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made]:
     """What `make` returns for each item, in order; a thread of its own makes PREFETCH of them ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
         pending: deque[Future[Made]] = deque()
