@@ -14,7 +14,7 @@ from xlite.models.limits import Limits
 from xlite.models.origins import describe_origins, started
 from xlite.study.candidates import Candidates
 from xlite.study.fixed_keys import with_fixed
-from xlite.study.footprints import divide, obtain_footprints
+from xlite.study.footprints import divide, obtain_footprints, why_no_mps
 from xlite.study.model_costs import measure_costs
 from xlite.study.options import Study
 from xlite.study.probes import check_space, distinct, model_of
@@ -161,4 +161,6 @@ def option_notes(study: Study, space: SearchSpace, configs: Sequence[RunConfig],
         notes.append(f"--set {key}: no trial of {options.space.name} reads it")
     if (options.max_concurrent or 0) > shares.max_concurrent:
         notes.append(f"--max-concurrent {options.max_concurrent}: {shares.why_no_more()}")
+    if options.mps and (reason := why_no_mps(options, shares.num_gpus)):
+        notes.append(f"--mps cannot be used: {reason}")
     return notes
