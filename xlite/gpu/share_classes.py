@@ -13,7 +13,7 @@ measured on a GPU, u is 1/4 for the smallest student on the fastest GPU and high
 cannot tell, as it holds the GPU's time and its waits; it serves the estimate of a search's time."""
 SHARE_CLASSES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Shares that `auto` chooses from. Few, since Ray uses a worker again only for a trial with the same request, and a
-fresh one takes 10 s and more to start. A study may hold others: those that were given, or that earlier versions gave."""
+fresh one takes 10 s and more to start. There may be others: those that were given, or that earlier versions gave."""
 HEADROOM = 1.15
 """Factor over the probe's peak: in a longer run the allocator's memory fragments more."""
 _EPSILON = 1e-9  # of shares that were given: 1 / (1/6) need not be 6 in floats

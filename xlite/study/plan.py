@@ -88,7 +88,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     device = choose_device(base.train.precision)
-    shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind)
+    shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind, device)
     steps = distinct(configs, lambda config: (model_of(config), config.optim.batch_size))
     footprints = obtain_footprints(steps, study, shapes, device, console)
     shares = divide(options, footprints)
