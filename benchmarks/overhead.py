@@ -127,9 +127,7 @@ def driver_part(url: str, num_trials: int, epochs: int) -> float:
             with ray_running(shares, None, Path(folder)):
                 began = time.perf_counter()
                 job = SimpleNamespace(sharing=None)
-                execute.run_trials(
-                    job, search, asha, shares=shares, options=options, console=view.console  # type: ignore[arg-type]
-                )  # fmt: skip
+                execute.run_trials(job, search, asha, shares=shares, options=options)  # type: ignore[arg-type]
                 return (time.perf_counter() - began) / num_trials
         finally:
             execute.DistillationTrial = trained  # type: ignore[misc]

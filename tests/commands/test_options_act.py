@@ -154,6 +154,12 @@ TUNE = {
         and it.raises(lambda: it.shares("--gpus-per-trial 0.25"), "this machine has 0 GPU(s)")
     ),
     "--cpus-per-trial": lambda it: it.shares("--cpus-per-trial 2").max_concurrent == 2,
+    "--mps": lambda it: (
+        it.asked("--mps").mps
+        and not it.asked("").mps
+        and it.notes("--mps") == ["--mps cannot be used: there is no GPU"]
+        and it.notes("--mps --address auto") == ["--mps cannot be used: the trials run on a cluster's machines"]
+    ),
     "--max-concurrent": lambda it: (
         it.shares("--max-concurrent 3").max_concurrent == 3
         and "--max-concurrent 3: 2 at once, since there are 2 CPUs and 1 for each" in it.notes("--max-concurrent 3")

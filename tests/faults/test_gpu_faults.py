@@ -18,8 +18,7 @@ from xlite.study.job import Job, TrialFolders
 from xlite.study.shares import Shares
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun
-from xlite.tune.cluster import ray_running
-from xlite.tune.execute import _tune
+from xlite.tune.execute import run_trials
 from xlite.tune.search import LedgerSearch
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
@@ -46,7 +45,7 @@ def rows(tiny_dataset, tmp_path_factory):
         resolve=lambda overrides: Candidate(overrides, BASE.override(overrides, source="test"), cost, 0.5),
     )
     folders = TrialFolders(folder)
-    job = Job("tiny_task:FAULTY", "multilabel", tiny_dataset, None, folders, sharing=sharing)
+    job = Job("tiny_task:FAULTY", "multilabel", tiny_dataset, None, folders, device_kind="cpu", sharing=sharing)
     shares = Shares(num_cpus=2, num_gpus=1, cpus_per_trial=1, gpus_per_trial=0.5, max_concurrent=2)
     options = SimpleNamespace(folder=folder, address=None, time_budget_s=None)
     with pytest.MonkeyPatch.context() as patch, Ledger.open(sqlite_url(folder / "s.db"), "s", create=True) as ledger:
@@ -54,8 +53,7 @@ def rows(tiny_dataset, tmp_path_factory):
         patch.setenv(PLACE, str(folder))
         patch.setenv(SHARED, "1")
         search = LedgerSearch(ledger, candidates, folders, None, silent, num_trials=2)
-        with ray_running(shares, None, folder):
-            _tune(job, search, FIFOScheduler(), shares=shares, options=options)
+        run_trials(job, search, FIFOScheduler(), shares=shares, options=options)
         yield ledger.rows()
 
 

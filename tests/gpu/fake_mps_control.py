@@ -1,7 +1,7 @@
 """A fake of NVIDIA's control program: a real daemon with a pid file, a socket, a server process and a log.
 
 `make(folder, mode)` writes it as `nvidia-cuda-mps-control`. Modes: "good"; "fails" to start; "silent" once started;
-"stubborn": neither `quit` nor SIGTERM ends it.
+"stubborn": neither `quit` nor SIGTERM ends it; "unmet": no client reaches it, so it lists no server.
 """
 
 import sys
@@ -36,7 +36,7 @@ def serve():
             client.send(b"ended\\n")
             sys.exit()
         if MODE != "silent" and command[0] == "get_server_list":
-            client.send(f"{{server.pid}}\\n".encode())
+            client.send(b"\\n" if MODE == "unmet" else f"{{server.pid}}\\n".encode())
             client.close()
         else:
             unanswered.append(client)

@@ -1,5 +1,7 @@
 """A process's share of a GPU: the arithmetic, and that PyTorch's allocator gets the result."""
 
+import os
+
 import pytest
 
 from xlite.errors import InputError
@@ -18,7 +20,7 @@ def test_allocator_and_context_together_are_the_share_of_what_is_usable():
 
 
 def test_all_shares_of_a_gpu_together_stay_within_what_is_usable():
-    for share, number in ((1 / 8, 8), (1 / 6, 6), (1 / 3, 3), (1.0, 1)):
+    for share, number in ((1 / 8, 8), (1 / 6, 6), (1 / 4, 4), (1.0, 1)):
         filled = number * (memory_fraction(share, GIB // 4, MEMORY) * MEMORY.total_bytes + GIB // 4)
         assert filled <= MEMORY.usable_bytes + 1
 
@@ -28,11 +30,16 @@ def test_a_share_that_the_context_fills_is_refused():
         memory_fraction(1 / 8, 3 * GIB // 2, MEMORY)
 
 
-def test_the_allocator_gets_the_fraction(monkeypatch):
-    fractions = []
+@pytest.mark.parametrize("share", [1 / 2, 1.0])
+@pytest.mark.parametrize("pipes", [{}, {"CUDA_MPS_PIPE_DIRECTORY": "/pipes"}], ids=["taking turns", "MPS"])
+def test_the_allocator_s_fraction_is_the_only_limit(monkeypatch, share, pipes):
+    fractions, before = [], dict(os.environ)
+    monkeypatch.setattr(os, "environ", dict(before))
+    monkeypatch.setattr(gpu_memory.torch.cuda, "init", lambda: None)
     monkeypatch.setattr(gpu_memory.torch.cuda, "set_per_process_memory_fraction", fractions.append)
-    Sharing(MEMORY, GIB).enter(1 / 2)
-    assert fractions == [5 / 16] and isinstance(fractions[0], float)
+    Sharing(MEMORY, GIB, pipes).enter(share)
+    assert fractions == ([5 / 16] if share < 1 else [])
+    assert os.environ == {**before, **pipes}  # none of MPS's limits
 
 
 def test_the_gpu_with_the_least_free_memory_decides_and_a_reserve_is_kept(monkeypatch):

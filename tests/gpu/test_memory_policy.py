@@ -23,7 +23,7 @@ def history(attempt):
 
 def test_the_share_grows_once_then_the_batch_is_split_ever_finer():
     seen, last = history(Attempt(batch_size=16, share=1 / 4))
-    assert seen == [(1 / 4, 1), (1 / 3, 1), (1 / 3, 2), (1 / 3, 4), (1 / 3, 8), (1 / 3, 16)]
+    assert seen == [(1 / 4, 1), (1 / 2, 1), (1 / 2, 2), (1 / 2, 4), (1 / 2, 8), (1 / 2, 16)]
     assert last.batch_size == 16 and last.micro_batch == 1
 
 
@@ -46,8 +46,8 @@ def test_micro_batches_of_a_batch_of_six_end_at_single_examples():
 def test_the_notes_name_each_retry():
     _, last = history(Attempt(batch_size=2, share=1 / 4))
     assert last.notes == (
-        "ran out of memory at 1/4 of the GPU; retried at 1/3 of the GPU",
-        "ran out of memory at 1/3 of the GPU; retried with batches of 2 split into 2 micro-batches of up to "
+        "ran out of memory at 1/4 of the GPU; retried at 1/2 of the GPU",
+        "ran out of memory at 1/2 of the GPU; retried with batches of 2 split into 2 micro-batches of up to "
         "1 (which batch normalisation sees)",
     )
     assert history(Attempt(batch_size=1, share=1 / 2))[1].notes == (
@@ -56,7 +56,7 @@ def test_the_notes_name_each_retry():
 
 
 def test_a_user_s_own_share_grows_to_the_next_class():
-    assert after_out_of_memory(Attempt(batch_size=8, share=0.3)).share == 1 / 3
+    assert after_out_of_memory(Attempt(batch_size=8, share=0.3)).share == 1 / 2
 
 
 def test_a_trial_whose_shared_gpu_failed_repeatedly_gets_it_alone():

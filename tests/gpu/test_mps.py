@@ -1,4 +1,4 @@
-"""A study's own MPS daemon: started, answering, always ended. The control program is a fake."""
+"""A study's own MPS daemon: started, computed through, always ended. Control program and client are stand-ins."""
 
 import json
 import os
@@ -12,13 +12,12 @@ from pathlib import Path
 import fake_mps_control
 import pytest
 
-from xlite.errors import InputError
 from xlite.gpu import mps
-from xlite.gpu.memory import DeviceMemory
-from xlite.gpu.mps import Mps, client_environment, mps_daemon
+from xlite.gpu.mps import CLIENT, Mps, mps_daemon
 
 REPO = Path(__file__).resolve().parents[2]
-MEMORY = DeviceMemory(total_bytes=17 * 2**30, usable_bytes=16 * 2**30)
+COMPUTES = "import os; assert 'CUDA_MPS_PIPE_DIRECTORY' in os.environ"
+NOT_MET = "Error 805: MPS client failed to connect to the MPS control daemon or the MPS server"
 
 
 def alive(pid):
@@ -41,6 +40,7 @@ def control(tmp_path, monkeypatch):
 
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
     monkeypatch.setattr(mps, "SIGNAL_S", 1.0)
+    monkeypatch.setattr(mps, "CLIENT", COMPUTES)
     yield put
     for pid in pid_file.read_text().split() if pid_file.exists() else []:
         with suppress(ProcessLookupError):
@@ -95,6 +95,39 @@ def test_a_daemon_that_does_not_answer_is_not_used_and_ended(control, tmp_path, 
     assert len(pids()) == 2 and not any(map(alive, pids()))
 
 
+@pytest.mark.parametrize(
+    ("mode", "client", "reason"),
+    [
+        ("good", f"import sys; sys.exit({NOT_MET!r})", f"a process cannot compute through MPS ({NOT_MET})"),
+        ("good", "import os; os.abort()", "a process cannot compute through MPS (code -6)"),
+        ("good", "import time; time.sleep(60)", "a process computed nothing through MPS within 1 s"),
+        ("unmet", COMPUTES, "a process computed, but not through MPS: the daemon has no server for it"),
+    ],
+    ids=["refused with CUDA error 805", "dies", "hangs", "computes without a server"],
+)
+def test_a_daemon_through_which_no_process_computes_is_not_used_and_ended_at_once(
+    control, tmp_path, monkeypatch, mode, client, reason
+):
+    pids = control(mode)
+    monkeypatch.setattr(mps, "CLIENT", client)
+    monkeypatch.setattr(mps, "CLIENT_S", 1.0 if "sleep" in client else 30.0)
+    with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
+        assert found == Mps({}, reason)
+        assert len(pids()) == 2 and not any(map(alive, pids()))  # else the trials would meet it
+
+
+def test_the_client_gives_pytorch_s_own_reason(control, tmp_path, monkeypatch):
+    control("good")
+    monkeypatch.setattr(mps, "CLIENT", CLIENT)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
+        assert found.reason.startswith("a process cannot compute through MPS (")
+        assert any(words in found.reason for words in ("No CUDA GPUs", "no NVIDIA driver", "not compiled with CUDA"))
+    monkeypatch.setattr(mps, "CLIENT", CLIENT.replace("cuda:{index}", "cpu"))  # the rest of it, on this machine
+    with mps_daemon(tmp_path / "mps", num_gpus=1) as found:
+        assert found.runs
+
+
 def test_the_reason_names_a_missing_gpu_or_program(control, tmp_path, monkeypatch):
     control("good")
     with mps_daemon(tmp_path / "mps", num_gpus=0) as found:
@@ -107,8 +140,8 @@ def test_the_reason_names_a_missing_gpu_or_program(control, tmp_path, monkeypatc
 def test_a_daemon_left_by_a_killed_driver_is_ended_by_the_next(control, tmp_path):
     pids = control("good")
     code = (
-        "import os, signal; from pathlib import Path; from xlite.gpu.mps import mps_daemon\n"
-        f"with mps_daemon(Path({str(tmp_path / 'mps')!r}), num_gpus=1): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from pathlib import Path; from xlite.gpu import mps; mps.CLIENT = ''\n"
+        f"with mps.mps_daemon(Path({str(tmp_path / 'mps')!r}), num_gpus=1): os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, timeout=60).returncode == -signal.SIGKILL
     old = pids()
@@ -151,18 +184,3 @@ def test_a_reused_pid_is_not_killed(control, tmp_path):
     finally:
         bystander.kill()
         bystander.wait()
-
-
-@pytest.mark.parametrize(
-    ("share", "limit", "percentage"), [(1 / 8, "0=2048M", "25"), (1 / 3, "0=5461M", "67"), (1.0, "0=16384M", "100")]
-)
-def test_a_client_is_limited_to_its_share_of_memory_and_twice_that_share_of_threads(share, limit, percentage):
-    assert client_environment(share, MEMORY) == {
-        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": limit,
-        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": percentage,
-    }
-
-
-def test_a_share_of_nothing_is_refused():
-    with pytest.raises(InputError, match=r"--gpus-per-trial 0\.125: less than a MiB"):
-        client_environment(1 / 8, DeviceMemory(2**30, 2**20))

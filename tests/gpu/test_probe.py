@@ -5,17 +5,28 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from xlite.config import RunConfig
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
-from xlite.device import choose_device
+from xlite.device import Device, choose_device
 from xlite.gpu import probe_worker
-from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes, footprint_key, probe_all, probe_config
+from xlite.gpu.probe import (
+    TYPICAL_CONTEXT_BYTES,
+    Footprint,
+    Shapes,
+    footprint_key,
+    interpolated,
+    probe_all,
+    probe_config,
+)
 from xlite.gpu.probe_worker import context_bytes, used_by_uuid
+from xlite.train.inference import evaluation_batches
 
 CPU = choose_device(kind="cpu")
 SHAPES = Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 8)
@@ -113,13 +124,61 @@ def test_after_a_probe_that_dies_or_hangs_a_new_process_continues(tmp_path, monk
         GOOD_ANSWER,
     )
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    three = [config(optim__batch_size=size) for size in (1, 2, 3)]
+    three = [config(model__attention=attention) for attention in ("none", "mhsa", "performer")]
     found = list(measured(three, tmp_path / "kept", limit_s=1.0).values())
     assert found == [
         "the probe's process ended with code 7",
         "the probe was killed: it took longer than 1 s, or the machine's memory ran out",
         Footprint(5, 0, 1.0),
     ]
+
+
+def answers_of(program, requests):
+    """Write a worker that answers batch size b with 100 + 10 b bytes and b seconds, and keeps its requests."""
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        "for line in sys.stdin:\n"
+        "    size = json.loads(line)['config']['optim']['batch_size']\n"
+        f"    print(size, file=open({str(requests)!r}, 'a'))\n"
+        "    fits = size < 100\n"
+        "    answer = dict(peak_bytes=100 + 10 * size, context_bytes=7, step_s=size, fits=fits)\n"
+        "    print(json.dumps(answer), flush=True)\n"
+    )
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "requested", "expected"),
+    [
+        ((16, 64, 32), [16, 64], {16: 260, 64: 740, 32: 420}),
+        ((8,), [8], {8: 180}),
+        ((16, 32, 64, 128), [16, 128, 32, 64], {16: 260, 128: 1380, 32: 420, 64: 740}),  # 128 does not fit
+    ],
+)
+def test_of_one_architecture_the_ends_are_probed_and_what_lies_between_is_interpolated(
+    tmp_path, monkeypatch, sizes, requested, expected
+):
+    answers_of(tmp_path / "python", tmp_path / "requests")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    configs = [config(optim__batch_size=size) for size in sizes]
+    found = measured(configs, tmp_path / "kept")
+    assert list(map(int, (tmp_path / "requests").read_text().split())) == requested
+    by_size = {size: found[footprint_key(config(optim__batch_size=size), SHAPES, CPU)] for size in sizes}
+    assert {size: footprint.peak_bytes for size, footprint in by_size.items()} == expected
+    assert {size: footprint.step_s for size, footprint in by_size.items()} == {size: size for size in sizes}
+
+
+def test_configurations_that_differ_in_more_than_the_batch_are_probed_each(tmp_path, monkeypatch):
+    answers_of(tmp_path / "python", tmp_path / "requests")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    attentions = [config(model__attention=name, optim__batch_size=4) for name in ("none", "mhsa", "performer")]
+    measured(attentions, tmp_path / "kept")
+    assert (tmp_path / "requests").read_text().split() == ["4"] * 3
+
+
+def test_between_two_batches_nothing_is_below_the_smaller_one():
+    low, high = Footprint(900, 10, 0.5), Footprint(800, 30, 0.4)
+    assert interpolated({16: low, 64: high}, 32) == Footprint(900, 30, 0.5)
 
 
 def test_a_process_whose_gpu_failed_is_replaced(tmp_path, monkeypatch):
@@ -175,9 +234,21 @@ def test_synthetic_data_of_every_kind_trains(task, kind, spec, targets, override
 
 
 def test_shapes_are_those_of_the_data(tiny_dataset):
-    shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel")
+    shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel", CPU)
     assert shapes == Shapes("chestxray14", "multilabel", InputSpec("image", (32, 32)), (3,), 30)
     assert Shapes.from_json(json.loads(json.dumps(asdict(shapes)))) == shapes
+
+
+@pytest.mark.parametrize("num_val", [3, 700, 20_000])
+@pytest.mark.parametrize("spec", [InputSpec("image", (32, 32)), InputSpec("slices", (16, 24, 24, 3))])
+@pytest.mark.parametrize("device", [CPU, Device(torch.device("cuda"), None)], ids=["cpu", "cuda"])
+def test_a_probe_validates_in_batches_as_large_as_a_trial_s(num_val, spec, device):
+    def largest(num):
+        return max(batch.stop - batch.start for batch in evaluation_batches(num, spec, device))
+
+    data = SimpleNamespace(part=lambda name: range(num_val), input_spec=spec, targets=np.zeros((num_val, 3)))
+    probed = Shapes.of(data, "chestxray14", "multilabel", device).num_val
+    assert largest(probed) == largest(num_val) and probed <= 3 * largest(num_val)
 
 
 def test_synthetic_data_stays_in_range(tmp_path):

@@ -40,6 +40,7 @@ def footprint(gib, context=0.0, fits=True):
         ({"cpus": 16, "gpus": 1, "gpus_per_trial": 0.5}, 2, 0.5),
         ({"cpus": 16, "gpus": 2}, 8, 0.25),
         ({"cpus": 2, "gpus": 1}, 2, 0.5),
+        ({"cpus": 3, "gpus": 1}, 3, 0.25),
         ({"cpus": 16, "gpus": 1, "max_concurrent": 1}, 1, 1.0),
         ({"cpus": 16, "gpus": 1, "gpus_per_trial": 0.3}, 3, 0.3),
         ({"cpus": 16, "gpus": 2, "gpus_per_trial": 0.4}, 4, 0.4),  # two on each: a share is not split over GPUs
@@ -80,13 +81,19 @@ def test_classes_end_at_the_whole_gpu():
     assert [next_class(share) for share in SHARE_CLASSES] == [*SHARE_CLASSES[1:], None]
 
 
+def test_a_share_of_no_class_is_enlarged_to_the_next_class():
+    """One that was given, or that an earlier version gave."""
+    assert [next_class(share) for share in (1 / 6, 1 / 3, 0.9)] == [1 / 4, 1 / 2, 1]
+
+
 def test_as_many_trials_fit_on_a_gpu_as_a_class_says():
-    assert [trials_on_one(share) for share in SHARE_CLASSES] == [8, 6, 4, 3, 2, 1]
+    assert [trials_on_one(share) for share in SHARE_CLASSES] == [8, 4, 2, 1]
+    assert [trials_on_one(share) for share in (1 / 6, 1 / 3, 0.9)] == [6, 3, 1]
 
 
 @pytest.mark.parametrize(
     ("num_trials", "overlapping", "taking_turns"),
-    [(1, 1, 1), (2, 1 / 2, 1 / 2), (3, 1 / 3, 1 / 3), (5, 1 / 6, 1 / 4), (7, 1 / 8, 1 / 4), (40, 1 / 8, 1 / 4)],
+    [(1, 1, 1), (2, 1 / 2, 1 / 2), (3, 1 / 4, 1 / 4), (5, 1 / 8, 1 / 4), (40, 1 / 8, 1 / 4)],
 )
 def test_shares_too_small_for_the_cpus_to_fill_are_not_given(num_trials, overlapping, taking_turns):
     assert smallest_class(num_trials, overlaps=True) == overlapping

@@ -220,7 +220,7 @@ def test_a_space_may_have_a_baseline_for_it(tmp_path):
 
 def test_the_probe_trains_on_targets_that_the_kind_makes_up(prepared, monkeypatch):
     monkeypatch.setattr("xlite.gpu.probe.find_task", lambda name: TASK)
-    shapes = replace(Shapes.of(prepared.search, "own:TASK", "counts"), num_val=6)
+    shapes = replace(Shapes.of(prepared.search, "own:TASK", "counts", CPU), num_val=6)
     config = RunConfig().override({"loss.name": "poisson", "optim.batch_size": 4}, source="test")
     assert probe_worker.trained_step_s(probe_config(config), shapes, CPU) > 0
     assert torch.get_num_threads() >= 1

@@ -218,6 +218,7 @@ def test_a_trial_that_waits_is_said_to_and_one_that_gave_up_waiting_stays_open(l
     bridge.on_trial_complete("a", as_result(CutOff("/results: no space left")))
     assert ledger.rows()[0].state == "running"
     assert str(bridge.failure) == "/results: no space left; fix that, then run the same command again"
+    assert bridge.suggest("b") == Searcher.FINISHED  # None would let Ray wait for ever
 
 
 def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():

@@ -103,5 +103,5 @@ def test_a_worker_serves_trials_of_one_share_only(results):
 
 
 def test_a_trial_that_ran_out_of_memory_comes_again_with_the_next_share(results):
-    assert [share for number, share, _ in results if number == 0] == [1 / 4, 1 / 3]
+    assert [share for number, share, _ in results if number == 0] == [1 / 4, 1 / 2]
     assert len(results) == len(SHARES) + 1

@@ -2,17 +2,21 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from xlite.config import RunConfig
+from xlite.gpu.limits import Sharing
+from xlite.gpu.memory import DeviceMemory
 from xlite.gpu.memory_policy import Attempt
 from xlite.storage import files
 from xlite.study.job import Assignment, Job, TrialFolders
 from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
-from xlite.tune.messages import MESSAGE_KEY, CutOff, EpochDone, HeldUp
+from xlite.tune.messages import MESSAGE_KEY, CutOff, EpochDone, Failed, HeldUp
 from xlite.tune.trainable import DistillationTrial
 
 BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.0, "train.precision": "fp32"}
@@ -20,7 +24,7 @@ BASE = {"train.epochs": 1, "model.backbone": "mobilenetv3_small_050", "distill.a
 
 @pytest.fixture
 def worker(tiny_dataset, tmp_path: Path):
-    job = Job("chestxray14", "multilabel", tiny_dataset, None, TrialFolders(tmp_path))
+    job = Job("chestxray14", "multilabel", tiny_dataset, None, TrialFolders(tmp_path), device_kind="cpu")
 
     class Worker(DistillationTrial):
         """Given its job as `tune.with_parameters` does."""
@@ -32,10 +36,10 @@ def worker(tiny_dataset, tmp_path: Path):
     gc.unfreeze()
 
 
-def trial(number: int) -> dict:
+def trial(number: int, share: float = 0.0) -> dict:
     overrides = {"optim.learning_rate": 1e-3}
     config = RunConfig().override({**BASE, **overrides}, source="test")
-    return {"assignment": Assignment(number, overrides, config, Attempt(batch_size=16, share=0.0))}
+    return {"assignment": Assignment(number, overrides, config, Attempt(batch_size=16, share=share))}
 
 
 class Cycle:
@@ -75,3 +79,54 @@ def test_a_trial_whose_disk_stays_full_is_left_for_the_next_run(worker, monkeypa
     monkeypatch.setattr(files, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=0)))
     result = worker.step()
     assert isinstance(result[MESSAGE_KEY], CutOff) and result["done"]
+
+
+def gpu_worker(dataset, folder: Path, share: float, context_bytes: int = 0) -> DistillationTrial:
+    """A worker of a study on a GPU, which is not there."""
+    sharing = Sharing(DeviceMemory(2**34, 2**34), context_bytes)
+    worker = DistillationTrial.__new__(DistillationTrial)
+    worker.setup(
+        trial(0, share), Job("chestxray14", "multilabel", dataset, None, TrialFolders(folder), "cuda", sharing)
+    )
+    gc.unfreeze()
+    return worker
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def init() -> None:
+        raise error
+
+    return init
+
+
+@pytest.mark.parametrize(
+    ("share", "init", "reason"),
+    [
+        (1.0, raising(RuntimeError("Error 805: MPS client failed\nand advice")), "Error 805: MPS client failed"),
+        (1 / 2, raising(RuntimeError("No CUDA GPUs are available")), "No CUDA GPUs are available"),
+        (1 / 2, lambda: None, "--gpus-per-trial 0.5: a process's CUDA context takes 9.0 GiB"),
+    ],
+)
+def test_a_worker_that_cannot_have_the_gpu_trains_on_nothing_else_and_says_why(
+    tiny_dataset, tmp_path, monkeypatch, share, init, reason
+):
+    monkeypatch.setattr(torch.cuda, "init", init)
+    worker = gpu_worker(tiny_dataset, tmp_path, share, context_bytes=9 * 2**30)
+    for number in (0, 1):  # also the next trial it is given
+        result = worker.step()
+        message = result[MESSAGE_KEY]
+        assert isinstance(message, CutOff) and result["done"]
+        assert message.reason.startswith(f"a trial's process cannot use the GPU: {reason}")
+        assert "advice" not in message.reason
+        worker.reset_config(trial(number + 1, share))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_trial_of_a_gpu_study_never_trains_on_the_cpu(tiny_dataset, tmp_path, monkeypatch):
+    """Even where PyTorch sees no GPU only when the trial begins."""
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    worker = gpu_worker(tiny_dataset, tmp_path, 1.0)
+    message = worker.step()[MESSAGE_KEY]
+    assert isinstance(message, Failed) and message.summary.epochs == 0
+    worker.cleanup()

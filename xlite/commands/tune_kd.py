@@ -97,6 +97,12 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
         "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at once (default: what fits)"
     )
     group.add_argument(
+        "--mps",
+        action="store_true",
+        help="trials on one GPU compute at the same time, by NVIDIA's MPS where a process can compute through it, "
+        "instead of taking turns (not measured on a GPU yet)",
+    )
+    group.add_argument(
         "--hang-limit",
         type=cli.duration,
         default=3600.0,
@@ -269,6 +275,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         gpus_per_trial=None if arguments.gpus_per_trial == "auto" else arguments.gpus_per_trial,
         cpus_per_trial=arguments.cpus_per_trial,
         max_concurrent=arguments.max_concurrent,
+        mps=arguments.mps,
         time_budget_s=arguments.time_budget,
         promote_reserve_s=arguments.promote_reserve,
         warm_start=checked_name(arguments.warm_start, "--warm-start") if arguments.warm_start else None,

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import torch
 
 from xlite.gpu.memory import DeviceMemory, memory_fraction
-from xlite.gpu.mps import client_environment
 
 
 @dataclass(frozen=True)
 class Sharing:
     """How trials share a GPU.
+
+    A share limits memory alone, and PyTorch's allocator alone holds it: with MPS's own limit beside it, both might be
+    fractions of each other. Multiprocessors are not limited, since the last trials of a search are to have them all.
 
     Attributes:
         memory: of the GPU; shares are fractions of its usable memory.
@@ -25,13 +27,14 @@ class Sharing:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def enter(self, share: float) -> None:
-        """Limit this process to `share`, 0 < share <= 1; call it before the process first uses CUDA.
+        """Take the GPU, and limit this process to `share` of it, 0 < share <= 1; call it before CUDA is first used.
 
         Raises:
-            InputError: as `client_environment` and `memory_fraction`.
+            InputError: as `memory_fraction`.
+            RuntimeError: PyTorch cannot use the GPU, and says why.
         """
-        if self.environment:
-            os.environ.update({**self.environment, **client_environment(share, self.memory)})
+        os.environ.update(self.environment)
+        torch.cuda.init()
         if share < 1:
             fraction = memory_fraction(share, self.context_bytes, self.memory)
             torch.cuda.set_per_process_memory_fraction(fraction)  # beyond it PyTorch raises OutOfMemoryError

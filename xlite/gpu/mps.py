@@ -3,11 +3,11 @@
 Commands, files and variables as in NVIDIA's "Multi-Process Service" guide, appendix "Tools and Interface Reference".
 """
 
-import math
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlite.errors import InputError
-from xlite.gpu.memory import DeviceMemory
 from xlite.storage.files import read_json, write_json
 from xlite.storage.folders import temporary_folder
 
@@ -24,9 +23,19 @@ CONTROL = "nvidia-cuda-mps-control"
 PIPE_VARIABLE, LOG_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 RECORD = "daemon.json"
 """File in the study's MPS folder while its daemon runs, so that the next driver can end the daemon of a killed one."""
-START_S, ANSWERING_S, ANSWER_S, CLIENTS_S, QUIT_S, SIGNAL_S = 30.0, 10.0, 5.0, 10, 30.0, 3.0
-"""Time limits: for the start, until the first answer, for one command, for clients that are still ending, for `quit`,
-and for a process to end after a signal."""
+CLIENT = """
+import sys, torch
+try:
+    for index in range(int(sys.argv[1])):
+        total = torch.arange(1000, device=f"cuda:{index}").sum().item()
+        assert total == 499500, f"GPU {index} adds up 0 to 999 to {total}"
+except Exception as error:
+    sys.exit(str(error).partition("\\n")[0])
+"""
+"""A process that computes on so many GPUs, or ends with the reason why it cannot."""
+START_S, ANSWERING_S, ANSWER_S, CLIENT_S, CLIENTS_S, QUIT_S, SIGNAL_S = 30.0, 10.0, 5.0, 90.0, 10, 30.0, 3.0
+"""Time limits: for the start, until the first answer, for one command, for CLIENT, which imports PyTorch, for clients
+that are still ending, for `quit`, and for a process to end after a signal."""
 _PID_FILE = f"{CONTROL}.pid"
 _NUM_BELOW = len("/mps12345678") + 39  # characters of a socket's path below the temporary folder
 
@@ -60,14 +69,15 @@ def can_start(num_gpus: int) -> str:
 def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
     """Run a control daemon within the context; the workers must end before the context does.
 
-    If the environment names a daemon that answers (a batch system may run one), that is used, and not ended.
+    It counts only if a process has computed through it; else it is ended at once. If the environment names a daemon
+    that answers (a batch system may run one), that is used, and not ended.
 
     Args:
         folder: for the daemon's logs and the record of it.
-        num_gpus: on this machine.
+        num_gpus: that this process sees.
 
     Yields:
-        MPS's variables, or the reason why it could not be started.
+        MPS's variables, or the reason why it cannot be used.
     """
     reason = can_start(num_gpus)
     if reason:
@@ -75,7 +85,7 @@ def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
         return
     existing = os.environ.get(PIPE_VARIABLE)
     if existing and _answers(_environment(existing, None)):
-        yield Mps({PIPE_VARIABLE: existing})
+        yield _tried({PIPE_VARIABLE: existing}, num_gpus)
         return
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,29 +96,36 @@ def mps_daemon(folder: Path, *, num_gpus: int) -> Iterator[Mps]:
             folder / RECORD, {"pipes": str(pipes)}
         )  # first, so that the daemon is found however this process ends
         reason = _start(_environment(str(pipes), folder), folder / "start.log")
-        yield Mps({} if reason else {PIPE_VARIABLE: str(pipes), LOG_VARIABLE: str(folder)}, reason)
+        own = {PIPE_VARIABLE: str(pipes), LOG_VARIABLE: str(folder)}
+        mps = Mps({}, reason) if reason else _tried(own, num_gpus)
+        if not mps.runs:
+            _end(pipes, folder)
+        yield mps
     finally:
         _end(pipes, folder)
         (folder / RECORD).unlink(missing_ok=True)
 
 
-def client_environment(share: float, memory: DeviceMemory) -> dict[str, str]:
-    """MPS's limits for one trial; they must be in a process's environment before it first uses CUDA.
+def _tried(environment: Mapping[str, str], num_gpus: int) -> Mps:
+    """MPS by the daemon of these variables, if a process with them computes and the daemon then has a server for it.
 
-    Memory: the share in whole MiB, including the client's context. Threads: twice the share, as NVIDIA's guide advises
-    (100% / 0.5 n for n clients), so that a trial can use what others leave idle. The device is number 0, since Ray
-    makes only one GPU visible to a worker.
-
-    Raises:
-        InputError: the share is below one MiB.
+    Neither alone is proof: in a container a daemon may answer that clients cannot reach (CUDA error 805), and a process
+    that meets no daemon computes without one. A server stays when its last client has ended.
     """
-    limit_mib = math.floor(share * memory.usable_bytes / 2**20)
-    if limit_mib < 1:
-        raise InputError(f"--gpus-per-trial {share:g}: less than a MiB of this GPU")
-    return {
-        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={limit_mib}M",
-        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(min(100, math.ceil(200 * share))),
-    }
+    command = [sys.executable, "-c", CLIENT, str(num_gpus)]
+    variables = {**os.environ, **environment}
+    try:
+        done = subprocess.run(
+            command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CLIENT_S
+        )
+    except subprocess.TimeoutExpired:
+        return Mps({}, f"a process computed nothing through MPS within {CLIENT_S:g} s")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return Mps({}, f"a process cannot compute through MPS ({lines[-1] if lines else f'code {done.returncode}'})")
+    if not (_send("get_server_list", variables, limit_s=ANSWER_S) or "").strip():
+        return Mps({}, "a process computed, but not through MPS: the daemon has no server for it")
+    return Mps(environment)
 
 
 def _environment(pipes: str, logs: Path | None) -> dict[str, str]:
@@ -143,18 +160,18 @@ def _start(environment: Mapping[str, str], log: Path) -> str:
 
 
 def _answers(environment: Mapping[str, str]) -> bool:
-    return _send("get_server_list", environment, limit_s=ANSWER_S)
+    return _send("get_server_list", environment, limit_s=ANSWER_S) is not None
 
 
-def _send(command: str, environment: Mapping[str, str], *, limit_s: float) -> bool:
-    """Send the daemon one command; returns whether it succeeded."""
+def _send(command: str, environment: Mapping[str, str], *, limit_s: float) -> str | None:
+    """Send the daemon one command; returns what it prints, None if it fails."""
     try:
         done = subprocess.run(
             [CONTROL], env=environment, input=f"{command}\n", text=True, capture_output=True, timeout=limit_s
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+        return None
+    return None if done.returncode else done.stdout
 
 
 def _end(pipes: Path, folder: Path) -> None:

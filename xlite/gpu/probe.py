@@ -2,9 +2,14 @@
 
 The process (`xlite.gpu.probe_worker`) trains on synthetic examples of the data's shape, with the allocator and CUDA
 context of a training process; running out of memory there is harmless. Results are cached on disk.
+
+Probes run one after the other, before anything else trains: a second process on the GPU, be it another probe or the
+teacher's training, would lengthen the steps that are timed and change the memory in use, from which the size of a CUDA
+context is told.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,14 +34,16 @@ from xlite.models.cost import architecture
 from xlite.storage.files import fingerprint, read_json, write_json
 from xlite.tasks import find_task
 from xlite.tasks.task import Task
+from xlite.train.inference import evaluation_batches
 
 TYPICAL_CONTEXT_BYTES = 600 * 2**20
 """Assumed where it cannot be measured: a context with the cuDNN and cuBLAS kernels that training loads."""
-FORMAT = 2
-"""Of the cached footprints; those of another format are measured again. Since 2 gradients are in one tensor."""
+FORMAT = 3
+"""Of the cached footprints; those of another format are measured again. Since 2 gradients are in one tensor, since 3
+validation has the batches of a trial's."""
 LIMIT_S = 300.0
 """Time limit of a probe."""
-_MAX_VAL = 256  # a validation batch; more examples take no more memory
+_VAL_BATCHES = 3  # as many as are on the device at once when the next is fetched during one
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Footprint:
     Attributes:
         peak_bytes: the most that PyTorch's allocator reserved; on a CPU the process's largest resident set.
         context_bytes: GPU memory of the process beyond that: CUDA context, kernels, libraries; 0 on a CPU.
-        step_s: seconds per optimiser step on an otherwise idle device.
+        step_s: seconds per optimiser step on an otherwise idle device; for an estimate of a search's time.
         fits: False if memory ran out; `peak_bytes` is then what had been reserved before.
     """
 
@@ -64,7 +71,7 @@ class Shapes:
         task: name or module:NAME; kind: of its targets.
         input_spec: of its examples.
         targets: shape of one example's targets.
-        num_val: examples of a validation batch.
+        num_val: examples of a few validation batches; more would take no more memory.
     """
 
     task: str
@@ -74,10 +81,11 @@ class Shapes:
     num_val: int
 
     @classmethod
-    def of(cls, dataset: Dataset, task: str, kind: str) -> "Shapes":
-        """The shapes of a data set."""
-        num_val = min(_MAX_VAL, len(dataset.part("val")))
-        return cls(task, kind, dataset.input_spec, dataset.targets.shape[1:], num_val)
+    def of(cls, dataset: Dataset, task: str, kind: str, device: Device) -> "Shapes":
+        """The shapes of a data set on a device."""
+        spec, num_val = dataset.input_spec, len(dataset.part("val"))
+        largest = max(batch.stop - batch.start for batch in evaluation_batches(num_val, spec, device))
+        return cls(task, kind, spec, dataset.targets.shape[1:], min(num_val, _VAL_BATCHES * largest))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Shapes":
@@ -174,17 +182,20 @@ def probe_all(
 ) -> dict[str, Footprint | str]:
     """Footprints by `footprint_key`, cached or measured now; for a probe that failed, the reason.
 
-    One worker process measures them in turn; if it dies or hangs, the next probe gets a new one.
+    Of configurations that differ in the batch size alone the smallest and the largest are measured; what lies between
+    is interpolated, or measured where one of these two failed or did not fit. One worker process measures all in turn;
+    if it dies or hangs, the next probe gets a new one.
 
     Args:
         folder: the cache; unreadable files are measured again. Neither failures nor running out of memory are cached:
             another process may have held the memory.
         limit_s: time limit of each probe.
+        progress: told of each configuration.
     """
-    distinct = {footprint_key(config, shapes, device): config for config in configs}
     found: dict[str, Footprint | str] = {}
     with _Worker(device) as worker:
-        for done, (key, config) in enumerate(distinct.items(), start=1):
+
+        def obtain(key: str, config: RunConfig) -> Footprint | str:
             path, identity = folder / f"{key}.json", _identity(config, shapes, device)
             footprint: Footprint | str | None = _cached(path, identity)
             if footprint is None:
@@ -192,10 +203,47 @@ def probe_all(
                 if isinstance(footprint, Footprint) and footprint.fits:
                     folder.mkdir(parents=True, exist_ok=True)
                     write_json(path, {"of": identity, "footprint": asdict(footprint)})
-            found[key] = footprint
-            if progress:
-                progress(done, len(distinct))
+            return footprint
+
+        families = _families(configs, shapes, device)
+        for family in families:
+            ends = {size: obtain(*family[size]) for size in sorted({min(family), max(family)})}
+            for size, (key, config) in family.items():
+                found[key] = ends.get(size) or interpolated(ends, size) or obtain(key, config)
+                if progress:
+                    progress(len(found), sum(map(len, families)))
     return found
+
+
+def _families(configs: Sequence[RunConfig], shapes: Shapes, device: Device) -> list[dict[int, tuple[str, RunConfig]]]:
+    """By batch size, configurations that differ in it alone among what their footprints depend on, and their keys."""
+    families: dict[str, dict[int, tuple[str, RunConfig]]] = {}
+    for config in configs:
+        identity = _identity(config, shapes, device)
+        alike = fingerprint({**identity, "batch_size": None})
+        families.setdefault(alike, {})[config.optim.batch_size] = (fingerprint(identity), config)
+    return list(families.values())
+
+
+def interpolated(ends: Mapping[int, Footprint | str], size: int) -> Footprint | None:
+    """The footprint of a batch between two, on the line between theirs and not below the smaller one's.
+
+    Memory beyond the model's own grows in proportion to the batch. So does a step's time at most: it is no less than
+    the time to start its kernels, which is the same for all sizes.
+
+    Args:
+        ends: what was found, by batch size.
+
+    Returns:
+        None where one of them failed or did not fit.
+    """
+    low, high = ends[min(ends)], ends[max(ends)]
+    if not (isinstance(low, Footprint) and isinstance(high, Footprint) and low.fits and high.fits):
+        return None
+    part = (size - min(ends)) / (max(ends) - min(ends))
+    peak_bytes = low.peak_bytes + part * max(0, high.peak_bytes - low.peak_bytes)
+    step_s = low.step_s + part * max(0.0, high.step_s - low.step_s)
+    return Footprint(math.ceil(peak_bytes), max(low.context_bytes, high.context_bytes), step_s)
 
 
 def _cached(path: Path, identity: Mapping[str, Any]) -> Footprint | None:

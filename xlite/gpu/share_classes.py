@@ -7,12 +7,16 @@ from xlite.gpu.memory import DeviceMemory, gib
 from xlite.gpu.probe import Footprint
 
 TRIALS_PER_GPU = 4
-"""Most trials on one GPU without MPS: more would only wait for each other, as their kernels do not overlap."""
-SHARE_CLASSES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-"""Shares that `auto` chooses from. Few, since Ray reuses a worker only for a trial with the same request."""
+"""Most trials on one GPU without MPS, where kernels of different processes do not overlap: a trial alone keeps the GPU
+busy for a part u of its time, n trials for n * u at most, and then they wait for each other. By an estimate, not
+measured on a GPU, u is 1/4 for the smallest student on the fastest GPU and higher for all others. The probe's step time
+cannot tell, as it holds the GPU's time and its waits; it serves the estimate of a search's time."""
+SHARE_CLASSES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Shares that `auto` chooses from. Few, since Ray uses a worker again only for a trial with the same request, and a
+fresh one takes 10 s and more to start. There may be others: those that were given, or that earlier versions gave."""
 HEADROOM = 1.15
 """Factor over the probe's peak: in a longer run the allocator's memory fragments more."""
-_EPSILON = 1e-9  # 8 x 1/8 is 1 in floats as well, but 1 / (1/6) need not be 6
+_EPSILON = 1e-9  # of shares that were given: 1 / (1/6) need not be 6 in floats
 
 
 def trials_on_one(share: float) -> int:

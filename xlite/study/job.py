@@ -51,6 +51,7 @@ class Job:
         task: name or module:NAME; kind: of its targets in this data.
         folders: where trials keep their files.
         origins: the weights that models start from.
+        device_kind: the driver's, "cpu" or "cuda": a worker trains on nothing else.
         sharing: how trials share a GPU; None on a CPU.
         pause_s: rest after an epoch, to spare the power supply.
         hang_limit_s: a trial that finishes no epoch in this time is ended.
@@ -61,6 +62,7 @@ class Job:
     dataset: Dataset
     bank: Bank | None
     folders: "TrialFolders"
+    device_kind: str
     sharing: Sharing | None = None
     pause_s: float = 0.0
     hang_limit_s: float = 3600.0

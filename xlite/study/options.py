@@ -54,6 +54,7 @@ class StudyOptions:
         gpus_per_trial: share of a GPU; None divides the GPU among `max_concurrent` trials.
         cpus_per_trial: threads of a trial.
         max_concurrent: trials at once; None takes what the machine holds.
+        mps: let the kernels of trials on one GPU overlap, by NVIDIA's MPS, if a process can compute through it.
         time_budget_s: no trial starts after this; None does not limit.
         promote_reserve_s: after that, for running trials to end and for promotion; None does not limit.
         fixed: more of them, e.g. of a power-safe profile.
@@ -93,6 +94,7 @@ class StudyOptions:
     gpus_per_trial: float | None = None
     cpus_per_trial: int = 1
     max_concurrent: int | None = None
+    mps: bool = False
     time_budget_s: float | None = None
     promote_reserve_s: float | None = None
     warm_start: str | None = None

@@ -14,7 +14,7 @@ from xlite.models.limits import Limits
 from xlite.models.origins import describe_origins, started
 from xlite.study.candidates import Candidates
 from xlite.study.fixed_keys import with_fixed
-from xlite.study.footprints import divide, obtain_footprints
+from xlite.study.footprints import divide, obtain_footprints, why_no_mps
 from xlite.study.model_costs import measure_costs
 from xlite.study.options import Study
 from xlite.study.probes import check_space, distinct, model_of
@@ -88,7 +88,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
     device = choose_device(base.train.precision)
-    shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind)
+    shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind, device)
     steps = distinct(configs, lambda config: (model_of(config), config.optim.batch_size))
     footprints = obtain_footprints(steps, study, shapes, device, console)
     shares = divide(options, footprints)
@@ -161,4 +161,6 @@ def option_notes(study: Study, space: SearchSpace, configs: Sequence[RunConfig],
         notes.append(f"--set {key}: no trial of {options.space.name} reads it")
     if (options.max_concurrent or 0) > shares.max_concurrent:
         notes.append(f"--max-concurrent {options.max_concurrent}: {shares.why_no_more()}")
+    if options.mps and (reason := why_no_mps(options, shares.num_gpus)):
+        notes.append(f"--mps cannot be used: {reason}")
     return notes

@@ -10,7 +10,7 @@ from xlite.cores import available_cpus
 from xlite.errors import InputError
 from xlite.gpu.memory import DeviceMemory
 from xlite.gpu.probe import Footprint
-from xlite.gpu.share_classes import TRIALS_PER_GPU, share_class, shown_share, smallest_class, trials_on_one
+from xlite.gpu.share_classes import share_class, shown_share, smallest_class, trials_on_one
 from xlite.study.options import StudyOptions
 
 
@@ -67,7 +67,7 @@ def plan_shares(
     """Divide the machine among trials.
 
     Args:
-        footprints: what `probe.probe_all` measured, or why it could not; with none, `auto` shares a GPU equally.
+        footprints: what `probe.probe_all` found, or why it could not; with none, `auto` shares a GPU equally.
         memory: of a GPU; needed with footprints.
         overlaps: whether processes on one GPU compute at the same time (MPS) instead of taking turns.
 
@@ -82,11 +82,10 @@ def plan_shares(
     wanted = min(options.max_concurrent or by_cpu, by_cpu)
     share, by_footprint = options.gpus_per_trial, {}
     if share is None:
-        share = 1 / min(TRIALS_PER_GPU, -(-wanted // gpus)) if gpus else 0.0
+        share = smallest_class(-(-wanted // gpus), overlaps=overlaps) if gpus else 0.0
         if gpus and footprints:
             assert memory is not None
-            least = smallest_class(-(-wanted // gpus), overlaps=overlaps)
-            by_footprint = _shares(footprints, memory, least)
+            by_footprint = _shares(footprints, memory, share)
             share = max(by_footprint.values())
     elif share > gpus:
         raise InputError(f"--gpus-per-trial {share:g}: this machine has {gpus} GPU(s)")

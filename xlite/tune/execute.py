@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from dataclasses import replace
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trials write their own events
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial's last result has no metric
@@ -11,10 +10,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from xlite.console import Console
-from xlite.gpu.memory import device_memory
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS
-from xlite.gpu.mps import mps_daemon
 from xlite.study.job import Job
 from xlite.study.options import StudyOptions
 from xlite.study.shares import Shares
@@ -27,52 +23,40 @@ MAX_DEATHS = 2
 
 
 def run_trials(
-    job: Job,
-    search: LedgerSearch,
-    scheduler: TrialScheduler,
-    *,
-    shares: Shares,
-    options: StudyOptions,
-    console: Console,
+    job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions
 ) -> None:
     """Run the trials that `search` gives out; returns when they ended, its deadline stopped them, or Ctrl-C did."""
-    mine = mps_daemon(options.folder / "mps", num_gpus=0 if options.address else shares.num_gpus)
-    with mine as mps:
-        if job.sharing is not None:
-            job = replace(job, sharing=replace(job.sharing, memory=device_memory(), environment=mps.environment))
-            if not mps.runs:
-                console.say(f"Trials on one GPU take turns, since MPS cannot be used: {mps.reason}")
-        with ray_running(shares, options.address, options.folder):
-            _tune(job, search, scheduler, shares=shares, options=options)
-
-
-def _tune(job: Job, search: LedgerSearch, scheduler: TrialScheduler, *, shares: Shares, options: StudyOptions) -> None:
     scratch = options.folder / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-    try:
-        tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(DistillationTrial, job=job),
-                lambda config: trial_request(config["assignment"].attempt.share, cpus_per_trial=shares.cpus_per_trial),
-            ),
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                scheduler=scheduler,
-                num_samples=-1,  # the search says when it has ended: a trial may be retried
-                max_concurrent_trials=shares.max_concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name=scratch.name,
-                storage_path=str(options.folder),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
-                failure_config=tune.FailureConfig(max_failures=MAX_DEATHS + (MAX_SHARED_FAULTS if job.sharing else 0)),
-                stop=search.deadline,
-                verbose=0,
-            ),
-        ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with ray_running(shares, options.address, options.folder):
+        try:
+            tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(DistillationTrial, job=job),
+                    lambda config: trial_request(
+                        config["assignment"].attempt.share, cpus_per_trial=shares.cpus_per_trial
+                    ),
+                ),
+                tune_config=tune.TuneConfig(
+                    search_alg=search,
+                    scheduler=scheduler,
+                    num_samples=-1,  # the search says when it has ended: a trial may be retried
+                    max_concurrent_trials=shares.max_concurrent,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name=scratch.name,
+                    storage_path=str(options.folder),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+                    failure_config=tune.FailureConfig(
+                        max_failures=MAX_DEATHS + (MAX_SHARED_FAULTS if job.sharing else 0)
+                    ),
+                    stop=search.deadline,
+                    verbose=0,
+                ),
+            ).fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def trial_request(share: float, *, cpus_per_trial: int) -> tune.PlacementGroupFactory:

@@ -37,7 +37,7 @@ class HeldUp:
 
 @dataclass(frozen=True)
 class CutOff:
-    """The trial waits no longer, and is left for the next run of the study."""
+    """The trial cannot train on this machine as it is now: the search ends, and its next run continues the trial."""
 
     reason: str
 

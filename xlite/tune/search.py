@@ -244,9 +244,12 @@ class LedgerSearch(Searcher):
         if self.has_another_attempt(trial_id, message, error):
             self.reschedule(trial_id)
             return
+        if isinstance(message, CutOff):
+            reason = f"{message.reason}; fix that, then run the same command again"
+            self.failure = self.failure or InputError(reason)
+            del self.running[trial_id]  # else Ray would wait for it
+            return
         outcome = self.outcome(trial_id, message, error)
-        if isinstance(message, CutOff) and self.failure is None:
-            self.failure = InputError(f"{message.reason}; fix that, then run the same command again")
         if outcome is None:
             return
         trial = self.running.pop(trial_id)

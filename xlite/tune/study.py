@@ -1,17 +1,18 @@
 """One study run: teacher, bank, search; resumed when its name is used again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ray.tune.schedulers import FIFOScheduler
 
 from xlite.config import flatten
 from xlite.console import Console
+from xlite.device import device_kind
 from xlite.distill.bank import Bank
 from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, TrialRecord, claim, pair
 from xlite.storage.locks import locked
 from xlite.study.board import update_leaderboard, update_runs
-from xlite.study.footprints import sharing_of
+from xlite.study.footprints import gpu_sharing
 from xlite.study.job import Job, TrialFolders
 from xlite.study.manifest import (
     OPEN,
@@ -124,15 +125,15 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
 
 
 def _job(plan: StudyPlan, prepared: Prepared, bank: Bank | None) -> Job:
-    study, candidates = plan.study, plan.candidates
-    options = study.options
+    """What all trials share, but for the GPU, which is divided when they start."""
+    study, options = plan.study, plan.study.options
     return Job(
         task=options.task,
         kind=study.task.target_spec.kind,
         dataset=prepared.search,
         bank=bank,
         folders=TrialFolders(options.folder, plan.rungs),
-        sharing=sharing_of(candidates.shares, plan.footprints),
+        device_kind=device_kind(),
         pause_s=options.pause_s,
         hang_limit_s=options.hang_limit_s,
         origins=study.origins,
@@ -161,10 +162,10 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, conso
         )
     search.is_held_back = num_wanted > 0 and not deadline.time_budget.may_start()
     if num_wanted > 0 and not search.is_held_back:
-        with view:
-            run_trials(
-                job, search, asha or FIFOScheduler(), shares=candidates.shares, options=study.options, console=console
-            )
+        with gpu_sharing(study.options, candidates.shares, plan.footprints, console) as (shares, sharing), view:
+            search.candidates = replace(candidates, shares=shares)
+            job = replace(job, sharing=sharing)
+            run_trials(job, search, asha or FIFOScheduler(), shares=shares, options=study.options)
     update_leaderboard(ledger, study)
     console.say(where_time_went(ledger.rows()))
     if search.failure is not None:

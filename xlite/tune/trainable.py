@@ -44,12 +44,20 @@ class DistillationTrial(tune.Trainable):
         """Begin the trial of `config`: {"assignment": Assignment}."""
         assert job is not None
         self.job = job
-        share = config["assignment"].attempt.share  # a worker only ever serves trials of one share
-        if job.sharing is not None and share:
-            job.sharing.enter(share)
+        self.no_device = self.take_device(config["assignment"].attempt.share)
         gc.collect()
         gc.freeze()  # half a million objects of the imports, which each `release_memory` would look through for 0.25 s
         self.begin(config)
+
+    def take_device(self, share: float) -> str:
+        """Limit this process to its share of the GPU; returns why it cannot have it. All its trials have this share."""
+        try:
+            if self.job.sharing is not None and share:
+                self.job.sharing.enter(share)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            return f"a trial's process cannot use the GPU: {reason}"
+        return ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial; GPU memory of the last one is given back first."""
@@ -75,6 +83,8 @@ class DistillationTrial(tune.Trainable):
 
     def next_message(self) -> Message:
         """Train one epoch, and say how it went."""
+        if self.no_device:
+            return CutOff(self.no_device)
         if self.told_at is not None:
             self.reporting_s += time.perf_counter() - self.told_at
             self.told_at = None
@@ -143,7 +153,7 @@ class DistillationTrial(tune.Trainable):
         if self.kept is None:
             self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
             config, task = self.assignment.config, find_task(self.job.task).resolve_targets(self.job.kind)
-            device = choose_device(config.train.precision)
+            device = choose_device(config.train.precision, kind=self.job.device_kind)
             self.kept = train_resumable(
                 TrainingRun(config, task, self.job.dataset, device, self.job.bank, origins=self.job.origins),
                 folder=self.folder,
