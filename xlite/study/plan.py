@@ -79,7 +79,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     """Check the space, divide the machine, and time the space's students while the device is quiet.
 
     Raises:
-        InputError: the space, the shares or the limits cannot be worked with, or weights cannot be had.
+        InputError: the space, the shares, the precision or the limits cannot be worked with here, or weights cannot be
+            had.
     """
     options, base = study.options, study.base
     space, configs = open_space(study)
@@ -87,6 +88,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     space, configs = with_random_starts(space, study), [started(config, study.origins) for config in configs]
     check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
+    for config in distinct(configs, lambda config: config.train.precision):
+        choose_device(config.train.precision)
     device = choose_device(base.train.precision)
     shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind)
     steps = distinct(configs, lambda config: (model_of(config), config.optim.batch_size))
