@@ -40,6 +40,7 @@ class StudyPlan:
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
         distils: whether any trial needs a teacher; features: and its features.
+        configs: drawn from the space, of a grid all.
     """
 
     study: Study
@@ -49,6 +50,7 @@ class StudyPlan:
     footprints: Mapping[str, Footprint | str]
     distils: bool
     features: bool = False
+    configs: Sequence[RunConfig] = ()
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -106,7 +108,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     features = any(config.distill.feature_weight > 0 for config in configs)
     for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
-    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features, configs)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
