@@ -21,7 +21,7 @@ from xlite.data.input_spec import InputSpec
 from xlite.device import Device
 from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Shapes, probe_config
 from xlite.gpu.share_classes import HEADROOM
-from xlite.study.probes import check_space
+from xlite.study.probes import check_space, distinct
 from xlite.study.space import load_space
 from xlite.study.step_cost import STATE_BYTES, saved_bytes
 from xlite.tasks import TASKS
@@ -75,19 +75,13 @@ def configurations(name: str, kind: str) -> Iterator[tuple[str, RunConfig]]:
     task = TASKS[name].resolve_targets(kind)
     defaults = task.defaults["cuda"]
     base = base_config(task, "cuda", max_epochs=defaults.budget.max_epochs, seed=0, threads=1, settings={})
-    largest: dict[str, RunConfig] = {}
-    for space in (defaults.space, defaults.baselines):
-        for config in check_space(load_space(space_file(None, space), kind), base):
-            key = f"{named(config.model)} {config.model.attention}"
-            known = largest.setdefault(key, config)
-            if config.optim.batch_size > known.optim.batch_size:
-                largest[key] = config
-    for config in largest.values():
+    spaces = [load_space(space_file(None, file), kind) for file in (defaults.space, defaults.baselines)]
+    configs = [config for space in spaces for config in check_space(space, base)]
+    largest = max(config.optim.batch_size for config in configs)
+    for config in distinct(configs, lambda config: (named(config.model), config.model.attention)):
+        config = config.override({"optim.batch_size": largest}, source="count")
         attention = config.model.attention
-        model = (
-            f"lines {config.model.layers} x {config.model.width}" if name == "stm_scanlines" else config.model.backbone
-        )
-        yield model + ("" if attention == "none" else f", {attention}"), config
+        yield named(config.model) + ("" if attention == "none" else f", {attention}"), config
     teacher = teacher_config(task, base, "cuda", epochs=defaults.budget.teacher_epochs)
     yield f"teacher: {named(teacher.model)}", teacher
 

@@ -53,7 +53,7 @@ def _estimate(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> Estimat
     device = choose_device(study.base.train.precision)
     cost = measure_step(slowest, study.task, prepared.search, device)
     example_s = fmean(map(_time_of(plan, slowest, cost), configs))
-    parts = {name: len(prepared.search.part(name)) for name in ("train", "val")}  # type: ignore[arg-type]
+    parts = {name: len(prepared.search.part(name)) for name in ("train", "val")}
     sizes = {"num_train": parts["train"], "num_val": parts["val"]}
     trial_s = epochs_s(example_s, num_epochs=expected_epochs(options.max_epochs, plan.grace_epochs), **sizes)
     num_trials, at_once = plan.num_trials, shares.max_concurrent
