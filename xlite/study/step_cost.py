@@ -58,7 +58,7 @@ class StepCost:
 def measure_step(config: RunConfig, task: Task, dataset: Dataset, device: Device) -> StepCost:
     """Train a few steps of 2 and 8 images, from random weights and without distillation.
 
-    On a CPU one thread's own time counts, which other processes disturb little, and `SPEED_UP` tells that of more.
+    On a CPU one thread is timed, and `SPEED_UP` tells the time of more.
     """
     config = probe_config(config).override({"train.micro_batches": 1}, source="estimate")
     run = TrainingRun(config, task, dataset, device)
@@ -70,18 +70,18 @@ def measure_step(config: RunConfig, task: Task, dataset: Dataset, device: Device
         learner.prepare(frozen=False, rate=config.optim.learning_rate)
         small = _batch(loader, small_size)
         example_bytes = saved_bytes(learner, small) / small_size
-        small_s = _step_s(learner, small)
+        small_s, slowdown = _step_s(learner, small)
         fixed_s, example_s = 0.0, small_s / small_size
         if small_s < ENOUGH_S and large_size > small_size:
-            large_s = _step_s(learner, _batch(loader, large_size))
+            large_s, slowdown = _step_s(learner, _batch(loader, large_size))
             example_s = max(0.0, large_s - small_s) / (large_size - small_size)
             fixed_s = max(0.0, small_s - small_size * example_s)
-    faster = 1.0 if device.on_gpu else config.train.threads**SPEED_UP
+    factor = 1.0 if device.on_gpu else slowdown / config.train.threads**SPEED_UP
     num_params = sum(parameter.numel() for parameter in learner.model.parameters())
     num_features = int(learner.model.num_features)  # type: ignore[arg-type]
     del learner, loader
     release_memory()
-    return StepCost(fixed_s / faster, example_s / faster, num_params, example_bytes, num_features)
+    return StepCost(fixed_s * factor, example_s * factor, num_params, example_bytes, num_features)
 
 
 def saved_bytes(learner: Learner, batch: Batch) -> int:
@@ -105,17 +105,22 @@ def _batch(loader: BatchLoader, size: int) -> Batch:
     return batch
 
 
-def _step_s(learner: Learner, batch: Batch) -> float:
-    """The fastest of some steps after a first one, which chooses kernels and allocates."""
+def _step_s(learner: Learner, batch: Batch) -> tuple[float, float]:
+    """The fastest of some steps after a first one, which chooses kernels and allocates; and how busy the machine is.
+
+    On a CPU the first is of the thread's own time, and the second the clock's time of all over their own.
+    """
     on_gpu, place = learner.device.on_gpu, learner.device.torch_device
-    clock = time.perf_counter if on_gpu else time.thread_time
-    seconds: list[float] = []
-    while len(seconds) < 2 or (len(seconds) < MAX_STEPS and sum(seconds) < LONG_S):
+    own_s: list[float] = []
+    wall_s = 0.0
+    while len(own_s) < 2 or (len(own_s) < MAX_STEPS and sum(own_s) < LONG_S):
         if on_gpu:
             torch.cuda.synchronize(place)
-        started = clock()
+        started_s, own_started_s = time.perf_counter(), time.thread_time()
         learner.step(batch)
         if on_gpu:
             torch.cuda.synchronize(place)
-        seconds.append(clock() - started)
-    return min(seconds[1:])
+        passed_s = time.perf_counter() - started_s
+        wall_s += passed_s
+        own_s.append(passed_s if on_gpu else time.thread_time() - own_started_s)
+    return min(own_s[1:]), max(1.0, wall_s / sum(own_s))
