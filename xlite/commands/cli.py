@@ -87,10 +87,10 @@ def positive_float(text: str) -> float:
 
 
 def share(text: str) -> float | Literal["auto"]:
-    """auto, or a number from 0 to 1."""
+    """auto, or a number above 0, up to 1: a trial uses one GPU at most, and without any it would run on the CPU."""
     if text == "auto":
         return "auto"
-    return _number(text, "auto, or a number from 0 to 1, e.g. 0.25", lambda value: 0 <= value <= 1)
+    return _number(text, "auto, or a number above 0 up to 1, e.g. 0.25", lambda value: 0 < value <= 1)
 
 
 def seed(text: str) -> int:

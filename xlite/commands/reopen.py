@@ -11,6 +11,7 @@ from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
+from xlite.gpu.state import check_gpu
 from xlite.ledger import Ledger, StudyManifest, adopt, pair, storage_to_write
 from xlite.study.options import Study, StudyOptions
 from xlite.study.starting_weights import recorded_origins
@@ -51,8 +52,10 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
         writes: its ledger will be written, so it has to be this folder's own.
 
     Raises:
-        InputError: there is none, its data is no longer what it was, or folder and ledger are of different studies.
+        InputError: there is none, its data is no longer what it was, folder and ledger are of different studies, or
+            there is a GPU that cannot be used.
     """
+    check_gpu()
     places, manifest = places or Places(), StudyManifest.read(folder)
     if manifest is None:
         raise InputError(f"study {folder.name}: there is no study.json in {folder}")

@@ -1,6 +1,7 @@
 """`--pretrained`: which defaults a run follows by it, and which weights it starts from."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,16 @@ def run_defaults(
     Args:
         console: gets a line where those with pretrained weights would apply, but the weights cannot be had.
         backbone: the one that is trained, where that is known.
+
+    Raises:
+        InputError: there is a GPU, which would decide, and it cannot be used.
     """
     from xlite.device import device_kind
+    from xlite.gpu.state import check_gpu
     from xlite.models.weight_sources import INSTALL
     from xlite.tasks.choose_defaults import choose_defaults
 
+    check_gpu()
     kind, pretrained = device_kind(), vars(arguments).get("pretrained", "auto")
     if arguments.data is None:
         return kind
@@ -46,10 +52,16 @@ def run_defaults(
 
 
 def study_defaults(arguments: argparse.Namespace, task: "Task", folder: Path, console: Console) -> str:
-    """Which of the task's defaults the study in `folder` follows: those it began with, the device's with `--space`."""
+    """Which of the task's defaults the study in `folder` follows: those it began with, the device's with `--space`.
+
+    Raises:
+        InputError: there is a GPU, and it cannot be used by the several processes of a study.
+    """
     from xlite.device import device_kind
+    from xlite.gpu.state import check_gpu
     from xlite.ledger import StudyManifest
 
+    check_gpu(num_processes=2, through_mps="CUDA_MPS_PIPE_DIRECTORY" in os.environ)
     manifest = StudyManifest.of_study(folder)
     if manifest is None and arguments.space is None:
         return run_defaults(arguments, task, console)

@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
     from xlite.commands.reopen import take_place
+    from xlite.study.foresee import foresee
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.tasks import find_task
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_surroundings(options, task, console.say)
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
-    for line in plan.describe():
+    for line in (*plan.describe(), *foresee(plan, prepared, promotes=False)):
         console.say(line)
     result = run_study(plan, prepared, console)
     console.show(table_of(result.ledger.rows(), prepared.task.target_spec))

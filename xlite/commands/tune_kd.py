@@ -125,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 after Ctrl-C."""
     from xlite.commands.reopen import take_place
     from xlite.report.leaderboard import leaderboard_of, render
+    from xlite.study.foresee import foresee
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.study.time_budget import TimeBudget
@@ -149,7 +150,8 @@ def run(arguments: argparse.Namespace) -> int:
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     study = plan.study
-    for line in (*plan.describe(), *kept_for_later(arguments)):
+    foreseen = foresee(plan, prepared, promotes=not arguments.no_promote)
+    for line in (*plan.describe(), *foreseen, *kept_for_later(arguments)):
         console.say(line)
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")

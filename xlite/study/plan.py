@@ -40,6 +40,7 @@ class StudyPlan:
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
         distils: whether any trial needs a teacher; features: and its features.
+        configs: drawn from the space, of a grid all.
     """
 
     study: Study
@@ -49,6 +50,7 @@ class StudyPlan:
     footprints: Mapping[str, Footprint | str]
     distils: bool
     features: bool = False
+    configs: Sequence[RunConfig] = ()
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -79,7 +81,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     """Check the space, divide the machine, and time the space's students while the device is quiet.
 
     Raises:
-        InputError: the space, the shares or the limits cannot be worked with, or weights cannot be had.
+        InputError: the space, the shares, the precision or the limits cannot be worked with here, or weights cannot be
+            had.
     """
     options, base = study.options, study.base
     space, configs = open_space(study)
@@ -87,6 +90,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     space, configs = with_random_starts(space, study), [started(config, study.origins) for config in configs]
     check_objectives(configs, study, dataset)
     limits = Limits(options.max_params, options.max_mb, options.max_latency_ms)
+    for config in distinct(configs, lambda config: config.train.precision):
+        choose_device(config.train.precision)
     device = choose_device(base.train.precision)
     shapes = Shapes.of(dataset, options.task, study.task.target_spec.kind, device)
     steps = distinct(configs, lambda config: (model_of(config), config.optim.batch_size))
@@ -103,7 +108,7 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     features = any(config.distill.feature_weight > 0 for config in configs)
     for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
-    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features, configs)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
