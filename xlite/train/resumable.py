@@ -2,20 +2,23 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xlite.config import flatten
 from xlite.models.artifact import save_artifact
-from xlite.storage.files import waits_for_disk_space
-from xlite.train.checkpoint import Checkpoint, Checkpoints
+from xlite.storage.files import waits_for_disk_space, write_text
+from xlite.train.checkpoint import Checkpoint, Checkpoints, unrecordable_file
 from xlite.train.description import after_epoch, describe_model
 from xlite.train.events import EventWriter
 from xlite.train.loop import EpochReport, fit
 from xlite.train.run import TrainingRun
+from xlite.train.step import RecordingFailed
 from xlite.train.summary import NO_RUN, RunSummary
+
+_PLAIN = "{}: plain steps instead"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def train_resumable(
     hyper_parameters: Mapping[str, Any] | None = None,
     events_folder: Path | None = None,
     about: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Iterator[EpochResult | WaitsForDisk]:
     """`fit`, with everything kept in `folder` after each epoch. The caller holds the folder's lock.
 
@@ -68,11 +72,18 @@ def train_resumable(
         hyper_parameters: shown with the events; None writes no events.
         events_folder: default: `folder`.
         about: JSON values to add to the model's description.
+        notes: for the summary's `step_notes`.
 
     Raises:
-        StillFull: the disk is full for long; and as `fit`.
+        StillFull: the disk is full for long.
+        RecordingFailed: this process must not train on; the same call in another does, with plain steps.
+        InputError, TrainingFailed: as `fit`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    unrecordable = unrecordable_file(folder, stem)
+    if unrecordable.exists():
+        notes = [*notes, _PLAIN.format(unrecordable.read_text())]
+        run = replace(run, config=run.config.override({"train.step": "plain"}, source=unrecordable.name))
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
     earlier = checkpoints.load()
     summary = NO_RUN
@@ -94,12 +105,14 @@ def train_resumable(
             yield EpochResult(summary, earlier.about["stop"], None)
             if earlier.about["stop"]:
                 return
-        summary = replace(summary, config=flatten(run.config), device=run.device.name)
+        summary = replace(summary, config=flatten(run.config), device=run.device.name).with_step_notes(notes)
         start = None if earlier is None else earlier.progress
         cpu_s, counted_s = summary.device_seconds or 0.0, time.process_time()
         for report in fit(run, start=start):
             start = earlier = None  # free the tensors
             summary = after_epoch(summary, report, metric=run.task.metric)
+            if report.why_plain:
+                summary = summary.with_step_notes([_PLAIN.format(report.why_plain)])
             if not run.device.on_gpu:
                 summary = replace(summary, device_seconds=round(cpu_s + time.process_time() - counted_s, 3))
             started = time.perf_counter()
@@ -108,6 +121,9 @@ def train_resumable(
             keeper.write(report, summary)
             summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})
             yield EpochResult(summary, report.stop, report)
+    except RecordingFailed as failure:
+        write_text(unrecordable, str(failure))
+        raise
     finally:
         if events is not None:
             events.close()
