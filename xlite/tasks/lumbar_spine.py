@@ -37,10 +37,6 @@ def _write_phantom(root: Path, progress: ProgressCallback | None) -> Path:
     return folder
 
 
-# The CUDA teacher must fit 12 GB. Estimated, not measured on a GPU, from the tensors that autograd saves in one forward
-# pass (`torch.autograd.graph.saved_tensors_hooks`, counted in float32, halved for bf16): 1.07 GiB a stack of 7 slices at
-# 256 px, so 17.1 GiB for a batch of 16 and 4.3 GiB for a quarter of it; beside that 1.1 GiB of weights, gradients and
-# optimiser for 54 million parameters, and the CUDA context.
 # No defaults "cpu_pretrained": a stack is 7 images, so that an epoch of backbones with published weights, at the size
 # that these need, takes many minutes on a CPU.
 _CONFIG = {
@@ -86,6 +82,9 @@ LUMBAR_SPINE = Task(
                 "optim.learning_rate": 1e-4,
                 "optim.schedule": "cosine",
                 "optim.batch_size": 16,
+                # To fit 12 GB. An estimate, not measured on a GPU: autograd saves 1.07 GiB for a stack at 256 px (counted
+                # on a CPU with `torch.autograd.graph.saved_tensors_hooks` in float32, halved for bf16), so 17.1 GiB for
+                # 16 stacks, 4.3 for 4; weights, gradients and optimiser take 1.1 GiB beside that.
                 "train.micro_batches": 4,
             },
             folds=5,

@@ -89,14 +89,7 @@ def train_resumable(
     summary = NO_RUN
     events = None
     if hyper_parameters is not None:
-        done = len(earlier.progress.history) if earlier else 0
-        events = EventWriter(
-            events_folder or folder,
-            hyper_parameters,
-            metric=run.task.metric,
-            label_metric=run.task.target_spec.columns.per_label,
-            purge_from=done + 1,
-        )
+        events = _events(run, events_folder or folder, hyper_parameters, earlier)
     keeper = _Keeper(run, folder, stem, checkpoints, events, about or {})
     try:
         if earlier is not None:
@@ -127,6 +120,19 @@ def train_resumable(
     finally:
         if events is not None:
             events.close()
+
+
+def _events(
+    run: TrainingRun, folder: Path, hyper_parameters: Mapping[str, Any], earlier: Checkpoint | None
+) -> EventWriter:
+    done = len(earlier.progress.history) if earlier else 0
+    return EventWriter(
+        folder,
+        hyper_parameters,
+        metric=run.task.metric,
+        label_metric=run.task.target_spec.columns.per_label,
+        purge_from=done + 1,
+    )
 
 
 def epochs_of(run: Iterator[EpochResult | WaitsForDisk]) -> Iterator[EpochResult]:
