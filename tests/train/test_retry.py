@@ -64,7 +64,9 @@ def test_the_result_is_that_of_as_many_micro_batches_from_the_start(tiny_dataset
     assert capfd.readouterr().err == f"{halves}\n{NOTE}\n"
 
 
-def test_it_goes_on_from_the_last_checkpoint_and_what_ran_out_is_freed(tiny_dataset, tmp_path, memory, monkeypatch):
+def test_it_goes_on_from_the_last_checkpoint_and_what_ran_out_is_freed(
+    tiny_dataset, tmp_path, memory, monkeypatch, capfd
+):
     memory["from_epoch"] = 2
     learners, left = [], []
     made = loop.Learner
@@ -85,6 +87,18 @@ def test_it_goes_on_from_the_last_checkpoint_and_what_ran_out_is_freed(tiny_data
     ]
     assert left == [[], [None], [None, None]]
     assert results[-1].summary.config["train.micro_batches"] == 4
+    assert len(results[-1].summary.step_notes) == 2 == len(capfd.readouterr().err.splitlines())
+
+
+def test_another_process_goes_on_with_the_micro_batches_that_were_needed(tiny_dataset, tmp_path, memory):
+    whole = list(train_to_the_end(run_of(tiny_dataset), folder=tmp_path / "whole", stem="s"))
+    first = train_to_the_end(run_of(tiny_dataset), folder=tmp_path / "s", stem="s")
+    begun = [next(first)]
+    first.close()
+    memory["examples"] = 20  # more than the run was begun with, which may not change its course
+    rest = list(train_to_the_end(run_of(tiny_dataset), folder=tmp_path / "s", stem="s"))
+    assert outcome(begun + rest) == outcome(whole)
+    assert rest[-1].summary.step_notes == whole[-1].summary.step_notes
 
 
 def test_where_single_examples_do_not_fit_one_line_says_so(tiny_dataset, tmp_path, memory):

@@ -65,8 +65,8 @@ def train_resumable(
     """`fit`, with everything kept in `folder` after each epoch. The caller holds the folder's lock.
 
     Kept are: TensorBoard events, the checkpoint, and `<stem>.safetensors` and `.json` of the best epoch. If an earlier
-    process finished epochs of the same run, the last of them is yielded first. While the disk is full, WaitsForDisk is
-    yielded about every second.
+    process finished epochs of the same run, the last of them is yielded first, and the rest are trained in as many
+    micro-batches at least. While the disk is full, WaitsForDisk is yielded about every second.
 
     Args:
         hyper_parameters: shown with the events; None writes no events.
@@ -86,7 +86,10 @@ def train_resumable(
         run = replace(run, config=run.config.override({"train.step": "plain"}, source=unrecordable.name))
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
     earlier = checkpoints.load()
-    summary = NO_RUN
+    summary = RunSummary.from_json(earlier.about["summary"], source=str(folder)) if earlier else NO_RUN
+    num_needed = summary.config.get("train.micro_batches", 1)  # by an earlier process
+    if num_needed > run.config.train.micro_batches:
+        run = replace(run, config=run.config.override({"train.micro_batches": num_needed}, source=str(folder)))
     events = None
     if hyper_parameters is not None:
         events = _events(run, events_folder or folder, hyper_parameters, earlier)
@@ -94,7 +97,6 @@ def train_resumable(
     try:
         if earlier is not None:
             keeper.repair(earlier)
-            summary = RunSummary.from_json(earlier.about["summary"], source=str(folder))
             yield EpochResult(summary, earlier.about["stop"], None)
             if earlier.about["stop"]:
                 return

@@ -1,7 +1,7 @@
 """Training in this process where its GPU runs out of memory: on from the last checkpoint, in smaller micro-batches."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,7 @@ def train_to_the_end(
         )
         try:
             for result in epochs_of(steps):
-                for note in result.summary.step_notes[len(notes) :]:
-                    _say(note)
-                notes = result.summary.step_notes
+                notes = _said(notes, result.summary.step_notes)
                 yield result
             return
         except RecordingFailed as failure:
@@ -71,8 +69,7 @@ def train_to_the_end(
                 raise
             run, note = _split(run)
         release_memory()  # here the error's traceback holds no tensor any more
-        _say(note)
-        notes = (*notes, note)
+        notes = _said(notes, [note])
 
 
 def _split(run: TrainingRun) -> tuple[TrainingRun, str]:
@@ -92,5 +89,9 @@ def _split(run: TrainingRun) -> tuple[TrainingRun, str]:
     return replace(run, config=config.override({"train.micro_batches": num}, source="out of memory")), note
 
 
-def _say(note: str) -> None:
-    print(note, file=sys.stderr, flush=True)
+def _said(before: tuple[str, ...], notes: Iterable[str]) -> tuple[str, ...]:
+    """Those said before and these, after those that are new have been said."""
+    new = [note for note in notes if note not in before]
+    for note in new:
+        print(note, file=sys.stderr, flush=True)
+    return (*before, *new)
