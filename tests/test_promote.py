@@ -165,7 +165,7 @@ def test_a_promotion_that_ends_before_it_is_recorded_trains_nothing_again(tiny_d
 
 
 def test_a_promotion_begins_with_the_micro_batches_that_its_trial_needed(tiny_dataset, ledger, tmp_path, monkeypatch):
-    """It takes more of them where memory runs out, which its record says, and stays the promotion that was asked for."""
+    """It takes more where memory runs out, which its record says, and stays the promotion that was asked for."""
     needed = replace(ledger.best(), summary=RunSummary(config={"train.micro_batches": 2, "train.step": "plain"}))
     config = promotion_config(base(), needed, epochs=1).override({"distill.alpha": 0.0}, source="test")
     forward, sizes = Learner.forward, []

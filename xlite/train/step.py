@@ -1,6 +1,7 @@
 """The optimiser step: forward, loss, backward, clip, update; plainly, or recorded once as a CUDA graph."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -262,13 +263,13 @@ class GraphStep:
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UP_STEPS):
                     self.learner.step(self.batch)
-                    torch.cuda.set_sync_debug_mode("error")
+                    _set_sync_debug_mode("error")
         except RuntimeError as error:
             if _WAITS not in str(error):
                 raise
             return _first_line(error)
         finally:
-            torch.cuda.set_sync_debug_mode(mode)
+            _set_sync_debug_mode(mode)
             torch.cuda.current_stream(place).wait_stream(side)
         return ""
 
@@ -336,6 +337,13 @@ def new_projection(run: TrainingRun, model: nn.Module) -> nn.Module | None:
         torch.default_generator.manual_seed(run.config.train.seed)
         projection = nn.Linear(int(model.num_features), run.bank.num_features, bias=False)  # type: ignore[arg-type]
     return projection.to(run.device.torch_device)
+
+
+def _set_sync_debug_mode(mode: str | int) -> None:
+    """What operations of this process that wait for the device do: nothing more (0), or raise ("error")."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that PyTorch does not know all of them
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 def _first_line(error: RuntimeError) -> str:
