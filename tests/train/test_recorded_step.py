@@ -1,5 +1,6 @@
 """The step that a CUDA graph records: what it may not do shows on PyTorch's meta device, where there is no GPU."""
 
+import weakref
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -316,3 +317,20 @@ def test_a_process_that_is_not_fit_leaves_the_run_to_another_which_takes_plain_s
     assert results[-1].summary.config["train.step"] == "plain" and not_recordable.tries == 1
     remove_checkpoints(tmp_path, "s")
     assert {path.name for path in tmp_path.iterdir()} == {"s.safetensors", "s.json"}
+
+
+def test_a_step_is_recorded_again_when_the_backbone_is_no_longer_frozen(tiny_dataset, monkeypatch):
+    """And what was recorded before is let go of first: both at once would take more memory than a probe sees."""
+    frozen, kept = [], []
+
+    class Recorded(GraphStep):
+        def __init__(self, learner, example):
+            super().__init__(learner, example)
+            frozen.append(not next(learner.model.backbone.parameters()).requires_grad)
+            kept.append(sum(each() is not None for each in made))
+            made.append(weakref.ref(self))
+
+    made = []
+    monkeypatch.setattr(loop, "GraphStep", Recorded)
+    list(loop.fit(run_of(tiny_dataset, **{"train.step": "graph", "optim.freeze_epochs": 1, "train.epochs": 3})))
+    assert frozen == [True, False] and kept == [0, 0]
