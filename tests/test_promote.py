@@ -1,5 +1,7 @@
 """Promotion by folds: nobody is judged on, or taught by what saw, its own fold; the ensemble is what is tested."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,8 @@ from xlite.study.members import Member, folds
 from xlite.tasks import TASKS
 from xlite.train.inference import predict_logits
 from xlite.train.run import TrainingRun
+from xlite.train.step import Learner
+from xlite.train.summary import RunSummary
 from xlite.train.teacher import default_teacher
 
 TASK = TASKS["chestxray14"]
@@ -158,3 +162,33 @@ def test_a_promotion_that_ends_before_it_is_recorded_trains_nothing_again(tiny_d
     promoted()
     assert epochs[2:] == [(2, False)] and len(ledger.finals()) == 1  # its last checkpoint says that it is trained
     assert not list((tmp_path / "promoted").glob("*checkpoint*")) + list((tmp_path / "promoted").glob(".model*"))
+
+
+def test_a_promotion_begins_with_the_micro_batches_that_its_trial_needed(tiny_dataset, ledger, tmp_path, monkeypatch):
+    """It takes more where memory runs out, which its record says, and stays the promotion that was asked for."""
+    needed = replace(ledger.best(), summary=RunSummary(config={"train.micro_batches": 2, "train.step": "plain"}))
+    config = promotion_config(base(), needed, epochs=1).override({"distill.alpha": 0.0}, source="test")
+    forward, sizes = Learner.forward, []
+
+    def limited(self, batch):
+        sizes.append(len(batch.targets))
+        if len(batch.targets) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, batch)
+
+    monkeypatch.setattr(Learner, "forward", limited)
+
+    def promoted():
+        members = [Member("model", tiny_dataset, None)]
+        return promote(config, TASK, members, ledger, winner=needed, folder=tmp_path / "promoted")
+
+    promoted()
+    assert sizes[:2] == [16, 8]
+    (final,) = ledger.finals()
+    assert final.summary.config["train.micro_batches"] == 4
+    assert [note.partition(" (")[0] for note in final.notes] == [
+        "GPU memory ran out; continued with batches of 32 split into 4 micro-batches of up to 8"
+    ]
+    num_steps = len(sizes)
+    promoted()
+    assert len(sizes) == num_steps and len(ledger.finals()) == 1  # nothing is trained or recorded again

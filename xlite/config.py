@@ -180,12 +180,13 @@ class TrainConfig(Section):
         "auto", description="auto: bf16 on GPUs that support it, else fp32"
     )
     micro_batches: int = Field(1, ge=1, description="micro-batches a batch is split into, to save memory")
-    step: Literal["plain", "graph"] = Field("plain", description="graph: record the step as a CUDA graph, on a GPU")
+    step: Literal["auto", "plain", "graph"] = Field(
+        "auto", description="graph: record the step as a CUDA graph; auto: on a GPU, with plain steps where that fails"
+    )
 
-    @property
-    def is_recorded(self) -> bool:
-        """Whether steps on a GPU are recorded; not with micro-batches, which read the random generator's state."""
-        return self.step == "graph" and self.micro_batches == 1
+    def is_recorded(self, *, on_gpu: bool) -> bool:
+        """Whether steps are recorded; not with micro-batches, which read the random generator's state."""
+        return (self.step == "graph" or (self.step == "auto" and on_gpu)) and self.micro_batches == 1
 
 
 class RunConfig(Section):
@@ -260,15 +261,17 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 
 LATER_KEYS = ("distill.loss", "distill.alpha_schedule", "distill.feature_weight")
 """Keys that were added after studies had been recorded, with defaults that change nothing."""
+_EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 
 
 def identity_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat configuration as hashes and comparisons take it: later keys are left out at their defaults.
+    """A flat configuration as hashes and comparisons take it: later keys are left out, later values renamed.
 
     So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity.
     """
     defaults = flatten(RunConfig())
-    return {key: value for key, value in values.items() if key not in LATER_KEYS or value != defaults[key]}
+    kept = {key: value for key, value in values.items() if key not in LATER_KEYS or value != defaults[key]}
+    return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in kept.items()}
 
 
 def is_taught(config: Mapping[str, Any]) -> bool | None:

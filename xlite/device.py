@@ -1,4 +1,4 @@
-"""The device and arithmetic of a run, and the memory that its process keeps."""
+"""The device and arithmetic of a run, the memory that its process keeps, and the errors of a GPU."""
 
 import ctypes
 import gc
@@ -17,6 +17,8 @@ from xlite.errors import InputError
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`: from how many bytes free memory at the heap's end, or a block, is returned to the
 system."""
+_OUT_OF_MEMORY = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "CUDA out of memory")
+_FAULT = ("CUDA error:", "CUDA driver error:", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuDNN error")
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,17 @@ def release_memory() -> None:
         trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether GPU memory ran out: of PyTorch's allocator, or of the driver or a library (e.g. at MPS's limit)."""
+    return isinstance(error, torch.OutOfMemoryError) or _mentions(error, _OUT_OF_MEMORY)
+
+
+def is_gpu_fault(error: BaseException) -> bool:
+    """Whether the process's CUDA context is lost, so that the process must end."""
+    return not is_out_of_memory(error) and _mentions(error, _FAULT)
+
+
+def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)

@@ -29,8 +29,9 @@ from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
 from xlite.train.hparams import curve_files, end_run
 from xlite.train.inference import predict_logits
-from xlite.train.resumable import EpochResult, epochs_of, train_resumable
-from xlite.train.run import TrainingRun
+from xlite.train.resumable import EpochResult
+from xlite.train.retry import train_to_the_end
+from xlite.train.run import STEP_KEYS, TrainingRun, trained_values
 from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
 
 
@@ -158,6 +159,7 @@ def _promote(
         result = TrialResult(
             summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
             cost=_cost(config, dataset, models, as_used, searched=winner.cost),
+            notes=tuple(dict.fromkeys(note for summary in summaries for note in summary.step_notes)),
             promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
         )
         ledger.add_final(result, value=val.evaluation.scalars[task.metric])
@@ -289,7 +291,7 @@ def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary 
     except InputError:
         return None
     stored = description.get("config")
-    same = isinstance(stored, dict) and identity_values(stored) == identity_values(flatten(config))
+    same = isinstance(stored, dict) and trained_values(stored) == trained_values(flatten(config))
     same = same and description.get("split_hash") == member.dataset.split_hash
     return RunSummary(best_epoch=description["epoch"]) if same else None
 
@@ -318,12 +320,17 @@ def _made(
     folder: Path,
     on_epoch: Callable[[EpochResult], None] | None,
 ) -> RunSummary:
-    """Take over one model, or train it, from where an ended process left off; returns its summary."""
+    """Take over one model, or train it, from where an ended process left off; returns its summary.
+
+    Its steps are taken as the trial's were in the end, e.g. in as many micro-batches.
+    """
     if member.trained is not None:
         return _taken_over(member, folder)
     summary = NO_RUN
     bank = member.bank if config.distill.needs_teacher else None
-    run = train_resumable(
+    as_in_trial = {key: winner.summary.config[key] for key in STEP_KEYS if key in winner.summary.config}
+    config = config.override(as_in_trial, source=f"trial {winner.number}")
+    run = train_to_the_end(
         TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins),
         folder=folder,
         stem=member.stem,
@@ -331,7 +338,7 @@ def _made(
         events_folder=_run_folder(folder, member.stem),
         about={"trial": winner.number},
     )
-    for kept in epochs_of(run):
+    for kept in run:
         summary = kept.summary
         if on_epoch:
             on_epoch(kept)

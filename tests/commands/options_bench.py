@@ -163,7 +163,7 @@ class Bench:
 
     def training(self, text: str) -> tuple[RunConfig, int, Path]:
         """Configuration, training images and folder that a single training starts with."""
-        place = "xlite.train.resumable.train_resumable"
+        place = "xlite.train.retry.train_to_the_end"
         (run,), options = self.stopped_at(place, "train", self.data(f"--out {self.home}/one {text}"))
         return run.config, len(run.dataset.part("train")), options["folder"]
 

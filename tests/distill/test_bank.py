@@ -309,3 +309,36 @@ def test_trials_cannot_write_into_it(teacher, tiny_dataset, tmp_path):
     for name in ("pixels.npy", "logits.npy"):
         assert not bank_module._MAPS[str(bank.folder), name].flags.writeable
     assert pickle.loads(pickle.dumps(bank)) == bank == Bank(bank.folder, 3, True)
+
+
+class Limited(Teacher):
+    """A teacher with memory for so many views at once."""
+
+    limit = 5
+
+    def signals(self, pixels, auxiliary, rows, *, device):
+        if len(pixels) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().signals(pixels, auxiliary, rows, device=device)
+
+
+def test_where_gpu_memory_runs_out_the_teacher_is_asked_about_half_the_views(teacher, tiny_dataset, tmp_path, capfd):
+    limited = Limited(teacher.members, teacher.input_spec)
+    bank, _ = build(limited, tiny_dataset, tmp_path / "a", batch_size=16)
+    asked, _ = build(teacher, tiny_dataset, tmp_path / "b", batch_size=4)
+    for name in ("logits.npy", "bank.json"):
+        assert (bank.folder / name).read_bytes() == (asked.folder / name).read_bytes()
+    assert read_json(bank.folder / "bank.json")["batch_size"] == 4
+    said = "GPU memory ran out; the teacher is asked about {} views at once"
+    assert capfd.readouterr().err.splitlines() == [said.format(8), said.format(4)]
+    assert build(limited, tiny_dataset, tmp_path / "a", batch_size=16)[0] == bank  # it is not built again
+
+
+def test_where_not_even_one_view_fits_one_line_says_so(teacher, tiny_dataset, tmp_path):
+    limited = Limited(teacher.members, teacher.input_spec)
+    Limited.limit, before = 0, Limited.limit
+    try:
+        with pytest.raises(InputError, match="the teacher bank: GPU memory ran out"):
+            build(limited, tiny_dataset, tmp_path, batch_size=2)
+    finally:
+        Limited.limit = before

@@ -10,7 +10,7 @@ from xlite.models.artifact import load_artifact
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 HANG_LIMIT_S = 15
 CONFIGURATIONS = """
-from tiny_task import DIES, DIES_ONCE, DIVERGES, HANGS, LOSES_GPU, RAISES
+from tiny_task import BREAKS_RECORDING, DIES, DIES_ONCE, DIVERGES, HANGS, LOSES_GPU, RAISES
 SAME = {{"distill.alpha": 0.0, "optim.learning_rate": 3e-3}}
 CONFIGURATIONS = [{{**SAME, "distill.temperature": fault}} for fault in {faults}]
 """
@@ -23,7 +23,7 @@ def home(tmp_path_factory):
 
 def study(home, name, faults, *more, concurrent):
     (home / f"{name}.py").write_text(CONFIGURATIONS.format(faults=faults))
-    more = ("--no-promote", "--trials", "8", *more)
+    more = ("--no-promote", "--trials", "9", *more)
     return Place(home, name, concurrent=concurrent, task="tiny_task:FAULTY", space=f"{name}.py", more=more)
 
 
@@ -37,8 +37,8 @@ def run(place):
 
 @pytest.fixture(scope="module")
 def mixed(home):
-    """Eight trials, two at a time, each but the first and the last with a fault of its own."""
-    faults = "[1.0, RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU, 1.5]"
+    """Nine trials, two at a time, each but the first and the eighth with a fault of its own."""
+    faults = "[1.0, RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU, 1.5, BREAKS_RECORDING]"
     place = study(home, "mixed", faults, "--hang-limit", f"{HANG_LIMIT_S}s", concurrent=2)
     code, output, left_over = run(place)
     assert code == 0 and not left_over, output
@@ -72,9 +72,9 @@ def test_where_a_trial_hung_can_be_read(mixed):
 
 def test_the_others_run_to_their_end(mixed):
     _, rows, output = mixed
-    assert sorted(rows) == list(range(8)) and "[8/8]" in output
-    # the last one would have failed in a process that had lost its GPU
-    assert [number for number, row in rows.items() if row.state == "complete"] == [0, 5, 7]
+    assert sorted(rows) == list(range(9)) and "[9/9]" in output
+    # the eighth would have failed in a process that had lost its GPU
+    assert [number for number, row in rows.items() if row.state == "complete"] == [0, 5, 7, 8]
 
 
 def test_a_trial_whose_worker_was_killed_once_goes_on_with_the_same_curve(mixed):
@@ -85,12 +85,19 @@ def test_a_trial_whose_worker_was_killed_once_goes_on_with_the_same_curve(mixed)
     assert all(torch.equal(mended[key], whole[key]) for key in whole)
 
 
+def test_a_trial_whose_recording_broke_its_process_goes_on_in_another_with_plain_steps(mixed):
+    _, rows, _ = mixed
+    row = rows[8]
+    assert row.curve == rows[0].curve and row.summary.config["train.step"] == "plain"
+    assert "steps cannot be recorded (made up): plain steps instead" in row.summary.notes
+
+
 @pytest.mark.slow  # tests/tune/test_search.py has the count itself
 def test_five_failures_in_a_row_for_one_reason_end_the_study_with_that_reason(home):
-    place = study(home, "alike", "[RAISES] * 8", concurrent=1)
+    place = study(home, "alike", "[RAISES] * 9", concurrent=1)
     code, output, left_over = run(place)
     assert code == 2 and not left_over, output
     last = output.strip().splitlines()[-1]
     assert last == "error: 5 trials in a row failed for one reason: ValueError: this trial raises on purpose"
     assert "Traceback" not in output
-    assert [row.state for row in rows_of(place)] == ["failed"] * 5 + ["waiting"] * 3
+    assert [row.state for row in rows_of(place)] == ["failed"] * 5 + ["waiting"] * 4

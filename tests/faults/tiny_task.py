@@ -14,12 +14,15 @@ from xlite.gpu.limits import Sharing
 from xlite.losses.objectives import DistillObjective, multilabel_objective
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.tasks.task import Budget
+from xlite.train.step import RecordingFailed
 
 SLOW_IMAGE_S, SLOW_VIEW_S = 0.03, 0.01
 RAISES, DIVERGES, HANGS, DIES, DIES_ONCE, LOSES_GPU = 11.0, 12.0, 13.0, 14.0, 15.0, 16.0
 """Temperatures, which mean nothing without distillation: a trial that has one meets this fault in its second epoch."""
 SLOW, SLOW_STEP_S = 17.0, 0.4
 """Another one: nothing happens but that its steps take this long."""
+BREAKS_RECORDING = 18.0
+"""Another one: in its second epoch its process turns out not to be fit for recorded steps; plain ones work."""
 PLACE, SHARED = "XLITE_FAULTS_PLACE", "XLITE_FAULTS_SHARED"
 """In the environment: folder where trials leave word of what befell them; whether all processes share an MPS server."""
 
@@ -87,9 +90,9 @@ class SharedGpu(Sharing):
 class FaultyObjective(DistillObjective):
     """Fails in the second epoch as the temperature says; 48 images, two in three of them trained on, are two steps."""
 
-    def __init__(self, objective, fault):
+    def __init__(self, objective, config):
         self.__dict__.update(objective.__dict__)
-        self.fault, self.num_steps = fault, 0
+        self.fault, self.is_plain, self.num_steps = config.distill.temperature, config.train.step == "plain", 0
 
     def __call__(self, logits, targets, teacher_logits):
         self.num_steps += 1
@@ -102,6 +105,8 @@ class FaultyObjective(DistillObjective):
         if self.num_steps == 5 and self.fault == DIES_ONCE and not (word := Path(os.environ[PLACE]) / "died").exists():
             word.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.num_steps == 3 and self.fault == BREAKS_RECORDING and not self.is_plain:
+            raise RecordingFailed("made up", process_is_fit=False)
         if PLACE in os.environ:
             Gpu.use(fails=self.num_steps == 3 and self.fault == LOSES_GPU)
         if self.fault == SLOW:
@@ -116,7 +121,7 @@ class FaultyObjective(DistillObjective):
 
 
 def faulty_objective(config, targets):
-    return FaultyObjective(multilabel_objective(config, targets), config.distill.temperature)
+    return FaultyObjective(multilabel_objective(config, targets), config)
 
 
 BUDGET = Budget(teacher_epochs=3, num_trials=6, max_epochs=5, promote_epochs=3)

@@ -45,6 +45,13 @@ def test_identities_are_those_of_version_0_1_0(changes, earlier):
     assert identities(changes) == earlier
 
 
+def test_plain_steps_are_known_by_the_name_they_had_as_the_default():
+    plain = {"train.step": "plain"}
+    assert RunConfig().train.step == "auto" and identities(plain) == identities({})
+    earlier = ("28caefe3730cd586", "59a516749e8fd86b", "77e7b9156a6283aa", "c4f7307065561459")
+    assert identities({"train.step": "graph"}) == earlier
+
+
 @pytest.mark.parametrize("key", LATER_KEYS)
 def test_a_later_key_that_is_not_at_its_default_makes_another_identity(key):
     assert not set(identities({key: OTHER[key]})) & set(identities({}))

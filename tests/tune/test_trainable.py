@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,9 @@ from xlite.gpu.memory import DeviceMemory
 from xlite.gpu.memory_policy import Attempt
 from xlite.storage import files
 from xlite.study.job import Assignment, Job, TrialFolders
+from xlite.train import loop
+from xlite.train.step import RecordingFailed
+from xlite.tune import trainable
 from xlite.tune.asha import EPOCH_KEY, VALUE_KEY
 from xlite.tune.messages import MESSAGE_KEY, CutOff, EpochDone, Failed, HeldUp
 from xlite.tune.trainable import DistillationTrial
@@ -130,3 +134,27 @@ def test_a_trial_of_a_gpu_study_never_trains_on_the_cpu(tiny_dataset, tmp_path, 
     message = worker.step()[MESSAGE_KEY]
     assert isinstance(message, Failed) and message.summary.epochs == 0
     worker.cleanup()
+
+
+def test_a_worker_whose_recording_broke_ends_and_the_next_takes_plain_steps(worker, tiny_dataset, monkeypatch):
+    """Ray resumes a trial whose process died in another, see test_failing_trials.py."""
+
+    class Broken:
+        def __init__(self, learner, example):
+            raise RecordingFailed("it broke", process_is_fit=False)
+
+    def end(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(loop, "GraphStep", Broken)
+    monkeypatch.setattr(trainable.os, "_exit", end)
+    config = trial(3)
+    asked = config["assignment"].config.override({"train.step": "graph"}, source="test")
+    config["assignment"] = replace(config["assignment"], config=asked)
+    worker.reset_config(config)
+    with pytest.raises(SystemExit):
+        worker.step()
+    worker.reset_config(config)  # in the place of another process
+    done = worker.step()[MESSAGE_KEY]
+    assert done.finished and done.summary.config["train.step"] == "plain"
+    assert "steps cannot be recorded (it broke): plain steps instead" in done.summary.notes

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tasks import find_task
     from xlite.tasks.defaults import base_config, pretrained_keys
     from xlite.train.checkpoint import remove_checkpoints
-    from xlite.train.resumable import epochs_of, train_resumable
+    from xlite.train.retry import train_to_the_end
     from xlite.train.run import TrainingRun
     from xlite.train.step import TrainingFailed
 
@@ -90,13 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
     noted = None
     try:
         with locked(folder, waiting=None):
-            steps = train_resumable(
+            results = train_to_the_end(
                 TrainingRun(config, task, dataset, device, bank, origins=origins),
                 folder=folder,
                 stem="student",
                 hyper_parameters={"model.backbone": config.model.backbone},
             )
-            for result in epochs_of(steps):
+            for result in results:
                 noted = tell(result, task.metric, noted, console)
             remove_checkpoints(folder, "student")
     except BlockingIOError:

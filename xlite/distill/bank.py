@@ -1,6 +1,7 @@
 """The teacher bank: the teacher's answers for each (view, row), computed once, and the views' pixels where they fit."""
 
 import math
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from xlite.console import ProgressCallback
 from xlite.data.views import VIEWS_VERSION
+from xlite.device import is_out_of_memory, release_memory
 from xlite.distill.bank_build import (
     FEATURES,
     LOGITS,
@@ -108,8 +110,8 @@ def open_or_build(
         progress: called with (views done, views) while building or waiting.
 
     Raises:
-        InputError: the disk is full, the folder cannot be written, the teacher's answers are not finite, or it gives no
-            features.
+        InputError: the disk is full, the folder cannot be written, the teacher's answers are not finite, it gives no
+            features, or GPU memory runs out.
     """
     num_features = source.teacher.num_features
     if features and not num_features:
@@ -144,15 +146,33 @@ def open_or_build(
             f"{place}: the teacher bank cannot be written ({error.strerror or error}); "
             "fix that or use another --cache-dir"
         ) from None
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError("the teacher bank: GPU memory ran out; end what else uses the GPU") from None
 
 
 def _build(
     place: Path, identity: Mapping[str, Any], source: BankSource, arrays: Arrays, progress: ProgressCallback | None
 ) -> Bank:
+    """Where GPU memory runs out, the bank is begun again with half the views in a batch, and its record says so."""
     for name in arrays:
         _MAPS.pop((str(place), name), None)  # of the damaged bank that this one replaces
-    settings = {**identity, "batch_size": source.views_at_once, "arrays": _layout(arrays)}
-    record = {**settings, "files": build(place, settings, source, arrays, progress)}
+    while True:
+        settings = {**identity, "batch_size": source.views_at_once, "arrays": _layout(arrays)}
+        try:
+            record = {**settings, "files": build(place, settings, source, arrays, progress)}
+            break
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or source.views_at_once == 1:
+                raise
+        release_memory()
+        source = replace(source, batch_size=source.views_at_once // 2)
+        print(
+            f"GPU memory ran out; the teacher is asked about {source.views_at_once} views at once",
+            file=sys.stderr,
+            flush=True,
+        )
     write_json(place / RECORD, record)
     (place / PROGRESS).unlink(missing_ok=True)
     return _bank(place, record)

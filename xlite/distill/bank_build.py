@@ -48,7 +48,8 @@ class BankSource:
 
     Attributes:
         batch_size: views in a batch for the teacher; None: `BATCH_SIZES`, a stack of slices counts as many. It can
-            change the last bits of an answer, so a bank is continued and checked in the batches it was begun in.
+            change the last bits of an answer, so a bank is continued and checked in the batches it was begun in, and
+            begun again where they turn out to be too large.
     """
 
     teacher: Teacher

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from xlite.gpu.share_classes import next_class, shown_share
+from xlite.train.retry import shown_split, split_further
 
 MAX_SHARED_FAULTS = 2
 """GPU faults of a trial that shares its GPU before it gets one to itself, where a further fault must be its own."""
-
-_OUT_OF_MEMORY = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "CUDA out of memory")
-_FAULT = ("CUDA error:", "CUDA driver error:", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuDNN error")
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,6 @@ class Attempt:
     grown: bool = False
     notes: tuple[str, ...] = ()
 
-    @property
-    def micro_batch(self) -> int:
-        """Examples of the largest micro-batch."""
-        return -(-self.batch_size // self.accumulation)
-
 
 def after_out_of_memory(attempt: Attempt) -> Attempt | None:
     """The next attempt: once with the next larger share, then with 2, 4, ... micro-batches.
@@ -48,15 +39,11 @@ def after_out_of_memory(attempt: Attempt) -> Attempt | None:
     if larger is not None:
         note = f"{failure}; retried at {_share_text(larger)}"
         return replace(attempt, share=larger, grown=True, notes=(*attempt.notes, note))
-    if attempt.micro_batch == 1:
+    num_micro_batches = split_further(attempt.batch_size, attempt.accumulation)
+    if num_micro_batches is None:
         return None
-    num_micro_batches = min(2 * attempt.accumulation, attempt.batch_size)
-    retry = replace(attempt, accumulation=num_micro_batches)
-    note = (
-        f"{failure}; retried with batches of {attempt.batch_size} split into {num_micro_batches} micro-batches of up "
-        f"to {retry.micro_batch} (which batch normalisation sees)"
-    )
-    return replace(retry, notes=(*attempt.notes, note))
+    note = f"{failure}; retried with {shown_split(attempt.batch_size, num_micro_batches)}"
+    return replace(attempt, accumulation=num_micro_batches, notes=(*attempt.notes, note))
 
 
 def after_shared_faults(attempt: Attempt, num_faults: int) -> Attempt:
@@ -67,20 +54,6 @@ def after_shared_faults(attempt: Attempt, num_faults: int) -> Attempt:
     """
     note = f"the GPU failed {num_faults} times while shared; resumed alone on it from the checkpoint"
     return replace(attempt, share=1.0, notes=(*attempt.notes, note))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether GPU memory ran out: of PyTorch's allocator, or of the driver or a library (e.g. at MPS's limit)."""
-    return isinstance(error, torch.OutOfMemoryError) or _mentions(error, _OUT_OF_MEMORY)
-
-
-def is_gpu_fault(error: BaseException) -> bool:
-    """Whether the process's CUDA context is lost, so that the process must end."""
-    return not is_out_of_memory(error) and _mentions(error, _FAULT)
-
-
-def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 def _share_text(share: float) -> str:

@@ -16,8 +16,7 @@ from typing import IO, Any
 import torch
 
 from xlite.config import RunConfig
-from xlite.device import Device, choose_device
-from xlite.gpu.memory_policy import is_gpu_fault, is_out_of_memory
+from xlite.device import Device, choose_device, is_gpu_fault, is_out_of_memory
 from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun

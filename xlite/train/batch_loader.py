@@ -20,6 +20,9 @@ Made = TypeVar("Made")
 
 PREFETCH = 2
 """Batches made ahead: one is ready while the next is made. More would only take memory."""
+MAX_STEPS_AHEAD = 4
+"""Steps that the host may queue on a GPU: enough to hide its own delays, and as many as a memory probe takes in a row
+(`NUM_STEPS` of `xlite.gpu.probe_worker`). Each holds its batch until it is done."""
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,21 @@ class BatchLoader:
             for tensor in batch.tensors():
                 tensor.record_stream(stream)  # else its memory could be reused before the step is done
         return batch
+
+
+class RunAhead:
+    """Keeps the host at most `MAX_STEPS_AHEAD` steps ahead of a GPU.
+
+    Its events sleep while they are waited for: spinning would take the core of a loader.
+    """
+
+    def __init__(self) -> None:
+        self.steps: deque[torch.cuda.Event] = deque()
+
+    def after_step(self) -> None:
+        """A step was queued on the current stream; waits until few enough are unfinished."""
+        event = torch.cuda.Event(blocking=True)
+        event.record()
+        self.steps.append(event)
+        if len(self.steps) > MAX_STEPS_AHEAD:
+            self.steps.popleft().synchronize()

@@ -35,9 +35,14 @@ def checkpoint_files(folder: Path, stem: str) -> tuple[Path, Path]:
     return folder / f"{stem}.checkpoint-a.safetensors", folder / f"{stem}.checkpoint-b.safetensors"
 
 
+def unrecordable_file(folder: Path, stem: str) -> Path:
+    """Is there, with the reason, where recording a step ended an earlier process of a run, see `RecordingFailed`."""
+    return folder / f"{stem}.unrecordable.txt"
+
+
 def remove_checkpoints(folder: Path, stem: str) -> None:
-    """Delete a run's checkpoints and the spare files of its artifact."""
-    for file in checkpoint_files(folder, stem):
+    """Delete a run's checkpoints, what beside them concerns its steps, and the spare files of its artifact."""
+    for file in (*checkpoint_files(folder, stem), unrecordable_file(folder, stem)):
         file.unlink(missing_ok=True)
     remove_spares(folder, stem)
 

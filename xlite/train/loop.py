@@ -2,8 +2,10 @@
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,11 +15,19 @@ from xlite.device import keep_freed_memory
 from xlite.errors import InputError
 from xlite.metrics.multilabel import Evaluation
 from xlite.models.artifact import state_copy
-from xlite.train.batch_loader import BatchLoader
+from xlite.train.batch_loader import Batch, BatchLoader, RunAhead
 from xlite.train.inference import predict_logits
 from xlite.train.run import TrainingRun
 from xlite.train.schedule import best_epoch, distill_alpha, learning_rate, stop_reason
-from xlite.train.step import CHECK_EVERY, GraphStep, Learner, StepOutput, TrainingFailed, check_finite
+from xlite.train.step import (
+    CHECK_EVERY,
+    GraphStep,
+    Learner,
+    RecordingFailed,
+    StepOutput,
+    TrainingFailed,
+    check_finite,
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,11 @@ class EpochReport:
         value: the task's metric on validation; best_value and best_epoch are its best so far.
         best_state: a copy of the weights when this epoch is the best so far, else None.
         progress: returns the state to resume from; call it before the next epoch is requested.
-        seconds: "data" (waiting for it), "step", "evaluation".
+        seconds: "data": waiting for the loader, while a GPU may still be at work on the last `MAX_STEPS_AHEAD` steps;
+            "step": the rest of training, waiting for the GPU among it; "evaluation".
         images_per_s: training images over data and step seconds.
         stop: "" while training continues, else "budget" or "early stopping".
+        why_plain: why steps that were to be recorded are not; "" where they are, or were not to be.
     """
 
     epoch: int
@@ -70,6 +82,7 @@ class EpochReport:
     seconds: dict[str, float]
     images_per_s: float
     stop: str
+    why_plain: str = ""
 
 
 def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochReport]:
@@ -84,6 +97,7 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
     Raises:
         InputError: the configuration distils and there is no bank, or none of what it distils.
         TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
+        RecordingFailed: another process must go on, with plain steps.
     """
     config, metric = run.config, run.task.metric
     _check_bank(run)
@@ -113,13 +127,21 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
             best_value=history[best - 1],
             best_epoch=best,
             best_state=state_copy(trainer.learner.model) if best == epoch + 1 else None,
-            progress=lambda: TrainState(tuple(history), trainer.learner.tensors()),
+            progress=partial(_state, history, weakref.ref(trainer.learner)),
             seconds=seconds,
             images_per_s=trained.num_images / (seconds["data"] + seconds["step"]),
             stop=stop,
+            why_plain=trainer.why_plain,
         )
         if stop:
             return
+
+
+def _state(history: Sequence[float], learner: "weakref.ref[Learner]") -> TrainState:
+    """The state of a run that is under way; its reports, which may be kept, do not keep the learner's memory."""
+    living = learner()
+    assert living is not None, "the run has ended"
+    return TrainState(tuple(history), living.tensors())
 
 
 @dataclass(frozen=True)
@@ -149,12 +171,16 @@ class _Trainer:
         self.config, self.task, self.dataset, self.device = run.config, run.task, run.dataset, run.device
         self.loader = BatchLoader(run)
         self.learner = Learner(run)
-        self.graphs: dict[bool, GraphStep] = {}
+        self.recorded: GraphStep | None = None
+        self.why_plain = ""
+        self.run_ahead = RunAhead() if self.device.on_gpu else None
 
     def train_epoch(self, epoch: int, history: Sequence[float]) -> _TrainedEpoch:
         """One pass over the training part; dropout's randomness is a function of (seed, epoch) alone."""
         plan = self.loader.plan(epoch)
         frozen = epoch < self.config.optim.freeze_epochs
+        if epoch == self.config.optim.freeze_epochs:
+            self.recorded = None  # from here on the backbone is trained; its memory is for the next recording
         seconds = {"data": 0.0, "step": 0.0}
         stepped: list[StepOutput] = []
         alpha = self.alpha(epoch)
@@ -167,16 +193,13 @@ class _Trainer:
                 loaded = time.perf_counter()
                 rate = self.rate(epoch, step, len(plan), history)
                 self.learner.set_rate(rate)
-                if self.config.train.is_recorded:
-                    if frozen not in self.graphs:
-                        self.graphs[frozen] = GraphStep(self.learner, batch)
-                    stepped.append(self.graphs[frozen].step(batch))
-                else:
-                    stepped.append(self.learner.step(batch))
+                stepped.append(self.stepper(batch).step(batch))
                 last = step + 1 == len(plan)
                 if last or not self.device.on_gpu or (step + 1) % CHECK_EVERY == 0:
                     since = step - (step % CHECK_EVERY if self.device.on_gpu else 0)
                     check_finite(stepped[since:], epoch=epoch + 1, first_step=since + 1, rate=rate)
+                if self.run_ahead is not None:
+                    self.run_ahead.after_step()
                 seconds["data"] += loaded - started
                 started = time.perf_counter()
                 seconds["step"] += started - loaded
@@ -185,6 +208,17 @@ class _Trainer:
         means = dict(zip(self.learner.term_names, terms, strict=True))
         means[self.task.metric] = self.score(logits, self.loader.targets[np.concatenate([d.positions for d in plan])])
         return _TrainedEpoch(means, rate, alpha, seconds, sum(len(draw.positions) for draw in plan))
+
+    def stepper(self, example: Batch) -> Learner | GraphStep:
+        """What takes the next step, recorded where it is to be and can be; `example` has the size of all batches."""
+        if self.recorded is None and not self.why_plain and self.config.train.is_recorded(on_gpu=self.device.on_gpu):
+            try:
+                self.recorded = GraphStep(self.learner, example)
+            except RecordingFailed as failure:
+                if not failure.process_is_fit:
+                    raise
+                self.why_plain = str(failure)
+        return self.recorded or self.learner
 
     def alpha(self, epoch: int) -> float | None:
         """The weight of the soft loss in one epoch; None without one."""

@@ -2,20 +2,23 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xlite.config import flatten
 from xlite.models.artifact import save_artifact
-from xlite.storage.files import waits_for_disk_space
-from xlite.train.checkpoint import Checkpoint, Checkpoints
+from xlite.storage.files import waits_for_disk_space, write_text
+from xlite.train.checkpoint import Checkpoint, Checkpoints, unrecordable_file
 from xlite.train.description import after_epoch, describe_model
 from xlite.train.events import EventWriter
 from xlite.train.loop import EpochReport, fit
 from xlite.train.run import TrainingRun
+from xlite.train.step import RecordingFailed
 from xlite.train.summary import NO_RUN, RunSummary
+
+_PLAIN = "{}: plain steps instead"
 
 
 @dataclass(frozen=True)
@@ -57,49 +60,54 @@ def train_resumable(
     hyper_parameters: Mapping[str, Any] | None = None,
     events_folder: Path | None = None,
     about: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Iterator[EpochResult | WaitsForDisk]:
     """`fit`, with everything kept in `folder` after each epoch. The caller holds the folder's lock.
 
     Kept are: TensorBoard events, the checkpoint, and `<stem>.safetensors` and `.json` of the best epoch. If an earlier
-    process finished epochs of the same run, the last of them is yielded first. While the disk is full, WaitsForDisk is
-    yielded about every second.
+    process finished epochs of the same run, the last of them is yielded first, and the rest are trained in as many
+    micro-batches at least. While the disk is full, WaitsForDisk is yielded about every second.
 
     Args:
         hyper_parameters: shown with the events; None writes no events.
         events_folder: default: `folder`.
         about: JSON values to add to the model's description.
+        notes: for the summary's `step_notes`.
 
     Raises:
-        StillFull: the disk is full for long; and as `fit`.
+        StillFull: the disk is full for long.
+        RecordingFailed: this process must not train on; the same call in another does, with plain steps.
+        InputError, TrainingFailed: as `fit`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    unrecordable = unrecordable_file(folder, stem)
+    if unrecordable.exists():
+        notes = [*notes, _PLAIN.format(unrecordable.read_text())]
+        run = replace(run, config=run.config.override({"train.step": "plain"}, source=unrecordable.name))
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
     earlier = checkpoints.load()
-    summary = NO_RUN
+    summary = RunSummary.from_json(earlier.about["summary"], source=str(folder)) if earlier else NO_RUN
+    num_needed = summary.config.get("train.micro_batches", 1)  # by an earlier process
+    if num_needed > run.config.train.micro_batches:
+        run = replace(run, config=run.config.override({"train.micro_batches": num_needed}, source=str(folder)))
     events = None
     if hyper_parameters is not None:
-        done = len(earlier.progress.history) if earlier else 0
-        events = EventWriter(
-            events_folder or folder,
-            hyper_parameters,
-            metric=run.task.metric,
-            label_metric=run.task.target_spec.columns.per_label,
-            purge_from=done + 1,
-        )
+        events = _events(run, events_folder or folder, hyper_parameters, earlier)
     keeper = _Keeper(run, folder, stem, checkpoints, events, about or {})
     try:
         if earlier is not None:
             keeper.repair(earlier)
-            summary = RunSummary.from_json(earlier.about["summary"], source=str(folder))
             yield EpochResult(summary, earlier.about["stop"], None)
             if earlier.about["stop"]:
                 return
-        summary = replace(summary, config=flatten(run.config), device=run.device.name)
+        summary = replace(summary, config=flatten(run.config), device=run.device.name).with_step_notes(notes)
         start = None if earlier is None else earlier.progress
         cpu_s, counted_s = summary.device_seconds or 0.0, time.process_time()
         for report in fit(run, start=start):
             start = earlier = None  # free the tensors
             summary = after_epoch(summary, report, metric=run.task.metric)
+            if report.why_plain:
+                summary = summary.with_step_notes([_PLAIN.format(report.why_plain)])
             if not run.device.on_gpu:
                 summary = replace(summary, device_seconds=round(cpu_s + time.process_time() - counted_s, 3))
             started = time.perf_counter()
@@ -108,9 +116,25 @@ def train_resumable(
             keeper.write(report, summary)
             summary = summary.with_seconds({"checkpoint": time.perf_counter() - started})
             yield EpochResult(summary, report.stop, report)
+    except RecordingFailed as failure:
+        write_text(unrecordable, str(failure))
+        raise
     finally:
         if events is not None:
             events.close()
+
+
+def _events(
+    run: TrainingRun, folder: Path, hyper_parameters: Mapping[str, Any], earlier: Checkpoint | None
+) -> EventWriter:
+    done = len(earlier.progress.history) if earlier else 0
+    return EventWriter(
+        folder,
+        hyper_parameters,
+        metric=run.task.metric,
+        label_metric=run.task.target_spec.columns.per_label,
+        purge_from=done + 1,
+    )
 
 
 def epochs_of(run: Iterator[EpochResult | WaitsForDisk]) -> Iterator[EpochResult]:

@@ -1,5 +1,6 @@
 """A training run: everything that its numbers depend on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,14 @@ from xlite.models.normalise import describe_normalisation
 from xlite.models.origins import Origins, origin_key
 from xlite.tasks.task import Task
 
-_STEP_KEYS = ("train.step", "train.micro_batches")  # a run that ran out of memory is resumed with others
+STEP_KEYS = ("train.step", "train.micro_batches")
+"""How steps are taken, which changes rounding and batch normalisation at most: a run that ran out of memory is resumed
+with others."""
+
+
+def trained_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`identity_values` of a flat configuration without `STEP_KEYS`."""
+    return {key: value for key, value in identity_values(values).items() if key not in STEP_KEYS}
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,8 @@ class TrainingRun:
 
     def identity(self) -> dict[str, Any]:
         """JSON values: two runs with the same ones have the same numbers, up to rounding."""
-        values = identity_values(flatten(self.config))
         return {
-            "config": {key: value for key, value in values.items() if key not in _STEP_KEYS},
+            "config": trained_values(flatten(self.config)),
             "data": self.dataset.train_hash(),
             "split": self.dataset.split_hash,
             "bank": self.bank.folder.name if self.bank else None,

@@ -1,6 +1,7 @@
 """The optimiser step: forward, loss, backward, clip, update; plainly, or recorded once as a CUDA graph."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,10 +21,24 @@ from xlite.train.run import TrainingRun
 CHECK_EVERY = 50
 """Steps between two checks for finite losses on a GPU: each check waits for the device."""
 _WARM_UP_STEPS = 3  # before a capture, as in PyTorch's notes on CUDA graphs
+_WAITS = "synchronizing CUDA operation"  # in the error of an operation that waits for the device
 
 
 class TrainingFailed(RuntimeError):
     """This configuration cannot be trained, e.g. its loss is no longer finite; the message is the reason."""
+
+
+class RecordingFailed(RuntimeError):
+    """A step cannot be recorded as a CUDA graph; the message is the reason.
+
+    Attributes:
+        process_is_fit: whether this process can train on, from where it was. Else the capture could not be ended:
+            PyTorch's allocator may believe that it still goes on, and then frees no batch any more.
+    """
+
+    def __init__(self, reason: str, *, process_is_fit: bool) -> None:
+        super().__init__(f"steps cannot be recorded ({reason})")
+        self.process_is_fit = process_is_fit
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,12 @@ class Learner:
             torch.autograd.backward(self.forward(micro_batch), its_slopes)
         return values, outputs
 
+    def drop_gradients(self) -> None:
+        """Forget what a step that was not finished left; the next one would add to it."""
+        for group in self.groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
     def tensors(self) -> dict[str, Tensor]:
         """State of model, projection and optimiser, not copied: the next step changes it."""
         out = dict(self.model_tensors)
@@ -193,6 +214,9 @@ class GraphStep:
 
     Args:
         example: a batch of the size that all batches have.
+
+    Raises:
+        RecordingFailed: where its process is fit, the learner is as it was, and plain steps have been seen to work.
     """
 
     def __init__(self, learner: Learner, example: Batch) -> None:
@@ -214,32 +238,60 @@ class GraphStep:
         return StepOutput(self.out.terms.clone(), self.out.norm.clone(), self.out.logits.clone())
 
     def _record(self) -> None:
-        """Warm up on a side stream and record; weights, optimiser and random state are restored."""
+        """Warm up and record; weights, optimiser and random state are restored."""
         learner, place = self.learner, self.learner.device.torch_device
         before = {name: value.clone() for name, value in learner.tensors().items()}
         random_state = torch.cuda.get_rng_state(place)
-        side = torch.cuda.Stream(place)
-        side.wait_stream(torch.cuda.current_stream(place))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP_STEPS):
-                learner.step(self.batch)
-        torch.cuda.current_stream(place).wait_stream(side)
-        self.graph = torch.cuda.CUDAGraph()
-        try:
-            # "thread_local": the loader's thread pins memory meanwhile, which would end a global capture
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.out = learner.step(self.batch)
-        except RuntimeError as error:
-            cause = error.__context__ or error  # ending a failed capture raises, too
-            if isinstance(cause, torch.OutOfMemoryError):
-                raise cause from None
-            if "captur" not in str(error):
-                raise
-            reason = str(cause).splitlines()[0]
-            raise TrainingFailed(f"this step cannot be recorded ({reason}); use train.step=plain") from cause
+        problem = self._warm_up() or self._capture()
         for name, value in learner.tensors().items():  # in place: the graph holds these addresses
             value.copy_(before[name]) if name in before else value.zero_()
         torch.cuda.set_rng_state(random_state, place)
+        if problem:
+            learner.drop_gradients()
+            raise RecordingFailed(problem, process_is_fit=True)
+
+    def _warm_up(self) -> str:
+        """Plain steps on a side stream; returns which of their operations no capture would allow, or "".
+
+        That is found out here because a capture that meets it makes the process unfit. The first step may wait for the
+        device: the loss's weights go there with it.
+        """
+        place, mode = self.learner.device.torch_device, torch.cuda.get_sync_debug_mode()
+        side = torch.cuda.Stream(place)
+        side.wait_stream(torch.cuda.current_stream(place))
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP_STEPS):
+                    self.learner.step(self.batch)
+                    _set_sync_debug_mode("error")
+        except RuntimeError as error:
+            if _WAITS not in str(error):
+                raise
+            return _first_line(error)
+        finally:
+            _set_sync_debug_mode(mode)
+            torch.cuda.current_stream(place).wait_stream(side)
+        return ""
+
+    def _capture(self) -> str:
+        """Record a step; returns why it could not be recorded, e.g. for want of memory, or "".
+
+        Raises:
+            RecordingFailed: the capture could not be ended.
+        """
+        graph, problem = torch.cuda.CUDAGraph(), ""
+        try:
+            # "thread_local": the loader's thread pins memory meanwhile, which would end a global capture
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                try:
+                    self.out = self.learner.step(self.batch)
+                except RuntimeError as error:  # kept, as ending the capture may raise too
+                    problem = _first_line(error)
+        except RuntimeError as error:
+            raise RecordingFailed(problem or _first_line(error), process_is_fit=False) from None
+        if not problem:
+            self.graph = graph
+        return problem
 
 
 def check_finite(steps: Sequence[StepOutput], *, epoch: int, first_step: int, rate: float) -> None:
@@ -285,6 +337,17 @@ def new_projection(run: TrainingRun, model: nn.Module) -> nn.Module | None:
         torch.default_generator.manual_seed(run.config.train.seed)
         projection = nn.Linear(int(model.num_features), run.bank.num_features, bias=False)  # type: ignore[arg-type]
     return projection.to(run.device.torch_device)
+
+
+def _set_sync_debug_mode(mode: str | int) -> None:
+    """What operations of this process that wait for the device do: nothing more (0), or raise ("error")."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that PyTorch does not know all of them
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

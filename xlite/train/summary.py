@@ -4,7 +4,7 @@ Imports no PyTorch, since the ledger and the report read summaries.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self, TypeVar
 
@@ -73,6 +73,7 @@ class RunSummary(EvaluationSummary):
         best_epoch: 1-based, 0 before the first.
         train_loss, train_parts (terms of the loss), val_loss, images_per_s: at the best epoch, as in `EpochReport`.
         gap: there, the metric on training minus that on validation.
+        step_notes: a line for each way in which steps were taken otherwise than asked, e.g. in micro-batches.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -88,11 +89,16 @@ class RunSummary(EvaluationSummary):
     val_loss: float | None = None
     gap: float | None = None
     images_per_s: float | None = None
+    step_notes: tuple[str, ...] = ()
 
     @property
     def best_value(self) -> float:
         """The task's metric at the best epoch."""
         return self.curve[self.best_epoch - 1]
+
+    def with_step_notes(self, notes: Iterable[str]) -> "RunSummary":
+        """The same run with these notes too, each once."""
+        return replace(self, step_notes=tuple(dict.fromkeys([*self.step_notes, *notes])))
 
     def with_seconds(self, spent: Mapping[str, float]) -> "RunSummary":
         """The same run with more seconds of some kinds."""

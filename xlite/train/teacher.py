@@ -14,7 +14,8 @@ from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
-from xlite.train.resumable import EpochResult, epochs_of, train_resumable
+from xlite.train.resumable import EpochResult
+from xlite.train.retry import train_to_the_end
 from xlite.train.run import TrainingRun, start_identity
 
 _TRAINING = "training"  # stem of the files until training is over
@@ -55,11 +56,12 @@ def train_teacher(
         if there is not None:
             return there
         run = TrainingRun(config, task, dataset, choose_device(config.train.precision), origins=origins)
-        for kept in epochs_of(train_resumable(run, folder=folder, stem=_TRAINING)):
+        for kept in train_to_the_end(run, folder=folder, stem=_TRAINING):
             if on_epoch:
                 on_epoch(kept)
         state, description = load_artifact(folder / f"{_TRAINING}.safetensors")
-        save_artifact(folder, "teacher", state, {**description, "trained_as": identity})
+        notes = {"step_notes": list(kept.summary.step_notes)} if kept.summary.step_notes else {}
+        save_artifact(folder, "teacher", state, {**description, "trained_as": identity, **notes})
         remove_checkpoints(folder, _TRAINING)
         for ending in (".safetensors", ".json"):
             (folder / f"{_TRAINING}{ending}").unlink(missing_ok=True)

@@ -15,15 +15,15 @@ from typing import Any
 from ray import tune
 
 from xlite.config import flatten
-from xlite.device import choose_device, release_memory
-from xlite.gpu.memory_policy import MAX_SHARED_FAULTS, is_gpu_fault, is_out_of_memory
+from xlite.device import choose_device, is_gpu_fault, is_out_of_memory, release_memory
+from xlite.gpu.memory_policy import MAX_SHARED_FAULTS
 from xlite.storage.files import StillFull, wait_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
 from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, WaitsForDisk, train_resumable
 from xlite.train.run import TrainingRun
-from xlite.train.step import TrainingFailed
+from xlite.train.step import RecordingFailed, TrainingFailed
 from xlite.train.summary import NO_RUN, RunSummary
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, as_result
 
@@ -111,6 +111,8 @@ class DistillationTrial(tune.Trainable):
             return self.fail(str(failure))
         except StillFull as failure:
             return CutOff(f"{failure.filename}: {failure.strerror}")
+        except RecordingFailed:  # the trial goes on in another process, which takes plain steps
+            os._exit(1)
         except Exception as failure:
             if isinstance(failure, OSError) and failure.errno in DISK_FULL:
                 self.end()  # the next step waits, then resumes from the last checkpoint
@@ -185,7 +187,7 @@ class DistillationTrial(tune.Trainable):
         if share := self.attempt.share:
             summary = replace(summary, device_seconds=round(summary.seconds * share, 3))
         notes = ["a GPU fault ended its process; resumed from the checkpoint" for _ in self.gpu_faults()]
-        return replace(summary, notes=(*summary.notes, *notes))
+        return replace(summary, notes=(*summary.notes, *summary.step_notes, *notes))
 
     def fail(self, reason: str, *, out_of_memory: bool = False) -> Failed:
         """The last message of a trial that cannot go on; the ledger has the reason too."""
