@@ -83,8 +83,6 @@ class DistillationTrial(tune.Trainable):
 
     def next_message(self) -> Message:
         """Train one epoch, and say how it went."""
-        if self.no_device:
-            return CutOff(self.no_device)
         if self.told_at is not None:
             self.reporting_s += time.perf_counter() - self.told_at
             self.told_at = None
@@ -130,11 +128,13 @@ class DistillationTrial(tune.Trainable):
                 os._exit(1)
             return self.fail(reason)
 
-    def verdict(self) -> Failed | GpuFaults | None:
-        """What follows where an earlier process hung or lost the GPU; None: the trial continues.
+    def verdict(self) -> Failed | GpuFaults | CutOff | None:
+        """What follows where this process has no GPU, or an earlier one hung or lost it; None: the trial continues.
 
         A fault under MPS may be a neighbour's: the trial resumes, and after a second one alone. Else it is its own.
         """
+        if self.no_device:
+            return CutOff(self.no_device)
         traces = self.job.folders.traces(self.number)
         if traces.exists() and traces.stat().st_size:
             return self.fail(f"no epoch within {self.job.hang_limit_s:g} s; where it hung stands in {traces.name}")
