@@ -22,7 +22,7 @@ RATE = 3e-3
 
 def one_step(place: Place) -> str:
     """A step in float32 here and on the CPU, AdamW's formula on its gradients, and plain steps that never wait."""
-    dataset = images(place.folder, px=64, num_train=160, num_val=16, distinct=64)
+    dataset = images(place.folder, px=place.pick(64, 32), num_train=160, num_val=16, distinct=64)
     largest = 0.0
     for backbone, attention in ((TOY, "mhsa"), ("resnet10t", "none")):
         model = {"model__backbone": backbone, "model__attention": attention, "model__dropout": 0.0}
@@ -40,7 +40,7 @@ def one_step(place: Place) -> str:
 
 
 def _first_step(run: TrainingRun) -> dict[str, Tensor]:
-    """Loss, gradient's norm, logits, clipped gradients, and how far AdamW's update is from its formula, over the rate."""
+    """What one step gives; "update" is how far AdamW's is from its formula, over the rate."""
     learner = Learner(run)
     learner.prepare(frozen=False, rate=RATE)
     before = [group.value.detach().double() for group in learner.groups]

@@ -78,7 +78,7 @@ def _against_a_trial(
 def precision(place: Place) -> str:
     """A student trained in bf16, evaluated in both: what is selected and shipped must not depend on it."""
     coarse, fine = choose_device("bf16", kind=place.device), choose_device("fp32", kind=place.device)
-    num_train, num_val = place.pick((4096, 2048), (64, 64))
+    num_train, num_val = place.pick((4096, 2048), (64, 256))
     dataset = images(
         place.folder, px=place.pick(64, 32), num_train=num_train, num_val=num_val, distinct=num_train + num_val
     )
@@ -95,14 +95,16 @@ def precision(place: Place) -> str:
     judged = [evaluate_multilabel(each, truth, labels) for each in answers]
     aucs = [each.scalars["auc_macro"] for each in judged]
     place.number("macro AUC in float32", aucs[1])
-    place.must("difference in macro AUC", abs(aucs[0] - aucs[1]), at_most=AUC_TOLERANCE)
+    place.must("difference in macro AUC", abs(aucs[0] - aucs[1]), at_most=place.pick(AUC_TOLERANCE, 0.05))
     per_label = [np.array([each.per_label[label].get("auc", 0.0) for label in labels]) for each in judged]
     place.number("largest difference in a label's AUC", float(np.abs(per_label[0] - per_label[1]).max()))
     place.number("largest difference of a probability", float(np.abs(answers[0] - answers[1]).max()))
     chosen = [choose_thresholds(each, truth, labels, method="f1")[0] for each in answers]
     place.number("largest difference of a threshold", max(abs(chosen[0][label] - chosen[1][label]) for label in labels))
     f1 = [_macro_f1(answers[1], truth, labels, thresholds) for thresholds in chosen]
-    place.number("macro F1 in float32 lost by thresholds chosen in bf16", f1[1] - f1[0], at_most=F1_GOAL)
+    place.number(
+        "macro F1 in float32 lost by thresholds chosen in bf16", f1[1] - f1[0], at_most=place.pick(F1_GOAL, None)
+    )
     return f"macro AUC {aucs[1]:.4f}, in bf16 {aucs[0] - aucs[1]:+.1e}"
 
 

@@ -61,7 +61,8 @@ def _row(what: str, value: float | str | bool, at_least: float | None, at_most: 
     row: dict[str, Any] = {"what": what, "value": value, "goal": "", "reached": None}
     if isinstance(value, float) and not math.isfinite(value):
         row["value"] = str(value)
-    limits = [f"at least {at_least:g}"] * (at_least is not None) + [f"at most {at_most:g}"] * (at_most is not None)
+    words = (("at least", at_least), ("at most", at_most))
+    limits = [f"{word} {limit:g}" for word, limit in words if limit is not None]
     if limits and not isinstance(value, str):
         low, high = -math.inf if at_least is None else at_least, math.inf if at_most is None else at_most
         row |= {"goal": " and ".join(limits), "reached": math.isfinite(value) and low <= value <= high}

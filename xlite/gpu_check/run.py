@@ -163,10 +163,11 @@ def _child(step: Step, device: str, folder: Path, log: Path) -> Iterator["subpro
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
         )
-    try:
-        yield process
-    finally:
-        _end(process)
+    with process:  # closes the pipes
+        try:
+            yield process
+        finally:
+            _end(process)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

@@ -1,4 +1,4 @@
-"""Steps on whole searches: `xlite tune` in a process of its own, killed and continued; and a search timed and scaled."""
+"""Steps on whole searches: `xlite tune` as a process, killed and continued; and a search timed and scaled."""
 
 import os
 import signal

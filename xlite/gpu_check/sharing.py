@@ -20,7 +20,7 @@ from xlite.gpu_check.place import Place, Wrong
 
 PACKING_GOAL = 2.5
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
-_READY_S, _ANSWER_S, _DEAD_PIPE_S = 60.0, 30.0, 40.0
+_READY_S, _ANSWER_S, _DEAD_PIPE_S = 100.0, 30.0, 40.0
 
 
 class Clients:
@@ -86,6 +86,8 @@ class Clients:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 @contextmanager
