@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from xlite.distill.bank import Bank, open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
 from xlite.distill.teachers.own import OwnModel
+from xlite.gpu_check.machine import installed
 from xlite.models.build import build_model
 from xlite.storage.files import write_json
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
@@ -216,8 +216,8 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "timm", "numpy", "albumentations", "ray", "optuna")},
-        "opencv": version("opencv-python-headless"),
+        **{name: installed(name) for name in ("torch", "timm", "numpy", "albumentations", "ray", "optuna")},
+        "opencv": installed("opencv-python-headless"),
     }
 
 

@@ -1,14 +1,13 @@
-"""Trials an hour when small students share the machine, over one trial at a time.
+"""Trials an hour when small students share a CPU, over one trial at a time.
 
-    python benchmarks/packing.py                    # CPU: 2 workers of one thread on two cores
-    python benchmarks/packing.py --workers 4 8      # GPU: so many processes on one GPU, without and with MPS
+    python benchmarks/packing.py                    # 2 workers of one thread on two cores
 
 Every way trains the same trials: phantoms of the chest task, pixels and teacher's answers from a bank, students of
-kd_cpu.py at 64 px (on a GPU kd.py's smallest at 224 px). Workers are processes that train one trial after another with
-the loop a study uses; starting them, which Ray does once a study, is left out. On a CPU all ways are confined to as
-many cores as there are workers, and "one at a time" may use all of them: the better of one thread and as many as there
-are cores is held against. On a GPU a worker has one thread. Trials as streams of one process are not built, so they are
-not measured.
+kd_cpu.py at 64 px. Workers are processes that train one trial after another with the loop a study uses; starting them,
+which Ray does once a study, is left out. All ways are confined to as many cores as there are workers, and "one at a
+time" may use all of them: the better of one thread and as many as there are cores is held against.
+
+On a GPU: python runners/check_gpu.py --steps mps
 """
 
 import argparse
@@ -30,8 +29,6 @@ from common import (
     bank_of,
     chest_config,
     chest_data,
-    device_of,
-    enlarged,
     interleaved,
     paired_ratio,
     parser,
@@ -43,13 +40,11 @@ from xlite.cores import available_cpus
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
-from xlite.gpu.mps import mps_daemon
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun
 
-CPU_STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
-GPU_STUDENTS = ("mobilenetv3_small_100",)
+STUDENTS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "lcnet_050")
 TIMEOUT_S = 1800
 NUM_VIEWS = 2
 
@@ -62,14 +57,13 @@ class Work:
     students: tuple[str, ...]
     dataset: Dataset
     bank: Bank
-    kind: str
 
     def train(self, number: int, threads: int, epochs: int | None = None) -> None:
         """Trial `number`, to its end."""
         own = {"model.backbone": self.students[number % len(self.students)], "train.threads": threads}
         epochs = epochs or self.config.train.epochs
         config = self.config.override({**own, "train.seed": number, "train.epochs": epochs}, source="benchmark")
-        for _ in fit(TrainingRun(config, TASK, self.dataset, choose_device(kind=self.kind), self.bank)):
+        for _ in fit(TrainingRun(config, TASK, self.dataset, choose_device(kind="cpu"), self.bank)):
             pass
 
 
@@ -87,20 +81,16 @@ def serve(work: Work, threads: int, asked: Any, answered: Any) -> None:
 
 
 class Workers:
-    """Processes that wait for trials; idle ones use no core.
+    """Processes that wait for trials; idle ones use no core."""
 
-    Args:
-        environment: theirs, beside this process's.
-    """
-
-    def __init__(self, work: Work, num: int, *, threads: int, environment: Mapping[str, str]) -> None:
-        context = multiprocessing.get_context("spawn")  # CUDA does not live through a fork
+    def __init__(self, work: Work, num: int, *, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
         self.asked, self.answered = context.Queue(), context.Queue()
         self.processes = [
             context.Process(target=serve, args=(work, threads, self.asked, self.answered), daemon=True)
             for _ in range(num)
         ]
-        with changed_environment({"OMP_NUM_THREADS": str(threads), **environment}):
+        with changed_environment({"OMP_NUM_THREADS": str(threads)}):
             for process in self.processes:
                 process.start()
 
@@ -153,29 +143,20 @@ def changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def measure(work: Work, arguments: argparse.Namespace, report: Report) -> tuple[dict[str, list[float]], list[str]]:
+def measure(work: Work, arguments: argparse.Namespace) -> tuple[dict[str, list[float]], list[str]]:
     """Trials an hour of each way, round by round, and the names of the ways that take one at a time."""
     pools: dict[str, Workers] = {}
     with ExitStack() as held:
 
-        def add(name: str, num: int, *, threads: int = 1, environment: Mapping[str, str] | None = None) -> None:
-            pools[name] = Workers(work, num, threads=threads, environment=environment or {})
+        def add(name: str, num: int, *, threads: int = 1) -> None:
+            pools[name] = Workers(work, num, threads=threads)
             held.callback(pools[name].end)
 
-        alone = {"one at a time, 1 thread": 1}
-        if work.kind == "cpu":
-            alone |= {f"one at a time, {num} threads": num for num in arguments.workers}
+        alone = {"one at a time, 1 thread": 1, **{f"one at a time, {num} threads": num for num in arguments.workers}}
         for name, threads in alone.items():
             add(name, 1, threads=threads)
         for num in arguments.workers:
             add(f"{num} at once", num)
-        if work.kind == "cuda":
-            mps = held.enter_context(mps_daemon(work.bank.folder / "mps", num_gpus=1))
-            for num in arguments.workers if mps.runs else ():
-                add(f"{num} at once, MPS", num, environment=mps.environment)
-            if not mps.runs:
-                report.notes.append(f"MPS: not measured, {mps.reason}")
-            report.notes.append("streams of one process: not built, not measured")
         for workers in pools.values():
             workers.wait_until_ready()
         ways = {name: partial(workers.trials_per_hour, arguments.trials) for name, workers in pools.items()}
@@ -184,45 +165,36 @@ def measure(work: Work, arguments: argparse.Namespace, report: Report) -> tuple[
 
 def main() -> None:
     options = parser(__doc__, repeats=3)
-    options.add_argument("--workers", type=int, nargs="+", metavar="N", help="at once (default: 2; on a GPU 4 and 8)")
+    options.add_argument("--workers", type=int, nargs="+", metavar="N", default=[2], help="at once (default: 2)")
     options.add_argument("--trials", type=int, default=12, help="trials of one round")
     options.add_argument("--epochs", type=int, default=2, help="of a trial")
     arguments = options.parse_args()
-    device = device_of(arguments)
-    arguments.workers = arguments.workers or ([4, 8] if device.on_gpu and not arguments.quick else [2])
-    students = GPU_STUDENTS if device.on_gpu else CPU_STUDENTS
+    if arguments.device == "cuda":
+        options.error("it measures a CPU; of a GPU: python runners/check_gpu.py --steps mps")
+    device, students = choose_device(kind="cpu"), STUDENTS
     if arguments.quick:
         arguments.trials, arguments.epochs, arguments.repeats, students = 2, 1, 1, students[:1]
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if cores and not device.on_gpu:
-        os.sched_setaffinity(0, cores[: max(arguments.workers)])  # the workers inherit it
-    space = "kd.py" if device.on_gpu else "kd_cpu.py"
-    size = 32 if arguments.quick else 224 if device.on_gpu else 64
-    config = chest_config(space, train__epochs=arguments.epochs, data__image_size=size, model__attention="none")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: max(arguments.workers)])  # the workers inherit it
+    size = 32 if arguments.quick else 64
+    config = chest_config("kd_cpu.py", train__epochs=arguments.epochs, data__image_size=size, model__attention="none")
     report = Report("packing", arguments)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         dataset = chest_data(folder, config, num_images=80 if arguments.quick else 1000)
-        if device.on_gpu and not arguments.quick:
-            dataset = enlarged(dataset, 4096, folder / "large")
         teacher = untrained_teacher("mobilenetv3_small_050", dataset, device)
         bank = bank_of(teacher, dataset, config, device, folder, num_views=NUM_VIEWS, pixels=True)
-        work = Work(config, students, dataset, bank, device.torch_device.type)
-        speeds, alone = measure(work, arguments, report)
-    report.notes.insert(
-        0,
+        speeds, alone = measure(Work(config, students, dataset, bank), arguments)
+    report.notes.append(
         f"{arguments.trials} trials of {arguments.epochs} epochs of {len(dataset.part('train')):,} phantoms at "
-        f"{size} px, batch {config.optim.batch_size}, {', '.join(students)}, "
-        f"on {device.name}, {available_cpus()} cores",
+        f"{size} px, batch {config.optim.batch_size}, {', '.join(students)}, {available_cpus()} cores"
     )
     against = max(alone, key=lambda name: statistics.median(speeds[name]))
-    goal = 2.5 if device.on_gpu else 1.5
     for name, taken in speeds.items():
         ratio = paired_ratio(taken, speeds[against])
         report.rows.append({"way": name, "trials/hour": statistics.median(taken), f"over {against}": ratio})
         if name not in alone:
-            held = name.endswith("MPS") or not device.on_gpu
-            report.ratio(f"{name} / {against}", ratio, at_least=goal if held else None)
+            report.ratio(f"{name} / {against}", ratio, at_least=1.5)
     report.finish()
 
 

@@ -20,7 +20,7 @@ BOXES = {
     ("tasks",): (1, 1),
     ("study",): (2, 1),
     ("tune",): (3, 1),
-    ("gpu",): (4, 1),
+    ("gpu", "gpu_check"): (4, 1),
     ("predictor",): (0, 2),
     ("promoted model",): (1, 2),
     ("promote",): (2, 2),

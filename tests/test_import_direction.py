@@ -27,6 +27,7 @@ LAYERS = [
     {"study"},
     {"tune"},
     {"promote"},
+    {"gpu_check"},
     {"commands"},
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

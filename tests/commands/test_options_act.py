@@ -291,11 +291,26 @@ BALANCE = {
     "--seed": lambda it: balance(it, "--seed 1") != balance(it, "--seed 2"),
     "--out": lambda it: bool(balance(it, "")),
 }
+CHECK_GPU = {
+    "--steps": lambda it: (
+        [step.name for step in checked(it, "--steps bank card")[0]] == ["card", "bank"]
+        and "epoch" not in [step.name for step in checked(it, "")[0]]
+    ),
+    "--list": lambda it: it.run("check-gpu", "--list") == 0 and "one-step" in it.capsys.readouterr().out,
+    "--device": lambda it: checked(it, "--device cpu")[1].device == "cpu",
+    "--out": lambda it: checked(it, f"--out {it.home}/r.json")[1].out == it.home / "r.json",
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
     **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
+    "check-gpu": CHECK_GPU,
 }
+
+
+def checked(it, text):
+    """The steps and options that `xlite check-gpu` would run with."""
+    return it.stopped_at("xlite.commands.check_gpu._check", "check-gpu", text)[0]
 
 
 def balance(it, text):
