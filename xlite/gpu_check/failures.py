@@ -1,22 +1,22 @@
 """Steps on what goes wrong: a process that must be fit for the next trial, and a trial that is interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xlite.data.dataset import Dataset
-from xlite.device import release_memory
-from xlite.gpu.memory_policy import is_out_of_memory
+from xlite.device import is_out_of_memory, release_memory
 from xlite.gpu_check.material import batches, exact_device, images, run_of
 from xlite.gpu_check.place import Place, Wrong
 from xlite.train.batch_loader import Batch
 from xlite.train.loop import EpochReport, fit
 from xlite.train.resumable import epochs_of, train_resumable
 from xlite.train.run import TrainingRun
-from xlite.train.step import GraphStep, Learner, StepOutput, TrainingFailed, check_finite
+from xlite.train.step import GraphStep, Learner, RecordingFailed, StepOutput, TrainingFailed, check_finite
 
 TOLERANCE = 1e-3
 _HEADROOM_BYTES = 256 * 2**20  # left to a process that is to run out of memory
@@ -34,12 +34,17 @@ def failures(place: Place) -> str:
     causes: dict[str, Callable[[TrainingRun], None]] = {"the learning rate is infinite": _infinite_rate}
     if place.on_gpu:
         causes |= {
-            "a step cannot be recorded": _failed_capture,
-            "memory runs out while recording": _out_of_memory_in_capture,
             "memory runs out in a plain step": _out_of_memory,
+            "a step waits for the device": _waiting_step,
+            "memory runs out while recording": _out_of_memory_in_capture,  # the last: it may leave the process unfit
         }
     for cause, act in causes.items():
-        act(_small(dataset, device))
+        try:
+            act(_small(dataset, device))
+        except RecordingFailed as failure:
+            place.number(f"{cause}: the process is fit", failure.process_is_fit)
+            if not failure.process_is_fit:  # a search would go on in another
+                break
         release_memory()
         for step, losses in before.items():
             after = trial(step)
@@ -59,8 +64,8 @@ def _ready(run: TrainingRun) -> tuple[Learner, Batch]:
     return learner, batches(run, 1)[0]
 
 
-def _failed_capture(run: TrainingRun) -> None:
-    """A step that asks for a value, which no capture allows."""
+def _waiting_step(run: TrainingRun) -> None:
+    """A step that asks for a value, which is found out before it is recorded."""
     learner, batch = _ready(run)
     honest = learner.evaluate
 
@@ -72,10 +77,10 @@ def _failed_capture(run: TrainingRun) -> None:
     learner.evaluate = asks  # type: ignore[method-assign]
     try:
         GraphStep(learner, batch)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise Wrong(f"a failed capture was taken for memory that ran out: {error}") from error
-        return
+    except RecordingFailed as failure:
+        if not failure.process_is_fit:
+            raise Wrong(f"it was not found out before it was recorded: {failure}") from failure
+        raise
     raise Wrong("a step that waits for the device was recorded")
 
 
@@ -90,7 +95,7 @@ def _out_of_memory_in_capture(run: TrainingRun) -> None:
         return honest(batch)
 
     learner.step = greedy  # type: ignore[method-assign]
-    _runs_out(lambda: GraphStep(learner, batch))
+    _runs_out(lambda: GraphStep(learner, batch))  # raises RecordingFailed, as plain steps may have the memory
 
 
 def _out_of_memory(run: TrainingRun) -> None:
@@ -109,6 +114,8 @@ def _runs_out(act: Callable[[], object]) -> None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise Wrong(f"memory ran out and the error is {type(error).__name__}: {error}") from error
+        if isinstance(error, RecordingFailed):
+            raise
         return
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -134,28 +141,27 @@ def resumed(place: Place) -> str:
     equal = []
     for step in place.pick(("plain", "graph"), ("graph",)):
         run = _small(dataset, device, model__attention="mhsa", train__step=step, train__epochs=4)
-        straight = _epochs(run, place.folder / f"{step}, straight", 4)
-        begun = _epochs(run, place.folder / f"{step}, resumed", 2)
-        ended = _epochs(run, place.folder / f"{step}, resumed", 2)
+        straight, expected = _epochs(run, place.folder / f"{step}, straight", 4)
+        begun, _ = _epochs(run, place.folder / f"{step}, resumed", 2)
+        ended, found = _epochs(run, place.folder / f"{step}, resumed", 2)
         both = list(zip([*begun, *ended], straight, strict=True))
         far = max(abs(a.train[term] - b.train[term]) for a, b in both for term in ("loss", run.task.metric))
         place.must(f"{step}: training against straight through", far, at_most=TOLERANCE)
-        place.must(
-            f"{step}: validation against straight through", max(abs(a.value - b.value) for a, b in both), at_most=0.01
-        )
-        state = [reports[-1].progress().tensors for reports in (ended, straight)]
-        equal.append(all(torch.equal(value, state[1][name]) for name, value in state[0].items()))
+        far = max(abs(a.value - b.value) for a, b in both)
+        place.must(f"{step}: validation against straight through", far, at_most=0.01)
+        equal.append(all(torch.equal(value, expected[name]) for name, value in found.items()))
         place.number(f"{step}: bit-equal", equal[-1])
     return "bit-equal" if all(equal) else "equal within the tolerance, not to the bit"
 
 
-def _epochs(run: TrainingRun, folder: Path, num: int) -> list[EpochReport]:
-    """The next epochs, as a process would train them that ends then."""
+def _epochs(run: TrainingRun, folder: Path, num: int) -> tuple[list[EpochReport], Mapping[str, Tensor]]:
+    """The next epochs, as a process would train them that ends then, and what it would resume from."""
     reports: list[EpochReport] = []
     with closing(train_resumable(run, folder=folder, stem="student", hyper_parameters={})) as steps:  # type: ignore[type-var]
         for epoch in epochs_of(steps):
             if epoch.report is not None:
                 reports.append(epoch.report)
             if len(reports) == num:
-                return reports
+                state = reports[-1].progress().tensors
+                return reports, {name: value.clone() for name, value in state.items()}
     raise Wrong(f"{len(reports)} epochs instead of {num}")

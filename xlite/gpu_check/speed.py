@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from xlite.data.dataset import Dataset
-from xlite.device import Device, choose_device, release_memory
-from xlite.gpu.memory_policy import is_out_of_memory
+from xlite.device import Device, choose_device, is_out_of_memory, release_memory
 from xlite.gpu_check.material import NIH_TRAIN, STUDENTS, TEACHER, TOY, batches, images, run_of, synchronise
 from xlite.gpu_check.place import PassedOver, Place
 from xlite.models.build import build_model

@@ -80,16 +80,11 @@ def train_resumable(
         InputError, TrainingFailed: as `fit`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    unrecordable = unrecordable_file(folder, stem)
-    if unrecordable.exists():
-        notes = [*notes, _PLAIN.format(unrecordable.read_text())]
-        run = replace(run, config=run.config.override({"train.step": "plain"}, source=unrecordable.name))
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
     earlier = checkpoints.load()
     summary = RunSummary.from_json(earlier.about["summary"], source=str(folder)) if earlier else NO_RUN
-    num_needed = summary.config.get("train.micro_batches", 1)  # by an earlier process
-    if num_needed > run.config.train.micro_batches:
-        run = replace(run, config=run.config.override({"train.micro_batches": num_needed}, source=str(folder)))
+    unrecordable = unrecordable_file(folder, stem)
+    run, notes = _as_far_as_possible(run, summary, unrecordable, notes)
     events = None
     if hyper_parameters is not None:
         events = _events(run, events_folder or folder, hyper_parameters, earlier)
@@ -122,6 +117,20 @@ def train_resumable(
     finally:
         if events is not None:
             events.close()
+
+
+def _as_far_as_possible(
+    run: TrainingRun, earlier: RunSummary, unrecordable: Path, notes: Sequence[str]
+) -> tuple[TrainingRun, Sequence[str]]:
+    """The run in the micro-batches that an earlier process needed, and without the recording that failed in one."""
+    changes: dict[str, Any] = {}
+    num_needed = earlier.config.get("train.micro_batches", 1)
+    if num_needed > run.config.train.micro_batches:
+        changes["train.micro_batches"] = num_needed
+    if unrecordable.exists():
+        notes = [*notes, _PLAIN.format(unrecordable.read_text())]
+        changes["train.step"] = "plain"
+    return replace(run, config=run.config.override(changes, source=str(unrecordable.parent))), notes
 
 
 def _events(
