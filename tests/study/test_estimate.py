@@ -82,7 +82,7 @@ def test_what_a_step_saves_grows_with_its_examples_alone(tiny_dataset):
 
 
 def test_on_a_gpu_a_probed_step_counts_and_else_the_slowest_students_by_latency(tiny_dataset):
-    shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel")
+    shapes = Shapes.of(tiny_dataset, "chestxray14", "multilabel", choose_device(kind="cpu"))
     other = CONFIG.override({"model.backbone": "mobilenetv3_small_050"}, source="test")
     footprints = {footprint_key(CONFIG, shapes, choose_device(kind="cpu")): Footprint(2**30, 0, step_s=0.8)}
     costs = SimpleNamespace(of=lambda model: Cost(1, 1.0, latency_ms=4.0 if model == CONFIG.model else 1.0))

@@ -35,7 +35,7 @@ def probe(place: Place) -> str:
     dataset = images(
         place.folder, px=place.pick(224, 32), num_train=_STEPS * models[-1][2] * 2, num_val=256, distinct=256
     )
-    shapes = Shapes.of(dataset, CHESTXRAY14.name, CHESTXRAY14.target_spec.kind)
+    shapes = Shapes.of(dataset, CHESTXRAY14.name, CHESTXRAY14.target_spec.kind, device)
     configs = {}
     for backbone, attention, batch_size in models:
         changes = {"model__backbone": backbone, "model__attention": attention, "optim__batch_size": batch_size}
