@@ -95,7 +95,6 @@ def test_help_shows_defaults_where_there_are_any(capsys: pytest.CaptureFixture[s
         (cli.positive_int, "1e3", 1000),
         (cli.positive_float, "0.5", 0.5),
         (cli.share, "auto", "auto"),
-        (cli.share, "0", 0.0),
         (cli.seed, "0", 0),
         (cli.duration, "8h", 28_800.0),
         (cli.duration, "30m", 1_800.0),
@@ -118,7 +117,7 @@ def test_arguments_are_read(kind: Callable[[str], Any], text: str, value: Any) -
     [
         (cli.positive_int, ["0", "-1", "1.5", "nan", "inf", "", "many"]),
         (cli.positive_float, ["0", "-0.1", "nan", "inf", "x"]),
-        (cli.share, ["-0.5", "2", "Auto"]),
+        (cli.share, ["-0.5", "0", "1.5", "nan", "Auto"]),
         (cli.seed, ["-1", "4294967296", "0.5"]),
         (cli.duration, ["8", "h", "0s", "8 hours", "-3m", "1h30", ""]),
         (cli.size, ["0", "M", "6MB", "-5k", "", "0.1"]),
