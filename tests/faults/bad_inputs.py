@@ -30,6 +30,7 @@ PLACES = {
     "teacher_bank": "--study kd --results {home}/results",
     "leaderboard": "--study kd --results {home}/results",
     "analyze": "--study kd --results {home}/results --out {home}/out",
+    "check_gpu": "--device cpu --out {home}/check.json",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""
 

@@ -14,7 +14,7 @@ OPTIONS = [
         for command, shell in (
             *(("tune_kd", True), ("train_baselines", False), ("train_one", False), ("train_teacher", False)),
             *(("promote", False), ("prepare_data", False), ("leaderboard", True), ("check_balance", False)),
-            *(("analyze", False), ("teacher_bank", False)),
+            *(("analyze", False), ("teacher_bank", False), ("check_gpu", False)),
         )
     ),
     Row("tune_kd-abbreviated", "tune_kd", "--trial 3", r"unrecognized arguments: --trial 3"),
@@ -96,6 +96,11 @@ OPTIONS = [
     Row("promote-trial-word", "promote", "--trial best", r"--trial: invalid int value: 'best'"),
     Row("promote-folds", "promote", "--folds 0", r"--folds: got '0'"),
     Row("promote-epochs", "promote", "--epochs nan", r"--epochs: got 'nan'"),
+    Row("check_gpu-step", "check_gpu", "--steps card none", r"--steps: no step 'none'; steps: card, one-step"),
+    Row("check_gpu-no-step", "check_gpu", "--steps", r"--steps: expected at least one argument"),
+    Row("check_gpu-device", "check_gpu", "--device tpu", r"--device: invalid choice: 'tpu'"),
+    Row("check_gpu-out-folder", "check_gpu", "--out {home}/nih", r"nih: is a folder"),
+    Row("check_gpu-no-gpu", "check_gpu", "--device cuda", r"PyTorch finds no GPU here; --device cpu runs the same code"),
     Row("analyze-out-file", "analyze", "--out {home}/f", r"f: is a file, not a folder", content("f", "")),
     Row("bank-rows", "teacher_bank", "--rows 0 --check", r"--rows: got '0'"),
     Row("bank-rows-alone", "teacher_bank", "--rows 5", r"--rows says how much --check compares; give --check too"),

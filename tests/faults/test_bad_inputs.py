@@ -13,6 +13,7 @@ from rows_studies import STUDIES
 from xlite.commands import (
     analyze,
     check_balance,
+    check_gpu,
     leaderboard,
     prepare_data,
     promote,
@@ -28,6 +29,7 @@ from xlite.storage.text import has_control_characters
 COMMANDS = {
     "analyze": analyze,
     "check_balance": check_balance,
+    "check_gpu": check_gpu,
     "leaderboard": leaderboard,
     "prepare_data": prepare_data,
     "promote": promote,

@@ -1,6 +1,6 @@
 """One of several processes on a GPU: trains a small student for as long as it is told.
 
-    python -m xlite.gpu_check.client DEVICE DATASET     # a pickled Dataset
+    python -m xlite.gpu_check.client DEVICE FOLDER PX NUM     # so many images there
 
 It prints a line of JSON when it is ready, and one for each line it reads:
 `train SECONDS` -> {"images": ..., "seconds": ...}, with batches from the loader; `resident SECONDS`: on one batch;
@@ -9,7 +9,6 @@ It prints a line of JSON when it is ready, and one for each line it reads:
 
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import torch
 
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
-from xlite.gpu_check.material import STUDENTS, TOY, batches, run_of, synchronise
+from xlite.gpu_check.material import STUDENTS, TOY, batches, images, run_of, synchronise
 from xlite.train.batch_loader import Batch, BatchLoader
 from xlite.train.step import GraphStep, Learner
 
@@ -91,7 +90,7 @@ class Client:
 
 def main() -> None:
     """Serve until standard input ends."""
-    kind, file = sys.argv[1:]
+    kind, folder, px, num = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -99,7 +98,7 @@ def main() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        client = Client(pickle.loads(Path(file).read_bytes()), kind)
+        client = Client(images(folder, px=px, num_train=num, num_val=8, distinct=num), kind)
         free, total = torch.cuda.mem_get_info() if client.device.on_gpu else (0, 0)
         say({"total": total, "free": free})
     except Exception as error:  # also without a context: the one who started it wants to know why

@@ -31,6 +31,8 @@ NIH_TRAIN, NIH_SUBSET = 78_484, 15_697
 def images(folder: Path, *, px: int, num_train: int, num_val: int, distinct: int) -> Dataset:
     """Grey images of noise, in which each label that is present is a brighter block; 15% of the labels are wrong.
 
+    The same arguments give the same, also in another process.
+
     Args:
         distinct: images in the pixel file, which the examples repeat; their targets repeat with them.
     """
@@ -41,13 +43,15 @@ def images(folder: Path, *, px: int, num_train: int, num_val: int, distinct: int
     for label in range(NUM_LABELS):
         top, left = label // 4 * side, label % 4 * side
         pixels[present[:, label], top : top + side // 2, left : left + side // 2] += 60
-    np.save(folder / "pixels.npy", pixels)
+    file = folder / f"{px}px_{distinct}.npy"
+    if not file.exists():
+        np.save(file, pixels)
     targets = (present ^ (rng.random(present.shape) < 0.15)).astype(np.float32)
     num = num_train + num_val
     rows = np.arange(num) % distinct
     names = np.array([f"{number:06}" for number in range(num)])
     return Dataset(
-        folder / "pixels.npy",
+        file,
         f"made up {px} {distinct}",
         rows,
         names,

@@ -2,13 +2,12 @@
 
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,11 @@ _READY_S, _ANSWER_S, _DEAD_PIPE_S = 100.0, 30.0, 40.0
 class Clients:
     """Processes that wait for work; see `xlite.gpu_check.client`."""
 
-    def __init__(self, num: int, device: str, dataset: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, num: int, device: str, dataset: Sequence[str], environment: Mapping[str, str]) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("CUDA_MPS_")}
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "xlite.gpu_check.client", device, str(dataset)],
+                [sys.executable, "-m", "xlite.gpu_check.client", device, *dataset],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -91,7 +90,7 @@ class Clients:
 
 
 @contextmanager
-def clients(num: int, device: str, dataset: Path, environment: Mapping[str, str]) -> Iterator[Clients]:
+def clients(num: int, device: str, dataset: Sequence[str], environment: Mapping[str, str]) -> Iterator[Clients]:
     """Clients that have trained.
 
     Raises:
@@ -111,8 +110,8 @@ def mps(place: Place) -> str:
     """Images/s of 1, 4 and 8 processes; with MPS one is limited and one is killed; no daemon outlives it."""
     nums = place.pick((1, 4, 8), (1, 2))
     px, num = place.pick((224, 2048), (32, 64))
-    dataset = place.folder / "dataset.pickle"
-    dataset.write_bytes(pickle.dumps(images(place.folder, px=px, num_train=num, num_val=8, distinct=num)))
+    images(place.folder, px=px, num_train=num, num_val=8, distinct=num)  # written once, for all clients
+    dataset = (str(place.folder), str(px), str(num))
     before = _mps_processes()
     turns = _measure(place, dataset, nums, {}, "taking turns")
     one = turns[1]
@@ -134,7 +133,7 @@ def mps(place: Place) -> str:
 
 
 def _measure(
-    place: Place, dataset: Path, nums: tuple[int, ...], environment: Mapping[str, str], way: str
+    place: Place, dataset: Sequence[str], nums: tuple[int, ...], environment: Mapping[str, str], way: str
 ) -> dict[int, float]:
     """Images/s by number of processes, with batches from the loader."""
     seconds, most = place.pick(3.0, 0.1), max(nums)
@@ -180,7 +179,7 @@ def _kill_one(place: Place, started: Clients) -> None:
     place.must("clients that live on when one is killed", sum(each is not None for each in answers), at_least=num - 1)
 
 
-def _dead_pipe(place: Place, dataset: Path) -> None:
+def _dead_pipe(place: Place, dataset: Sequence[str]) -> None:
     """A process told of a daemon that is not there: it trains all the same or says why not, but does not hang."""
     pipes = place.folder / "nothing"
     pipes.mkdir()
