@@ -26,7 +26,7 @@ LAYERS = [
     {"gpu"},
     {"study"},
     {"tune"},
-    {"promote"},
+    {"promotion"},
     {"gpu_check"},
     {"commands"},
 ]

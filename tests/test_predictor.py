@@ -19,7 +19,7 @@ from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialRecord, sqlite_url
 from xlite.models.artifact import load_model
-from xlite.promote import promote
+from xlite.promotion.promote import promote
 from xlite.storage.files import read_json, write_json
 from xlite.study.members import Member, folds
 from xlite.tasks import TASKS

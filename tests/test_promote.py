@@ -15,7 +15,7 @@ from xlite.distill.teacher import load_teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
 from xlite.models.artifact import load_model
-from xlite.promote import promote, promotion_config
+from xlite.promotion.promote import promote, promotion_config
 from xlite.storage.files import read_json
 from xlite.study.members import Member, folds
 from xlite.tasks import TASKS

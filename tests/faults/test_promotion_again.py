@@ -4,7 +4,7 @@ import pytest
 
 from xlite.config import RunConfig
 from xlite.ledger import Ledger, sqlite_url
-from xlite.promote import promote, promotion_config
+from xlite.promotion.promote import promote, promotion_config
 from xlite.storage.files import read_json
 from xlite.study.members import Member
 from xlite.tasks import TASKS

@@ -30,7 +30,7 @@ from xlite.gpu.probe import Shapes, probe_config
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.metrics.columns import MetricColumns
 from xlite.metrics.multilabel import Evaluation
-from xlite.promote import promote, promotion_config
+from xlite.promotion.promote import promote, promotion_config
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
 from xlite.study.manifest import metric_metadata
 from xlite.study.members import Member, folds

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xlite import promote
 from xlite.config import LATER_KEYS, RunConfig, flatten, identity_values
+from xlite.promotion import promote, train
 from xlite.storage.files import fingerprint
 from xlite.train import teacher
 from xlite.train.run import TrainingRun
@@ -61,6 +61,6 @@ def test_a_model_described_without_later_keys_is_still_the_same(monkeypatch, tmp
     config = RunConfig()
     stored = {key: value for key, value in flatten(config).items() if key not in LATER_KEYS}
     described = {"config": stored, "split_hash": "s", "epoch": 4}
-    monkeypatch.setattr(promote, "load_artifact", lambda path: ({}, described))
-    assert promote._still_there(config, MEMBER, tmp_path).best_epoch == 4
-    assert promote._still_there(config.override({"distill.loss": "mse"}, source="t"), MEMBER, tmp_path) is None
+    monkeypatch.setattr(train, "load_artifact", lambda path: ({}, described))
+    assert train.still_there(config, MEMBER, tmp_path).best_epoch == 4
+    assert train.still_there(config.override({"distill.loss": "mse"}, source="t"), MEMBER, tmp_path) is None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from xlite.distill.teacher import Teacher
     from xlite.ledger import Ledger, TrialRecord
-    from xlite.promote import Promotion
+    from xlite.promotion.promote import Promotion
     from xlite.study.options import Study
     from xlite.tasks.prepare import Prepared
     from xlite.tasks.target_spec import TargetSpec
@@ -34,7 +34,7 @@ def promote_and_tell(
     console: Console,
 ) -> None:
     """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
-    from xlite.promote import promote, promotion_config
+    from xlite.promotion.promote import promote, promotion_config
     from xlite.study.board import update_leaderboard
     from xlite.study.members import members_of
 

@@ -1,38 +1,33 @@
 """Promotion: the winner trained on all training data, its epoch chosen on validation, tested once, packaged."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from torch import nn
 
 from xlite.config import RunConfig, flatten, identity_values, shorten_warmup
 from xlite.data.dataset import Dataset
-from xlite.data.split import Part
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
 from xlite.metrics.multilabel import Evaluation, bootstrap_interval
-from xlite.models.artifact import load_artifact, load_model, remove_spares, save_artifact
+from xlite.models.artifact import load_model, remove_spares
 from xlite.models.cost import count_cost
 from xlite.models.latency import measure_latencies
 from xlite.models.limits import Cost
-from xlite.storage.files import fingerprint, read_json_object, write_json
+from xlite.promotion.judge import judge, together
+from xlite.promotion.train import made, run_folder, still_there
+from xlite.storage.files import fingerprint, write_json
 from xlite.storage.locks import locked
 from xlite.study.members import STEM, Member
-from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
-from xlite.train.hparams import curve_files, end_run
-from xlite.train.inference import predict_logits
+from xlite.train.hparams import end_run
 from xlite.train.resumable import EpochResult
-from xlite.train.retry import train_to_the_end
-from xlite.train.run import STEP_KEYS, TrainingRun, trained_values
-from xlite.train.summary import NO_RUN, EvaluationSummary, RunSummary, summary_of
+from xlite.train.summary import EvaluationSummary, summary_of
 
 
 @dataclass(frozen=True)
@@ -116,16 +111,16 @@ def _promote(
     summaries = []
     for number, member in enumerate(members):
         tell = partial(on_epoch, number) if on_epoch else None
-        there = _still_there(config, member, folder) if recorded else None
+        there = still_there(config, member, folder) if recorded else None
         summaries.append(
-            there or _made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
+            there or made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
         )
     models = [as_used.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
     pairs = list(zip(models, members, strict=True))
-    train = _together([_judge([m], target_spec, each.dataset, "train", as_used) for m, each in pairs], target_spec)
-    parts = [_judge([model], target_spec, member.dataset, "val", as_used) for model, member in pairs]
-    val = _together(parts, target_spec).cross_fitted(target_spec)
-    test = _judge(models, target_spec, dataset.unsealed(), "test", as_used)
+    train = together([judge([m], target_spec, each.dataset, "train", as_used) for m, each in pairs], target_spec)
+    parts = [judge([model], target_spec, member.dataset, "val", as_used) for model, member in pairs]
+    val = together(parts, target_spec).cross_fitted(target_spec)
+    test = judge(models, target_spec, dataset.unsealed(), "test", as_used)
     thresholds, notes = target_spec.choose_thresholds(val.answers, val.targets, val.labels, method=method)
     test = test.at_thresholds(target_spec, thresholds)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
@@ -166,29 +161,6 @@ def _promote(
     return Promotion(folder, epochs, train.evaluation, val.evaluation, test.evaluation, thresholds, interval)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """What models answer on one part: answers and targets (N, ..., L), groups (N,), L labels, and the metrics."""
-
-    answers: np.ndarray
-    targets: np.ndarray
-    groups: np.ndarray
-    labels: tuple[str, ...]
-    evaluation: Evaluation
-
-    def cross_fitted(self, target_spec: TargetSpec) -> "_Judged":
-        """With metrics at thresholds that no judged row helped to choose."""
-        evaluation = target_spec.cross_fit(self.evaluation, self.answers, self.targets, self.labels, groups=self.groups)
-        return replace(self, evaluation=evaluation)
-
-    def at_thresholds(self, target_spec: TargetSpec, thresholds: Mapping[str, float]) -> "_Judged":
-        """With metrics at these thresholds."""
-        evaluation = target_spec.at_thresholds(
-            self.evaluation, self.answers, self.targets, self.labels, thresholds=thresholds
-        )
-        return replace(self, evaluation=evaluation)
-
-
 def _decided(summary: EvaluationSummary) -> dict[str, Any]:
     """F1, precision and recall at chosen thresholds, under their plain names; empty values where there are none."""
 
@@ -198,33 +170,6 @@ def _decided(summary: EvaluationSummary) -> dict[str, Any]:
 
     per_label = {label: plain(values) for label, values in summary.per_label.items()}
     return {"scalars": plain(summary.metrics), "per_label": per_label}
-
-
-def _judge(
-    models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device
-) -> _Judged:
-    """The models' mean logits on one part of the data, judged."""
-    positions = dataset.part(part)
-    logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
-    answers, targets = target_spec.probabilities(logits), dataset.targets[positions]
-    evaluation = target_spec.judge(answers, targets, dataset.labels)
-    return _Judged(answers, targets, dataset.groups[positions], dataset.labels, evaluation)
-
-
-def _together(parts: Sequence[_Judged], target_spec: TargetSpec) -> _Judged:
-    """All parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    answers, targets, groups = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("answers", "targets", "groups")
-    )
-    labels = parts[0].labels
-    return _Judged(answers, targets, groups, labels, target_spec.judge(answers, targets, labels))
-
-
-def _run_folder(folder: Path, stem: str) -> Path:
-    """The TensorBoard run of a model; that of the only one is the promotion's own."""
-    return folder if stem == STEM else folder / stem
 
 
 def _test_scalars(test: Evaluation, per_label: str) -> dict[str, float]:
@@ -237,7 +182,7 @@ def _record_runs(
     folder: Path, members: Sequence[Member], winner: TrialRecord, epochs: Sequence[int], scalars: Mapping[str, float]
 ) -> None:
     """Write how each model's run ended, and the test metrics of all models together."""
-    chosen = {_run_folder(folder, member.stem): epoch for member, epoch in zip(members, epochs, strict=True)}
+    chosen = {run_folder(folder, member.stem): epoch for member, epoch in zip(members, epochs, strict=True)}
     for run, epoch in {folder: max(epochs), **chosen}.items():
         end_run(run, winner.overrides, state="promoted", epoch=epoch, scalars=scalars if run == folder else {})
 
@@ -282,64 +227,3 @@ def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord,
     splits = [(member.stem, member.dataset.split_hash) for member in members]
     parts = [identity_values(flatten(config)), winner.number, method, splits]
     return fingerprint(parts)
-
-
-def _still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary | None:
-    """A short summary of the model in `folder` if it is whole and this one; None trains it again."""
-    try:
-        _, description = load_artifact(folder / f"{member.stem}.safetensors")
-    except InputError:
-        return None
-    stored = description.get("config")
-    same = isinstance(stored, dict) and trained_values(stored) == trained_values(flatten(config))
-    same = same and description.get("split_hash") == member.dataset.split_hash
-    return RunSummary(best_epoch=description["epoch"]) if same else None
-
-
-def _taken_over(member: Member, folder: Path) -> RunSummary:
-    """Copy a trial's student and curves; returns its summary, with no seconds: they are counted with the trial."""
-    assert member.trained is not None
-    state, description = load_artifact(member.trained / "student.safetensors")
-    save_artifact(folder, member.stem, state, description)
-    for earlier in curve_files(folder):
-        earlier.unlink()
-    for events in curve_files(member.curves or member.trained):
-        shutil.copyfile(events, folder / events.name)
-    file = member.trained / "trial.json"
-    summary = RunSummary.from_json(read_json_object(file), source=str(file))
-    return replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None)
-
-
-def _made(
-    config: RunConfig,
-    task: Task,
-    member: Member,
-    *,
-    device: Device,
-    winner: TrialRecord,
-    folder: Path,
-    on_epoch: Callable[[EpochResult], None] | None,
-) -> RunSummary:
-    """Take over one model, or train it, from where an ended process left off; returns its summary.
-
-    Its steps are taken as the trial's were in the end, e.g. in as many micro-batches.
-    """
-    if member.trained is not None:
-        return _taken_over(member, folder)
-    summary = NO_RUN
-    bank = member.bank if config.distill.needs_teacher else None
-    as_in_trial = {key: winner.summary.config[key] for key in STEP_KEYS if key in winner.summary.config}
-    config = config.override(as_in_trial, source=f"trial {winner.number}")
-    run = train_to_the_end(
-        TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins),
-        folder=folder,
-        stem=member.stem,
-        hyper_parameters=winner.overrides,
-        events_folder=_run_folder(folder, member.stem),
-        about={"trial": winner.number},
-    )
-    for kept in run:
-        summary = kept.summary
-        if on_epoch:
-            on_epoch(kept)
-    return summary

@@ -1,0 +1,1 @@
+"""From the winner to the package: training, judging, what is recorded."""
