@@ -4,12 +4,23 @@ from xlite.ledger.manifest import StudyManifest, storage_to_write, study_storage
 from xlite.ledger.pairing import adopt, claim, open_to_read, pair
 from xlite.ledger.proposals import Proposal, Refused
 from xlite.ledger.rdb import absolute_url, sqlite_url
-from xlite.ledger.records import Outcome, Phase, PromotionRecord, TrialRecord, TrialResult, best_of, ranking_key
+from xlite.ledger.reads import TestRead
+from xlite.ledger.records import (
+    CandidateRecord,
+    Outcome,
+    Phase,
+    PromotionRecord,
+    TrialRecord,
+    TrialResult,
+    best_of,
+    ranking_key,
+)
 from xlite.ledger.retry import shown_url
 from xlite.ledger.study import Ledger
 from xlite.samplers.sampling import Space
 
 __all__ = [
+    "CandidateRecord",
     "Ledger",
     "Outcome",
     "Phase",
@@ -18,6 +29,7 @@ __all__ = [
     "Refused",
     "Space",
     "StudyManifest",
+    "TestRead",
     "TrialRecord",
     "TrialResult",
     "absolute_url",

@@ -20,7 +20,8 @@ from xlite.ledger.manifest import (
 from xlite.ledger.mark import Mark
 from xlite.ledger.rdb import open_storage, sqlite_file, sqlite_url
 from xlite.ledger.retry import Retry, shown_url, stored_url
-from xlite.ledger.study import Ledger, names_of
+from xlite.ledger.sisters import names_of
+from xlite.ledger.study import Ledger
 from xlite.storage.locks import locked
 
 

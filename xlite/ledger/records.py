@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
+from xlite.ledger.reads import TestRead
 from xlite.models.limits import Cost
 from xlite.samplers.sampling import FIXED
 from xlite.train.summary import NO_RUN, VERSION, EvaluationSummary, RunSummary, adapter, is_current, parse
@@ -28,6 +29,26 @@ STATES: dict[TrialState, State] = {
 
 
 @dataclass(frozen=True)
+class CandidateRecord:
+    """A configuration that was trained again with several seeds before one was promoted.
+
+    Attributes:
+        trial: which found it.
+        search_value: its validation value in the search, which had a part in choosing it.
+        values: of the retrained models, one for each seed.
+        verdict: "chosen" for the one that is promoted; "tied" where its 95% interval does not tell it from the one with
+            the highest mean, which is "tied" too where a smaller one was chosen; else "worse".
+        difference: the highest mean minus this one's, and its interval; None for the one with the highest mean.
+    """
+
+    trial: int
+    search_value: float
+    values: tuple[float, ...]
+    verdict: Literal["chosen", "tied", "worse"]
+    difference: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
 class PromotionRecord:
     """What a promotion has beside the summary of its run.
 
@@ -38,6 +59,9 @@ class PromotionRecord:
         test: metrics on the test split; interval: 95% bootstrap interval of the task's metric there.
         reads_of_test: how often the study had read the test split, this time included.
         folds: the validation value of each fold's model; none where all the training data was one part.
+        seeds: that the candidates were trained with; the models with the first one are promoted. None: no candidates.
+        candidates: best mean first.
+        test_values: on test, of the promoted configuration with each seed.
     """
 
     identity: str
@@ -47,6 +71,9 @@ class PromotionRecord:
     interval: tuple[float, float]
     reads_of_test: int
     folds: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
+    candidates: tuple[CandidateRecord, ...] = ()
+    test_values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +162,14 @@ def best_of(rows: Sequence[TrialRecord]) -> TrialRecord | None:
     """The winner, promotions aside: a complete row while there is one, else the best pruned one, else None."""
     finished = [row for row in rows if row.phase != "final" and row.state in ("complete", "pruned")]
     return min(finished, key=ranking_key, default=None)
+
+
+def read_by(promotion: TrialRecord) -> TestRead | None:
+    """The reading of test that a promotion was; who read is not in its record."""
+    if promotion.promotion is None:
+        return None
+    when = promotion.finished.isoformat(timespec="seconds") if promotion.finished else ""
+    return TestRead(promotion.promotion.identity, when, "", f"promotion of trial {promotion.promotion.promoted_from}")
 
 
 def row_of(trial: FrozenTrial, phase: Phase) -> TrialRecord:

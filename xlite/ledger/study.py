@@ -2,7 +2,6 @@
 
 import math
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,16 +13,24 @@ from xlite.errors import InputError
 from xlite.ledger.mark import Mark
 from xlite.ledger.proposals import Proposal, Refused
 from xlite.ledger.rdb import open_storage
-from xlite.ledger.records import NO_RESULT, RECORD, STATES, Outcome, Phase, TrialRecord, TrialResult, best_of, row_of
+from xlite.ledger.reads import TestRead, reads_in
+from xlite.ledger.records import (
+    NO_RESULT,
+    STATES,
+    Outcome,
+    Phase,
+    TrialRecord,
+    TrialResult,
+    best_of,
+    read_by,
+    row_of,
+)
 from xlite.ledger.retry import Retry, shown_url
+from xlite.ledger.sisters import BASELINE, FINAL, RESERVED, add_once, load, name_value, trials_of
 from xlite.ledger.study_lock import StudyLock
 from xlite.ledger.writer import QUEUED, TrialWriter, plain, running_trial, waiting_trial
 from xlite.samplers.sampling import NUM_STARTUP, Sampling, Space, suggestions
 
-_FINAL, _BASELINE = _RESERVED = (".final", ".baseline")
-"""Suffixes of sister studies, which the search's sampler never sees."""
-_TOKEN = "xlite:token"
-"""Key that identifies a promotion, so that one whose commit went unanswered is not added twice."""
 _MARK = "place"
 """Key of a study's `Mark`."""
 _OUTCOMES: dict[Outcome, TrialState] = {
@@ -58,7 +65,7 @@ class Ledger:
         """Use `Ledger.open`."""
         self.name, self.url, self.phase = name, retry.url, phase
         self._storage, self._seed, self._num_startup, self._retry = storage, seed, num_startup, retry
-        self._study = _load(storage, name)
+        self._study = load(storage, name)
         self._writer = TrialWriter(storage, storage.get_study_id_from_name(name), retry)
         self._lock = StudyLock(storage.engine, name, retry)
         self._memory: Sampling | None = None
@@ -94,24 +101,24 @@ class Ledger:
                 opened.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if name.endswith(_RESERVED):
-            raise InputError(f"study name {name!r}: names ending in {' or '.join(_RESERVED)} are reserved")
+        if name.endswith(RESERVED):
+            raise InputError(f"study name {name!r}: names ending in {' or '.join(RESERVED)} are reserved")
         if phase == "baseline":
-            name += _BASELINE
+            name += BASELINE
         retry = Retry(storage_url, limit_s=retry_s, on_wait=on_wait)
         storage = open_storage(storage_url, create=create, retry=retry)
         names = retry(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):
             if storage is not None:
                 storage.engine.dispose()
-            existing = ", ".join(sorted(n for n in names if not n.endswith(_RESERVED))) or "none"
+            existing = ", ".join(sorted(n for n in names if not n.endswith(RESERVED))) or "none"
             raise NoStudyError(f"no study {name!r} in {shown_url(storage_url)}; studies there: {existing}")
 
         ledger = retry(lambda: cls(storage, name, phase, retry, seed=seed, num_startup=num_startup))
         if metadata is not None and not set(metadata) <= set(stored := ledger.metadata):
             retry(lambda: ledger._study.set_user_attr("metadata", {**plain(metadata), **stored}))
         if metadata is not None and "metric" in metadata:
-            retry(lambda: _name_value(ledger._study, metadata["metric"]))
+            retry(lambda: name_value(ledger._study, metadata["metric"]))
         return ledger
 
     @classmethod
@@ -152,10 +159,10 @@ class Ledger:
     def set_mark(self, mark: Mark) -> None:
         """Say whose study this is; of baselines their search's, which is created if it is not there."""
         stored = {"identity": mark.identity} | ({} if mark.folder is None else {"folder": str(mark.folder)})
-        name = self.name.removesuffix(_BASELINE)
+        name = self.name.removesuffix(BASELINE)
 
         def set_once() -> None:
-            study = _load(self._storage, name)
+            study = load(self._storage, name)
             if study.user_attrs.get(_MARK) != stored:
                 study.set_user_attr(_MARK, stored)
 
@@ -320,36 +327,32 @@ class Ledger:
         if not math.isfinite(value):
             raise ValueError(f"a promotion's value must be finite, but got {value}")
         token, metric = uuid.uuid4().hex, self.metadata.get("metric")
-        trial = optuna.trial.create_trial(
-            value=float(value), user_attrs={RECORD: plain(result.to_json())}, system_attrs={_TOKEN: token}
-        )
-
-        def add_once() -> FrozenTrial:
-            study = _load(self._storage, self.name + _FINAL)
-            if metric is not None:
-                _name_value(study, metric)
-            if not (added := [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]):
-                study.add_trial(trial)
-                added = [final for final in study.trials if final.system_attrs.get(_TOKEN) == token]
-            return added[0]
-
-        return row_of(self._retry(add_once), "final")
+        name, record = self.name + FINAL, plain(result.to_json())
+        return row_of(self._retry(lambda: add_once(self._storage, name, record, float(value), token, metric)), "final")
 
     def finals(self) -> list[TrialRecord]:
-        """The promotions, oldest first: one for each time the test split was read."""
-        return self._sister(_FINAL, "final")
+        """The promotions, oldest first."""
+        return self._sister(FINAL, "final")
+
+    def test_reads(self) -> list[TestRead]:
+        """Each reading of the test part, oldest first; promotions of earlier versions, which recorded none, count."""
+        reads = reads_in(self._retry(lambda: self._study.user_attrs))
+        known = {read.identity for read in reads}
+        earlier = [read for row in self.finals() if (read := read_by(row)) is not None and read.identity not in known]
+        return [*earlier, *reads]
+
+    def add_test_read(self, read: TestRead) -> None:
+        """Record a reading of the test part, before it happens; one that is known already stays as it is."""
+        key, value = read.attribute
+        if all(known.identity != read.identity for known in self.test_reads()):
+            self._retry(lambda: self._study.set_user_attr(key, value))
 
     def baselines(self) -> list[TrialRecord]:
         """The baselines, by number."""
-        return self._sister(_BASELINE, "baseline")
+        return self._sister(BASELINE, "baseline")
 
     def _sister(self, suffix: str, phase: Phase) -> list[TrialRecord]:
-        def read() -> list[TrialRecord]:
-            if self.name + suffix not in optuna.get_all_study_names(self._storage):
-                return []
-            return [row_of(trial, phase) for trial in _load(self._storage, self.name + suffix).trials]
-
-        return self._retry(read)
+        return [row_of(trial, phase) for trial in self._retry(lambda: trials_of(self._storage, self.name + suffix))]
 
     def rows(self) -> list[TrialRecord]:
         """All trials by number, read from the database."""
@@ -376,21 +379,3 @@ class Ledger:
         if trial.state != TrialState.RUNNING:
             raise ValueError(f"trial {number} is {STATES[trial.state]}, not running")
         return trial
-
-
-def names_of(storage: optuna.storages.RDBStorage, name: str) -> list[str]:
-    """The names, in the database, of a study and of those of its sister studies that are there."""
-    there = optuna.get_all_study_names(storage)
-    return [each for each in (name, *(name + suffix for suffix in _RESERVED)) if each in there]
-
-
-def _load(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
-    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-
-
-def _name_value(study: optuna.Study, metric: str) -> None:
-    """Tell Optuna and its dashboard what a trial's value is, unless they have been told."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if study.metric_names is None:
-            study.set_metric_names([f"val_{metric}"])
