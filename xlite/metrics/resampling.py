@@ -1,0 +1,121 @@
+"""The patient-clustered bootstrap: weights of rows, what a metric becomes under them, paired differences.
+
+A resampled metric is a function of row weights: (N,) -> float and (R, N) -> (R,). A weight is how often the row's
+patient was drawn; a row of weight 0 is not there.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+NUM_RESAMPLES = 1000
+LEVEL = 0.95
+_CHUNK_CELLS = 2**21  # 16 MiB of float64: what a label reorders at a time stays near the caches
+Weighted = Callable[[np.ndarray], np.ndarray]
+"""A metric as a function of row weights >= 0: (N,) -> float, (R, N) -> (R,); NaN where it is undefined."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95% interval; both ends are None where none is claimed. `note` says why, or what else is to be known of it."""
+
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference with its 95% interval, and p, two-sided, of the same distribution: p < 0.05 if 0 is outside."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def patient_weights(groups: np.ndarray, *, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row's group (patient) was drawn: chunks (C, N) float64 of in all `num_resamples` resamples.
+
+    As many groups are drawn as there are, with replacement, each with all its rows.
+
+    Args:
+        groups: (N,) the group of each row.
+    """
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    num, rng = len(names), np.random.default_rng(seed)
+    size = max(1, _CHUNK_CELLS // len(group_of_row))
+    for start in range(0, num_resamples, size):
+        num_here = min(size, num_resamples - start)
+        drawn = rng.integers(num, size=(num_here, num)) + num * np.arange(num_here)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=num_here * num).reshape(num_here, num)
+        # rows first in memory: a metric reorders and sums whole runs of resamples
+        yield np.ascontiguousarray(times.T, dtype=np.float64)[group_of_row].T
+
+
+def resampled(metric: Weighted, groups: np.ndarray, *, num_resamples: int = NUM_RESAMPLES, seed: int) -> np.ndarray:
+    """(R,) values of a metric when groups (N,) are drawn with replacement; NaN where a resample leaves it undefined."""
+    chunks = patient_weights(groups, num_resamples=num_resamples, seed=seed)
+    return np.concatenate([metric(weights) for weights in chunks])
+
+
+def paired_difference(
+    first: Sequence[Weighted],
+    second: Sequence[Weighted],
+    groups: np.ndarray | Sequence[np.ndarray],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int,
+) -> Difference:
+    """Mean score of `first` minus that of `second`, both with other seeds and other patients in mind.
+
+    The variance is that over patients, drawn for all models together (bootstrap), plus that over seeds. Interval and p
+    are Student's t, its degrees of freedom by Welch and Satterthwaite from the two parts. As many scores on both sides
+    are pairs (one seed each); with different numbers the sides vary by themselves. One seed a side says nothing of
+    other seeds: then the patients are all that varies.
+
+    Args:
+        first, second: scores as functions of row weights (`TargetSpec.resampled_score`), one for each seed or fold.
+        groups: (N,) the patient of each row, if all scores are of the same rows. A list, one for each pair, if each is
+            of rows of its own (folds): then the pairs' differences hold both variances, and nothing is resampled.
+    """
+    alone = not isinstance(groups, np.ndarray)
+    sizes = [len(each) for each in groups] if alone else [len(groups)] * max(len(first), len(second))
+    seeds_first, seeds_second = (
+        np.array([score(np.ones(num)) for score, num in zip(scores, sizes, strict=False)]) for scores in (first, second)
+    )
+    mean = float(seeds_first.mean() - seeds_second.mean())
+    paired = len(first) == len(second)
+    by_seed = [seeds_first - seeds_second] if paired else [seeds_first, seeds_second]
+    parts = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in by_seed if len(values) > 1]
+    if not alone:
+
+        def difference(weights: np.ndarray) -> np.ndarray:
+            return np.mean([f(weights) for f in first], axis=0) - np.mean([s(weights) for s in second], axis=0)
+
+        values = resampled(difference, groups, num_resamples=num_resamples, seed=seed)
+        parts.append((float(np.nanvar(values)), len(np.unique(groups)) - 1))
+    assert parts, "a single pair of folds has no variance"
+    return _student(mean, parts)
+
+
+def _student(mean: float, parts: Sequence[tuple[float, int]]) -> Difference:
+    """By Student's t, for a variance that is the sum of independent parts, each with its degrees of freedom."""
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Difference(mean, mean, mean, p=float(mean == 0))
+    freedom = variance**2 / sum(part**2 / num for part, num in parts)
+    error = variance**0.5
+    reach = -float(stdtrit(freedom, (1 - LEVEL) / 2)) * error
+    return Difference(mean, mean - reach, mean + reach, p=2 * float(stdtr(freedom, -abs(mean) / error)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values adjusted for their number by Holm's step-down method, in the order given."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted.tolist()
