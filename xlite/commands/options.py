@@ -189,6 +189,26 @@ def add_threshold_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_promotion_options(parser: argparse.ArgumentParser) -> None:
+    """--promote-top, --promote-seeds, --again."""
+    parser.add_argument(
+        "--promote-top",
+        type=cli.positive_int,
+        metavar="K",
+        help="train the K best trials again and promote the one that is best then (default: as many of 3 trials with 3 "
+        "seeds each as take no longer than the search; without --data 1 and 1)",
+    )
+    parser.add_argument(
+        "--promote-seeds",
+        type=cli.positive_int,
+        metavar="S",
+        help="train each of them with S seeds; the model with the study's own seed is promoted",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="read the test part although it has been read, and count that"
+    )
+
+
 def settings(arguments: argparse.Namespace, **own: str) -> dict[str, Any]:
     """`--set` assignments, with `--image-size` as one of them.
 

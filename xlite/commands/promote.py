@@ -1,11 +1,19 @@
 """Promotion as a person sees it: the final training, the per-label table, where the package lies."""
 
 import argparse
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
-from xlite.commands.options import FOLDS_HELP, THRESHOLDS, add_place_options, add_study_options, add_threshold_option
+from xlite.commands.options import (
+    FOLDS_HELP,
+    THRESHOLDS,
+    add_place_options,
+    add_promotion_options,
+    add_study_options,
+    add_threshold_option,
+)
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -13,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xlite.distill.teacher import Teacher
-    from xlite.ledger import Ledger, TrialRecord
+    from xlite.ledger import Ledger
     from xlite.promotion.promote import Promotion
     from xlite.study.options import Study
+    from xlite.study.promotion_size import PromotionSize
     from xlite.tasks.prepare import Prepared
     from xlite.tasks.target_spec import TargetSpec
     from xlite.train.resumable import EpochResult
@@ -26,36 +35,56 @@ def promote_and_tell(
     prepared: "Prepared",
     teacher: "Teacher | None",
     ledger: "Ledger",
-    winner: "TrialRecord",
+    size: "PromotionSize",
     *,
     epochs: int,
     num_folds: int,
     threshold_method: Literal["f1", "youden"],
+    again: bool,
     console: Console,
 ) -> None:
-    """Retrain `winner` on all training data or by folds, test it once, print what it does for each label."""
-    from xlite.promotion.promote import promote, promotion_config
+    """Train the trials of `size` on all training data or by folds, promote the best, test it, print what it does."""
+    from xlite.promotion.best import promote_best
+    from xlite.promotion.promote import promotion_config
+    from xlite.promotion.retrain import Candidate
     from xlite.study.board import update_leaderboard
     from xlite.study.members import members_of
 
-    config = promotion_config(study.base, winner, epochs=epochs)
-    members = members_of(study, prepared, teacher, console, winner=winner, epochs=epochs, num_folds=num_folds)
-    if members[0].trained is not None:
-        console.say(f"Trial {winner.number} saw all the training data for {epochs} epochs: its student is promoted")
+    candidates = []
+    for trial in size.trials:
+        members = members_of(
+            study,
+            prepared,
+            teacher,
+            console,
+            winner=trial,
+            epochs=epochs,
+            num_folds=num_folds,
+            num_seeds=size.num_seeds,
+        )
+        if members[0].trained is not None:
+            told = (
+                "its student is promoted" if len(size.trials) == size.num_seeds == 1 else "its student is one of them"
+            )
+            console.say(f"Trial {trial.number} saw all the training data for {epochs} epochs: {told}")
+        candidates.append(Candidate(trial, promotion_config(study.base, trial, epochs=epochs), tuple(members)))
+    seeds = tuple(study.options.seed + number for number in range(size.num_seeds))
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
-    with console.progress(f"Promoting trial {winner.number}, {what}", "epochs") as progress:
+    numbers = ", ".join(str(trial.number) for trial in size.trials)
+    num_trainings = len(seeds) * sum(len(each.members) for each in candidates)
+    with console.progress(f"Promoting trial {numbers}, {what}", "epochs") as progress:
 
         def on_epoch(number: int, kept: "EpochResult") -> None:
-            progress(number * epochs + kept.epoch, len(members) * epochs)
+            progress(number * epochs + kept.epoch, num_trainings * epochs)
 
-        promotion = promote(
-            config,
+        promotion = promote_best(
+            candidates,
+            seeds,
             study.task,
-            members,
             ledger,
-            winner=winner,
             folder=study.options.folder / "promoted",
             threshold_method=threshold_method,
+            again=again,
             on_epoch=on_epoch,
         )
     update_leaderboard(ledger, study)
@@ -80,11 +109,14 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
             table.add_section()
         table.add_row(label, *row.values())
     console.show(table)
+    for line in promotion.chosen.describe(metric, promotion.test_values) if promotion.chosen else ():
+        console.say(line)
     low, high = promotion.interval
+    reads = f", read {promotion.reads_of_test} times" if promotion.reads_of_test > 1 else ""
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
         f"(epoch {', '.join(map(str, promotion.epochs))}), "
-        f"{promotion.test.scalars[metric]:.4f} on test (95% interval {low:.3f} to {high:.3f}, groups resampled)"
+        f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval {low:.3f} to {high:.3f}, groups resampled)"
     )
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
@@ -104,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
+    add_promotion_options(out)
     add_place_options(out)
     return out
 
@@ -111,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Promote from a study that has ended or was stopped."""
     from xlite.commands.reopen import Places, adopt_and_tell, reopen, same_teacher
+    from xlite.study.promotion_size import promotion_size
 
     console, places = Console(), Places.named(arguments)
     folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
@@ -118,22 +152,38 @@ def run(arguments: argparse.Namespace) -> int:
         adopt_and_tell(folder, arguments.storage, console)
         places = replace(places, storage=None)
     opened = reopen(folder, console, places, writes=True)
-    rows = {row.number: row for row in opened.ledger.rows()}
-    winner = opened.ledger.best() if arguments.trial is None else rows.get(arguments.trial)
-    if winner is None or winner.value is None:
+    options, study = opened.study.options, opened.study
+    rows = opened.ledger.rows()
+    if arguments.trial is not None:
+        if (arguments.promote_top or 1) > 1:
+            raise InputError("--promote-top with --trial: that is one trial; leave one out")
+        rows = [row for row in rows if row.number == arguments.trial]
+    if all(row.value is None for row in rows):
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
-    distils = opened.study.base.override(winner.overrides, source=f"trial {winner.number}").distill.needs_teacher
-    teacher = same_teacher(opened, console) if distils else None
+    num_folds = arguments.folds or options.num_folds
+    size = promotion_size(
+        study,
+        opened.prepared,
+        rows,
+        num_folds=num_folds,
+        limit_s=math.inf,
+        top=arguments.promote_top or (options.promote_top if arguments.trial is None else 1),
+        num_seeds=arguments.promote_seeds or options.promote_seeds,
+    )
+    console.say(size.describe())
+    configs = [study.base.override(trial.overrides, source=f"trial {trial.number}") for trial in size.trials]
+    teacher = same_teacher(opened, console) if any(config.distill.needs_teacher for config in configs) else None
     promote_and_tell(
-        opened.study,
+        study,
         opened.prepared,
         teacher,
         opened.ledger,
-        winner,
-        epochs=arguments.epochs or opened.study.options.promote_epochs,
-        num_folds=arguments.folds or opened.study.options.num_folds,
+        size,
+        epochs=arguments.epochs or options.promote_epochs,
+        num_folds=num_folds,
         threshold_method=arguments.thresholds or THRESHOLDS,
+        again=arguments.again,
         console=console,
     )
     return 0

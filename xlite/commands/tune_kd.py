@@ -13,6 +13,7 @@ from xlite.commands.options import (
     FOLDS_HELP,
     THRESHOLDS,
     add_data_options,
+    add_promotion_options,
     add_set_option,
     add_study_options,
     add_subset_option,
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
+    add_promotion_options(group)  # type: ignore[arg-type]
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
     _add_machine_options(out)
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
@@ -191,15 +193,26 @@ def promote_in_time(
 ) -> bool:
     """Promote the winner; False, and the command that does it later is named, where the time does not suffice."""
     from xlite.commands.promote import promote_and_tell
-    from xlite.study.members import promotion_seconds
+    from xlite.study.promotion_size import promotion_size
     from xlite.study.time_budget import OutOfTime
 
     options, winner = study.options, result.winner
     assert winner is not None
-    needed_s, left_s = promotion_seconds(study, prepared, winner, num_folds=options.num_folds), time_budget.left_s()
-    if needed_s >= left_s:
-        reason = f"promotion takes about {needed_s:.0f} s and {max(left_s, 0.0):.0f} s are left"
+    left_s = time_budget.left_s()
+    size = promotion_size(
+        study,
+        prepared,
+        result.ledger.rows(),
+        num_folds=options.num_folds,
+        limit_s=left_s,
+        top=options.promote_top,
+        num_seeds=options.promote_seeds,
+    )
+    if size.seconds >= left_s:
+        reason = f"promotion takes about {size.seconds:.0f} s and {max(left_s, 0.0):.0f} s are left"
     else:
+        if size.num_seeds > 1 or len(size.trials) > 1:
+            console.say(size.describe())
         try:
             with time_budget.alarm():
                 promote_and_tell(
@@ -207,10 +220,11 @@ def promote_in_time(
                     prepared,
                     result.teacher.teacher if result.teacher else None,
                     result.ledger,
-                    winner,
+                    size,
                     epochs=options.promote_epochs,
                     num_folds=options.num_folds,
                     threshold_method=arguments.thresholds or THRESHOLDS,
+                    again=arguments.again,
                     console=console,
                 )
             return True
@@ -261,6 +275,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         teacher_epochs=budget.teacher_epochs,
         num_folds=num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds),
+        promote_top=arguments.promote_top or (1 if is_demo else None),
+        promote_seeds=arguments.promote_seeds or (1 if is_demo else None),
         seed=arguments.seed,
         cache_dir=cache_dir(arguments),
         settings=settings(arguments, epochs="--max-epochs", seed="--seed", threads="--cpus-per-trial"),
@@ -288,7 +304,12 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
 
 def kept_for_later(arguments: argparse.Namespace) -> list[str]:
     """A line on options of a promotion that this command does not make."""
-    options = {"--folds": arguments.folds, "--promote-epochs": arguments.promote_epochs}
+    options = {
+        "--folds": arguments.folds,
+        "--promote-epochs": arguments.promote_epochs,
+        "--promote-top": arguments.promote_top,
+        "--promote-seeds": arguments.promote_seeds,
+    }
     given = " and ".join(option for option, value in options.items() if value is not None)
     return [f"--no-promote: {given} will be what `xlite promote` does"] if arguments.no_promote and given else []
 

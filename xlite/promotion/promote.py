@@ -12,13 +12,15 @@ from xlite.config import RunConfig, flatten, identity_values, shorten_warmup
 from xlite.data.dataset import Dataset
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
-from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult
+from xlite.ledger import Ledger, PromotionRecord, TestRead, TrialRecord, TrialResult
 from xlite.metrics.multilabel import Evaluation, bootstrap_interval
 from xlite.models.artifact import load_model, remove_spares
 from xlite.models.cost import count_cost
 from xlite.models.latency import measure_latencies
 from xlite.models.limits import Cost
-from xlite.promotion.judge import judge, together
+from xlite.promotion.choose import Chosen
+from xlite.promotion.judge import Judged, judge, together
+from xlite.promotion.reads import check_reads
 from xlite.promotion.train import made, run_folder, still_there
 from xlite.storage.files import fingerprint, write_json
 from xlite.storage.locks import locked
@@ -40,6 +42,9 @@ class Promotion:
         train, validation: of each model on its own parts, all models together.
         test: of the models' mean logits.
         interval: 95% bootstrap interval of the test metric, groups (patients) resampled.
+        reads_of_test: how often the study's test part has been read, this time included.
+        chosen: how the configuration came out among several; None for one alone.
+        test_values: on test, of this configuration with each seed.
     """
 
     folder: Path
@@ -49,6 +54,9 @@ class Promotion:
     test: Evaluation
     thresholds: dict[str, float]
     interval: tuple[float, float]
+    reads_of_test: int
+    chosen: Chosen | None
+    test_values: tuple[float, ...]
 
 
 def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
@@ -66,6 +74,8 @@ def promote(
     winner: TrialRecord,
     folder: Path,
     threshold_method: Literal["f1", "youden"] = "f1",
+    again: bool = False,
+    chosen: Chosen | None = None,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
 ) -> Promotion:
     """Retrain, choose epochs and thresholds on validation, then read the test split once.
@@ -76,15 +86,28 @@ def promote(
     Args:
         members: one with the full training part, or one for each of `folds`.
         folder: `promoted/` of the study; each file is replaced whole.
+        again: read test although another promotion or comparison has.
+        chosen: how `winner` came out among retrained candidates; None: by its trial alone.
         on_epoch: called with the member's number and its epoch. A model that an ended process began is resumed.
 
     Raises:
-        InputError: another process promotes into `folder`.
+        InputError: another process promotes into `folder`, or test was read before and not `again`.
     """
+    identity = chosen.identity if chosen else promotion_identity(config, members, winner, threshold_method)
+    check_reads(ledger, identity, again=again)
     try:
         with locked(folder, waiting=None):
             promotion = _promote(
-                config, task, members, ledger, winner=winner, folder=folder, method=threshold_method, on_epoch=on_epoch
+                config,
+                task,
+                members,
+                ledger,
+                winner=winner,
+                folder=folder,
+                method=threshold_method,
+                identity=identity,
+                chosen=chosen,
+                on_epoch=on_epoch,
             )
             for member in members:
                 remove_checkpoints(folder, member.stem)  # not before it is recorded: a killed promotion resumes
@@ -102,11 +125,12 @@ def _promote(
     winner: TrialRecord,
     folder: Path,
     method: Literal["f1", "youden"],
+    identity: str,
+    chosen: Chosen | None,
     on_epoch: Callable[[int, EpochResult], None] | None,
 ) -> Promotion:
     device, as_used, target_spec = choose_device(config.train.precision), choose_device("fp32"), task.target_spec
     dataset = members[0].dataset
-    identity = _identity(config, members, winner, method)
     recorded = any(row.promotion and row.promotion.identity == identity for row in ledger.finals())
     summaries = []
     for number, member in enumerate(members):
@@ -120,9 +144,13 @@ def _promote(
     train = together([judge([m], target_spec, each.dataset, "train", as_used) for m, each in pairs], target_spec)
     parts = [judge([model], target_spec, member.dataset, "val", as_used) for model, member in pairs]
     val = together(parts, target_spec).cross_fitted(target_spec)
+    ledger.add_test_read(TestRead.now(identity, f"promotion of trial {winner.number}"))
+    reads = len(ledger.test_reads())
     test = judge(models, target_spec, dataset.unsealed(), "test", as_used)
     thresholds, notes = target_spec.choose_thresholds(val.answers, val.targets, val.labels, method=method)
     test = test.at_thresholds(target_spec, thresholds)
+    by_seed = (test, *(_judge_seed(each, members, dataset, task) for each in chosen.other_seeds)) if chosen else ()
+    test_values = tuple(each.evaluation.scalars[target_spec.score] for each in by_seed)
     write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
     interval = bootstrap_interval(
         target_spec.resampled_score(test.answers, test.targets),
@@ -130,7 +158,6 @@ def _promote(
         num_resamples=500,
         seed=config.train.seed,
     )
-    reads = len(ledger.finals()) + (not recorded)
     val_summary, test_summary = summary_of(val.evaluation), summary_of(test.evaluation)
     test_about = {**test_summary.to_json(), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
     epochs = tuple(summary.best_epoch for summary in summaries)
@@ -143,22 +170,52 @@ def _promote(
             "train": summary_of(train.evaluation).to_json(),
             "validation": {**val_summary.to_json(), "at_thresholds": _decided(val_summary)},
             "test": {**test_about, "at_thresholds": _decided(test_summary)},
+            **(chosen.to_json(test_values) if chosen else {}),
         },
     )
     _remove_earlier(folder, {member.stem for member in members})
     _record_runs(folder, members, winner, epochs, _test_scalars(test.evaluation, target_spec.columns.per_label))
     if not recorded:
-        seconds = sum(summary.seconds for summary in summaries)
+        seconds = sum(summary.seconds for summary in summaries) + (chosen.seconds if chosen else 0.0)
         device_seconds = sum(summary.device_seconds or 0.0 for summary in summaries) or None
         fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
         result = TrialResult(
             summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
             cost=_cost(config, dataset, models, as_used, searched=winner.cost),
             notes=tuple(dict.fromkeys(note for summary in summaries for note in summary.step_notes)),
-            promotion=PromotionRecord(identity, winner.number, method, test_summary, interval, reads, fold_values),
+            promotion=PromotionRecord(
+                identity,
+                winner.number,
+                method,
+                test_summary,
+                interval,
+                reads,
+                fold_values,
+                chosen.seeds if chosen else (),
+                chosen.records if chosen else (),
+                test_values if chosen else (),
+            ),
         )
         ledger.add_final(result, value=val.evaluation.scalars[task.metric])
-    return Promotion(folder, epochs, train.evaluation, val.evaluation, test.evaluation, thresholds, interval)
+    return Promotion(
+        folder,
+        epochs,
+        train.evaluation,
+        val.evaluation,
+        test.evaluation,
+        thresholds,
+        interval,
+        reads,
+        chosen,
+        test_values,
+    )
+
+
+def _judge_seed(folder: Path, members: Sequence[Member], dataset: Dataset, task: Task) -> Judged:
+    """The same configuration's models with another seed, on test."""
+    device = choose_device("fp32")
+    models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
+    return judge(models, task.target_spec, dataset.unsealed(), "test", device)
 
 
 def _decided(summary: EvaluationSummary) -> dict[str, Any]:
@@ -182,8 +239,8 @@ def _record_runs(
     folder: Path, members: Sequence[Member], winner: TrialRecord, epochs: Sequence[int], scalars: Mapping[str, float]
 ) -> None:
     """Write how each model's run ended, and the test metrics of all models together."""
-    chosen = {run_folder(folder, member.stem): epoch for member, epoch in zip(members, epochs, strict=True)}
-    for run, epoch in {folder: max(epochs), **chosen}.items():
+    by_run = {run_folder(folder, member.stem): epoch for member, epoch in zip(members, epochs, strict=True)}
+    for run, epoch in {folder: max(epochs), **by_run}.items():
         end_run(run, winner.overrides, state="promoted", epoch=epoch, scalars=scalars if run == folder else {})
 
 
@@ -222,7 +279,7 @@ def _cost(
     )
 
 
-def _identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
+def promotion_identity(config: RunConfig, members: Sequence[Member], winner: TrialRecord, method: str) -> str:
     """16 hex digits over what a promotion is a function of: the same again is no new reading of test."""
     splits = [(member.stem, member.dataset.split_hash) for member in members]
     parts = [identity_values(flatten(config)), winner.number, method, splits]

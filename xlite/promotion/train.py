@@ -28,6 +28,7 @@ def made(
     device: Device,
     winner: TrialRecord,
     folder: Path,
+    views_seed: int | None = None,
     on_epoch: Callable[[EpochResult], None] | None,
 ) -> RunSummary:
     """Take over one model, or train it, from where an ended process left off; returns its summary.
@@ -41,7 +42,7 @@ def made(
     as_in_trial = {key: winner.summary.config[key] for key in STEP_KEYS if key in winner.summary.config}
     config = config.override(as_in_trial, source=f"trial {winner.number}")
     run = train_to_the_end(
-        TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins),
+        TrainingRun(config, task, member.dataset, device, bank, member.num_views, member.origins, views_seed),
         folder=folder,
         stem=member.stem,
         hyper_parameters=winner.overrides,
@@ -68,17 +69,18 @@ def still_there(config: RunConfig, member: Member, folder: Path) -> RunSummary |
 
 
 def _taken_over(member: Member, folder: Path) -> RunSummary:
-    """Copy a trial's student and curves; returns its summary, with no seconds: they are counted with the trial."""
-    assert member.trained is not None
-    state, description = load_artifact(member.trained / "student.safetensors")
+    """Copy a model that is there already, and its curves; returns its summary, without seconds counted elsewhere."""
+    trained, run = member.trained, run_folder(folder, member.stem)
+    assert trained is not None
+    state, description = load_artifact(trained.folder / f"{trained.stem}.safetensors")
     save_artifact(folder, member.stem, state, description)
-    for earlier in curve_files(folder):
+    run.mkdir(exist_ok=True)
+    for earlier in curve_files(run):
         earlier.unlink()
-    for events in curve_files(member.curves or member.trained):
-        shutil.copyfile(events, folder / events.name)
-    file = member.trained / "trial.json"
-    summary = RunSummary.from_json(read_json_object(file), source=str(file))
-    return replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None)
+    for events in curve_files(trained.curves):
+        shutil.copyfile(events, run / events.name)
+    summary = RunSummary.from_json(read_json_object(trained.summary), source=str(trained.summary))
+    return replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None) if trained.spent else summary
 
 
 def run_folder(folder: Path, stem: str) -> Path:

@@ -23,6 +23,23 @@ STEM = "model"
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A model that is there already: `<stem>.safetensors` and `.json` in `folder`.
+
+    Attributes:
+        summary: JSON file, of its run.
+        curves: its TensorBoard run.
+        spent: its seconds are counted elsewhere, with a trial.
+    """
+
+    folder: Path
+    stem: str
+    summary: Path
+    curves: Path
+    spent: bool
+
+
+@dataclass(frozen=True)
 class Member:
     """One model of what is promoted.
 
@@ -32,16 +49,15 @@ class Member:
         bank: its teacher's answers to the first.
         num_views: the study's; a winner without distillation sees as many, without a bank.
         origins: the study's.
-        trained: a trial's folder whose student saw all of the training part for just as many epochs: training is a
-            function of configuration, data and seed, so that it would come out the same again.
-        curves: that trial's TensorBoard run; None where it is in the trial's folder.
+        trained: the model where it is there already. A trial's student that saw all of the training part for just as
+            many epochs is one: training is a function of configuration, data and seed, so that it would come out the
+            same again.
     """
 
     stem: str
     dataset: Dataset
     bank: Bank | None
-    trained: Path | None = None
-    curves: Path | None = None
+    trained: Trained | None = None
     num_views: int | None = None
     origins: Origins | None = None
 
@@ -81,18 +97,19 @@ def members_of(
     winner: TrialRecord,
     epochs: int,
     num_folds: int,
+    num_seeds: int = 1,
 ) -> list[Member]:
     """The models to train for `winner`: one on the whole training part, or one for each fold.
 
-    The student of a winner that has seen all the training data for `epochs` is taken as it is. A fold's teacher has not
-    seen that fold.
+    The student of a winner that has seen all the training data for `epochs` is taken as it is, for the study's seed. A
+    fold's teacher has not seen that fold.
 
     Raises:
         InputError: folds with a teacher from a file, which has seen rows that it would be judged on.
     """
-    if num_folds == 1 and (trained := _trained(study, prepared, winner, epochs)):
-        run = TrialFolders(study.options.folder).run(winner.number, winner.overrides)
-        return [Member(STEM, prepared.full, None, trained, run if run.exists() else None)]
+    trained = _trained(study, prepared, winner, epochs) if num_folds == 1 else None
+    if trained and num_seeds == 1:
+        return [Member(STEM, prepared.full, None, trained)]
     distill = study.base.override(winner.overrides, source=f"trial {winner.number}").distill
     features = distill.feature_weight > 0
     views = num_views(study.options.max_epochs)
@@ -100,7 +117,7 @@ def members_of(
         bank = None
         if distill.needs_teacher and teacher is not None:
             bank = obtain_bank(study, teacher, prepared.full, console, features=features)
-        return [Member(STEM, prepared.full, bank, num_views=views, origins=study.origins)]
+        return [Member(STEM, prepared.full, bank, trained, views, study.origins)]
     if study.options.teacher_files and distill.needs_teacher:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
     members = []
@@ -114,18 +131,24 @@ def members_of(
     return members
 
 
-def promotion_seconds(study: Study, prepared: Prepared, winner: TrialRecord, *, num_folds: int) -> float:
+def promotion_seconds(
+    study: Study, prepared: Prepared, winner: TrialRecord, *, num_folds: int, num_seeds: int = 1
+) -> float:
     """Expected time of training what is promoted, from the winner's own epochs; without the teachers of folds."""
     epochs, summary = study.options.promote_epochs, winner.summary
-    if not summary.epochs or (num_folds == 1 and _trained(study, prepared, winner, epochs)):
+    if not summary.epochs:
         return 0.0
+    is_there = num_folds == 1 and _trained(study, prepared, winner, epochs) is not None
     share_searched = len(prepared.search.parts["train"]) / len(prepared.full.parts["train"])
-    return summary.seconds / summary.epochs / share_searched * epochs * num_folds
+    one_s = summary.seconds / summary.epochs / share_searched * epochs * num_folds
+    return one_s * (num_seeds - is_there)
 
 
-def _trained(study: Study, prepared: Prepared, winner: TrialRecord, epochs: int) -> Path | None:
-    """The winner's folder where training it again on all the data would give the same student."""
-    folder = TrialFolders(study.options.folder).of(winner.number)
+def _trained(study: Study, prepared: Prepared, winner: TrialRecord, epochs: int) -> Trained | None:
+    """The winner's student where training it again on all the data would give the same one."""
+    folders = TrialFolders(study.options.folder)
+    folder, run = folders.of(winner.number), folders.run(winner.number, winner.overrides)
     same = prepared.search is prepared.full and epochs == study.options.max_epochs and winner.state == "complete"
     whole = all((folder / name).is_file() for name in ("student.safetensors", "student.json", "trial.json"))
-    return folder if same and whole else None
+    curves = run if run.exists() else folder
+    return Trained(folder, "student", folder / "trial.json", curves, spent=True) if same and whole else None

@@ -47,6 +47,8 @@ class StudyOptions:
         settings: dotted keys fixed in every trial (`--set`), over the task's defaults and the space's choices.
         promote_epochs, teacher_epochs: budgets of the promotion's and the default teacher's training.
         num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
+        promote_top, promote_seeds: trials that are trained again before one is promoted, and seeds of each; None: as
+            many as fit into the search's own time.
         teacher_files: none trains the task's default teacher. The other options of a teacher: see `TeacherRequest`.
         pretrained: whether models start from published weights, see `Pretrained`.
         defaults: which of the task's defaults it follows; None: the device's.
@@ -78,6 +80,8 @@ class StudyOptions:
     settings: Mapping[str, Any]
     grid_trials: int | None = None
     num_folds: int = 1
+    promote_top: int | None = None
+    promote_seeds: int | None = None
     phase: Literal["search", "baseline"] = "search"
     fixed: Mapping[str, Any] = field(default_factory=dict)
     pause_s: float = 0.0

@@ -76,7 +76,7 @@ class BatchLoader:
         self.num_views = run.bank.num_views if run.bank else run.num_views or config.train.epochs
         self.targets = run.train_targets
         self.weights = run.task.target_spec.sample_weights(self.targets, config.data.sampler)
-        self.views = run.task.train_views(dataset, config)
+        self.views = run.train_views
         self.stream = torch.cuda.Stream(run.device.torch_device) if run.device.on_gpu else None
 
     def plan(self, epoch: int) -> list[Draw]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xlite.config import ModelConfig, RunConfig, flatten, identity_values
+from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
 from xlite.device import Device
 from xlite.distill.bank import Bank
@@ -32,6 +33,7 @@ class TrainingRun:
         bank: the teacher's answers for the training part; needed when `distill.needs_teacher`.
         num_views: epoch e shows view e mod num_views; the bank's where there is one, default one for each epoch.
         origins: the weights its model may start from; None takes the first source's, and identifies none.
+        views_seed: of the augmented views, which a bank answers for; None: `train.seed`.
     """
 
     config: RunConfig
@@ -41,6 +43,13 @@ class TrainingRun:
     bank: Bank | None = None
     num_views: int | None = None
     origins: Origins | None = None
+    views_seed: int | None = None
+
+    @property
+    def train_views(self) -> ViewReader:
+        """The augmented views of the training part."""
+        seed = self.config.train.seed if self.views_seed is None else self.views_seed
+        return self.task.train_views(self.dataset, self.config.override({"train.seed": seed}, source="views"))
 
     @property
     def train_targets(self) -> np.ndarray:
@@ -56,6 +65,7 @@ class TrainingRun:
             "bank": self.bank.folder.name if self.bank else None,
             "num_views": self.bank.num_views if self.bank else self.num_views,
             "device": [self.device.torch_device.type, str(self.device.autocast_dtype)],
+            **({} if self.views_seed is None else {"views_seed": self.views_seed}),
             **start_identity(self.config.model, self.origins),
             **describe_normalisation(self.config.model),
         }

@@ -17,7 +17,7 @@ from xlite.ledger import Ledger, sqlite_url
 from xlite.models.artifact import load_model
 from xlite.promotion.promote import promote, promotion_config
 from xlite.storage.files import read_json
-from xlite.study.members import Member, folds
+from xlite.study.members import Member, Trained, folds
 from xlite.tasks import TASKS
 from xlite.train.inference import predict_logits
 from xlite.train.run import TrainingRun
@@ -121,10 +121,12 @@ def test_a_trial_that_saw_everything_is_promoted_as_it_is(tiny_dataset, ledger, 
         events_folder=tmp_path / "run",
     ):  # fmt: skip
         write_json(tmp_path / "trial" / "trial.json", {"number": 0, "stop": kept.stop, **kept.summary.to_json()})
-    member = Member("model", tiny_dataset, None, tmp_path / "trial", tmp_path / "run")
+    trial = tmp_path / "trial"
+    trained = Trained(trial, "student", trial / "trial.json", tmp_path / "run", spent=True)
+    member = Member("model", tiny_dataset, None, trained)
     one_of_two = Member("model_1", tiny_dataset, None)
     promote(config, TASK, [one_of_two], ledger, winner=ledger.best(), folder=tmp_path / "taken")  # an earlier one
-    taken = promote(config, TASK, [member], ledger, winner=ledger.best(), folder=tmp_path / "taken")
+    taken = promote(config, TASK, [member], ledger, winner=ledger.best(), folder=tmp_path / "taken", again=True)
     again = promote(
         config, TASK, [Member("model", tiny_dataset, None)], ledger, winner=ledger.best(), folder=tmp_path / "again"
     )

@@ -1,0 +1,89 @@
+"""How many trials are trained again before one is promoted, and with how many seeds each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xlite.errors import InputError
+from xlite.ledger import TrialRecord, ranking_key
+from xlite.report.sections import counted
+from xlite.study.members import promotion_seconds
+from xlite.study.options import Study
+from xlite.tasks.prepare import Prepared
+
+MOST = 3
+"""Trials, and seeds of each, where nothing is asked."""
+
+
+@dataclass(frozen=True)
+class PromotionSize:
+    """What a promotion trains.
+
+    Attributes:
+        trials: best first.
+        num_seeds: of each.
+        seconds: expected.
+        searched_s: the search's own time, the most that is spent where nothing is asked.
+    """
+
+    trials: tuple[TrialRecord, ...]
+    num_seeds: int
+    seconds: float
+    searched_s: float
+
+    def describe(self) -> str:
+        """One line for a person."""
+        trials = ", ".join(str(trial.number) for trial in self.trials)
+        which = f"trial {trials}" if len(self.trials) == 1 else f"the best {len(self.trials)} trials ({trials})"
+        return (
+            f"Promotion: {which}, trained with {counted(self.num_seeds, 'seed')}, about {self.seconds:.0f} s (the "
+            f"search took {self.searched_s:.0f} s; --promote-top and --promote-seeds change this)"
+        )
+
+
+def promotion_size(
+    study: Study,
+    prepared: Prepared,
+    rows: Sequence[TrialRecord],
+    *,
+    num_folds: int,
+    limit_s: float,
+    top: int | None,
+    num_seeds: int | None,
+) -> PromotionSize:
+    """The trials to train again: as many of `MOST` by `MOST` as fit into the search's own time, but what is asked.
+
+    Several trials are never compared by one seed each unless that is asked, nor one trial trained with several: that
+    changes no choice.
+
+    Args:
+        rows: that may be promoted; those without a value are passed over.
+        limit_s: seconds that are left, if fewer than the search's own.
+        top, num_seeds: as asked; None: as many as fit.
+
+    Raises:
+        InputError: `top` is more than the trials there are.
+    """
+    ranked = sorted((row for row in rows if row.state in ("complete", "pruned")), key=ranking_key)
+    if top is not None and top > len(ranked):
+        raise InputError(f"--promote-top {top}: there are only {counted(len(ranked), 'trial')} with a value")
+    tops = [top] if top else range(min(MOST, len(ranked)), 0, -1)
+    seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
+    pairs = [(k, s) for k in tops for s in seeds if k == s == 1 or ((k > 1 or top) and (s > 1 or num_seeds))]
+    pairs = sorted(pairs or [(tops[-1], seeds[-1])], key=lambda pair: (-pair[0] * pair[1], -pair[1]))
+    searched_s = search_seconds(rows)
+    sizes = []
+    for k, s in pairs:
+        seconds = sum(promotion_seconds(study, prepared, row, num_folds=num_folds, num_seeds=s) for row in ranked[:k])
+        sizes.append(PromotionSize(tuple(ranked[:k]), s, seconds, searched_s))
+    return next((size for size in sizes if size.seconds <= min(searched_s, limit_s)), sizes[-1])
+
+
+def search_seconds(rows: Sequence[TrialRecord]) -> float:
+    """How long trials ran, those at the same time counted once."""
+    spans = sorted((row.started, row.finished) for row in rows if row.started and row.finished)
+    total, until = 0.0, None
+    for started, finished in spans:
+        begin = started if until is None else max(started, until)
+        if finished > begin:
+            total, until = total + (finished - begin).total_seconds(), finished
+    return total
