@@ -148,9 +148,12 @@ def test_killed_between_seeds_it_goes_on_where_it_was(tiny_dataset, ledger, tmp_
         promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
     assert trained == [(1, 42), (1, 43)] and not ledger.test_reads()
     rest = []
-    monkeypatch.setattr(
-        retraining, "made", lambda config, *r, **n: rest.append((n["winner"].number, config.train.seed)) or made(config, *r, **n)
-    )  # fmt: skip
+
+    def noted(config, *others, **named):
+        rest.append((named["winner"].number, config.train.seed))
+        return made(config, *others, **named)
+
+    monkeypatch.setattr(retraining, "made", noted)
     promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
     assert rest == [(0, 42), (0, 43)] and len(ledger.finals()) == 1
     promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")

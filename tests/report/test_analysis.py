@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from xlite.ledger import Ledger, PromotionRecord, StudyManifest, TrialRecord, TrialResult, sqlite_url
+from xlite.ledger import CandidateRecord, Ledger, PromotionRecord, StudyManifest, TrialRecord, TrialResult, sqlite_url
 from xlite.metrics.multilabel import DeadLabels
 from xlite.report import importance
 from xlite.report.analysis import CURVES, IMPORTANCE, REPORT, SENSITIVITY, analyse, describe_rows, study_rows
@@ -22,6 +22,7 @@ from xlite.report.distillation import (
 )
 from xlite.report.importance import MIN_TRIALS, importance_section, importances
 from xlite.report.intervals import difference_estimate, mean_estimate, shuffled_groups_p
+from xlite.report.promotion import luck_section
 from xlite.report.sections import StudyRows, markdown_table
 from xlite.report.training import (
     collapse_section,
@@ -331,6 +332,24 @@ def test_folds_give_mean_and_spread_and_are_passed_over_where_absent() -> None:
     assert section is not None
     assert "auc_macro 0.7200, standard deviation 0.0200 over 3 folds" in section.conclusion
     assert folds_section(study(finals=(TrialRecord(0, "final", "complete", 0.7),))) is None
+
+
+def test_search_retrained_and_test_values_stand_side_by_side() -> None:
+    records = (
+        CandidateRecord(5, 0.78, (0.75, 0.77), "tied"),
+        CandidateRecord(3, 0.80, (0.74, 0.76), "chosen", (0.01, -0.02, 0.04)),
+    )
+    promotion = PromotionRecord(
+        "id", 3, "f1", EvaluationSummary(), (0.6, 0.8), 2, seeds=(42, 43), candidates=records, test_values=(0.70, 0.72)
+    )
+    section = luck_section(study(finals=(TrialRecord(0, "final", "complete", 0.74, promotion=promotion),)))
+    assert section is not None
+    assert section.conclusion == (
+        "promotion 0, trial 3: auc_macro 0.8000 in the search, 0.7500 ± 0.0141 retrained, 0.7100 ± 0.0141 on test "
+        "(2 seeds; test was read 2 times)"
+    )
+    assert "| 3 | 0.8000 | 0.7500 ± 0.0141 | +0.0100 [-0.0200, +0.0400] | chosen |" in section.markdown()
+    assert luck_section(study()) is None
 
 
 def test_bars_in_a_cell_do_not_break_a_table() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from xlite.console import Console
-from xlite.ledger import Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
+from xlite.ledger import CandidateRecord, Ledger, PromotionRecord, TrialRecord, TrialResult, sqlite_url
 from xlite.models.limits import Cost
 from xlite.report.leaderboard import FIRST_COLUMNS, leaderboard_frame, render, write_leaderboard
 from xlite.train.summary import EvaluationSummary, RunSummary
@@ -136,11 +137,26 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
                 "threads": "1",
                 "device": "cpu",
                 "gap": "",
+                **dict.fromkeys(("search_value", "retrained_value", "retrained_spread"), ""),
+                **dict.fromkeys(("retrained_seeds", "test_reads"), ""),
                 "val_auc_Hernia": "0.8100",
                 "val_auc_Mass": "",
             },
         }
     ]
+
+
+def test_a_promotion_shows_what_its_configuration_reached_in_the_search_and_when_trained_again() -> None:
+    records = (
+        CandidateRecord(9, 0.80, (0.70, 0.74), "chosen"),
+        CandidateRecord(3, 0.79, (0.69, 0.71), "tied", (0.02, -0.01, 0.05)),
+    )
+    several = replace(promotion(9), seeds=(42, 43), candidates=records, test_values=(0.69, 0.71), reads_of_test=2)
+    rows = [full_row(phase="final", promotion=several), row(13, "complete", 0.7, phase="final", promotion=promotion(9))]
+    frame = leaderboard_frame(rows, study="s").set_index("experiment_id")
+    luck = ["search_value", "retrained_value", "retrained_spread", "retrained_seeds", "test_reads"]
+    assert frame.loc["s_final_12", luck].tolist() == pytest.approx([0.80, 0.72, 0.02 * 2**0.5, 2, 2])
+    assert frame.loc["s_final_13", luck[:-1]].isna().all() and frame.loc["s_final_13", "test_reads"] == 1
 
 
 def test_only_a_promotion_has_test_columns() -> None:

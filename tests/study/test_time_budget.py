@@ -76,6 +76,8 @@ def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]
         "promote_epochs": 30,
         "num_folds": 1,
         "max_epochs": 10,
+        "promote_top": 1,
+        "promote_seeds": 1,
         **options,
     }
     prepared = SimpleNamespace(
@@ -88,6 +90,7 @@ def test_promotion_is_expected_to_take_as_long_as_its_epochs_took_in_the_search(
     study, prepared = study_of(tmp_path)
     assert promotion_seconds(study, prepared, WINNER, num_folds=1) == 2.0 * 2 * 30
     assert promotion_seconds(study, prepared, WINNER, num_folds=5) == 5 * 2.0 * 2 * 30
+    assert promotion_seconds(study, prepared, WINNER, num_folds=1, num_seeds=3) == 3 * 2.0 * 2 * 30
     assert promotion_seconds(study, prepared, replace(WINNER, summary=RunSummary()), num_folds=1) == 0.0
 
 
@@ -98,8 +101,8 @@ def promote(tmp_path, monkeypatch, capsys):
     def promoted(*, takes_s: float, left_s: float, **options) -> tuple[bool, str]:
         monkeypatch.setattr(promote_module, "promote_and_tell", lambda *_, **__: time.sleep(takes_s))
         study, prepared = study_of(tmp_path, **options)
-        result = SimpleNamespace(winner=WINNER, teacher=None, ledger=None)
-        arguments = argparse.Namespace(thresholds="youden")
+        result = SimpleNamespace(winner=WINNER, teacher=None, ledger=SimpleNamespace(rows=lambda: [WINNER]))
+        arguments = argparse.Namespace(thresholds="youden", again=False)
         budget = TimeBudget(0.0, left_s)
         return promote_in_time(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
 

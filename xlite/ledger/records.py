@@ -75,6 +75,11 @@ class PromotionRecord:
     candidates: tuple[CandidateRecord, ...] = ()
     test_values: tuple[float, ...] = ()
 
+    @property
+    def candidate(self) -> CandidateRecord | None:
+        """The one of `candidates` that is promoted; None where there were none."""
+        return next((each for each in self.candidates if each.verdict == "chosen"), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:

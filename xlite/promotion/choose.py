@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from xlite.ledger import CandidateRecord
 from xlite.metrics.resampling import Weighted, paired_difference
 from xlite.promotion.retrain import Retrained
-from xlite.report.sections import counted
+from xlite.report.sections import counted, mean_and_spread
 from xlite.tasks.target_spec import TargetSpec
 
 
@@ -51,7 +50,7 @@ class Chosen:
             lines.append(f"Trial {best.trial} is {told} trial {other.trial} ({interval})")
         if chosen is not best:
             lines.append(f"Trial {chosen.trial} is promoted: of those that are tied the smallest, then the fastest")
-        retrained, test = _mean_and_spread(chosen.values), _mean_and_spread(test_values)
+        retrained, test = mean_and_spread(chosen.values), mean_and_spread(test_values)
         lines.append(
             f"Trial {chosen.trial}, {metric}: {chosen.search_value:.4f} in search, {retrained} retrained, {test} on "
             f"test ({counted(len(self.seeds), 'seed')})"
@@ -110,11 +109,6 @@ def choose(retrained: Sequence[Retrained], target_spec: TargetSpec, *, seed: int
         for i in order
     ]
     return chosen, records
-
-
-def _mean_and_spread(values: Sequence[float]) -> str:
-    """Mean and, of several, standard deviation."""
-    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def _scores(retrained: Retrained, target_spec: TargetSpec) -> list[Weighted]:

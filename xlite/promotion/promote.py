@@ -129,85 +129,143 @@ def _promote(
     chosen: Chosen | None,
     on_epoch: Callable[[int, EpochResult], None] | None,
 ) -> Promotion:
-    device, as_used, target_spec = choose_device(config.train.precision), choose_device("fp32"), task.target_spec
-    dataset = members[0].dataset
     recorded = any(row.promotion and row.promotion.identity == identity for row in ledger.finals())
-    summaries = []
+    device, summaries = choose_device(config.train.precision), []
     for number, member in enumerate(members):
         tell = partial(on_epoch, number) if on_epoch else None
         there = still_there(config, member, folder) if recorded else None
         summaries.append(
             there or made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
         )
+    as_used = choose_device("fp32")
     models = [as_used.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
-    pairs = list(zip(models, members, strict=True))
-    train = together([judge([m], target_spec, each.dataset, "train", as_used) for m, each in pairs], target_spec)
-    parts = [judge([model], target_spec, member.dataset, "val", as_used) for model, member in pairs]
-    val = together(parts, target_spec).cross_fitted(target_spec)
-    ledger.add_test_read(TestRead.now(identity, f"promotion of trial {winner.number}"))
+    read = partial(ledger.add_test_read, TestRead.now(identity, f"promotion of trial {winner.number}"))
+    answers = _answers(task, models, members, read=read, chosen=chosen, method=method, seed=config.train.seed)
     reads = len(ledger.test_reads())
-    test = judge(models, target_spec, dataset.unsealed(), "test", as_used)
-    thresholds, notes = target_spec.choose_thresholds(val.answers, val.targets, val.labels, method=method)
-    test = test.at_thresholds(target_spec, thresholds)
-    by_seed = (test, *(_judge_seed(each, members, dataset, task) for each in chosen.other_seeds)) if chosen else ()
-    test_values = tuple(each.evaluation.scalars[target_spec.score] for each in by_seed)
-    write_json(folder / "thresholds.json", {"method": method, "thresholds": thresholds, "notes": list(notes)})
-    interval = bootstrap_interval(
-        target_spec.resampled_score(test.answers, test.targets),
-        test.groups,
-        num_resamples=500,
-        seed=config.train.seed,
-    )
-    val_summary, test_summary = summary_of(val.evaluation), summary_of(test.evaluation)
-    test_about = {**test_summary.to_json(), "interval_95": list(interval), "reads_of_test_in_this_study": reads}
     epochs = tuple(summary.best_epoch for summary in summaries)
+    _write_results(folder, task, members, epochs, answers, method=method, reads=reads, chosen=chosen)
+    _remove_earlier(folder, {member.stem for member in members})
+    test = answers.test.evaluation
+    _record_runs(folder, members, winner, epochs, _test_scalars(test, task.target_spec.columns.per_label))
+    if not recorded:
+        cost = _cost(config, members[0].dataset, models, as_used, searched=winner.cost)
+        promotion = PromotionRecord(
+            identity,
+            winner.number,
+            method,
+            summary_of(test),
+            answers.interval,
+            reads,
+            answers.fold_values if len(members) > 1 else (),
+            chosen.seeds if chosen else (),
+            chosen.records if chosen else (),
+            answers.test_values if chosen else (),
+        )
+        result = _result(summaries, answers, cost, promotion, seconds=chosen.seconds if chosen else 0.0)
+        ledger.add_final(result, value=answers.validation.evaluation.scalars[task.metric])
+    parts = (answers.train.evaluation, answers.validation.evaluation, test)
+    return Promotion(folder, epochs, *parts, answers.thresholds, answers.interval, reads, chosen, answers.test_values)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the promoted models answer, and what follows from it.
+
+    Attributes:
+        train, validation: of each model on its own parts; test: of the models' mean logits.
+        thresholds, notes: chosen on validation.
+        interval: 95% bootstrap interval of the test metric.
+        fold_values: the validation metric of each model.
+        test_values: the test metric with each seed.
+    """
+
+    train: Judged
+    validation: Judged
+    test: Judged
+    thresholds: dict[str, float]
+    notes: tuple[str, ...]
+    interval: tuple[float, float]
+    fold_values: tuple[float, ...]
+    test_values: tuple[float, ...]
+
+
+def _answers(
+    task: Task,
+    models: Sequence[nn.Module],
+    members: Sequence[Member],
+    *,
+    read: Callable[[], None],
+    chosen: Chosen | None,
+    method: Literal["f1", "youden"],
+    seed: int,
+) -> _Answers:
+    """Judge the models, choose thresholds on validation. `read` is called before test is read."""
+    spec, device, dataset = task.target_spec, choose_device("fp32"), members[0].dataset
+    pairs = list(zip(models, members, strict=True))
+    train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
+    parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
+    validation = together(parts, spec).cross_fitted(spec)
+    thresholds, notes = spec.choose_thresholds(validation.answers, validation.targets, validation.labels, method=method)
+    read()
+    test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
+    by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
+    interval = bootstrap_interval(
+        spec.resampled_score(test.answers, test.targets), test.groups, num_resamples=500, seed=seed
+    )
+    return _Answers(
+        train,
+        validation,
+        test,
+        thresholds,
+        notes,
+        interval,
+        tuple(part.evaluation.scalars[task.metric] for part in parts),
+        tuple(each.evaluation.scalars[task.metric] for each in by_seed),
+    )
+
+
+def _write_results(
+    folder: Path,
+    task: Task,
+    members: Sequence[Member],
+    epochs: Sequence[int],
+    answers: _Answers,
+    *,
+    method: str,
+    reads: int,
+    chosen: Chosen | None,
+) -> None:
+    """Write thresholds.json and metrics.json."""
+    told = {"method": method, "thresholds": answers.thresholds, "notes": list(answers.notes)}
+    write_json(folder / "thresholds.json", told)
+    validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
+    test_about = {"interval_95": list(answers.interval), "reads_of_test_in_this_study": reads}
     write_json(
         folder / "metrics.json",
         {
             "metric": task.metric,
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
-            "train": summary_of(train.evaluation).to_json(),
-            "validation": {**val_summary.to_json(), "at_thresholds": _decided(val_summary)},
-            "test": {**test_about, "at_thresholds": _decided(test_summary)},
-            **(chosen.to_json(test_values) if chosen else {}),
+            "train": summary_of(answers.train.evaluation).to_json(),
+            "validation": {**validation.to_json(), "at_thresholds": _decided(validation)},
+            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
+            **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
-    _remove_earlier(folder, {member.stem for member in members})
-    _record_runs(folder, members, winner, epochs, _test_scalars(test.evaluation, target_spec.columns.per_label))
-    if not recorded:
-        seconds = sum(summary.seconds for summary in summaries) + (chosen.seconds if chosen else 0.0)
-        device_seconds = sum(summary.device_seconds or 0.0 for summary in summaries) or None
-        fold_values = tuple(part.evaluation.scalars[task.metric] for part in parts) if len(parts) > 1 else ()
-        result = TrialResult(
-            summary=replace(summaries[0], **vars(val_summary), seconds=seconds, device_seconds=device_seconds),
-            cost=_cost(config, dataset, models, as_used, searched=winner.cost),
-            notes=tuple(dict.fromkeys(note for summary in summaries for note in summary.step_notes)),
-            promotion=PromotionRecord(
-                identity,
-                winner.number,
-                method,
-                test_summary,
-                interval,
-                reads,
-                fold_values,
-                chosen.seeds if chosen else (),
-                chosen.records if chosen else (),
-                test_values if chosen else (),
-            ),
-        )
-        ledger.add_final(result, value=val.evaluation.scalars[task.metric])
-    return Promotion(
-        folder,
-        epochs,
-        train.evaluation,
-        val.evaluation,
-        test.evaluation,
-        thresholds,
-        interval,
-        reads,
-        chosen,
-        test_values,
+
+
+def _result(
+    summaries: Sequence[RunSummary], answers: _Answers, cost: Cost, promotion: PromotionRecord, *, seconds: float
+) -> TrialResult:
+    """The ledger's record; `seconds`: of trainings beside those of `summaries`."""
+    seconds += sum(summary.seconds for summary in summaries)
+    device_seconds = sum(summary.device_seconds or 0.0 for summary in summaries) or None
+    judged = vars(summary_of(answers.validation.evaluation))
+    return TrialResult(
+        summary=replace(summaries[0], **judged, seconds=seconds, device_seconds=device_seconds),
+        cost=cost,
+        notes=tuple(dict.fromkeys(note for summary in summaries for note in summary.step_notes)),
+        promotion=promotion,
     )
 
 

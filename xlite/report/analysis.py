@@ -17,6 +17,7 @@ from xlite.report.distillation import (
 )
 from xlite.report.importance import MIN_TRIALS, importance_section, importances
 from xlite.report.pictures import draw_curves, draw_importances, draw_sensitivity
+from xlite.report.promotion import luck_section
 from xlite.report.sections import Section, StudyRows, counted
 from xlite.report.training import (
     collapse_section,
@@ -103,6 +104,7 @@ def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> An
         turning_section(study, CURVES if CURVES in pictures else ""),
         collapse_section(study),
         folds_section(study),
+        luck_section(study),
         hours_section(study),
     ]
     written = [section for section in sections if section is not None]

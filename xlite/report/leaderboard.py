@@ -7,13 +7,14 @@ running, waiting and failed ones without a rank. Baselines come last, best first
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
 
 from xlite.config import is_taught, model_name
 from xlite.console import FittedTable
-from xlite.ledger import Ledger, TrialRecord, ranking_key
+from xlite.ledger import Ledger, PromotionRecord, TrialRecord, ranking_key
 from xlite.metrics.columns import LABEL_COLUMNS, MetricColumns, columns_of
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text, escape_cell
@@ -28,13 +29,14 @@ _SEARCH_COLUMNS = (
 )
 _RUN_COLUMNS = (
     *("test_value", "inference_spread_ms", "num_params", "seconds", "device_seconds", "seed", "threads", "device"),
-    "gap",
+    *("gap", "search_value", "retrained_value", "retrained_spread", "retrained_seeds", "test_reads"),
 )
 _TEXT = {
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "status", "notes"),
     *("metric", "loss", "schedule", "sampler", "device"),
 }
 _WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
+_WHOLE |= {"retrained_seeds", "test_reads"}
 _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
 _DIGITS |= dict.fromkeys(("inference_time_ms", "inference_spread_ms", "model_size_mb"), ".2f")
@@ -184,7 +186,22 @@ def _cells(
         "threads": config.get("train.threads"),
         "device": summary.device,
         "gap": summary.gap,
+        **(_luck(promotion) if promotion else {}),
         **{_label_column(label, columns): values.get(columns.per_label) for label, values in summary.per_label.items()},
+    }
+
+
+def _luck(promotion: PromotionRecord) -> dict[str, Any]:
+    """What the promoted configuration reached in the search and when trained again, and how often test was read."""
+    candidate = promotion.candidate
+    if candidate is None:
+        return {"test_reads": promotion.reads_of_test}
+    return {
+        "search_value": candidate.search_value,
+        "retrained_value": fmean(candidate.values),
+        "retrained_spread": stdev(candidate.values) if len(candidate.values) > 1 else None,
+        "retrained_seeds": len(candidate.values),
+        "test_reads": promotion.reads_of_test,
     }
 
 

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean, stdev
 from typing import Any
 
 from xlite.config import is_taught
@@ -78,6 +79,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 def _inert(text: str) -> str:
     """Markdown without HTML, links and pictures: names and reasons come from foreign data and foreign studies."""
     return html.escape(text, quote=False).replace("](", "]\\(").replace("][", "]\\[")
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """The mean and, of several, "±" and the standard deviation."""
+    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def counted(num: int, noun: str) -> str:
