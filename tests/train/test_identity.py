@@ -30,7 +30,7 @@ def identities(changes):
         fingerprint(identity_values(flatten(config))),
         fingerprint(TrainingRun(config, TASK, DATA, device, bank).identity()),
         teacher._identity(config, TASK, DATA, None),
-        promote._identity(config, [MEMBER], SimpleNamespace(number=3), "f1"),
+        promote.promotion_identity(config, [MEMBER], SimpleNamespace(number=3), "f1"),
     )
 
 

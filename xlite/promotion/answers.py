@@ -1,0 +1,124 @@
+"""What the promoted models answer: judged on each part, thresholds chosen, written beside them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from xlite.data.dataset import Dataset
+from xlite.device import choose_device
+from xlite.metrics.multilabel import bootstrap_interval
+from xlite.models.artifact import load_model
+from xlite.promotion.choose import Chosen
+from xlite.promotion.judge import Judged, judge, together
+from xlite.storage.files import write_json
+from xlite.study.members import Member
+from xlite.tasks.task import Task
+from xlite.train.summary import EvaluationSummary, summary_of
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the promoted models answer, and what follows from it.
+
+    Attributes:
+        train, validation: of each model on its own parts; test: of the models' mean logits.
+        thresholds, notes: chosen on validation.
+        interval: 95% bootstrap interval of the test metric.
+        fold_values: the validation metric of each model.
+        test_values: the test metric with each seed.
+    """
+
+    train: Judged
+    validation: Judged
+    test: Judged
+    thresholds: dict[str, float]
+    notes: tuple[str, ...]
+    interval: tuple[float, float]
+    fold_values: tuple[float, ...]
+    test_values: tuple[float, ...]
+
+
+def answers_of(
+    task: Task,
+    models: Sequence[nn.Module],
+    members: Sequence[Member],
+    *,
+    read: Callable[[], None],
+    chosen: Chosen | None,
+    method: Literal["f1", "youden"],
+    seed: int,
+) -> Answers:
+    """Judge the models, choose thresholds on validation. `read` is called before test is read."""
+    spec, device, dataset = task.target_spec, choose_device("fp32"), members[0].dataset
+    pairs = list(zip(models, members, strict=True))
+    train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
+    parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
+    validation = together(parts, spec).cross_fitted(spec)
+    thresholds, notes = spec.choose_thresholds(validation.answers, validation.targets, validation.labels, method=method)
+    read()
+    test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
+    by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
+    interval = bootstrap_interval(
+        spec.resampled_score(test.answers, test.targets), test.groups, num_resamples=500, seed=seed
+    )
+    return Answers(
+        train,
+        validation,
+        test,
+        thresholds,
+        notes,
+        interval,
+        tuple(part.evaluation.scalars[task.metric] for part in parts),
+        tuple(each.evaluation.scalars[task.metric] for each in by_seed),
+    )
+
+
+def _judge_seed(folder: Path, members: Sequence[Member], dataset: Dataset, task: Task) -> Judged:
+    """The same configuration's models with another seed, on test."""
+    device = choose_device("fp32")
+    models = [device.move(load_model(folder / f"{member.stem}.safetensors")[0]) for member in members]
+    return judge(models, task.target_spec, dataset.unsealed(), "test", device)
+
+
+def write_results(
+    folder: Path,
+    task: Task,
+    members: Sequence[Member],
+    epochs: Sequence[int],
+    answers: Answers,
+    *,
+    method: str,
+    reads: int,
+    chosen: Chosen | None,
+) -> None:
+    """Write thresholds.json and metrics.json."""
+    told = {"method": method, "thresholds": answers.thresholds, "notes": list(answers.notes)}
+    write_json(folder / "thresholds.json", told)
+    validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
+    test_about = {"interval_95": list(answers.interval), "reads_of_test_in_this_study": reads}
+    write_json(
+        folder / "metrics.json",
+        {
+            "metric": task.metric,
+            "models": [f"{member.stem}.safetensors" for member in members],
+            "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
+            "train": summary_of(answers.train.evaluation).to_json(),
+            "validation": {**validation.to_json(), "at_thresholds": _decided(validation)},
+            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
+            **(chosen.to_json(answers.test_values) if chosen else {}),
+        },
+    )
+
+
+def _decided(summary: EvaluationSummary) -> dict[str, Any]:
+    """F1, precision and recall at chosen thresholds, under their plain names; empty values where there are none."""
+
+    def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+        ending = "_at_thresholds"
+        return {name.removesuffix(ending): value for name, value in values.items() if name.endswith(ending)}
+
+    per_label = {label: plain(values) for label, values in summary.per_label.items()}
+    return {"scalars": plain(summary.metrics), "per_label": per_label}
