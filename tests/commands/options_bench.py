@@ -26,13 +26,13 @@ from xlite.commands.main import COMMANDS
 from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.ledger import TrialRecord
 from xlite.study.options import Study, StudyOptions
 from xlite.study.plan import open_space, option_notes
 from xlite.study.shares import Shares, plan_shares
 from xlite.study.space import load_space
 from xlite.study.warm_start import warm_up
 from xlite.tasks import find_task
-from xlite.train.summary import NO_RUN
 
 SAYING = (check_balance, prepare_data, promote, teacher_bank, train_baselines, train_one, train_teacher, tune_kd)
 
@@ -131,13 +131,17 @@ class Bench:
 
     def promotion(self, text: str) -> dict[str, Any] | None:
         """The options of the promotion after a search, which is left out; None without one."""
-        winner = SimpleNamespace(number=0, value=0.5, summary=NO_RUN, state="complete", overrides={})
-        result = SimpleNamespace(ledger=None, teacher=None, winner=winner, num_interrupted=0, num_left=0)
+        rows = [TrialRecord(number, "search", "complete", 0.5 - number / 10) for number in range(3)]
+        winner, ledger = rows[0], SimpleNamespace(rows=lambda: rows)
+        result = SimpleNamespace(ledger=ledger, teacher=None, winner=winner, num_interrupted=0, num_left=0)
         calls: list[dict[str, Any]] = []
         self.patch.setattr("xlite.tune.study.run_study", lambda *_: result)
         self.patch.setattr("xlite.report.leaderboard.leaderboard_of", lambda ledger: None)
         self.patch.setattr("xlite.report.leaderboard.render", lambda frame, top: "")
-        self.patch.setattr("xlite.commands.promote.promote_and_tell", lambda *_, **options: calls.append(options))
+        self.patch.setattr(
+            "xlite.commands.promote.promote_and_tell",
+            lambda *arguments, **options: calls.append({**options, "size": arguments[4]}),
+        )
         own = f"--results {self.home}/results --space {self.home}/space.py --max-epochs 2"
         assert self.run("tune", f"{self.data()} {own} {text}") == 0
         return calls[0] if calls else None
@@ -187,15 +191,16 @@ class Bench:
         return folder, places
 
     def promoting(self, text: str) -> tuple[int, dict[str, Any]]:
-        """The trial that is promoted from a study of three, the last the best, and the options."""
-        rows = [SimpleNamespace(number=number, value=0.5, overrides={}) for number in range(3)]
-        ledger = SimpleNamespace(rows=lambda: rows, best=lambda: rows[2])
+        """The best trial that is promoted from a study of three, the last the best, and the options."""
+        rows = [TrialRecord(number, "search", "complete", 0.5 + number / 10) for number in range(3)]
+        ledger = SimpleNamespace(rows=lambda: rows)
         study = Study(self.asked("--promote-epochs 9 --folds 2"), find_task("chestxray14"), RunConfig())
         opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
         self.patch.setattr(reopen, "reopen", lambda *_, **__: opened)
         place = "xlite.commands.promote.promote_and_tell"
         arguments, options = self.stopped_at(place, "promote", f"--study s {text}")
-        return arguments[-1].number, options
+        size = arguments[-1]
+        return size.trials[0].number, {**options, "size": size}
 
     def compared(self, text: str) -> list[int | None]:
         """How many rows of a bank are compared, where they are."""

@@ -148,6 +148,20 @@ TUNE = {
         it.promotion("--thresholds youden")["threshold_method"] == "youden"
         and it.raises(lambda: it.asked("--no-promote --thresholds f1"), "nothing is promoted")
     ),
+    "--promote-top": lambda it: (
+        len(it.promotion("--promote-top 2")["size"].trials) == 2
+        and "--promote-top will be" in it.dry("--no-promote --promote-top 2")
+        and it.asked("").promote_top == 1
+        and it.asked("--data d").promote_top is None
+    ),
+    "--promote-seeds": lambda it: (
+        it.promotion("--promote-seeds 4")["size"].num_seeds == 4
+        and "--promote-seeds will be" in it.dry("--no-promote --promote-seeds 4")
+    ),
+    "--again": lambda it: (
+        (it.promotion("--again")["again"], it.promotion("")["again"]) == (True, False)
+        and it.raises(lambda: it.asked("--no-promote --again"), "nothing is promoted")
+    ),
     "--no-promote": lambda it: it.promotion("--no-promote") is None,
     "--gpus-per-trial": lambda it: (
         it.shares("--gpus-per-trial 0.25", num_gpus=1).gpus_per_trial == 0.25
@@ -253,6 +267,9 @@ PROMOTE = {
     "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
     "--epochs": lambda it: (it.promoting("--epochs 3")[1]["epochs"], it.promoting("")[1]["epochs"]) == (3, 9),
     "--thresholds": lambda it: it.promoting("--thresholds youden")[1]["threshold_method"] == "youden",
+    "--promote-top": lambda it: len(it.promoting("--promote-top 3")[1]["size"].trials) == 3,
+    "--promote-seeds": lambda it: it.promoting("--promote-seeds 2")[1]["size"].num_seeds == 2,
+    "--again": lambda it: (it.promoting("--again")[1]["again"], it.promoting("")[1]["again"]) == (True, False),
 }
 BANK = {
     **opening_options("bank"),

@@ -79,12 +79,13 @@ class Place:
         return [
             "--task", self.task, "--data", str(self.home / "nih"), "--results", str(self.root / "results"),
             "--cache-dir", str(self.cache), "--study", "s", "--space", str(self.home / self.space),
-            "--max-concurrent", str(self.concurrent), "--max-epochs", "5", "--trials", str(NUM_TRIALS), *self.more,
+            "--max-concurrent", str(self.concurrent), "--max-epochs", "5", "--trials", str(NUM_TRIALS),
+            "--promote-top", "1", "--promote-seeds", "1", *self.more,
         ]  # fmt: skip
 
     def phase(self) -> str:
         """What is going on, as the disk has it: the latest thing begun that is not finished."""
-        if (self.study / "promoted" / "lock").exists():
+        if any((self.study / folder / "lock").exists() for folder in ("promoted", "retrained")):
             return "promotion"
         if (self.study / "trials").exists():
             return "search"

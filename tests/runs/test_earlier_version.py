@@ -34,7 +34,8 @@ def tune(home, num_trials):
         "tune_kd", "--task", "stm_scanlines", "--data", home / "data", "--cache-dir", home / "cache",
         "--results", home / "results", "--study", "stm", "--space", home / "space.py",
         "--teacher", home / "teacher" / "teacher.safetensors", "--image-size", 16, "--seed", 1,
-        "--max-epochs", MAX_EPOCHS, "--promote-epochs", 4, "--max-concurrent", 1, "--set", "data.window_lines=16",
+        "--max-epochs", MAX_EPOCHS, "--promote-epochs", 4, "--max-concurrent", 1,
+        "--promote-top", 1, "--promote-seeds", 1, "--set", "data.window_lines=16",
         "--set", "data.augmentation=none", "--set", "model.layers=1", "--set", "model.width=8",
         "--set", "model.ffn_width=16", "--set", "model.attention_heads=2", "--set", "optim.warmup_epochs=1",
         "--trials", num_trials,
@@ -166,7 +167,7 @@ def test_the_winner_that_was_promoted_is_not_trained_again_nor_is_test_read_anew
 
 def test_another_trial_is_promoted_with_the_study_s_own_teacher(tmp_path):
     home = lay_out("study_stm", tmp_path / "home")
-    run("promote", "--study", "stm", "--results", home / "results", "--trial", 0)
+    run("promote", "--study", "stm", "--results", home / "results", "--trial", 0, "--again")
     promoted = home / "results" / "stm" / "promoted"
     model = read_json(promoted / "model.json")
     assert (model["trial"], model["config"]["train.epochs"], model["config"]["distill.alpha"]) == (0, 4, 0.5)

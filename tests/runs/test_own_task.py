@@ -71,7 +71,7 @@ def test_a_toy_task_from_raw_files_to_a_promoted_student(tmp_path, monkeypatch):
         np.savetxt(raw / f"{i:03}.txt", rng.uniform(20, 230, 3))
     done = run_runner(
         "tune_kd", "--task", "toy_task:BARS", "--data", raw, "--study", "s", "--results", tmp_path / "r",
-        "--cache-dir", tmp_path / "c", PYTHONPATH=str(tmp_path),
+        "--cache-dir", tmp_path / "c", "--promote-top", 1, "--promote-seeds", 1, PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with (tmp_path / "r" / "s" / "leaderboard.csv").open() as file:

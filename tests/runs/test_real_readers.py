@@ -26,7 +26,7 @@ def job(folder, data, *more):
     assert made.returncode == 0, made.stdout + made.stderr
     done = run_runner(
         "tune_kd", *places, "--results", folder / "results", "--study", "s", "--space", folder / "space.py",
-        "--trials", 2, "--max-epochs", 2, "--promote-epochs", 2,
+        "--trials", 2, "--max-epochs", 2, "--promote-epochs", 2, "--promote-top", 1, "--promote-seeds", 1,
         "--teacher", folder / "teacher" / "teacher.safetensors", *more,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,7 +37,7 @@ def home(tmp_path_factory, tiny_nih):
     """A study of four trials, searched and promoted."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "space.py").write_text(SPACE)
-    done = tune(folder, tiny_nih, "--trials", 4)
+    done = tune(folder, tiny_nih, "--trials", 4, "--promote-top", 2, "--promote-seeds", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -103,7 +103,7 @@ def test_the_hparams_tab_is_whole_and_the_same_at_each_of_four_starts(home, tmp_
     logs = [tmp_path / f"log{start}" for start in range(4)]
     with ExitStack() as started:
         servers = [started.enter_context(tensorboard(study, log)) for log in logs]
-        answers = [hparams(server, log, num_runs=5) for server, log in zip(servers, logs, strict=True)]
+        answers = [hparams(server, log, num_runs=9) for server, log in zip(servers, logs, strict=True)]
     assert answers == [answers[0]] * 4
     columns, runs = answers[0]
     searched = {"model.backbone", "distill.alpha", "distill.temperature", "optim.learning_rate", "optim.batch_size"}
@@ -113,6 +113,8 @@ def test_the_hparams_tab_is_whole_and_the_same_at_each_of_four_starts(home, tmp_
     assert (promoted["state"], promoted["status"]) == ("promoted", "STATUS_SUCCESS")
     (final,) = [row for row in board(home[0]) if row["phase"] == "final"]
     assert promoted["test/auc_macro"] == pytest.approx(float(final["test_auc_macro"]), abs=1e-4)
+    retrained = [runs.pop(name) for name in list(runs) if name.startswith("retrained/trial_")]
+    assert [run["state"] for run in retrained] == ["complete"] * 4  # two trials, two seeds
     for name, shown in runs.items():
         row = rows.pop(int(name.removeprefix("runs/")[:5]))
         temperature = f"{float(row['kd_temperature']):.3g}"
@@ -173,6 +175,19 @@ def test_the_screen_says_what_happened(home):
     assert "Effusion" in out and "WARNING" not in out and "Traceback" not in out
 
 
+def test_the_promoted_configuration_is_the_best_of_two_trained_again_with_two_seeds(home):
+    folder, out = home
+    (final,) = [row for row in board(folder) if row["phase"] == "final" and row["test_reads"] == "1"]
+    metrics = read_json(folder / "results" / "s" / "promoted" / "metrics.json")
+    if len(metrics.get("candidates", ())) != 2:  # another test has promoted since
+        pytest.skip("promoted anew")
+    assert metrics["seeds"] == [42, 43] and {each["verdict"] for each in metrics["candidates"]} >= {"chosen"}
+    assert float(final["retrained_value"]) == pytest.approx(np.mean(metrics["retrained_values"]), abs=1e-4)
+    searched = {row["trial"]: row["value"] for row in board(folder) if row["phase"] != "final"}
+    assert final["search_value"] == searched[final["trial"]] and final["retrained_seeds"] == "2"
+    assert "Promotion: the best 2 trials (" in out and f"Trial {final['trial']}, auc_macro: " in out
+
+
 def test_the_study_says_where_it_came_from(home):
     study = read_json(home[0] / "results" / "s" / "study.json")
     assert study["meaning"]["metric"] == "auc_macro" and study["versions"]["ray"]
@@ -200,7 +215,12 @@ def test_a_study_is_not_continued_as_another_one(home, tiny_nih):
 def test_a_chosen_trial_is_promoted_by_itself_and_its_reading_of_test_counted(home):
     folder, _ = home
     done = run_runner("promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2)
+    assert done.returncode == 2 and "its test part has been read 1 time (last: promotion of trial" in done.stderr
+    done = run_runner(
+        "promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2, "--again"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "on test, read 2 times" in done.stdout
     metrics = json.loads((folder / "results" / "s" / "promoted" / "metrics.json").read_text())
     assert metrics["test"]["reads_of_test_in_this_study"] == 2
     assert len([row for row in board(folder) if row["phase"] == "final"]) == 2

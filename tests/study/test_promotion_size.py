@@ -49,6 +49,8 @@ def test_no_more_than_the_time_that_is_left(tmp_path):
 def test_what_is_asked_is_done_however_long_it_takes(tmp_path):
     assert size(tmp_path, took_s=1.0, top=4, num_seeds=5) == ([1, 2, 0, 4], 5, 2000.0)
     assert size(tmp_path, took_s=1.0, top=1, num_seeds=3) == ([1], 3, 300.0)
+    assert size(tmp_path, took_s=1.0, num_seeds=1) == ([1], 1, 100.0)
+    assert size(tmp_path, took_s=900.0, top=1) == ([1], 1, 100.0)  # more seeds would change no choice
     assert size(tmp_path, took_s=1.0, top=3) == ([1, 2, 0], 2, 600.0)
     assert size(tmp_path, took_s=1.0, num_seeds=2) == ([1, 2], 2, 400.0)
     assert size(tmp_path, ROWS[:1], num_seeds=2) == ([0], 2, 200.0)

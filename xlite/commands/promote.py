@@ -146,6 +146,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.commands.reopen import Places, adopt_and_tell, reopen, same_teacher
     from xlite.study.promotion_size import promotion_size
 
+    if arguments.trial is not None and (arguments.promote_top or 1) > 1:
+        raise InputError("--promote-top with --trial: that is one trial; leave one out")
     console, places = Console(), Places.named(arguments)
     folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
     if arguments.adopt:
@@ -155,8 +157,6 @@ def run(arguments: argparse.Namespace) -> int:
     options, study = opened.study.options, opened.study
     rows = opened.ledger.rows()
     if arguments.trial is not None:
-        if (arguments.promote_top or 1) > 1:
-            raise InputError("--promote-top with --trial: that is one trial; leave one out")
         rows = [row for row in rows if row.number == arguments.trial]
     if all(row.value is None for row in rows):
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
@@ -169,7 +169,7 @@ def run(arguments: argparse.Namespace) -> int:
         num_folds=num_folds,
         limit_s=math.inf,
         top=arguments.promote_top or (options.promote_top if arguments.trial is None else 1),
-        num_seeds=arguments.promote_seeds or options.promote_seeds,
+        num_seeds=arguments.promote_seeds or (options.promote_seeds if arguments.trial is None else None),
     )
     console.say(size.describe())
     configs = [study.base.override(trial.overrides, source=f"trial {trial.number}") for trial in size.trials]

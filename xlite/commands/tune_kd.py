@@ -255,8 +255,9 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     from xlite.tasks import find_task
 
     teacher = teacher_request(arguments)
-    if arguments.no_promote and arguments.thresholds:
-        raise InputError("--thresholds with --no-promote: nothing is promoted; give it to `xlite promote`")
+    if arguments.no_promote and (arguments.thresholds or arguments.again):
+        given = "--thresholds" if arguments.thresholds else "--again"
+        raise InputError(f"{given} with --no-promote: nothing is promoted; give it to `xlite promote`")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     if arguments.no_promote and arguments.promote_reserve is not None:

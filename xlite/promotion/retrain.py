@@ -14,6 +14,7 @@ from xlite.storage.files import read_json_object, write_json
 from xlite.study.members import Member, Trained
 from xlite.tasks.task import Task
 from xlite.train.checkpoint import remove_checkpoints
+from xlite.train.hparams import end_run
 from xlite.train.resumable import EpochResult
 from xlite.train.summary import RunSummary
 
@@ -132,6 +133,7 @@ def _one(
         views_seed=None if seed == own_seed else own_seed,
         on_epoch=on_epoch,
     )
+    end_run(run_folder(place, member.stem), candidate.trial.overrides, state="complete", epoch=summary.best_epoch)
     write_json(file, summary.to_json())
     remove_checkpoints(place, member.stem)
     return summary

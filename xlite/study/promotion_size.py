@@ -52,8 +52,8 @@ def promotion_size(
 ) -> PromotionSize:
     """The trials to train again: as many of `MOST` by `MOST` as fit into the search's own time, but what is asked.
 
-    Several trials are never compared by one seed each unless that is asked, nor one trial trained with several: that
-    changes no choice.
+    Unless it is asked, several trials are never compared by one seed each, nor one trial trained with several, which
+    would change no choice.
 
     Args:
         rows: that may be promoted; those without a value are passed over.
@@ -68,8 +68,9 @@ def promotion_size(
         raise InputError(f"--promote-top {top}: there are only {counted(len(ranked), 'trial')} with a value")
     tops = [top] if top else range(min(MOST, len(ranked)), 0, -1)
     seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
-    pairs = [(k, s) for k in tops for s in seeds if k == s == 1 or ((k > 1 or top) and (s > 1 or num_seeds))]
-    pairs = sorted(pairs or [(tops[-1], seeds[-1])], key=lambda pair: (-pair[0] * pair[1], -pair[1]))
+    useful = ((k, s) for k in tops for s in seeds if k == s == 1 or (k > 1 and s > 1))
+    pairs = list(useful) if not num_seeds else [(k, num_seeds) for k in tops if k > 1 or tops[0] == 1 or num_seeds == 1]
+    pairs.sort(key=lambda pair: (-pair[0] * pair[1], -pair[1]))
     searched_s = search_seconds(rows)
     sizes = []
     for k, s in pairs:
