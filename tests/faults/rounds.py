@@ -81,9 +81,9 @@ class Reference:
     num_epochs: int
 
 
-def reference_run(home: Path) -> Reference:
+def reference_run(home: Path, *, more: tuple[str, ...] = ()) -> Reference:
     """Run it."""
-    place, seconds = Place(home, "reference"), Counter[str]()
+    place, seconds = Place(home, "reference", more=more), Counter[str]()
     run = Run(place)
     try:
         before = time.monotonic()

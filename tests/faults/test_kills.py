@@ -16,6 +16,15 @@ def test_a_study_killed_twice_leaves_what_an_uninterrupted_one_leaves(tmp_path):
     assert "machine in search" in outcome.killed and len(outcome.killed) == 2
 
 
+@pytest.mark.slow  # tests/promotion/test_best.py cuts it off between seeds
+def test_a_promotion_killed_among_its_seeds_leaves_what_an_uninterrupted_one_leaves(tmp_path):
+    home, more = make_home(tmp_path), ("--promote-top", "2", "--promote-seeds", "2")
+    reference = reference_run(home, more=more)
+    assert len(list((reference.place.study / "retrained").glob("trial_*_seed_*"))) == 4
+    outcome = play(Place(home, "killed", more=more), reference, (Kill("promotion", "driver", 0.5),), 0)
+    assert outcome.good, outcome
+
+
 def test_every_part_and_every_victim_has_its_turn():
     met = {(kill.phase, kill.victim) for number in range(11) for kill in plan(number, seed=0, num_kills=1)}
     assert met == {(phase, "driver") for phase in PHASES} | {("search", victim) for victim in SEARCH_VICTIMS}

@@ -23,7 +23,8 @@ def search(home, data, *more):
     (home / "space.py").write_text(SPACE)
     done = run_runner(
         "tune_kd", "--task", "images", "--data", data, "--study", "s", "--results", home / "r", "--cache-dir",
-        home / "c", "--space", home / "space.py", "--trials", 2, "--max-epochs", 2, "--promote-epochs", 2, "--promote-top", 1, "--promote-seeds", 1,
+        home / "c", "--space", home / "space.py", "--trials", 2, "--max-epochs", 2, "--promote-epochs", 2,
+        "--promote-top", 1, "--promote-seeds", 1,
         "--image-size", 32, *more, timeout_s=580,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -214,7 +214,8 @@ def test_a_study_is_not_continued_as_another_one(home, tiny_nih):
 
 def test_a_chosen_trial_is_promoted_by_itself_and_its_reading_of_test_counted(home):
     folder, _ = home
-    done = run_runner("promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2)
+    words = ("promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2)
+    done = run_runner(*words)
     assert done.returncode == 2 and "its test part has been read 1 time (last: promotion of trial" in done.stderr
     done = run_runner(
         "promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2, "--again"
