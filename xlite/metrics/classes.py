@@ -1,6 +1,6 @@
 """Metrics for exclusive classes and for ordered grades; the predicted class is the most probable one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +43,7 @@ def evaluate_classes(
         raise InputError(f"only one class occurs among the {len(truth)} rows evaluated; evaluate on more rows")
     predicted = np.eye(len(labels), dtype=bool)[guess]
     evaluation = evaluate_labels(probs, predicted, targets, labels)
-    log_p = np.log(np.clip(probs[np.arange(len(truth)), truth], _LEAST_PROBABILITY, None))
+    log_p = log_likelihood(probs, truth)
     scalars = {
         "accuracy": float((guess == truth).mean()),
         "balanced_accuracy": float(np.mean([(guess[truth == k] == k).mean() for k in np.unique(truth)])),
@@ -54,7 +54,9 @@ def evaluate_classes(
         weights = np.asarray(class_weights, dtype=np.float64)[truth]
         scalars["weighted_log_loss"] = float(-(weights * log_p).sum() / weights.sum())
     if ordinal:
-        scalars["kappa_quadratic"] = _quadratic_kappa(truth, guess, len(labels))
+        observed = np.zeros((len(labels), len(labels)))
+        np.add.at(observed, (truth, guess), 1)
+        scalars["kappa_quadratic"] = float(quadratic_kappa(observed))
     return replace(evaluation, scalars=scalars)
 
 
@@ -73,31 +75,6 @@ def known_rows(probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.n
     return flat_probs[known], flat_targets[known]
 
 
-def weighted_balanced_accuracy(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Balanced accuracy as a function of (N,) example weights >= 0; NaN when fewer than two classes keep weight.
-
-    Args:
-        probs: (N, K) or (N, H, K).
-        targets: the same shape, one-hot rows or NaN.
-    """
-    parts = int(np.prod(targets.shape[1:-1], dtype=np.int64))
-    flat = targets.reshape(-1, targets.shape[-1])
-    known = ~np.isnan(flat).any(axis=1)
-    example = np.repeat(np.arange(len(targets)), parts)[known]
-    truth = flat[known].argmax(axis=1)
-    hits = probs.reshape(flat.shape)[known].argmax(axis=1) == truth
-    num_classes = targets.shape[-1]
-
-    def value(weights: np.ndarray) -> float:
-        row_weights = weights[example]
-        total = np.bincount(truth, row_weights, num_classes)
-        right = np.bincount(truth, row_weights * hits, num_classes)
-        there = total > 0
-        return float((right[there] / total[there]).mean()) if there.sum() > 1 else float("nan")
-
-    return value
-
-
 def argmax_thresholds(
     probs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, method: str
 ) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -105,11 +82,19 @@ def argmax_thresholds(
     return {}, ("one class of several: the most probable class is predicted, no thresholds",)
 
 
-def _quadratic_kappa(truth: np.ndarray, guess: np.ndarray, num_classes: int) -> float:
-    """1 - observed / expected disagreement with weights (i - j)^2; 0 when both are constant and equal in spread."""
-    distance = (np.arange(num_classes)[:, None] - np.arange(num_classes)) ** 2
-    observed = np.zeros((num_classes, num_classes))
-    np.add.at(observed, (truth, guess), 1)
-    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / len(truth)
-    disagreement = (distance * expected).sum()
-    return float(1 - (distance * observed).sum() / disagreement) if disagreement > 0 else 0.0
+def log_likelihood(probs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(M,) logarithm of the probability (M, K) of each row's class (M,), bounded from below."""
+    return np.log(np.clip(probs[np.arange(len(truth)), truth], _LEAST_PROBABILITY, None))
+
+
+def quadratic_kappa(observed: np.ndarray) -> np.ndarray:
+    """1 - observed / expected disagreement with weights (i - j)^2, of (..., K, K) counts of (truth, guess).
+
+    0 where all rows have one class and all guesses are it, as where nothing is counted.
+    """
+    classes = np.arange(observed.shape[-1])
+    distance = (classes[:, None] - classes) ** 2
+    total = np.maximum(observed.sum(axis=(-2, -1), keepdims=True), 1)
+    expected = observed.sum(axis=-1, keepdims=True) * observed.sum(axis=-2, keepdims=True) / total
+    seen, by_chance = ((distance * counts).sum(axis=(-2, -1)) for counts in (observed, expected))
+    return np.where(by_chance > 0, 1 - seen / np.where(by_chance > 0, by_chance, 1), 0.0)

@@ -1,15 +1,12 @@
 """Multi-label metrics, averaged and per label; unknown targets are masked, undefined labels named."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from xlite.errors import InputError
-
-Metric = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], float]]
-"""(probabilities, targets) -> (row weights -> value): the costly preparation once, then cheap per resample."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,10 @@ def evaluate_multilabel(
     scalars = {**evaluation.scalars, "hamming": float((predicted != truth)[known].mean())}
     complete = known.all(axis=1) & truth.any(axis=1)
     if complete.any():
-        scalars["label_ranking_ap"], scalars["coverage"] = _row_ranking(probs[complete], truth[complete])
+        by_row = row_ranking(probs[complete], truth[complete])
+        scalars |= {
+            name: float(rows.mean()) for name, rows in zip(("label_ranking_ap", "coverage"), by_row, strict=True)
+        }
     return replace(evaluation, scalars=scalars)
 
 
@@ -150,60 +150,6 @@ def ranking_counts(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, n
     return _counts(*_descending(scores, truth, kind="quicksort"))
 
 
-def weighted_macro_auc(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Macro ROC-AUC as a function of (N,) row weights >= 0; NaN when no label keeps both classes.
-
-    A label that the weights leave with one class is left out of that mean.
-
-    Args:
-        probs: (N, L) finite float.
-        targets: (N, L) of 0, 1 or NaN (unknown).
-    """
-    prepared = []
-    for column, target in zip(np.asarray(probs).T, np.asarray(targets).T, strict=True):
-        rows = np.flatnonzero(~np.isnan(target))
-        rows = rows[np.argsort(-column[rows])]
-        prepared.append((rows, target[rows] == 1, _ends_of_ties(column[rows])))
-
-    def value(weights: np.ndarray) -> float:
-        areas = [_weighted_area(weights[rows], truth, ends) for rows, truth, ends in prepared]
-        defined = [area for area in areas if not np.isnan(area)]
-        return float(np.mean(defined)) if defined else float("nan")
-
-    return value
-
-
-def bootstrap_interval(
-    value: Callable[[np.ndarray], float],
-    groups: np.ndarray,
-    *,
-    num_resamples: int,
-    seed: int,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a metric; groups (patients) are drawn with replacement, with all their rows.
-
-    Args:
-        value: (N,) row weights -> the metric, e.g. of `weighted_macro_auc`.
-        groups: (N,) the group of each row.
-        num_resamples: those in which the metric is undefined (NaN) are left out.
-        level: share of the resamples inside, in (0, 1).
-
-    Raises:
-        InputError: the metric is undefined in every resample.
-    """
-    rng = np.random.default_rng(seed)
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    values = np.empty(num_resamples)
-    for i in range(num_resamples):
-        times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        values[i] = value(times_drawn[group_of_row])
-    if np.isnan(values).all():
-        raise InputError("no resample has a label with both classes; an interval needs more rows")
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def find_dead_labels(
     scalars: Mapping[str, float | None], per_label: Mapping[str, Mapping[str, float | None]]
 ) -> DeadLabels | None:
@@ -250,7 +196,7 @@ def _descending(
 
 def _counts(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`ranking_counts` of descending scores."""
-    ends = _ends_of_ties(scores)
+    ends = ends_of_ties(scores)
     true_positives = np.cumsum(truth)[ends]
     return scores[ends], true_positives, ends + 1 - true_positives
 
@@ -271,24 +217,24 @@ def _area(true_positives: np.ndarray, false_positives: np.ndarray) -> float:
     return float(heights @ np.diff(false_positives, prepend=0) / (2.0 * true_positives[-1] * false_positives[-1]))
 
 
-def _weighted_area(weights: np.ndarray, truth: np.ndarray, ends: np.ndarray) -> float:
-    true_positives = np.cumsum(weights * truth)[ends]
-    return _area(true_positives, np.cumsum(weights)[ends] - true_positives)
-
-
-def _ends_of_ties(sorted_scores: np.ndarray) -> np.ndarray:
+def ends_of_ties(sorted_scores: np.ndarray) -> np.ndarray:
     """Position of the last member of each run of equal scores."""
     return np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))[: len(sorted_scores)]
 
 
-def _row_ranking(probs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Label-ranking average precision and coverage error as scikit-learn defines them; each row has a positive."""
+def row_ranking(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) label-ranking average precision and coverage error of each row, by scikit-learn's definitions.
+
+    Args:
+        probs: (N, L).
+        truth: (N, L) bool, with a positive in each row.
+    """
     total = np.zeros(len(probs))
     for i, positive in enumerate(truth.T):
         above = probs[positive] >= probs[positive][:, [i]]
         total[positive] += (above & truth[positive]).sum(axis=1) / above.sum(axis=1)
     least = np.where(truth, probs, np.inf).min(axis=1, keepdims=True)
-    return float(np.mean(total / truth.sum(axis=1))), float((probs >= least).sum(axis=1).mean())
+    return total / truth.sum(axis=1), (probs >= least).sum(axis=1)
 
 
 def _notes(per_label: dict[str, dict[str, float]], undefined: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from xlite.errors import InputError
+
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
 _CHUNK_CELLS = 2**21  # 16 MiB of float64: what a label reorders at a time stays near the caches
@@ -71,34 +73,43 @@ def paired_difference(
 ) -> Difference:
     """Mean score of `first` minus that of `second`, both with other seeds and other patients in mind.
 
-    The variance is that over patients, drawn for all models together (bootstrap), plus that over seeds. Interval and p
-    are Student's t, its degrees of freedom by Welch and Satterthwaite from the two parts. As many scores on both sides
-    are pairs (one seed each); with different numbers the sides vary by themselves. One seed a side says nothing of
-    other seeds: then the patients are all that varies.
+    The variance is that over patients, drawn for all models together (bootstrap), plus that over each side's seeds.
+    Interval and p are Student's t, its degrees of freedom by Welch and Satterthwaite from these parts. A side of one
+    seed says nothing of other seeds.
 
     Args:
         first, second: scores as functions of row weights (`TargetSpec.resampled_score`), one for each seed or fold.
-        groups: (N,) the patient of each row, if all scores are of the same rows. A list, one for each pair, if each is
-            of rows of its own (folds): then the pairs' differences hold both variances, and nothing is resampled.
+        groups: (N,) the patient of each row, if all scores are of the same rows. A list, one for each pair of a first
+            and a second score, if each pair has rows of its own (folds): then the differences of the pairs vary by both
+            seeds and patients, nothing is resampled, and this is the paired t-test.
+
+    Raises:
+        InputError: all rows are of one patient, or a score is undefined on all of them.
     """
-    alone = not isinstance(groups, np.ndarray)
-    sizes = [len(each) for each in groups] if alone else [len(groups)] * max(len(first), len(second))
-    seeds_first, seeds_second = (
-        np.array([score(np.ones(num)) for score, num in zip(scores, sizes, strict=False)]) for scores in (first, second)
-    )
-    mean = float(seeds_first.mean() - seeds_second.mean())
-    paired = len(first) == len(second)
-    by_seed = [seeds_first - seeds_second] if paired else [seeds_first, seeds_second]
-    parts = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in by_seed if len(values) > 1]
-    if not alone:
+    if not isinstance(groups, np.ndarray):
+        wholes = [np.ones(len(each)) for each in groups]
+        pairs = [one(whole) - two(whole) for one, two, whole in zip(first, second, wholes, strict=True)]
+        return _student(float(np.mean(pairs)), [_over_seeds(pairs)])
 
-        def difference(weights: np.ndarray) -> np.ndarray:
-            return np.mean([f(weights) for f in first], axis=0) - np.mean([s(weights) for s in second], axis=0)
+    def difference(weights: np.ndarray) -> np.ndarray:
+        return np.mean([one(weights) for one in first], axis=0) - np.mean([two(weights) for two in second], axis=0)
 
-        values = resampled(difference, groups, num_resamples=num_resamples, seed=seed)
-        parts.append((float(np.nanvar(values)), len(np.unique(groups)) - 1))
-    assert parts, "a single pair of folds has no variance"
+    whole, num_groups = np.ones(len(groups)), len(np.unique(groups))
+    if num_groups < 2:
+        raise InputError("all rows are of one patient, which says nothing of others; compare on more patients")
+    mean = float(difference(whole))
+    if np.isnan(mean):
+        raise InputError("a score is undefined on the rows compared (a label with one class); compare on more rows")
+    values = resampled(difference, groups, num_resamples=num_resamples, seed=seed)
+    parts = [_over_seeds([score(whole) for score in side]) for side in (first, second) if len(side) > 1]
+    parts.append((float(np.nanvar(values)), num_groups - 1))
     return _student(mean, parts)
+
+
+def _over_seeds(values: Sequence[np.ndarray]) -> tuple[float, int]:
+    """Variance of the mean of values, and its degrees of freedom."""
+    assert len(values) > 1, "one value has no variance"
+    return float(np.var(values, ddof=1)) / len(values), len(values) - 1
 
 
 def _student(mean: float, parts: Sequence[tuple[float, int]]) -> Difference:

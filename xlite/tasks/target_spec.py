@@ -14,11 +14,20 @@ from xlite.data.stratify import row_targets
 from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.losses.objectives import canonical_objective, class_objective, multilabel_objective
-from xlite.metrics.classes import argmax_thresholds, evaluate_classes, weighted_balanced_accuracy
+from xlite.metrics.classes import argmax_thresholds, evaluate_classes
 from xlite.metrics.columns import CLASS_COLUMNS, LABEL_COLUMNS, MetricColumns
 from xlite.metrics.decisions import cross_fitted, decide, with_decisions
-from xlite.metrics.multilabel import Evaluation, Metric, evaluate_multilabel, weighted_macro_auc
+from xlite.metrics.intervals import MetricIntervals, metric_intervals, score_interval
+from xlite.metrics.multilabel import Evaluation, evaluate_multilabel
+from xlite.metrics.resampling import NUM_RESAMPLES, Weighted
 from xlite.metrics.thresholds import choose_thresholds
+from xlite.metrics.weighted import (
+    WeightedMetrics,
+    weighted_balanced_accuracy,
+    weighted_classes,
+    weighted_macro_auc,
+    weighted_multilabel,
+)
 from xlite.tasks.binary_targets import (
     check_parts,
     class_weights,
@@ -56,7 +65,9 @@ class TargetSpec:
         evaluate: (answers, targets, labels) -> metrics.
         metric: the scalar of `evaluate` that selection uses.
         direction: whether a high or a low metric is better.
-        bootstrap: `metric` of resampled rows.
+        bootstrap: (answers, targets) -> (weights of the rows, (N,) or (R, N) -> `metric`, a number or (R,)).
+        weighted: (answers, targets, labels, decisions by their names' ending) -> every metric as a function of weights;
+            None: only `metric` gets an interval.
         initial_bias: training targets -> (L,) initial bias of the last layer.
         sample_weights: (targets, sampler name) -> (N,) weights; None draws every row once.
         choose_thresholds: (answers, targets, labels, method=) -> thresholds by label, and notes.
@@ -75,7 +86,7 @@ class TargetSpec:
     probabilities: Callable[[np.ndarray], np.ndarray]
     evaluate: Callable[[np.ndarray, np.ndarray, Sequence[str]], Evaluation]
     metric: str
-    bootstrap: Metric
+    bootstrap: Callable[[np.ndarray, np.ndarray], Weighted]
     initial_bias: Callable[[np.ndarray], list[float]]
     sample_weights: Callable[[np.ndarray, str], np.ndarray | None]
     choose_thresholds: Callable[..., tuple[dict[str, float], tuple[str, ...]]]
@@ -86,6 +97,7 @@ class TargetSpec:
     label_row: Callable[[Mapping[str, float], Mapping[str, float], Mapping[str, float]], dict[str, str]]
     describe_values: Callable[[np.ndarray], str]
     direction: Literal["maximize", "minimize"] = "maximize"
+    weighted: Callable[..., WeightedMetrics] | None = None
 
     @property
     def score(self) -> str:
@@ -137,10 +149,36 @@ class TargetSpec:
         decisions = cross_fitted(answers, targets, labels, groups, choose)
         return evaluation if decisions is None else with_decisions(evaluation, decisions, targets, labels)
 
-    def resampled_score(self, answers: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-        """`score` as a function of (N,) row weights >= 0."""
+    def resampled_score(self, answers: np.ndarray, targets: np.ndarray) -> Weighted:
+        """`score` as a function of row weights >= 0, (N,) or (R, N)."""
         metric, sign = self.bootstrap(answers, targets), 1 if self.direction == "maximize" else -1
         return lambda weights: sign * metric(weights)
+
+    def intervals(
+        self,
+        answers: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        groups: np.ndarray,
+        thresholds: Mapping[str, float],
+        seed: int,
+        num_resamples: int = NUM_RESAMPLES,
+    ) -> MetricIntervals:
+        """95% intervals of every metric, averages and labels; those of decisions at `thresholds`, if there are any.
+
+        Without `weighted` only `score` has one.
+
+        Args:
+            groups: (N,) the group (patient) of each row; they are drawn, with all their rows.
+        """
+        if self.weighted is None:
+            score = self.resampled_score(answers, targets)
+            interval = score_interval(score, groups, num_resamples=num_resamples, seed=seed)
+            return MetricIntervals({self.score: interval}, {})
+        decisions = {"_at_thresholds": decide(answers, thresholds, labels)} if thresholds else {}
+        metrics = self.weighted(answers, targets, labels, decisions)
+        return metric_intervals(metrics, groups, num_resamples=num_resamples, seed=seed)
 
     def check_loss(self, name: str) -> None:
         """Raises InputError if `loss.name` is not for these targets."""
@@ -169,6 +207,7 @@ MULTILABEL = TargetSpec(
     evaluate=evaluate_multilabel,
     metric="auc_macro",
     bootstrap=weighted_macro_auc,
+    weighted=weighted_multilabel,
     initial_bias=log_odds,
     sample_weights=label_weights,
     choose_thresholds=choose_thresholds,
@@ -188,11 +227,17 @@ MULTICLASS = replace(
     evaluate=evaluate_classes,
     metric="balanced_accuracy",
     bootstrap=weighted_balanced_accuracy,
+    weighted=weighted_classes,
     initial_bias=log_priors,
     sample_weights=class_weights,
     choose_thresholds=argmax_thresholds,
     columns=CLASS_COLUMNS,
     made_up=made_up_classes,
 )
-ORDINAL = replace(MULTICLASS, kind="ordinal", evaluate=partial(evaluate_classes, ordinal=True))
+ORDINAL = replace(
+    MULTICLASS,
+    kind="ordinal",
+    evaluate=partial(evaluate_classes, ordinal=True),
+    weighted=partial(weighted_classes, ordinal=True),
+)
 TARGET_SPECS: Mapping[str, TargetSpec] = {spec.kind: spec for spec in (MULTILABEL, MULTICLASS, ORDINAL)}
