@@ -35,20 +35,8 @@ def rows(home):
 
 def test_a_key_set_is_fixed_in_every_trial_and_an_exhausted_space_ends_the_search_in_order(tiny_nih, tmp_path):
     (tmp_path / "space.py").write_text(SPACE)
-    command = (
-        "--set",
-        "distill.alpha=0",
-        "--set",
-        "model.backbone=lcnet_050",
-        "--trials",
-        9,
-        "--promote-epochs",
-        1,
-        "--promote-top",
-        1,
-        "--promote-seeds",
-        1,
-    )
+    command = ("--set", "distill.alpha=0", "--set", "model.backbone=lcnet_050", "--trials", 9)
+    command += ("--promote-epochs", 1, "--promote-top", 1, "--promote-seeds", 1)
     done = tune(tmp_path, tiny_nih, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     tried = [row.overrides for row in rows(tmp_path)]

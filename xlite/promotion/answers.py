@@ -9,7 +9,7 @@ from torch import nn
 
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
-from xlite.metrics.multilabel import bootstrap_interval
+from xlite.metrics.intervals import score_interval
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
 from xlite.promotion.judge import Judged, judge, together
@@ -61,16 +61,15 @@ def answers_of(
     read()
     test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
     by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
-    interval = bootstrap_interval(
-        spec.resampled_score(test.answers, test.targets), test.groups, num_resamples=500, seed=seed
-    )
+    scored = spec.resampled_score(test.answers, test.targets)
+    interval = score_interval(scored, test.groups, num_resamples=500, seed=seed)
     return Answers(
         train,
         validation,
         test,
         thresholds,
         notes,
-        interval,
+        (interval.low or 0.0, interval.high or 0.0),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
     )

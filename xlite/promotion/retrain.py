@@ -133,7 +133,13 @@ def _one(
         views_seed=None if seed == own_seed else own_seed,
         on_epoch=on_epoch,
     )
-    end_run(run_folder(place, member.stem), candidate.trial.overrides, state="complete", epoch=summary.best_epoch)
+    end_run(
+        run_folder(place, member.stem),
+        candidate.trial.overrides,
+        state="complete",
+        epoch=summary.best_epoch,
+        scalars={},
+    )
     write_json(file, summary.to_json())
     remove_checkpoints(place, member.stem)
     return summary

@@ -239,7 +239,8 @@ class _Trainer:
     def score(self, logits: np.ndarray, targets: np.ndarray) -> float:
         """The task's metric of the epoch's own predictions, and no other; NaN where it is undefined."""
         target_spec = self.task.target_spec
-        return target_spec.resampled_score(target_spec.probabilities(logits), targets)(np.ones(len(targets)))
+        score = target_spec.resampled_score(target_spec.probabilities(logits), targets)
+        return float(score(np.ones(len(targets))))
 
     def validate(self, *, best_before: float) -> tuple[Evaluation, float]:
         """Metrics and supervised loss on the validation part; in a new best epoch also at cross-fitted thresholds."""
