@@ -12,6 +12,7 @@ from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialRecord, sqlite_url
 from xlite.models.artifact import load_model
 from xlite.models.limits import Cost
+from xlite.promotion import answers
 from xlite.promotion import retrain as retraining
 from xlite.promotion.best import promote_best
 from xlite.promotion.choose import choose
@@ -30,11 +31,11 @@ BASE = RunConfig().override(
 )
 
 
-def judged(quality, *, seed, num=300):
+def judged(quality, *, seed, number, num=300):
     """Answers to one label, the better the higher `quality`; two images a patient."""
     rng = np.random.default_rng(5)
     targets = (rng.random((num, 1)) < 0.3).astype(np.float32)
-    noise = rng.normal(size=(num, 1)) + 0.05 * np.random.default_rng([6, seed]).normal(size=(num, 1))
+    noise = rng.normal(size=(num, 1)) + 0.5 * np.random.default_rng([6, seed, number]).normal(size=(num, 1))
     answers = 1 / (1 + np.exp(-(quality * targets + noise)))
     return Judged(answers, targets, np.arange(num) // 2, ("a",), SPEC.judge(answers, targets, ("a",)))
 
@@ -43,7 +44,7 @@ def retrained(number, quality, *, num_params, search_value=0.9, seeds=(42, 43, 4
     trial = TrialRecord(
         number=number, phase="search", state="complete", value=search_value, cost=Cost(num_params, 1.0, 5.0)
     )
-    by_seed = tuple(Seeded(seed, None, judged(quality, seed=seed), ()) for seed in seeds)
+    by_seed = tuple(Seeded(seed, None, judged(quality, seed=seed, number=number), ()) for seed in seeds)
     return Retrained(Candidate(trial, BASE, ()), by_seed)
 
 
@@ -100,10 +101,8 @@ def test_the_first_seeds_model_ships_and_only_the_winner_reads_test(tiny_dataset
         judged_on.append(part)
         return judge_part(models, spec, dataset, part, device)
 
-    from xlite.promotion import promote as promoting
-
-    judge_part = promoting.judge
-    monkeypatch.setattr(promoting, "judge", seen)
+    judge_part = answers.judge
+    monkeypatch.setattr(answers, "judge", seen)
     folder = tmp_path / "promoted"
     done = promote_best(candidates(tiny_dataset, ledger), (42, 43), TASK, ledger, folder=folder)
     number = done.chosen.record.trial
