@@ -24,7 +24,7 @@ from xlite.train.batch_loader import BatchLoader
 from xlite.train.run import TrainingRun
 from xlite.train.step import Learner
 
-ALL = Estimate(360.0, (900.0, 900.0), 240.0, 0.1e9, 0.3e9, num_processes=2, process_bytes=1.1e9)
+ALL = Estimate(360.0, (900.0, 900.0), (240.0, 240.0), 0.1e9, 0.3e9, num_processes=2, process_bytes=1.1e9)
 ABOUT = "Estimate, within a factor of about 2: "
 
 
@@ -33,11 +33,11 @@ ABOUT = "Estimate, within a factor of about 2: "
     [
         (ALL, "25 min (teacher 6.0, search 15, promotion 4.0), 0.4 GB of disk, 2 trial processes of 1.1 GB memory"),
         (
-            Estimate(0.0, (9.0, 20.0), 0.0, 3e6, 0.0, 1, 0.9e9),
-            "9.0 to 20 s (search 9.0 to 20), 0.00 GB of disk, 1 trial process of 0.9 GB memory",
+            Estimate(0.0, (9.0, 20.0), (3.0, 12.0), 3e6, 0.0, 1, 0.9e9),
+            "12 to 32 s (search 9.0 to 20, promotion 3.0 to 12), 0.00 GB of disk, 1 trial process of 0.9 GB memory",
         ),
         (
-            Estimate(0.0, (2e4, 2e4), 0.0, 3e9, 0.0, 4, 2e9),
+            Estimate(0.0, (2e4, 2e4), (0.0, 0.0), 3e9, 0.0, 4, 2e9),
             "5.6 h (search 5.6), 3.0 GB of disk, 4 trial processes of 2.0 GB memory",
         ),
     ],
@@ -116,7 +116,9 @@ def test_a_dry_run_says_it_and_what_the_machine_lacks(tmp_path, monkeypatch, cap
     lines = capsys.readouterr().out.splitlines()
     assert left.value.code == 0, lines
     said = next(line for line in lines if line.startswith(ABOUT))
-    assert re.search(r" s \(teacher [\d.]+, search [\d.]+, promotion [\d.]+\), [\d.]+ GB of disk, 4 trial proc", said)
+    assert re.search(
+        r" s \(teacher [\d.]+, search [\d.]+, promotion [\d.]+ to [\d.]+\), [\d.]+ GB of disk, 4 trial proc", said
+    )
     assert any(
         re.search(rf"^The disk of {tmp_path}.* may not suffice: 0.02 GB are free, about", line) for line in lines
     )

@@ -18,13 +18,14 @@ class Estimate:
     Attributes:
         teacher_s: training the teacher and asking it about every view.
         search_s: at least and at most: processes on one GPU may overlap, or take turns.
+        promotion_s: at least and at most: how many trials are trained again may hang on the search's own time.
         results_bytes, cache_bytes: of disk, in the study's folder and in the cache.
         num_processes, process_bytes: trials at once, and the memory of each.
     """
 
     teacher_s: float
     search_s: tuple[float, float]
-    promotion_s: float
+    promotion_s: tuple[float, float]
     results_bytes: float
     cache_bytes: float
     num_processes: int
@@ -32,9 +33,9 @@ class Estimate:
 
     def describe(self) -> str:
         """One line."""
-        low, high = (self.teacher_s + search_s + self.promotion_s for search_s in self.search_s)
+        low, high = (self.teacher_s + sum(both) for both in zip(self.search_s, self.promotion_s, strict=True))
         divisor, unit = next((each for each in ((1, "s"), (60, "min")) if high < 120 * each[0]), (3600, "h"))
-        parts = {"teacher": [self.teacher_s], "search": self.search_s, "promotion": [self.promotion_s]}
+        parts = {"teacher": [self.teacher_s], "search": self.search_s, "promotion": self.promotion_s}
         shown = ", ".join(f"{name} {_range(part, divisor)}" for name, part in parts.items() if max(part))
         disk = gigabytes(self.results_bytes + self.cache_bytes)
         trials = f"{self.num_processes} trial process{'es' if self.num_processes > 1 else ''}"

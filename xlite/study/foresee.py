@@ -19,6 +19,7 @@ from xlite.ledger import StudyManifest
 from xlite.storage.files import read_json_object
 from xlite.study.estimate import FORWARD, RUNNING_FILES, Estimate, epochs_s, gigabytes, trials_s
 from xlite.study.plan import StudyPlan
+from xlite.study.promotion_size import MOST
 from xlite.study.rungs import expected_epochs
 from xlite.study.step_cost import StepCost, measure_step
 from xlite.study.teacher import num_views
@@ -62,9 +63,9 @@ def _estimate(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> Estimat
     fastest_s, slowest_s = (min(trials_s(trial_s, num_trials, n), limit_s) for n in (at_once, most_at_once))
     student_bytes = [1e6 * costs.of(each.model).size_mb for each in configs]
     results_bytes = num_trials * fmean(student_bytes) + at_once * RUNNING_FILES * max(student_bytes)
-    promotion_s = 0.0
+    promotion_s = (0.0, 0.0)
     if promotes:
-        promotion_s = _promotion_s(example_s, plan, prepared)
+        promotion_s = _promotion_s(example_s, plan, prepared, search_s=fastest_s)
         results_bytes += options.num_folds * max(student_bytes)
     teacher_s, cache_bytes = _teacher(plan, prepared) if plan.distils and not options.teacher_files else (0.0, 0.0)
     process_bytes = own_bytes + cost.peak_bytes(max(config.optim.batch_size for config in configs))
@@ -91,21 +92,22 @@ def _time_of(plan: StudyPlan, slowest: RunConfig, cost: StepCost) -> Callable[[R
     return example_s
 
 
-def _promotion_s(example_s: float, plan: StudyPlan, prepared: Prepared) -> float:
-    """Nothing where the winner saw all the data for as long: its student is promoted."""
+def _promotion_s(example_s: float, plan: StudyPlan, prepared: Prepared, *, search_s: float) -> tuple[float, float]:
+    """At least and at most; a student that saw all the data for as long is not trained again with its own seed."""
     options, full = plan.study.options, prepared.full
-    same_budget = prepared.search is full and options.promote_epochs == options.max_epochs
     num_train, num_val = len(full.part("train")), len(full.part("val"))
-    if options.num_folds == 1:
-        return (
-            0.0
-            if same_budget
-            else epochs_s(example_s, num_epochs=options.promote_epochs, num_train=num_train, num_val=num_val)
-        )
-    whole = num_train + num_val
-    fold = whole // options.num_folds
-    one_s = epochs_s(example_s, num_epochs=options.promote_epochs, num_train=whole - fold, num_val=fold)
-    return options.num_folds * one_s
+    fold = (num_train + num_val) // options.num_folds
+    sizes = (num_train, num_val) if options.num_folds == 1 else (num_train + num_val - fold, fold)
+    one_s = options.num_folds * epochs_s(
+        example_s, num_epochs=options.promote_epochs, num_train=sizes[0], num_val=sizes[1]
+    )
+    is_there = options.num_folds == 1 and prepared.search is full and options.promote_epochs == options.max_epochs
+    top, seeds = options.promote_top or 1, options.promote_seeds or 1
+    least_s = one_s * top * (seeds - is_there)
+    if options.promote_top and options.promote_seeds:
+        return least_s, least_s
+    most_s = one_s * (options.promote_top or MOST) * ((options.promote_seeds or MOST) - is_there)
+    return least_s, max(least_s, min(most_s, search_s))
 
 
 def _teacher(plan: StudyPlan, prepared: Prepared) -> tuple[float, float]:
