@@ -62,7 +62,5 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "mse": {"distill.alpha": 0.7, "distill.loss": "mse"},
     "correlation": {"distill.alpha": 0.7, "distill.loss": "correlation"},
     "features": {**_KL, "distill.feature_weight": 0.5},
-    "falling": {**_KL, "distill.alpha_schedule": "falling"},
-    "rising": {**_KL, "distill.alpha_schedule": "rising"},
 }
 """Keys of a student by way; "alone" has no teacher."""

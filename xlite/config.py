@@ -120,10 +120,6 @@ class DistillConfig(Section):
         "kl",
         description="the soft loss. mse: squared differences of logits; correlation: of each label, across the batch",
     )
-    alpha_schedule: Literal["constant", "falling", "rising"] = Field(
-        "constant",
-        description="falling: alpha in the first epoch, 0 in the last; rising: the other way round; linear between",
-    )
     feature_weight: float = Field(
         0.0, ge=0, description="weight of the loss between the pooled features of student and teacher; 0: not used"
     )
@@ -132,11 +128,6 @@ class DistillConfig(Section):
     def needs_teacher(self) -> bool:
         """Whether any term of the loss reads the teacher's answers."""
         return self.alpha > 0 or self.feature_weight > 0
-
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether the weight of the soft loss changes from epoch to epoch."""
-        return self.alpha > 0 and self.alpha_schedule != "constant"
 
 
 class DataConfig(Section):
@@ -259,7 +250,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
-LATER_KEYS = ("distill.loss", "distill.alpha_schedule", "distill.feature_weight")
+LATER_KEYS = ("distill.loss", "distill.feature_weight")
 """Keys that were added after studies had been recorded, with defaults that change nothing."""
 _EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 

@@ -223,20 +223,11 @@ def test_only_kl_is_multiplied_by_temperature_squared(loss: str) -> None:
     assert combine(hard_terms(), torch.tensor(2.0), config=config)["loss"] == 0.25 * 2 + 0.75 * 5
 
 
-@pytest.mark.parametrize(("alpha", "expected"), [(0.0, 5.0), (0.25, 0.25 * 16 * 2 + 0.75 * 5), (1.0, 32.0)])
-def test_a_scheduled_alpha_is_read_from_its_tensor(alpha: float, expected: float) -> None:
-    config = DistillConfig(temperature=4.0, alpha=1.0, alpha_schedule="falling")
-    value = torch.tensor(0.0)
-    value.fill_(alpha)
-    assert combine(hard_terms(), torch.tensor(2.0), config=config, alpha=value)["loss"] == expected
-
-
 def test_correlation_alone_cannot_teach_classes() -> None:
     changes = {"distill.alpha": 1.0, "distill.loss": "correlation"}
     classes = RunConfig().override({**changes, "loss.name": "cross_entropy"}, source="test")
     with pytest.raises(InputError, match=r"distill\.loss=correlation with distill\.alpha=1: .* use an alpha below 1"):
         MULTICLASS.objective(classes, torch.eye(3).numpy())
-    MULTICLASS.objective(classes.override({"distill.alpha_schedule": "falling"}, source="test"), torch.eye(3).numpy())
     MULTILABEL.objective(RunConfig().override(changes, source="test"), torch.eye(3).numpy())
 
 

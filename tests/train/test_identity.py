@@ -18,7 +18,7 @@ CHANGED = {
     **{"distill.alpha": 0.7, "distill.temperature": 2.0, "distill.focal_weight": 0.5},
     **{"loss.name": "bce_focal", "optim.learning_rate": 3e-3},
 }
-OTHER = {"distill.loss": "mse", "distill.alpha_schedule": "rising", "distill.feature_weight": 0.5}
+OTHER = {"distill.loss": "mse", "distill.feature_weight": 0.5}
 
 
 def identities(changes):

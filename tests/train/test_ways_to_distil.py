@@ -1,4 +1,4 @@
-"""Ways to distil, as a run uses them: features, schedules of alpha, silent teachers; resumed and in micro-batches."""
+"""Ways to distil, as a run uses them: features, silent teachers; resumed and in micro-batches."""
 
 import itertools
 from dataclasses import replace
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from xlite.config import RunConfig
 from xlite.data.batches import ViewReader
@@ -127,7 +126,7 @@ def test_the_projection_is_in_the_checkpoint_and_not_in_the_model(tiny_dataset, 
 WAYS = {
     "features": FEATURES,
     "features and kl": {**FEATURES, "distill.alpha": 0.5, "optim.freeze_epochs": 1},
-    "rising mse": {"distill.alpha": 1.0, "distill.alpha_schedule": "rising", "distill.loss": "mse"},
+    "mse": {"distill.alpha": 1.0, "distill.loss": "mse"},
 }
 
 
@@ -177,37 +176,6 @@ def test_the_features_loss_is_that_of_the_projected_features(tiny_dataset, bank)
     _, loss = learner.evaluate(learner.forward(batch), batch)
     hard = learner.objective.supervised(learner.model(batch.images), batch.targets)
     torch.testing.assert_close(loss, hard + 0.7 * expected)
-
-
-def test_alpha_falls_or_rises_by_epochs_and_is_logged(tiny_dataset, bank, tmp_path):
-    for schedule, values in (("falling", [0.8, 0.4, 0.0]), ("rising", [0.0, 0.4, 0.8]), ("constant", [0.8] * 3)):
-        changes = {"distill.alpha": 0.8, "distill.alpha_schedule": schedule, "train.epochs": 3}
-        results = finished(tiny_dataset, tmp_path / schedule, changes, bank)
-        for result, alpha in zip(results, values, strict=True):
-            train = result.report.train
-            assert result.report.alpha == pytest.approx(alpha)
-            expected = alpha * 16 * train["soft"] + (1 - alpha) * train["hard"]
-            assert train["loss"] == pytest.approx(expected, rel=1e-4)
-        read = EventAccumulator(str(tmp_path / schedule))
-        read.Reload()
-        assert [event.value for event in read.Scalars("train/alpha")] == pytest.approx(values)
-
-
-@pytest.mark.parametrize(("schedule", "first"), [("falling", 0.5), ("rising", 0.0)])
-def test_the_first_epoch_of_a_schedule_trains_as_its_alpha_does(tiny_dataset, bank, schedule, first):
-    scheduled = {"distill.alpha": 0.5, "distill.alpha_schedule": schedule}
-    states = [
-        next(fit(run_of(tiny_dataset, changes, bank))).best_state for changes in (scheduled, {"distill.alpha": first})
-    ]
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-
-
-def test_a_scheduled_alpha_is_one_tensor_which_a_recorded_step_keeps_reading(tiny_dataset, bank):
-    learner = Learner(run_of(tiny_dataset, {"distill.alpha": 0.8, "distill.alpha_schedule": "falling"}, bank))
-    alpha = learner.objective.alpha
-    for value in (0.8, 0.4, 0.0):
-        learner.prepare(frozen=False, rate=1e-3, alpha=value)
-        assert learner.objective.alpha is alpha and float(alpha) == pytest.approx(value)
 
 
 def test_what_a_teacher_says_nothing_of_is_learnt_from_labels_alone(tiny_dataset, tmp_path):

@@ -89,31 +89,28 @@ def combine(
     soft: Tensor | None,
     *,
     config: DistillConfig,
-    alpha: Tensor | None = None,
     focal: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """{"loss": alpha c soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
 
     c is T^2 for "kl", which keeps the soft gradient's size as T grows (Hinton et al., section 2), else 1. A term of
-    constant weight 0 is returned for the log but left out of the sum.
+    weight 0 is returned for the log but left out of the sum.
 
     Args:
         hard: "hard", the supervised loss, and its own named terms.
         soft: a soft loss, returned as "soft"; may be None when alpha is 0.
         config: alpha, loss, temperature, focal_weight.
-        alpha: a scalar on the device that is used instead of `config.alpha`, where alpha is scheduled.
         focal: an extra focal loss, returned as "kd_focal"; may be None when focal_weight is 0.
     """
     assert soft is not None or config.alpha == 0, f"alpha={config.alpha} needs a teacher's soft loss"
     assert focal is not None or config.focal_weight == 0, f"focal_weight={config.focal_weight} needs a focal loss"
-    weight: float | Tensor = config.alpha if alpha is None else alpha
     terms = dict(hard)
-    weighted = [(1 - weight) * hard["hard"]] if config.is_scheduled or config.alpha < 1 else []
+    weighted = [(1 - config.alpha) * hard["hard"]] if config.alpha < 1 else []
     if soft is not None:
         terms["soft"] = soft
         if config.alpha > 0:
             scale = config.temperature**2 if config.loss == "kl" else 1.0
-            weighted.append(weight * scale * soft)
+            weighted.append(config.alpha * scale * soft)
     if focal is not None:
         terms["kd_focal"] = focal
         if config.focal_weight > 0:

@@ -38,7 +38,6 @@ class DistillObjective:
     Attributes:
         by_label: labels are independent; else they are exclusive classes.
         has_gaps: whether teacher logits may be NaN, which means no answer.
-        alpha: a scalar on the device, used instead of `config.alpha`; set where it is scheduled.
     """
 
     loss: HardLoss
@@ -46,7 +45,6 @@ class DistillObjective:
     config: DistillConfig
     by_label: bool
     has_gaps: bool = False
-    alpha: Tensor | None = None
 
     def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """{"loss", "hard", its terms, and "soft" and "kd_focal" where used}; see `losses.distillation.combine`."""
@@ -61,7 +59,7 @@ class DistillObjective:
             soft = self.soft(logits, teacher_logits, mask=mask)
         if self.config.focal_weight > 0:
             extra = self.loss.focal(logits, targets)
-        return combine(hard, soft, config=self.config, alpha=self.alpha, focal=extra)
+        return combine(hard, soft, config=self.config, focal=extra)
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The supervised loss alone, a scalar without gradient."""
@@ -91,7 +89,7 @@ def class_objective(config: RunConfig, targets: np.ndarray) -> DistillObjective:
         InputError: its weights do not fit the classes, or nothing would teach the scores' offsets.
     """
     distill, is_coral = config.distill, config.model.head == "coral"
-    if distill.loss == "correlation" and distill.alpha == 1 and not distill.is_scheduled:
+    if distill.loss == "correlation" and distill.alpha == 1:
         raise InputError(
             "distill.loss=correlation with distill.alpha=1: it teaches no class's offset, by which the most probable "
             "class is found; use an alpha below 1"
@@ -117,9 +115,8 @@ def canonical_objective(make_objective: Callable[..., Any], config: RunConfig) -
     else:
         return config
     distill = config.distill
-    has_hard = distill.alpha < 1 or distill.is_scheduled
-    loss = canonical_loss(config.loss, hard=has_hard, focal=distill.focal_weight > 0)
+    loss = canonical_loss(config.loss, hard=distill.alpha < 1, focal=distill.focal_weight > 0)
     keys = {"alpha", "focal_weight", "feature_weight"}
-    keys |= {"loss", "alpha_schedule"} if distill.alpha > 0 else set()
+    keys |= {"loss"} if distill.alpha > 0 else set()
     keys |= {"temperature"} if distill.alpha > 0 and distill.loss == "kl" else set()
     return config.model_copy(update={"loss": loss, "distill": distill.only(keys)})

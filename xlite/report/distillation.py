@@ -15,7 +15,7 @@ MIN_PAIRS = 5
 """Below this no pairs are judged: 4 differences of one sign happen by chance in 1 of 8 studies."""
 MIN_GROUP = 5
 """Complete trials a group or a bin must have before its mean is compared."""
-TEACHER_KEYS = tuple(f"distill.{key}" for key in ("alpha", "temperature", "loss", "alpha_schedule", "feature_weight"))
+TEACHER_KEYS = tuple(f"distill.{key}" for key in ("alpha", "temperature", "loss", "feature_weight"))
 """What the two sides of a pair may differ in; distill.focal_weight works without a teacher too, so it must agree."""
 _UNCERTAIN_P = 0.05
 

@@ -142,7 +142,7 @@ def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Datase
 
     def formed(config: RunConfig) -> tuple[object, ...]:
         loss, distill = config.loss, config.distill
-        return loss.name, loss.class_weights, distill.loss, distill.alpha == 1, distill.alpha_schedule
+        return loss.name, loss.class_weights, distill.loss, distill.alpha == 1
 
     for config in distinct(configs, formed):
         study.task.target_spec.objective(config, targets)

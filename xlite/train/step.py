@@ -66,8 +66,6 @@ class Learner:
         self.objective: Objective = run.task.target_spec.objective(config, run.train_targets)
         if isinstance(self.objective, DistillObjective):
             self.objective.has_gaps = run.bank is not None and run.bank.has_gaps
-            if config.distill.is_scheduled:  # a number would be constant in a recorded graph
-                self.objective.alpha = torch.tensor(config.distill.alpha, device=device.torch_device)
         rate = config.optim.learning_rate
         grouped = _parameter_groups(self.model, config.optim.weight_decay)
         if self.projection is not None:
@@ -75,25 +73,20 @@ class Learner:
         self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
         self.optimizer = torch.optim.AdamW(
             [{"params": [g.value], "weight_decay": d} for g, (_, d) in zip(self.groups, grouped, strict=True)],
+            # a number would be constant in a recorded graph
             lr=torch.tensor(rate, device=device.torch_device) if device.on_gpu else rate,
             fused=True,
             capturable=device.on_gpu,
         )
         self.term_names: list[str] = []
 
-    def prepare(self, *, frozen: bool, rate: float, alpha: float | None = None) -> None:
-        """Set training mode and learning rate; freeze or unfreeze the backbone's weights and running statistics.
-
-        Args:
-            alpha: the weight of the soft loss from now on, where it is scheduled; None leaves it.
-        """
+    def prepare(self, *, frozen: bool, rate: float) -> None:
+        """Set training mode and learning rate; freeze or unfreeze the backbone's weights and running statistics."""
         self.model.train()
         backbone = getattr(self.model, "backbone", None)
         if backbone is not None and self.config.optim.freeze_epochs:
             backbone.requires_grad_(not frozen)
             backbone.train(not frozen)
-        if alpha is not None and isinstance(self.objective, DistillObjective) and self.objective.alpha is not None:
-            self.objective.alpha.fill_(alpha)
         self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
