@@ -59,8 +59,6 @@ _KL = {"distill.alpha": 0.7, "distill.temperature": 4.0}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "alone": {},
     "kl": _KL,
-    "mse": {"distill.alpha": 0.7, "distill.loss": "mse"},
-    "correlation": {"distill.alpha": 0.7, "distill.loss": "correlation"},
     "features": {**_KL, "distill.feature_weight": 0.5},
 }
 """Keys of a student by way; "alone" has no teacher."""

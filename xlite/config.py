@@ -110,16 +110,12 @@ class LossConfig(Section):
 class DistillConfig(Section):
     """The loss: alpha * soft + (1 - alpha) * supervised + focal_weight * focal + feature_weight * features.
 
-    The soft loss compares the logits of teacher and student; of "kl" it is temperature^2 * KL.
+    The soft loss compares the logits of teacher and student: temperature^2 * KL.
     """
 
-    temperature: float = Field(4.0, gt=0, le=100, description="kl: softens the logits of teacher and student")
+    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of teacher and student")
     alpha: float = Field(0.0, ge=0, le=1, description="weight of the soft loss; 0: the teacher's logits are not used")
     focal_weight: float = Field(0.0, ge=0, description="weight of an extra focal loss")
-    loss: Literal["kl", "mse", "correlation"] = Field(
-        "kl",
-        description="the soft loss. mse: squared differences of logits; correlation: of each label, across the batch",
-    )
     feature_weight: float = Field(
         0.0, ge=0, description="weight of the loss between the pooled features of student and teacher; 0: not used"
     )
@@ -213,15 +209,6 @@ class RunConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _correlation_has_a_batch(self) -> Self:
-        if self.distill.loss == "correlation" and self.distill.alpha > 0 and self.optim.batch_size == 1:
-            raise ValueError(
-                "distill.loss=correlation is a correlation across the batch, so `optim.batch_size >= 2` must hold, but "
-                "got (optim.batch_size=1)"
-            )
-        return self
-
     def override(self, changes: Mapping[str, Any], *, source: str) -> Self:
         """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}, validated as a whole.
 
@@ -250,7 +237,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
-LATER_KEYS = ("distill.loss", "distill.feature_weight")
+LATER_KEYS = ("distill.feature_weight",)
 """Keys that were added after studies had been recorded, with defaults that change nothing."""
 _EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 

@@ -91,15 +91,15 @@ def combine(
     config: DistillConfig,
     focal: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """{"loss": alpha c soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
+    """{"loss": alpha T^2 soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
 
-    c is T^2 for "kl", which keeps the soft gradient's size as T grows (Hinton et al., section 2), else 1. A term of
-    weight 0 is returned for the log but left out of the sum.
+    T^2 keeps the soft gradient's size as T grows (Hinton et al., section 2). A term of weight 0 is returned for the log
+    but left out of the sum.
 
     Args:
         hard: "hard", the supervised loss, and its own named terms.
-        soft: a soft loss, returned as "soft"; may be None when alpha is 0.
-        config: alpha, loss, temperature, focal_weight.
+        soft: one of the KD losses above, returned as "soft"; may be None when alpha is 0.
+        config: alpha, temperature, focal_weight.
         focal: an extra focal loss, returned as "kd_focal"; may be None when focal_weight is 0.
     """
     assert soft is not None or config.alpha == 0, f"alpha={config.alpha} needs a teacher's soft loss"
@@ -109,8 +109,7 @@ def combine(
     if soft is not None:
         terms["soft"] = soft
         if config.alpha > 0:
-            scale = config.temperature**2 if config.loss == "kl" else 1.0
-            weighted.append(config.alpha * scale * soft)
+            weighted.append(config.alpha * config.temperature**2 * soft)
     if focal is not None:
         terms["kd_focal"] = focal
         if config.focal_weight > 0:

@@ -35,8 +35,8 @@ def run_name(number: int, config: Mapping[str, Any]) -> str:
     if is_taught(config):
         words.append("KD")
     if config.get("distill.alpha"):
-        loss, temperature = config.get("distill.loss", "kl"), config.get("distill.temperature")
-        words.append(loss if loss != "kl" else temperature and f"T={temperature:.3g}")
+        temperature = config.get("distill.temperature")
+        words.append(temperature and f"T={temperature:.3g}")
     if config.get("distill.feature_weight"):
         words.append("features")
     name = " ".join(str(word) for word in words if word not in (None, "none"))

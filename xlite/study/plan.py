@@ -139,12 +139,7 @@ def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Datase
         InputError: a loss is for another kind of targets, or its weights do not fit the classes.
     """
     targets = dataset.targets[dataset.part("train")]
-
-    def formed(config: RunConfig) -> tuple[object, ...]:
-        loss, distill = config.loss, config.distill
-        return loss.name, loss.class_weights, distill.loss, distill.alpha == 1
-
-    for config in distinct(configs, formed):
+    for config in distinct(configs, lambda config: (config.loss.name, config.loss.class_weights)):
         study.task.target_spec.objective(config, targets)
 
 
