@@ -62,8 +62,8 @@ class Seed:
         self.dataset = with_labelled(prepared.full, setting.labelled, seed)
         self.cache, self.device = cache, choose_device()
 
-    def bank(self, *, features: bool) -> Bank:
-        """The answers of this seed's teacher to every training image, with its features where these are asked for."""
+    def bank(self) -> Bank:
+        """The answers of this seed's teacher to every training image."""
         config = teacher_config(self.task, self.base, "cpu", epochs=self.setting.teacher_epochs)
         config = config.override(
             {**self.setting.teacher, "train.threads": self.threads}, source=f"teacher of {self.setting.task}"
@@ -73,19 +73,13 @@ class Seed:
             [trained.file], self.dataset, kind=self.task.target_spec.kind, device=self.device, allow_other_split=True
         )
         return teacher_bank(
-            teacher,
-            self.task,
-            self.dataset,
-            self.base,
-            folder=self.cache / "banks",
-            console=SilentConsole(),
-            features=features,
+            teacher, self.task, self.dataset, self.base, folder=self.cache / "banks", console=SilentConsole()
         )
 
     def train(self, way: str, place: Path) -> None:
         """Train the student in this way and store its answers to the test part."""
         config = self.base.override({**self.setting.student, **WAYS[way]}, source=f"student of {self.setting.task}")
-        bank = self.bank(features=config.distill.feature_weight > 0) if config.distill.needs_teacher else None
+        bank = self.bank() if config.distill.needs_teacher else None
         started = time.perf_counter()
         views = num_views(config.train.epochs)
         run = TrainingRun(config, self.task, self.dataset, self.device, bank=bank, num_views=views)

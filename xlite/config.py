@@ -108,22 +108,16 @@ class LossConfig(Section):
 
 
 class DistillConfig(Section):
-    """The loss: alpha * soft + (1 - alpha) * supervised + focal_weight * focal + feature_weight * features.
-
-    The soft loss compares the logits of teacher and student: temperature^2 * KL.
-    """
+    """The loss: alpha * temperature^2 * KL + (1 - alpha) * supervised + focal_weight * focal."""
 
     temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of teacher and student")
-    alpha: float = Field(0.0, ge=0, le=1, description="weight of the soft loss; 0: the teacher's logits are not used")
+    alpha: float = Field(0.0, ge=0, le=1, description="weight of the distillation loss; 0: no teacher")
     focal_weight: float = Field(0.0, ge=0, description="weight of an extra focal loss")
-    feature_weight: float = Field(
-        0.0, ge=0, description="weight of the loss between the pooled features of student and teacher; 0: not used"
-    )
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term of the loss reads the teacher's answers."""
-        return self.alpha > 0 or self.feature_weight > 0
+        """Whether the loss reads the teacher's answers."""
+        return self.alpha > 0
 
 
 class DataConfig(Section):
@@ -237,25 +231,21 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
-LATER_KEYS = ("distill.feature_weight",)
-"""Keys that were added after studies had been recorded, with defaults that change nothing."""
 _EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 
 
 def identity_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat configuration as hashes and comparisons take it: later keys are left out, later values renamed.
+    """A flat configuration as hashes and comparisons take it: later values are renamed.
 
     So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity.
     """
-    defaults = flatten(RunConfig())
-    kept = {key: value for key, value in values.items() if key not in LATER_KEYS or value != defaults[key]}
-    return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in kept.items()}
+    return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in values.items()}
 
 
 def is_taught(config: Mapping[str, Any]) -> bool | None:
     """`DistillConfig.needs_teacher` of a flat configuration; None where that does not say, as it may be incomplete."""
-    weights = [config.get(key) for key in ("distill.alpha", "distill.feature_weight")]
-    return None if weights[0] is None else any(weights)
+    alpha = config.get("distill.alpha")
+    return None if alpha is None else alpha > 0
 
 
 def model_name(config: Mapping[str, Any]) -> str | None:

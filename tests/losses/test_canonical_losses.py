@@ -68,7 +68,6 @@ def test_at_alpha_1_only_the_temperature_is_left_and_at_0_it_is_not_read():
         assert form(distill__alpha=1.0, loss__name=name, loss__weighting=weighting, loss__focal_gamma=1.0) == soft
     assert form(distill__alpha=1.0, distill__temperature=8.0) != soft
     assert form(distill__temperature=8.0) == form() != form(loss__name="focal")
-    assert form(distill__feature_weight=0.5) != form()
 
 
 def test_of_an_objective_of_one_s_own_every_key_counts():

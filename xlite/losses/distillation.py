@@ -21,7 +21,7 @@ def sigmoid_kd(
         temperature: T > 0.
         mask: (N, L) bool, the entries the mean is over; None: all.
     """
-    return masked_mean(_binary_kl(*_softened(student_logits, teacher_logits, temperature)), mask)
+    return _masked_mean(_binary_kl(*_softened(student_logits, teacher_logits, temperature)), mask)
 
 
 def softmax_kd(
@@ -39,7 +39,7 @@ def softmax_kd(
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
-    return masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
+    return _masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
 
 
 def cumulative_kd(
@@ -57,7 +57,7 @@ def cumulative_kd(
         mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
-    return masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
+    return _masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
 
 
 def unpadded(teacher_logits: Tensor) -> Tensor | None:
@@ -117,15 +117,10 @@ def combine(
     return {"loss": torch.stack(weighted).sum(), **terms}
 
 
-def in_full_precision(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float64 if the student is, else float32; the teacher detached."""
-    dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
-    return student.to(dtype), teacher.detach().to(dtype)
-
-
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    student, teacher = in_full_precision(student_logits, teacher_logits)
-    return student / temperature, teacher / temperature
+    """Both divided by the temperature, in float64 if the student is, else float32; the teacher detached."""
+    dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
+    return student_logits.to(dtype) / temperature, teacher_logits.detach().to(dtype) / temperature
 
 
 def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -135,6 +130,6 @@ def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return present + absent
 
 
-def masked_mean(losses: Tensor, mask: Tensor | None) -> Tensor:
+def _masked_mean(losses: Tensor, mask: Tensor | None) -> Tensor:
     """Mean over the masked entries, a scalar; 0 where there are none. None: over all."""
     return losses.mean() if mask is None else torch.where(mask, losses, 0).sum() / mask.sum().clamp(min=1)

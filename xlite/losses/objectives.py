@@ -98,5 +98,5 @@ def canonical_objective(make_objective: Callable[..., Any], config: RunConfig) -
         return config
     distill = config.distill
     loss = canonical_loss(config.loss, hard=distill.alpha < 1, focal=distill.focal_weight > 0)
-    keys = {"alpha", "focal_weight", "feature_weight"} | ({"temperature"} if distill.alpha > 0 else set())
+    keys = {"alpha", "focal_weight"} | ({"temperature"} if distill.alpha > 0 else set())
     return config.model_copy(update={"loss": loss, "distill": distill.only(keys)})

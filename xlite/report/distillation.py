@@ -15,7 +15,7 @@ MIN_PAIRS = 5
 """Below this no pairs are judged: 4 differences of one sign happen by chance in 1 of 8 studies."""
 MIN_GROUP = 5
 """Complete trials a group or a bin must have before its mean is compared."""
-TEACHER_KEYS = tuple(f"distill.{key}" for key in ("alpha", "temperature", "feature_weight"))
+TEACHER_KEYS = ("distill.alpha", "distill.temperature")
 """What the two sides of a pair may differ in; distill.focal_weight works without a teacher too, so it must agree."""
 _UNCERTAIN_P = 0.05
 
@@ -51,7 +51,7 @@ def distillation_section(study: StudyRows) -> Section:
     pairs = pairs_of(study)
     taught, alone = _sides(study)
     body = [
-        "Pairs are configurations completed with a teacher and without (alpha and feature_weight 0), equal in every "
+        "Pairs are configurations completed with a teacher and without (alpha 0), equal in every "
         "key that acts without one."
     ]
     paired = unpaired = None

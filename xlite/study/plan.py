@@ -39,7 +39,7 @@ class StudyPlan:
         num_trials: complete, pruned and failed trials the study is to have.
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
-        distils: whether any trial needs a teacher; features: and its features.
+        distils: whether any trial needs a teacher.
         configs: drawn from the space, of a grid all.
     """
 
@@ -49,7 +49,6 @@ class StudyPlan:
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
     distils: bool
-    features: bool = False
     configs: Sequence[RunConfig] = ()
 
     @property
@@ -105,10 +104,9 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials
     candidates = Candidates(space, study, costs, limits, shares, shapes)
     distils = any(config.distill.needs_teacher for config in configs)
-    features = any(config.distill.feature_weight > 0 for config in configs)
     for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
-    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features, configs)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, configs)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:

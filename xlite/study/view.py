@@ -157,6 +157,4 @@ def describe(overrides: Mapping[str, Any]) -> str:
     words = [str(name) for name in names if name not in (None, "none")]
     if alpha := overrides.get("distill.alpha"):
         words.append(f"KD T={overrides.get('distill.temperature') or 0:.1f} alpha={alpha:.2f}")
-    if weight := overrides.get("distill.feature_weight"):
-        words.append(f"features={weight:g}")
     return " ".join(words)

@@ -93,12 +93,15 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
         start: resume from this state; the first report is of the next epoch.
 
     Raises:
-        InputError: the configuration distils and there is no bank, or none of what it distils.
+        InputError: the configuration distils and there is no bank.
         TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
         RecordingFailed: another process must go on, with plain steps.
     """
     config, metric = run.config, run.task.metric
-    _check_bank(run)
+    if config.distill.needs_teacher and run.bank is None:
+        raise InputError(
+            f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
+        )
     torch.set_num_threads(config.train.threads)
     keep_freed_memory()
     trainer = _Trainer(run)
@@ -147,17 +150,6 @@ class _TrainedEpoch:
     learning_rate: float
     seconds: dict[str, float]
     num_images: int
-
-
-def _check_bank(run: TrainingRun) -> None:
-    distill = run.config.distill
-    if distill.needs_teacher and run.bank is None:
-        key, value = ("alpha", distill.alpha) if distill.alpha > 0 else ("feature_weight", distill.feature_weight)
-        raise InputError(f"distill.{key}={value} needs a teacher; give one with --teacher or set {key}=0")
-    if distill.feature_weight > 0 and run.bank is not None and not run.bank.num_features:
-        raise InputError(
-            f"distill.feature_weight={distill.feature_weight}: the teacher bank was built without features"
-        )
 
 
 class _Trainer:
