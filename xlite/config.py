@@ -207,10 +207,17 @@ class RunConfig(Section):
         """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}, validated as a whole.
 
         Raises:
-            InputError: as `parse`.
+            InputError: as `parse`, or a removed key has another value than the one that is left.
         """
         values = self.model_dump()
         for key, value in changes.items():
+            if key in REMOVED_KEYS:
+                left = REMOVED_KEYS[key]
+                if value != left:
+                    raise InputError(
+                        f"{source}: {key}={value!r} was taken out, as it showed no gain; only {left!r} is left"
+                    )
+                continue
             section, _, field = key.partition(".")
             if section not in values or field not in values[section]:
                 raise InputError(f"{source}: unknown key {key!r}; {_known_keys(values, section)}")
@@ -231,21 +238,29 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
+REMOVED_KEYS: Mapping[str, Any] = {
+    "distill.loss": "kl",
+    "distill.alpha_schedule": "constant",
+    "distill.feature_weight": 0.0,
+}
+"""Keys that are gone, each with the value that is still what happens: this one is passed over wherever it is stored."""
 _EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 
 
 def identity_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat configuration as hashes and comparisons take it: later values are renamed.
+    """A flat configuration as hashes and comparisons take it: without removed keys, and with later values renamed.
 
-    So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity.
+    So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity. A removed key with
+    another value stays: what was trained with it is nothing that can be trained now.
     """
-    return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in values.items()}
+    kept = {key: value for key, value in values.items() if key not in REMOVED_KEYS or value != REMOVED_KEYS[key]}
+    return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in kept.items()}
 
 
 def is_taught(config: Mapping[str, Any]) -> bool | None:
     """`DistillConfig.needs_teacher` of a flat configuration; None where that does not say, as it may be incomplete."""
     alpha = config.get("distill.alpha")
-    return None if alpha is None else alpha > 0
+    return None if alpha is None else bool(alpha)
 
 
 def model_name(config: Mapping[str, Any]) -> str | None:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xlite import promote
-from xlite.config import RunConfig, flatten, identity_values
+from xlite.config import REMOVED_KEYS, RunConfig, flatten, identity_values
+from xlite.promotion import promote, train
 from xlite.storage.files import fingerprint
 from xlite.train import teacher
 from xlite.train.run import TrainingRun
@@ -52,8 +52,11 @@ def test_plain_steps_are_known_by_the_name_they_had_as_the_default():
 
 
 def test_a_promoted_model_is_still_there_where_its_configuration_is_the_same(monkeypatch, tmp_path):
+    """Also where it was described while the removed keys were there; not where it was trained with one of them."""
     config = RunConfig()
-    described = {"config": flatten(config), "split_hash": "s", "epoch": 4}
+    described = {"config": {**flatten(config), **REMOVED_KEYS}, "split_hash": "s", "epoch": 4}
     monkeypatch.setattr(train, "load_artifact", lambda path: ({}, described))
     assert train.still_there(config, MEMBER, tmp_path).best_epoch == 4
     assert train.still_there(config.override({"distill.alpha": 0.5}, source="t"), MEMBER, tmp_path) is None
+    described["config"]["distill.loss"] = "mse"
+    assert train.still_there(config, MEMBER, tmp_path) is None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xlite.config import RunConfig, flatten
+from xlite.config import REMOVED_KEYS, RunConfig, flatten
 from xlite.console import Console
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
@@ -119,7 +119,7 @@ def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
     space = load_space(options.space, study.task.target_spec.kind).identified_with(options.fixed)
     if options.phase == "baseline" and not space.is_grid:
         raise InputError(f"{space.path}: only a grid (CONFIGURATIONS) can be run as baselines; use `xlite tune`")
-    values = flatten(base)
+    values = {**REMOVED_KEYS, **flatten(base)}
     space = with_fixed(space, {key: values[key] for key in options.fixed_keys})
     configs = check_space(space, base, reserved=FIXED_KEYS)
     if not space.is_grid:
