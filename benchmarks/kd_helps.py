@@ -8,9 +8,10 @@ its own, shared by all ways to distil. Of each training the epoch that is best o
 is there already is not run again. `--data` is for the settings on real images, in NIH's layout; the others draw
 phantoms.
 
-The table: mean test metric over the seeds without and with the teacher, and the mean paired difference. Its 95%
+The first table: mean test metric over the seeds without and with the teacher, and the mean paired difference. Its 95%
 interval is a bootstrap of seeds and, within each, of patients, expanded for few seeds (Hesterberg, arXiv 1411.5279).
-p is a paired t-test over seeds, adjusted by Holm for all rows of the table.
+p is a paired t-test over seeds, adjusted by Holm for all rows of the table. The second table: the same of other ways
+to distil against `kl`. Both have every way in the folder, also those that the library has no more.
 """
 
 import argparse
@@ -61,8 +62,8 @@ class Seed:
         self.dataset = with_labelled(prepared.full, setting.labelled, seed)
         self.cache, self.device = cache, choose_device()
 
-    def bank(self, *, features: bool) -> Bank:
-        """The answers of this seed's teacher to every training image, with its features where these are asked for."""
+    def bank(self) -> Bank:
+        """The answers of this seed's teacher to every training image."""
         config = teacher_config(self.task, self.base, "cpu", epochs=self.setting.teacher_epochs)
         config = config.override(
             {**self.setting.teacher, "train.threads": self.threads}, source=f"teacher of {self.setting.task}"
@@ -72,19 +73,13 @@ class Seed:
             [trained.file], self.dataset, kind=self.task.target_spec.kind, device=self.device, allow_other_split=True
         )
         return teacher_bank(
-            teacher,
-            self.task,
-            self.dataset,
-            self.base,
-            folder=self.cache / "banks",
-            console=SilentConsole(),
-            features=features,
+            teacher, self.task, self.dataset, self.base, folder=self.cache / "banks", console=SilentConsole()
         )
 
     def train(self, way: str, place: Path) -> None:
         """Train the student in this way and store its answers to the test part."""
         config = self.base.override({**self.setting.student, **WAYS[way]}, source=f"student of {self.setting.task}")
-        bank = self.bank(features=config.distill.feature_weight > 0) if config.distill.needs_teacher else None
+        bank = self.bank() if config.distill.needs_teacher else None
         started = time.perf_counter()
         views = num_views(config.train.epochs)
         run = TrainingRun(config, self.task, self.dataset, self.device, bank=bank, num_views=views)
@@ -127,16 +122,17 @@ def with_labelled(dataset: Dataset, share: float, seed: int) -> Dataset:
     return replace(dataset, targets=targets)
 
 
-def table(out: Path) -> list[dict[str, Any]]:
-    """A row for each setting and way with two seeds or more."""
+def table(out: Path, *, against: str = "alone") -> list[dict[str, Any]]:
+    """A row for each setting and way with two seeds or more, of which there is the one to compare with, too."""
     rows = []
     for name, setting in SETTINGS.items():
         task = find_task(setting.task)
-        for way in WAYS:
+        found = {path.stem for path in (out / name).glob("*/*.json")}
+        for way in sorted(found - {"alone", against}):
             folders = [path.parent for path in sorted((out / name).glob(f"*/{way}.json"))]
-            folders = [folder for folder in folders if (folder / "alone.json").exists()]
-            if way != "alone" and len(folders) >= 2:
-                rows.append({"setting": name, "way": way, **compared(task, folders, way)})
+            folders = [folder for folder in folders if (folder / f"{against}.json").exists()]
+            if len(folders) >= 2:
+                rows.append({"setting": name, "way": way, **compared(task, folders, way, against)})
     order = sorted(range(len(rows)), key=lambda row: rows[row]["p"])
     highest = 0.0
     for rank, row in enumerate(order):
@@ -145,9 +141,9 @@ def table(out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def compared(task: Task, folders: list[Path], way: str) -> dict[str, Any]:
+def compared(task: Task, folders: list[Path], way: str, against: str) -> dict[str, Any]:
     """Test metrics over the seeds, and their paired difference with its interval."""
-    scores: dict[str, list[Any]] = {"alone": [], way: []}
+    scores: dict[str, list[Any]] = {against: [], way: []}
     weights = []
     for folder in folders:
         for one, found in scores.items():
@@ -156,7 +152,7 @@ def compared(task: Task, folders: list[Path], way: str) -> dict[str, Any]:
         weights.append(np.unique(stored["groups"], return_inverse=True)[1])
 
     def difference(seed: int, rows: np.ndarray) -> float:
-        return scores[way][seed](rows) - scores["alone"][seed](rows)
+        return scores[way][seed](rows) - scores[against][seed](rows)
 
     whole = [np.ones(len(group)) for group in weights]
     differences = np.array([difference(seed, rows) for seed, rows in enumerate(whole)])
@@ -173,7 +169,7 @@ def compared(task: Task, folders: list[Path], way: str) -> dict[str, Any]:
     seconds = [[read_json(folder / f"{one}.json")["seconds"] for folder in folders] for one in scores]
     return {
         "seeds": len(folders),
-        "alone": mean["alone"],
+        against: mean[against],
         "distilled": mean[way],
         "difference": float(differences.mean()),
         "low": low,
@@ -208,14 +204,16 @@ def main() -> None:
                 for way, place in todo.items():
                     data.train(way, place)
                     print(f"{name}, seed {seed}, {way}: {read_json(place.with_suffix('.json'))}", flush=True)
-    rows = table(arguments.out)
+    rows, of_ways = table(arguments.out), table(arguments.out, against="kl")
     show(rows)
+    show(of_ways)
     if arguments.save:
-        write_json(REPO / "benchmarks" / "results" / "kd_helps.json", {"benchmark": "kd_helps", "rows": rows})
+        results = {"benchmark": "kd_helps", "rows": rows, "ways against kl": of_ways}
+        write_json(REPO / "benchmarks" / "results" / "kd_helps.json", results)
 
 
 def show(rows: list[Mapping[str, Any]]) -> None:
-    """Print the table."""
+    """Print the table, if it has rows."""
     if rows:
         cells = [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
         print("\n".join(columns([list(rows[0]), *cells])))

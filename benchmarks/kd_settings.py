@@ -55,14 +55,8 @@ SETTINGS = {
     "stm": Setting("stm_scanlines", 40, 30),
 }
 
-_KL = {"distill.alpha": 0.7, "distill.temperature": 4.0}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "alone": {},
-    "kl": _KL,
-    "mse": {"distill.alpha": 0.7, "distill.loss": "mse"},
-    "correlation": {"distill.alpha": 0.7, "distill.loss": "correlation"},
-    "features": {**_KL, "distill.feature_weight": 0.5},
-    "falling": {**_KL, "distill.alpha_schedule": "falling"},
-    "rising": {**_KL, "distill.alpha_schedule": "rising"},
+    "kl": {"distill.alpha": 0.7, "distill.temperature": 4.0},
 }
 """Keys of a student by way; "alone" has no teacher."""

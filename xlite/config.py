@@ -108,35 +108,16 @@ class LossConfig(Section):
 
 
 class DistillConfig(Section):
-    """The loss: alpha * soft + (1 - alpha) * supervised + focal_weight * focal + feature_weight * features.
+    """The loss: alpha * temperature^2 * KL + (1 - alpha) * supervised + focal_weight * focal."""
 
-    The soft loss compares the logits of teacher and student; of "kl" it is temperature^2 * KL.
-    """
-
-    temperature: float = Field(4.0, gt=0, le=100, description="kl: softens the logits of teacher and student")
-    alpha: float = Field(0.0, ge=0, le=1, description="weight of the soft loss; 0: the teacher's logits are not used")
+    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of teacher and student")
+    alpha: float = Field(0.0, ge=0, le=1, description="weight of the distillation loss; 0: no teacher")
     focal_weight: float = Field(0.0, ge=0, description="weight of an extra focal loss")
-    loss: Literal["kl", "mse", "correlation"] = Field(
-        "kl",
-        description="the soft loss. mse: squared differences of logits; correlation: of each label, across the batch",
-    )
-    alpha_schedule: Literal["constant", "falling", "rising"] = Field(
-        "constant",
-        description="falling: alpha in the first epoch, 0 in the last; rising: the other way round; linear between",
-    )
-    feature_weight: float = Field(
-        0.0, ge=0, description="weight of the loss between the pooled features of student and teacher; 0: not used"
-    )
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term of the loss reads the teacher's answers."""
-        return self.alpha > 0 or self.feature_weight > 0
-
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether the weight of the soft loss changes from epoch to epoch."""
-        return self.alpha > 0 and self.alpha_schedule != "constant"
+        """Whether the loss reads the teacher's answers."""
+        return self.alpha > 0
 
 
 class DataConfig(Section):
@@ -222,23 +203,21 @@ class RunConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _correlation_has_a_batch(self) -> Self:
-        if self.distill.loss == "correlation" and self.distill.alpha > 0 and self.optim.batch_size == 1:
-            raise ValueError(
-                "distill.loss=correlation is a correlation across the batch, so `optim.batch_size >= 2` must hold, but "
-                "got (optim.batch_size=1)"
-            )
-        return self
-
     def override(self, changes: Mapping[str, Any], *, source: str) -> Self:
         """A copy with dotted keys changed, e.g. {"optim.learning_rate": 3e-4}, validated as a whole.
 
         Raises:
-            InputError: as `parse`.
+            InputError: as `parse`, or a removed key has another value than the one that is left.
         """
         values = self.model_dump()
         for key, value in changes.items():
+            if key in REMOVED_KEYS:
+                left = REMOVED_KEYS[key]
+                if value != left:
+                    raise InputError(
+                        f"{source}: {key}={value!r} was taken out, as it showed no gain; only {left!r} is left"
+                    )
+                continue
             section, _, field = key.partition(".")
             if section not in values or field not in values[section]:
                 raise InputError(f"{source}: unknown key {key!r}; {_known_keys(values, section)}")
@@ -259,25 +238,29 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return {f"{s}.{f}": value for s, fields in config.model_dump().items() for f, value in fields.items()}
 
 
-LATER_KEYS = ("distill.loss", "distill.alpha_schedule", "distill.feature_weight")
-"""Keys that were added after studies had been recorded, with defaults that change nothing."""
+REMOVED_KEYS: Mapping[str, Any] = {
+    "distill.loss": "kl",
+    "distill.alpha_schedule": "constant",
+    "distill.feature_weight": 0.0,
+}
+"""Keys that are gone, each with the value that is still what happens: this one is passed over wherever it is stored."""
 _EARLIER_NAMES = {"train.step": {"auto": "plain"}}  # what hashes hold for a value that has become the default
 
 
 def identity_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat configuration as hashes and comparisons take it: later keys are left out, later values renamed.
+    """A flat configuration as hashes and comparisons take it: without removed keys, and with later values renamed.
 
-    So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity.
+    So what an earlier version began or stored, e.g. a checkpoint or a teacher, keeps its identity. A removed key with
+    another value stays: what was trained with it is nothing that can be trained now.
     """
-    defaults = flatten(RunConfig())
-    kept = {key: value for key, value in values.items() if key not in LATER_KEYS or value != defaults[key]}
+    kept = {key: value for key, value in values.items() if key not in REMOVED_KEYS or value != REMOVED_KEYS[key]}
     return {key: _EARLIER_NAMES.get(key, {}).get(value, value) for key, value in kept.items()}
 
 
 def is_taught(config: Mapping[str, Any]) -> bool | None:
     """`DistillConfig.needs_teacher` of a flat configuration; None where that does not say, as it may be incomplete."""
-    weights = [config.get(key) for key in ("distill.alpha", "distill.feature_weight")]
-    return None if weights[0] is None else any(weights)
+    alpha = config.get("distill.alpha")
+    return None if alpha is None else bool(alpha)
 
 
 def model_name(config: Mapping[str, Any]) -> str | None:

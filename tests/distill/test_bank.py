@@ -38,10 +38,10 @@ class Counting(Teacher):
     shown = 0
     lock = threading.Lock()
 
-    def signals(self, pixels, auxiliary, rows, *, device):
+    def answer(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             Counting.shown += len(pixels)
-        return super().signals(pixels, auxiliary, rows, device=device)
+        return super().answer(pixels, auxiliary, rows, device=device)
 
 
 def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
@@ -51,7 +51,7 @@ def teacher_of(config, *, num_labels=3, key="key", spec=IMAGE, **changes):
 
 def ask(teacher, pixels, auxiliary=None):
     """The teacher's logits for views of whatever rows."""
-    return teacher.signals(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU).logits
+    return teacher.answer(pixels, auxiliary, np.zeros(len(pixels), int), device=CPU)
 
 
 @pytest.fixture
@@ -86,13 +86,13 @@ class Uneven(Counting):
 
     begun, fails_at = 0, None
 
-    def signals(self, pixels, auxiliary, rows, *, device):
+    def answer(self, pixels, auxiliary, rows, *, device):
         with Counting.lock:
             number, Uneven.begun = Uneven.begun, Uneven.begun + 1
         if number == self.fails_at:
             raise RuntimeError("no answer")
         time.sleep(0.05 * (number % 3 == 0))
-        return super().signals(pixels, auxiliary, rows, device=device)
+        return super().answer(pixels, auxiliary, rows, device=device)
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])
@@ -316,10 +316,10 @@ class Limited(Teacher):
 
     limit = 5
 
-    def signals(self, pixels, auxiliary, rows, *, device):
+    def answer(self, pixels, auxiliary, rows, *, device):
         if len(pixels) > self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return super().signals(pixels, auxiliary, rows, device=device)
+        return super().answer(pixels, auxiliary, rows, device=device)
 
 
 def test_where_gpu_memory_runs_out_the_teacher_is_asked_about_half_the_views(teacher, tiny_dataset, tmp_path, capfd):

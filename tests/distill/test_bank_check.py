@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from test_bank import CPU, Counting, ask, build, teacher_of
-from test_bank_signals import silenced
+from test_bank_gaps import silenced
 
 from xlite.config import ModelConfig
 from xlite.data.batches import ViewReader
 from xlite.distill.bank import PIXELS
 from xlite.distill.bank_check import check_bank, half_step
-from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.storage.files import read_json
 
@@ -61,13 +60,6 @@ def test_a_logit_that_is_not_a_number_is_found(teacher, tiny_dataset, tmp_path):
     assert check(bank, teacher, reader).num_beyond == 1
 
 
-def test_a_feature_that_is_off_is_found(teacher, tiny_dataset, tmp_path):
-    bank, reader = build(teacher, tiny_dataset, tmp_path, features=True)
-    assert check(bank, teacher, reader).holds
-    change(bank, "features.npy", (1, 3, 5), 0.1)
-    assert check(bank, teacher, reader).num_beyond == 1
-
-
 def test_silence_is_compared_too(teacher, tiny_dataset, tmp_path):
     silent = silenced(teacher)
     bank, reader = build(silent, tiny_dataset, tmp_path)
@@ -105,8 +97,8 @@ def test_other_batches_stay_within_the_allowance(teacher, tiny_dataset, tmp_path
     bank, reader = build(teacher, tiny_dataset, tmp_path)
 
     class OneByOne(Teacher):
-        def signals(self, pixels, auxiliary, rows, *, device):
-            return Signals(np.concatenate([ask(teacher, image[None]) for image in pixels]))
+        def answer(self, pixels, auxiliary, rows, *, device):
+            return np.concatenate([ask(teacher, image[None]) for image in pixels])
 
     alone = OneByOne(teacher.members, teacher.input_spec)
     assert check(bank, alone, reader).holds

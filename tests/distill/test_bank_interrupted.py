@@ -39,12 +39,12 @@ SERVER.set_forkserver_preload(["xlite.distill.bank", "xlite.models.build", "albu
 class Logged(Teacher):
     """A teacher that takes its time and writes a line for every batch it is shown."""
 
-    def signals(self, pixels, auxiliary, rows, *, device):
+    def answer(self, pixels, auxiliary, rows, *, device):
         description = self.members[0].description
         time.sleep(description["pause_s"])
         with description["log"].open("a") as log:
             log.write("batch\n")
-        return super().signals(pixels, auxiliary, rows, device=device)
+        return super().answer(pixels, auxiliary, rows, device=device)
 
 
 def build(root, *, pause_s=0.0, progress=None):

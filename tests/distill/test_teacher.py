@@ -15,7 +15,6 @@ from xlite.data.batches import ViewReader
 from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.bank_check import check_bank
-from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher, check_file, load_teacher
 from xlite.distill.teacher_checks import check_range, trained_on_note, validation_value
 from xlite.distill.teachers.own import load_own
@@ -39,13 +38,13 @@ class Says:
     settings: dict = field(default_factory=dict)
     notes: tuple = ()
 
-    def signals(self, pixels, auxiliary, rows, *, device):
-        return Signals(np.float32(self.logits)[rows])
+    def answer(self, pixels, auxiliary, rows, *, device):
+        return np.float32(self.logits)[rows]
 
 
 def combined(*members, weights=()):
     teacher = Teacher(tuple(Says(rows, key=str(number)) for number, rows in enumerate(members)), IMAGE, weights)
-    return teacher.signals(np.zeros((1, 32, 32), np.uint8), None, np.array([0]), device=CPU).logits[0].tolist()
+    return teacher.answer(np.zeros((1, 32, 32), np.uint8), None, np.array([0]), device=CPU)[0].tolist()
 
 
 def test_the_weighted_mean_is_over_the_members_that_know_a_label():
@@ -76,9 +75,9 @@ def test_a_model_of_ours_is_matched_by_name_too(tiny_dataset, tmp_path):
 
     own_file(tmp_path, ["c", "a", "d"])
     rows, pixels = np.arange(4), np.array(tiny_dataset.open_pixels()[:4])
-    there = load(replace(tiny_dataset, labels=("c", "a", "d"))).signals(pixels, None, rows, device=CPU).logits
+    there = load(replace(tiny_dataset, labels=("c", "a", "d"))).answer(pixels, None, rows, device=CPU)
     found = load(tiny_dataset)
-    asked = found.signals(pixels, None, rows, device=CPU).logits
+    asked = found.answer(pixels, None, rows, device=CPU)
     np.testing.assert_array_equal(asked[:, [0, 2]], there[:, [1, 0]])
     assert np.isnan(asked[:, 1]).all() and "does not know b" in found.notes[0]
     with pytest.raises(InputError, match="it lacks b"):
@@ -106,7 +105,7 @@ def test_the_bank_of_several_kinds_has_their_mean_and_nan_where_none_answers(tin
     bank = open_or_build(source, data_key="d", logits_shape=(3,), folder=tmp_path / "banks")
     positions, views = np.arange(140), np.full(140, 1)
     pixels, logits = bank.read(positions, views)
-    by_onnx, by_table = (one.signals(pixels, None, positions, device=CPU).logits for one in alone)
+    by_onnx, by_table = (one.answer(pixels, None, positions, device=CPU) for one in alone)
     np.testing.assert_allclose(logits[:50, :2], by_onnx[:50, :2], rtol=2e-3, atol=1e-3)
     np.testing.assert_allclose(logits[50:, :2], (by_onnx + 3 * by_table)[50:, :2] / 4, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(logits[50:, 2], by_table[50:, 2], rtol=2e-3, atol=1e-3)
@@ -185,7 +184,7 @@ def test_what_was_measured_is_kept_and_nothing_is_asked_again(tiny_dataset, tmp_
     assert (
         told.lines[0] == "t.csv: one answer an image, used for all its views; 120 of 140 training images (86%) have one"
     )
-    monkeypatch.setattr(Teacher, "signals", None)
+    monkeypatch.setattr(Teacher, "answer", None)
     assert load().value == first.value
     assert len(list((tmp_path / "cache" / "teachers").glob("measured-*.json"))) == 1
 

@@ -111,15 +111,6 @@ def test_a_pair_agrees_in_every_key_but_alpha_and_temperature() -> None:
     assert [pair.difference for pair in twice] == [pytest.approx(0.15)]
 
 
-def test_a_student_taught_by_features_alone_has_a_teacher_and_no_temperature() -> None:
-    alone = row(0, 0.6, alpha=0.0, rate=1e-3)
-    features = row(1, 0.7, alpha=0.0, rate=1e-3, **{"distill.feature_weight": 0.5})
-    kept = row(2, 0.8, alpha=0.5, temperature=4.0, rate=1e-3, **{"distill.loss": "mse"})
-    (pair,) = pairs_of(study(alone, features, kept))
-    assert [r.number for r in pair.with_teacher] == [1, 2] and [r.number for r in pair.without] == [0]
-    assert not temperature_sensitivity(study(alone, features, kept)).values.size
-
-
 def test_without_pairs_groups_are_compared_and_called_an_association() -> None:
     rng = np.random.default_rng(0)
     taught = [row(i, 0.72 + 0.002 * rng.normal(), alpha=0.5, rate=i / 1000) for i in range(1, 9)]

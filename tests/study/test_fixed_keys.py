@@ -5,12 +5,16 @@ from pathlib import Path
 import optuna
 import pytest
 
+from xlite.commands import tune_kd
 from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.study.fixed_keys import with_fixed
-from xlite.study.plan import FIXED_KEYS
+from xlite.study.options import Study
+from xlite.study.plan import FIXED_KEYS, open_space
 from xlite.study.probes import check_space
 from xlite.study.space import load_space
+from xlite.tasks import find_task
+from xlite.train.canonical import unread_keys
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 
@@ -73,3 +77,20 @@ def test_every_shipped_space_can_have_each_of_its_keys_fixed(path):
         configs = check_space(with_fixed(space, {key: value}), base, reserved=FIXED_KEYS)
         section, _, field = key.partition(".")
         assert {getattr(getattr(config, section), field) for config in configs} == {value}
+
+
+def test_a_space_that_asks_for_a_removed_key_goes_on_where_that_is_fixed_at_what_is_left(tmp_path):
+    text = "def space(trial):\n    return {'distill.loss': trial.suggest_categorical('distill.loss', ['kl', 'mse'])}\n"
+    (tmp_path / "space.py").write_text("BASELINE = {'distill.loss': 'kl'}\n" + text)
+
+    def study(*options):
+        arguments = tune_kd.parser().parse_args(["--space", str(tmp_path / "space.py"), *options])
+        asked, task = tune_kd.resolve(arguments, "s", tmp_path / "s", "cpu"), find_task("chestxray14")
+        return Study(asked, task, asked.configure(task))
+
+    with pytest.raises(InputError, match=r"space\.py: distill\.loss='mse' was taken out"):
+        open_space(study())
+    continued = study("--set", "distill.loss=kl")
+    _, configs = open_space(continued)
+    assert set(configs) == {continued.base}
+    assert unread_keys(continued.options.settings, configs, continued.task.target_spec) == ["distill.loss"]

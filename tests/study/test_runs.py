@@ -25,11 +25,6 @@ REPO = Path(__file__).resolve().parents[2]
         ),
         ({"model.backbone": "resnet18", "model.attention": "mhsa", "distill.alpha": 0.0}, "00007 resnet18 mhsa"),
         ({"model.backbone": "resnet18", "model.attention": "none", "distill.alpha": 1}, "00007 resnet18 KD"),
-        (
-            {"model.backbone": "a", "distill.alpha": 1, "distill.loss": "mse", "distill.temperature": 4.0},
-            "00007 a KD mse",
-        ),
-        ({"model.backbone": "a", "distill.alpha": 0.0, "distill.feature_weight": 0.5}, "00007 a KD features"),
         ({"model.layers": 2, "model.width": 64}, "00007 lines_2x64"),
         ({"model.backbone": "hf-hub:timm/../net\n*"}, "00007 hf-hub_timm_.._net__"),
         ({"model.backbone": "x" * 400}, "00007 " + "x" * 100),

@@ -225,8 +225,8 @@ def test_parts_of_a_batch_see_one_dropout_and_move_running_statistics_once(tiny_
     forward = learner.forward
     learner.forward = lambda part: seen.append(forward(part)) or seen[-1]
     learner.step(batch)
-    assert len(seen) == 4 and all(torch.equal(a, b) for (a,), (b,) in zip(seen[:2], seen[2:], strict=True))
-    assert not torch.equal(seen[0][0], forward(next(batch.micro_batches(2)))[0])  # another dropout, so it does drop out
+    assert len(seen) == 4 and all(torch.equal(a, b) for a, b in zip(seen[:2], seen[2:], strict=True))
+    assert not torch.equal(seen[0], forward(next(batch.micro_batches(2))))  # another dropout, so it does drop out
     counts = {int(v) for name, v in learner.model.named_buffers() if name.endswith("num_batches_tracked")}
     assert counts == {3}  # two parts, and the look just above
 

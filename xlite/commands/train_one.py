@@ -78,15 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
     tell_unread(given, config, task, console)
     bank = None
     if arguments.teacher and not config.distill.needs_teacher:
-        console.say("--teacher: distill.alpha and distill.feature_weight are 0, so the teacher is not used")
+        console.say("--teacher: distill.alpha is 0, so the teacher is not used")
     elif arguments.teacher:
         tell_what_it_has_seen(request, prepared.full, console)
         cache = prepared.request.cache_dir
         teacher = load_study_teacher(request, task, prepared.full, config, cache_dir=cache, console=console)
-        features = config.distill.feature_weight > 0
-        bank = teacher_bank(
-            teacher.teacher, task, dataset, config, folder=cache / "banks", console=console, features=features
-        )
+        bank = teacher_bank(teacher.teacher, task, dataset, config, folder=cache / "banks", console=console)
     noted = None
     try:
         with locked(folder, waiting=None):

@@ -14,7 +14,6 @@ from xlite.console import ProgressCallback
 from xlite.data.views import VIEWS_VERSION
 from xlite.device import is_out_of_memory, release_memory
 from xlite.distill.bank_build import (
-    FEATURES,
     LOGITS,
     PIXELS,
     PROGRESS,
@@ -41,18 +40,15 @@ class Bank:
     """A complete bank; cheap to pickle, mapped read-only when a process first reads it.
 
     Attributes:
-        folder: holds `logits.npy` (V, R, ..., L) float16, perhaps `pixels.npy` (V, R, *shape) and `features.npy`
-            (V, R, F) float16, and `bank.json`.
+        folder: holds `logits.npy` (V, R, ..., L) float16, perhaps `pixels.npy` (V, R, *shape), and `bank.json`.
         num_views: V. Epoch e shows view e mod V.
         has_pixels: whether the views' pixels are kept too.
-        num_features: F; 0 where the teacher's features are not kept.
         has_gaps: whether some logits are NaN: the teacher says nothing there.
     """
 
     folder: Path
     num_views: int
     has_pixels: bool
-    num_features: int = 0
     has_gaps: bool = False
 
     def read(self, positions: np.ndarray, views: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
@@ -64,13 +60,9 @@ class Bank:
         pixels = self._map(PIXELS)[views, positions] if self.has_pixels else None
         return pixels, self._map(LOGITS)[views, positions].astype(np.float32)
 
-    def features(self, positions: np.ndarray, views: np.ndarray) -> np.ndarray:
-        """Features (B, F) float32, as `read`; there must be some."""
-        return self._map(FEATURES)[views, positions].astype(np.float32)
-
     def bytes_per_view(self) -> dict[str, float]:
         """File name -> bytes that a view of an image takes, its share of the header included."""
-        names = [LOGITS, *[PIXELS] * self.has_pixels, *[FEATURES] * (self.num_features > 0)]
+        names = [LOGITS, PIXELS] if self.has_pixels else [LOGITS]
         return {name: (self.folder / name).stat().st_size / math.prod(self._map(name).shape[:2]) for name in names}
 
     def _map(self, name: str) -> np.ndarray:
@@ -93,40 +85,33 @@ def open_or_build(
     data_key: str,
     logits_shape: tuple[int, ...],
     folder: Path,
-    features: bool = False,
     pixel_budget_bytes: int = PIXEL_BUDGET_BYTES,
     progress: ProgressCallback | None = None,
 ) -> Bank:
     """The bank of this source; computed unless a complete one is below `folder`.
 
     An existing bank is compared with its CRC-32 byte by byte, once, here; a damaged one is built again. An interrupted
-    build is continued. While another process builds the bank, this one waits. Features are added to a bank without.
+    build is continued. While another process builds the bank, this one waits.
 
     Args:
         data_key: stands for the pixels and the training part, in order.
         logits_shape: of one example: (L,), or (H, L).
         folder: of all banks; each has a folder in it, named by its key.
-        features: whether the teacher's features are needed.
         progress: called with (views done, views) while building or waiting.
 
     Raises:
-        InputError: the disk is full, the folder cannot be written, the teacher's answers are not finite, it gives no
-            features, or GPU memory runs out.
+        InputError: the disk is full, the folder cannot be written, the teacher's answers are not finite, or GPU memory
+            runs out.
     """
-    num_features = source.teacher.num_features
-    if features and not num_features:
-        raise InputError("distill.feature_weight: this teacher gives no features; use 0, or another teacher")
     identity = _identity(source, data_key)
     place = folder / fingerprint(identity)
     bank = _open(place, identity)
-    if bank is not None and (bank.num_features or not features):
+    if bank is not None:
         return bank
     shape, pixels = (source.num_views, len(source.reader.rows)), source.reader.pixels
     arrays: dict[str, tuple[tuple[int, ...], str]] = {LOGITS: ((*shape, *logits_shape), "<f2")}
     if math.prod(shape) * math.prod(pixels.shape[1:]) * pixels.itemsize <= pixel_budget_bytes:
         arrays[PIXELS] = ((*shape, *pixels.shape[1:]), pixels.dtype.str)
-    if features and num_features:
-        arrays[FEATURES] = ((*shape, num_features), "<f2")
 
     def waiting() -> None:
         done, total = read_progress(place)
@@ -135,12 +120,7 @@ def open_or_build(
 
     try:
         with locked(place, waiting=waiting):
-            bank = _open(place, identity)
-            if bank is None:
-                return _build(place, identity, source, arrays, progress)
-            return (
-                bank if bank.num_features or not features else _add_features(bank, identity, source, arrays, progress)
-            )
+            return _open(place, identity) or _build(place, identity, source, arrays, progress)
     except OSError as error:
         raise InputError(
             f"{place}: the teacher bank cannot be written ({error.strerror or error}); "
@@ -158,8 +138,9 @@ def _build(
     """Where GPU memory runs out, the bank is begun again with half the views in a batch, and its record says so."""
     for name in arrays:
         _MAPS.pop((str(place), name), None)  # of the damaged bank that this one replaces
+    layout = {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in arrays.items()}
     while True:
-        settings = {**identity, "batch_size": source.views_at_once, "arrays": _layout(arrays)}
+        settings = {**identity, "batch_size": source.views_at_once, "arrays": layout}
         try:
             record = {**settings, "files": build(place, settings, source, arrays, progress)}
             break
@@ -176,25 +157,6 @@ def _build(
     write_json(place / RECORD, record)
     (place / PROGRESS).unlink(missing_ok=True)
     return _bank(place, record)
-
-
-def _add_features(
-    bank: Bank, identity: Mapping[str, Any], source: BankSource, arrays: Arrays, progress: ProgressCallback | None
-) -> Bank:
-    """The teacher is asked about every view again; what other studies read of the bank is not touched."""
-    place, record = bank.folder, read_json(bank.folder / RECORD)
-    _MAPS.pop((str(place), FEATURES), None)  # of a damaged bank that was here before
-    source, arrays = replace(source, batch_size=record["batch_size"]), {FEATURES: arrays[FEATURES]}
-    settings = {**identity, "batch_size": source.batch_size, "arrays": _layout(arrays)}
-    files = build(place, settings, source, arrays, progress, kept={RECORD, *record["files"]})
-    record = {**record, "arrays": {**record["arrays"], **_layout(arrays)}, "files": {**record["files"], **files}}
-    write_json(place / RECORD, record)
-    (place / PROGRESS).unlink(missing_ok=True)
-    return _bank(place, record)
-
-
-def _layout(arrays: Arrays) -> dict[str, dict[str, Any]]:
-    return {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in arrays.items()}
 
 
 def _identity(source: BankSource, data_key: str) -> dict[str, Any]:
@@ -239,7 +201,5 @@ def _open(place: Path, identity: Mapping[str, Any]) -> Bank | None:
 
 
 def _bank(place: Path, record: Mapping[str, Any]) -> Bank:
-    arrays = record["arrays"]
-    num_features = arrays[FEATURES]["shape"][-1] if FEATURES in arrays else 0
     has_gaps = bool(np.isnan(np.load(place / LOGITS, mmap_mode="r")).any())
-    return Bank(place, record["num_views"], PIXELS in arrays, num_features, has_gaps)
+    return Bank(place, record["num_views"], PIXELS in record["arrays"], has_gaps)

@@ -9,7 +9,7 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,14 +22,13 @@ from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
 from xlite.data.batches import Draw, ViewReader
 from xlite.device import Device, torch_threads
-from xlite.distill.signals import Signals
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
 from xlite.storage.arrays import check_disk_space, data_bytes, npy_header, open_descriptor, sync_data, write_at
 from xlite.storage.files import read_json, write_json
 from xlite.storage.locks import LOCK
 
-LOGITS, PIXELS, FEATURES = "logits.npy", "pixels.npy", "features.npy"
+LOGITS, PIXELS = "logits.npy", "pixels.npy"
 RECORD, PROGRESS = "bank.json", "progress.json"
 BATCH_SIZES = {"cpu": 64, "cuda": 256}
 """Images in a batch for the teacher: on a CPU as many as a core's cache holds."""
@@ -77,10 +76,10 @@ class BankSource:
         """Pixels (B, *shape) of a batch, as a trial sees them."""
         return self.reader.read(batch.positions, batch.views)
 
-    def answer(self, batch: Draw, images: np.ndarray) -> Signals:
-        """The live teacher's answers."""
+    def answer(self, batch: Draw, images: np.ndarray) -> np.ndarray:
+        """The live teacher's logits (B, ..., L)."""
         rows, auxiliary = self.reader.rows[batch.positions], self.reader.auxiliary_of(batch.positions)
-        return self.teacher.signals(images, auxiliary, rows, device=self.device)
+        return self.teacher.answer(images, auxiliary, rows, device=self.device)
 
 
 def build(
@@ -89,14 +88,11 @@ def build(
     source: BankSource,
     arrays: Arrays,
     progress: ProgressCallback | None = None,
-    *,
-    kept: Set[str] = frozenset(),
 ) -> dict[str, State]:
     """Write the files of `arrays` in `place`, or the rest of them. The caller holds the lock of `place`.
 
     Args:
         settings: JSON values that decide every byte; what was begun with others is discarded.
-        kept: files in `place` that are not touched.
         progress: called with (views done, views) after every batch.
 
     Returns:
@@ -110,7 +106,7 @@ def build(
     num_total = sum(len(batch.positions) for batch in batches)
     num_done, states = _durable(place, settings, arrays)
     if num_done == 0:
-        clear(place, kept)
+        clear(place)
     for left_over in place.glob(".*.tmp"):
         left_over.unlink()
     done_bytes = sum((place / name).stat().st_size for name in arrays if (place / name).exists())
@@ -125,13 +121,9 @@ def build(
         block = _Block(place, settings, files, num_total)
         try:
             for batch, images, answer in _answered(source, todo):
-                contents = {LOGITS: answer.logits, PIXELS: images, FEATURES: answer.features}
+                contents = {LOGITS: _half(answer, arrays[LOGITS][0], place), PIXELS: images}
                 for name, file in files.items():
-                    content = contents[name]
-                    assert content is not None
-                    if name != PIXELS:
-                        content = _half(content, arrays[name][0], place / name)
-                    file.append(content.tobytes())
+                    file.append(contents[name].tobytes())
                 num_done += len(batch.positions)
                 block.commit_if_due(num_done)
                 if progress is not None:
@@ -140,18 +132,18 @@ def build(
         except OSError:
             if not (place / PROGRESS).exists():  # nothing to continue, and it may be what filled the disk
                 with suppress(OSError):
-                    clear(place, kept)
+                    clear(place)
             raise
     return {name: file.state() for name, file in files.items()}
 
 
-def clear(place: Path, kept: Set[str] = frozenset()) -> None:
-    """Remove all of a bank but its lock and `kept`; first the records, which must not list files that are gone.
+def clear(place: Path) -> None:
+    """Remove all of a bank but its lock; first the records, which must not list files that are gone.
 
     Files are unlinked, never emptied: another process may have them mapped.
     """
-    names = {path.name for path in place.iterdir()} - {LOCK, *kept}
-    for name in [name for name in (RECORD, PROGRESS) if name not in kept] + sorted(names):
+    names = {path.name for path in place.iterdir()} - {LOCK}
+    for name in [RECORD, PROGRESS, *sorted(names)]:
         (place / name).unlink(missing_ok=True)
 
 
@@ -241,10 +233,10 @@ def _durable(place: Path, settings: Mapping[str, Any], arrays: Arrays) -> tuple[
     return (num_done, states) if same else (0, {})
 
 
-def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, Signals]]:
+def _answered(source: BankSource, batches: list[Draw]) -> Iterator[tuple[Draw, np.ndarray, np.ndarray]]:
     """Each batch with its images and the teacher's answers, in order."""
 
-    def ask(batch: Draw) -> tuple[Draw, np.ndarray, Signals]:
+    def ask(batch: Draw) -> tuple[Draw, np.ndarray, np.ndarray]:
         images = source.images(batch)
         return batch, images, source.answer(batch, images)
 
@@ -268,14 +260,14 @@ def side_by_side(ask: Callable[[Batch], Answer], batches: Iterable[Batch], devic
             yield coming.popleft().result()
 
 
-def _half(answer: np.ndarray, shape: tuple[int, ...], file: Path) -> np.ndarray:
-    """`answer` in half precision. Logits are NaN where the teacher says nothing; its features never are."""
+def _half(answer: np.ndarray, shape: tuple[int, ...], place: Path) -> np.ndarray:
+    """`answer` in half precision, NaN where the teacher says nothing."""
     assert answer.shape[1:] == shape[2:], (answer.shape, shape)
     with np.errstate(over="ignore"):
         half = answer.astype("<f2")
-    if np.isinf(half).any() or (file.name == FEATURES and np.isnan(half).any()):
+    if np.isinf(half).any():
         raise InputError(
-            f"{file.parent}: the teacher gives {file.stem} that are not finite in half precision "
+            f"{place}: the teacher gives logits that are not finite in half precision "
             f"(from {np.nanmin(answer):g} to {np.nanmax(answer):g}); it cannot be distilled from"
         )
     return half

@@ -25,9 +25,9 @@ class BankCheck:
 
     Attributes:
         num_checked: views of images compared.
-        largest_difference: between a stored number, a logit or feature, and the live one.
+        largest_difference: between a stored logit and the live one.
         largest_excess: the same beyond rounding to fp16.
-        num_beyond: numbers that differ by more than rounding and noise.
+        num_beyond: logits that differ by more than rounding and noise.
         num_pixels_different: pixel values that differ from those of the augmentation.
     """
 
@@ -71,20 +71,16 @@ def check_bank(
     largest = excess = 0.0
     for batch in batches:
         images = source.images(batch)
-        answer = source.answer(batch, images)
-        pixels, logits = bank.read(batch.positions, batch.views)
+        live = source.answer(batch, images)
+        pixels, stored = bank.read(batch.positions, batch.views)
         num_checked += len(images)
         num_pixels += 0 if pixels is None else int(np.count_nonzero(pixels != images))
-        pairs = [(logits, answer.logits)]
-        if bank.num_features and answer.features is not None:
-            pairs.append((bank.features(batch.positions, batch.views), answer.features))
-        for stored, live in pairs:
-            silent = np.isnan(stored) & np.isnan(live)
-            stored, live = np.where(silent, 0, stored), np.where(silent, 0, live)
-            difference = np.abs(stored - live)
-            beyond = difference - half_step(live)
-            num_beyond += int(np.count_nonzero(~(beyond <= noise * np.maximum(1, np.abs(live)))))  # NaN counts too
-            largest, excess = max(largest, float(difference.max())), max(excess, float(beyond.max()))
+        silent = np.isnan(stored) & np.isnan(live)
+        stored, live = np.where(silent, 0, stored), np.where(silent, 0, live)
+        difference = np.abs(stored - live)
+        beyond = difference - half_step(live)
+        num_beyond += int(np.count_nonzero(~(beyond <= noise * np.maximum(1, np.abs(live)))))  # NaN counts too
+        largest, excess = max(largest, float(difference.max())), max(excess, float(beyond.max()))
         if progress is not None:
             progress(num_checked, num_wanted)
     return BankCheck(num_checked, largest, excess, num_beyond, num_pixels)

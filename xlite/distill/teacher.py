@@ -12,7 +12,6 @@ import numpy as np
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
-from xlite.distill.signals import Signals
 from xlite.distill.teachers.answer_table import SUFFIXES as TABLES
 from xlite.distill.teachers.answer_table import read_table
 from xlite.distill.teachers.answers import load_answers
@@ -48,16 +47,13 @@ class Teacher:
         return digest.hexdigest()[:16]
 
     @property
-    def num_features(self) -> int | None:
-        """F of the first member that gives features, which are the teacher's; None if none gives any."""
-        return next((member.num_features for member in self.members if member.num_features), None)
-
-    @property
     def names(self) -> str:
         """Of all members, for people."""
         return " + ".join(member.name for member in self.members)
 
-    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
+    def answer(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device
+    ) -> np.ndarray:
         """The weighted mean of the members that know a label, for views (B, *shape of the pixel file).
 
         Args:
@@ -65,18 +61,15 @@ class Teacher:
             rows: (B,) rows of the pixel file that these are views of.
 
         Returns:
-            Logits (B, ..., L) float32, NaN where no member says anything; the features of the first member that has
-            some.
+            Logits (B, ..., L) float32, NaN where no member says anything.
 
         Raises:
             InputError: a member's answers are not finite.
         """
-        told = [member.signals(pixels, auxiliary, rows, device=device) for member in self.members]
+        told = [member.answer(pixels, auxiliary, rows, device=device) for member in self.members]
         if len(told) == 1:
             return told[0]
-        features = next((signals.features for signals in told if signals.features is not None), None)
-        logits = _weighted_mean([signals.logits for signals in told], self.weights or (1.0,) * len(told))
-        return Signals(logits, features)
+        return _weighted_mean(told, self.weights or (1.0,) * len(told))
 
 
 def _weighted_mean(told: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

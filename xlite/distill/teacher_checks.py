@@ -51,7 +51,7 @@ def check_range(teacher: Teacher, dataset: Dataset, views: ViewReader, *, device
     positions = np.unique(np.linspace(0, num_rows - 1, min(NUM_SAMPLED, num_rows)).astype(int))
     pixels, rows = views.read(positions, np.zeros_like(positions)), views.rows[positions]
     for member in teacher.members:
-        logits = member.signals(pixels, views.auxiliary_of(positions), rows, device=device).logits
+        logits = member.answer(pixels, views.auxiliary_of(positions), rows, device=device)
         least = _EQUAL if isinstance(member, OwnModel) else LEAST_SPREAD
         if flat := constant_labels(logits, dataset.labels, exclusive=exclusive, least_spread=least):
             raise InputError(
@@ -79,7 +79,7 @@ def validation_value(
     def ask(start: int) -> np.ndarray:
         chosen = positions[start : start + size]
         rows = dataset.rows[chosen]
-        return teacher.signals(pixels[rows], dataset.auxiliary_of(chosen), rows, device=device).logits
+        return teacher.answer(pixels[rows], dataset.auxiliary_of(chosen), rows, device=device)
 
     parts = []
     for part in side_by_side(ask, range(0, len(positions), size), device):

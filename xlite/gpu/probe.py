@@ -138,12 +138,7 @@ def probe_config(config: RunConfig) -> RunConfig:
     return config.override(
         {
             **model,
-            **{
-                "data.augmentation": "none",
-                "data.sampler": "none",
-                "distill.alpha": 0.0,
-                "distill.feature_weight": 0.0,
-            },
+            **{"data.augmentation": "none", "data.sampler": "none", "distill.alpha": 0.0},
             **{"optim.learning_rate": 1e-4, "optim.schedule": "constant", "optim.warmup_epochs": 0},
             **{"optim.freeze_epochs": 0, "train.epochs": 2, "train.patience": 2, "train.seed": 0},
         },

@@ -69,8 +69,8 @@ def _waiting_step(run: TrainingRun) -> None:
     learner, batch = _ready(run)
     honest = learner.evaluate
 
-    def asks(outputs: Any, batch: Batch) -> Any:
-        values, loss = honest(outputs, batch)
+    def asks(logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        values, loss = honest(logits, batch)
         loss.item()
         return values, loss
 

@@ -21,7 +21,7 @@ def sigmoid_kd(
         temperature: T > 0.
         mask: (N, L) bool, the entries the mean is over; None: all.
     """
-    return masked_mean(_binary_kl(*_softened(student_logits, teacher_logits, temperature)), mask)
+    return _masked_mean(_binary_kl(*_softened(student_logits, teacher_logits, temperature)), mask)
 
 
 def softmax_kd(
@@ -39,7 +39,7 @@ def softmax_kd(
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     log_q, log_p = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
-    return masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
+    return _masked_mean((log_p.exp() * (log_p - log_q)).sum(dim=-1), mask)
 
 
 def cumulative_kd(
@@ -57,7 +57,7 @@ def cumulative_kd(
         mask: (N, ...) bool, the positions the mean is over; None: all. See `unpadded`.
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
-    return masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
+    return _masked_mean(_binary_kl(cumulative_logits(student), cumulative_logits(teacher)).mean(dim=-1), mask)
 
 
 def unpadded(teacher_logits: Tensor) -> Tensor | None:
@@ -89,31 +89,27 @@ def combine(
     soft: Tensor | None,
     *,
     config: DistillConfig,
-    alpha: Tensor | None = None,
     focal: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """{"loss": alpha c soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
+    """{"loss": alpha T^2 soft + (1 - alpha) hard + focal_weight focal, and every term, unweighted, by name}.
 
-    c is T^2 for "kl", which keeps the soft gradient's size as T grows (Hinton et al., section 2), else 1. A term of
-    constant weight 0 is returned for the log but left out of the sum.
+    T^2 keeps the soft gradient's size as T grows (Hinton et al., section 2). A term of weight 0 is returned for the log
+    but left out of the sum.
 
     Args:
         hard: "hard", the supervised loss, and its own named terms.
-        soft: a soft loss, returned as "soft"; may be None when alpha is 0.
-        config: alpha, loss, temperature, focal_weight.
-        alpha: a scalar on the device that is used instead of `config.alpha`, where alpha is scheduled.
+        soft: one of the KD losses above, returned as "soft"; may be None when alpha is 0.
+        config: alpha, temperature, focal_weight.
         focal: an extra focal loss, returned as "kd_focal"; may be None when focal_weight is 0.
     """
     assert soft is not None or config.alpha == 0, f"alpha={config.alpha} needs a teacher's soft loss"
     assert focal is not None or config.focal_weight == 0, f"focal_weight={config.focal_weight} needs a focal loss"
-    weight: float | Tensor = config.alpha if alpha is None else alpha
     terms = dict(hard)
-    weighted = [(1 - weight) * hard["hard"]] if config.is_scheduled or config.alpha < 1 else []
+    weighted = [(1 - config.alpha) * hard["hard"]] if config.alpha < 1 else []
     if soft is not None:
         terms["soft"] = soft
         if config.alpha > 0:
-            scale = config.temperature**2 if config.loss == "kl" else 1.0
-            weighted.append(weight * scale * soft)
+            weighted.append(config.alpha * config.temperature**2 * soft)
     if focal is not None:
         terms["kd_focal"] = focal
         if config.focal_weight > 0:
@@ -121,15 +117,10 @@ def combine(
     return {"loss": torch.stack(weighted).sum(), **terms}
 
 
-def in_full_precision(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float64 if the student is, else float32; the teacher detached."""
-    dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
-    return student.to(dtype), teacher.detach().to(dtype)
-
-
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    student, teacher = in_full_precision(student_logits, teacher_logits)
-    return student / temperature, teacher / temperature
+    """Both divided by the temperature, in float64 if the student is, else float32; the teacher detached."""
+    dtype = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
+    return student_logits.to(dtype) / temperature, teacher_logits.detach().to(dtype) / temperature
 
 
 def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -139,6 +130,6 @@ def _binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return present + absent
 
 
-def masked_mean(losses: Tensor, mask: Tensor | None) -> Tensor:
+def _masked_mean(losses: Tensor, mask: Tensor | None) -> Tensor:
     """Mean over the masked entries, a scalar; 0 where there are none. None: over all."""
     return losses.mean() if mask is None else torch.where(mask, losses, 0).sum() / mask.sum().clamp(min=1)

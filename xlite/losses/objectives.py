@@ -1,6 +1,6 @@
 """The training loss of a run: supervised, distilled and focal terms, for each kind of target; which keys it reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, Self
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from xlite.config import DistillConfig, RunConfig
-from xlite.errors import InputError
 from xlite.losses.classes import canonical_class_loss, make_class_loss
 from xlite.losses.distillation import combine, cumulative_kd, sigmoid_kd, softmax_kd, unpadded, without_gaps
-from xlite.losses.matching import class_correlation, correlation, cumulative_mse, sigmoid_mse, softmax_mse
 from xlite.losses.multilabel import canonical_supervised, make_supervised_loss
 
 
@@ -26,7 +24,7 @@ class HardLoss(Protocol):
 
 
 class SoftLoss(Protocol):
-    """A soft loss of logits (B, ..., L); `mask` as in `losses.distillation` and `losses.matching`."""
+    """A soft loss of logits (B, ..., L); `mask` as in `losses.distillation`."""
 
     def __call__(self, student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None) -> Tensor: ...
 
@@ -38,7 +36,6 @@ class DistillObjective:
     Attributes:
         by_label: labels are independent; else they are exclusive classes.
         has_gaps: whether teacher logits may be NaN, which means no answer.
-        alpha: a scalar on the device, used instead of `config.alpha`; set where it is scheduled.
     """
 
     loss: HardLoss
@@ -46,7 +43,6 @@ class DistillObjective:
     config: DistillConfig
     by_label: bool
     has_gaps: bool = False
-    alpha: Tensor | None = None
 
     def __call__(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """{"loss", "hard", its terms, and "soft" and "kd_focal" where used}; see `losses.distillation.combine`."""
@@ -61,7 +57,7 @@ class DistillObjective:
             soft = self.soft(logits, teacher_logits, mask=mask)
         if self.config.focal_weight > 0:
             extra = self.loss.focal(logits, targets)
-        return combine(hard, soft, config=self.config, alpha=self.alpha, focal=extra)
+        return combine(hard, soft, config=self.config, focal=extra)
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The supervised loss alone, a scalar without gradient."""
@@ -72,14 +68,8 @@ class DistillObjective:
 
 def multilabel_objective(config: RunConfig, targets: np.ndarray) -> DistillObjective:
     """The configured loss, its label weights computed from the training targets (R, L); labels are distilled apart."""
-    distill = config.distill
-    soft: Mapping[str, SoftLoss] = {
-        "kl": partial(sigmoid_kd, temperature=distill.temperature),
-        "mse": sigmoid_mse,
-        "correlation": correlation,
-    }
-    loss = make_supervised_loss(config.loss, targets)
-    return DistillObjective(loss, soft[distill.loss], distill, by_label=True)
+    soft = partial(sigmoid_kd, temperature=config.distill.temperature)
+    return DistillObjective(make_supervised_loss(config.loss, targets), soft, config.distill, by_label=True)
 
 
 def class_objective(config: RunConfig, targets: np.ndarray) -> DistillObjective:
@@ -88,21 +78,11 @@ def class_objective(config: RunConfig, targets: np.ndarray) -> DistillObjective:
     Distillation is of classes, or for a CORAL head of P(Y > k).
 
     Raises:
-        InputError: its weights do not fit the classes, or nothing would teach the scores' offsets.
+        InputError: its weights do not fit the classes.
     """
-    distill, is_coral = config.distill, config.model.head == "coral"
-    if distill.loss == "correlation" and distill.alpha == 1 and not distill.is_scheduled:
-        raise InputError(
-            "distill.loss=correlation with distill.alpha=1: it teaches no class's offset, by which the most probable "
-            "class is found; use an alpha below 1"
-        )
-    soft: Mapping[str, SoftLoss] = {
-        "kl": partial(cumulative_kd if is_coral else softmax_kd, temperature=distill.temperature),
-        "mse": cumulative_mse if is_coral else softmax_mse,
-        "correlation": class_correlation,
-    }
-    loss = make_class_loss(config.loss, targets)
-    return DistillObjective(loss, soft[distill.loss], distill, by_label=False)
+    kd = cumulative_kd if config.model.head == "coral" else softmax_kd
+    soft = partial(kd, temperature=config.distill.temperature)
+    return DistillObjective(make_class_loss(config.loss, targets), soft, config.distill, by_label=False)
 
 
 def canonical_objective(make_objective: Callable[..., Any], config: RunConfig) -> RunConfig:
@@ -117,9 +97,6 @@ def canonical_objective(make_objective: Callable[..., Any], config: RunConfig) -
     else:
         return config
     distill = config.distill
-    has_hard = distill.alpha < 1 or distill.is_scheduled
-    loss = canonical_loss(config.loss, hard=has_hard, focal=distill.focal_weight > 0)
-    keys = {"alpha", "focal_weight", "feature_weight"}
-    keys |= {"loss", "alpha_schedule"} if distill.alpha > 0 else set()
-    keys |= {"temperature"} if distill.alpha > 0 and distill.loss == "kl" else set()
+    loss = canonical_loss(config.loss, hard=distill.alpha < 1, focal=distill.focal_weight > 0)
+    keys = {"alpha", "focal_weight"} | ({"temperature"} if distill.alpha > 0 else set())
     return config.model_copy(update={"loss": loss, "distill": distill.only(keys)})

@@ -19,9 +19,8 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "lines": ScanLineEncoder,
 }
 """Each takes (config, *, num_labels, in_channels, generator, image_size), with a backbone `origins` as well, and has
-`config`, `num_labels`, `in_channels`, `num_features` and `set_bias`; `forward(images)`, or `forward(images, auxiliary)`
-where examples have auxiliary integers, and `with_features` with the same arguments. The names are
-`InputSpec.layout`'s."""
+`config`, `num_labels`, `in_channels` and `set_bias`; `forward(images)`, or `forward(images, auxiliary)` where examples
+have auxiliary integers. The names are `InputSpec.layout`'s."""
 
 
 def make_model(
@@ -110,12 +109,6 @@ def check_input(config: ModelConfig, spec: InputSpec) -> None:
 def call(model: nn.Module, images: Tensor, auxiliary: Tensor | None) -> Tensor:
     """Logits of a batch; `auxiliary` are the integers that the model takes beside the images, if any."""
     return model(images) if auxiliary is None else model(images, auxiliary)
-
-
-def call_with_features(model: nn.Module, images: Tensor, auxiliary: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As `call`, with the pooled features (B, model.num_features) that the head reads; in one pass."""
-    arguments = (images,) if auxiliary is None else (images, auxiliary)
-    return model.with_features(*arguments)  # type: ignore[operator]
 
 
 def _initial_bias(config: ModelConfig, num_labels: int, bias: Sequence[float] | None) -> Sequence[float]:

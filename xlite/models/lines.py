@@ -69,7 +69,6 @@ class ScanLineEncoder(nn.Module):
                 "model.attention=performer: scan lines need attention masks, which it does not support; use mhsa"
             )
         self.config, self.num_labels, self.in_channels, self.points = config, num_labels, in_channels, image_size
-        self.num_features = config.width
         self.embed = nn.Linear(in_channels * image_size, config.width)
         self.drop = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(LineBlock(config) for _ in range(config.layers))
@@ -77,22 +76,6 @@ class ScanLineEncoder(nn.Module):
         self.head = create_head(config, config.width, num_labels)
 
     def forward(self, images: Tensor, num_lines: Tensor | None = None) -> Tensor:
-        tokens, real = self._tokens(images, num_lines)
-        return self._logits(tokens, real)
-
-    def with_features(self, images: Tensor, num_lines: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits, and the mean of the real lines' tokens (B, num_features)."""
-        tokens, real = self._tokens(images, num_lines)
-        summed = (tokens if real is None else tokens.masked_fill(~real[..., None], 0.0)).float().sum(dim=1)
-        return self._logits(tokens, real), summed / (tokens.shape[1] if num_lines is None else num_lines)
-
-    def _logits(self, tokens: Tensor, real: Tensor | None) -> Tensor:
-        with no_autocast(tokens.device):
-            logits = self.head(tokens.float().flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        return logits if real is None else logits.masked_fill(~real[..., None], 0.0)
-
-    def _tokens(self, images: Tensor, num_lines: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What the head reads (B, H, width), and which lines are real (B, H) bool; None: all."""
         if images.ndim == 3:
             images = images[:, None]
         height = images.shape[2]
@@ -105,7 +88,10 @@ class ScanLineEncoder(nn.Module):
         mask = self._mask(height, real, images.device)
         for block in self.blocks:
             x = block(x, mask)
-        return self.norm(x), real
+        tokens = self.norm(x)
+        with no_autocast(tokens.device):
+            logits = self.head(tokens.float().flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        return logits if real is None else logits.masked_fill(~real[..., None], 0.0)
 
     def set_bias(self, values: Sequence[float]) -> None:
         """Set the initial class scores (num_labels,), e.g. log-priors."""

@@ -55,16 +55,11 @@ class SliceStudent(BackboneModel):
         return self.backbone(self.normalise(slices))
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
-        return self.with_features(images, levels)[0]
-
-    def with_features(self, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the weighted mean of the slices' vectors (B, num_features), without the level; both float32."""
         tokens = self.attention(self.feature_map(images).flatten(2).transpose(1, 2))
         with no_autocast(tokens.device):
             vectors = tokens.mean(dim=1, dtype=torch.float32).unflatten(0, (-1, self.config.num_slices))
-            stack = self.aggregator(vectors)
-            joined = torch.cat([stack, self.level(levels[:, 0])], dim=1)
-            return self.head(self.classifier(joined)), stack
+            joined = torch.cat([self.aggregator(vectors), self.level(levels[:, 0])], dim=1)
+            return self.head(self.classifier(joined))
 
     def set_bias(self, values: Sequence[float]) -> None:
         """Set the initial class scores (num_labels,), e.g. log-priors."""

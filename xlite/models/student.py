@@ -35,9 +35,8 @@ class BackboneModel(nn.Module):
         self.config, self.num_labels, self.in_channels = config, num_labels, in_channels
         self.normalise = Normalise(in_channels, Normalisation.of(config))
         self.backbone = create_backbone(config, in_channels=in_channels, image_size=image_size, origins=origins)
-        self.num_features = self.backbone.num_features
-        self.attention = create_attention(config, self.num_features, generator)
-        self.add_head(self.num_features)
+        self.attention = create_attention(config, self.backbone.num_features, generator)
+        self.add_head(self.backbone.num_features)
 
     def add_head(self, dim: int) -> None:
         """Create the layers after the attention; `dim` is the width of its tokens."""
@@ -67,17 +66,10 @@ class Student(BackboneModel):
         return self.backbone(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.with_features(images)[0]
-
-    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and what the head reads: the tokens' mean (B, num_features); both are float32, also under autocast.
-
-        A bfloat16 has 8 significant bits: logits rounded to them tie, which moves the AUC of rare labels.
-        """
         tokens = self.attention(self.feature_map(images).flatten(2).transpose(1, 2))
+        # A bfloat16 has 8 significant bits: logits rounded to them tie, which moves the AUC of rare labels.
         with no_autocast(tokens.device):
-            pooled = tokens.mean(dim=1, dtype=torch.float32)
-            return self.head(pooled), pooled
+            return self.head(tokens.mean(dim=1, dtype=torch.float32))
 
 
 def create_attention(config: ModelConfig, dim: int, generator: torch.Generator) -> nn.Module:

@@ -15,7 +15,7 @@ MIN_PAIRS = 5
 """Below this no pairs are judged: 4 differences of one sign happen by chance in 1 of 8 studies."""
 MIN_GROUP = 5
 """Complete trials a group or a bin must have before its mean is compared."""
-TEACHER_KEYS = tuple(f"distill.{key}" for key in ("alpha", "temperature", "loss", "alpha_schedule", "feature_weight"))
+TEACHER_KEYS = ("distill.alpha", "distill.temperature")
 """What the two sides of a pair may differ in; distill.focal_weight works without a teacher too, so it must agree."""
 _UNCERTAIN_P = 0.05
 
@@ -51,7 +51,7 @@ def distillation_section(study: StudyRows) -> Section:
     pairs = pairs_of(study)
     taught, alone = _sides(study)
     body = [
-        "Pairs are configurations completed with a teacher and without (alpha and feature_weight 0), equal in every "
+        "Pairs are configurations completed with a teacher and without (alpha 0), equal in every "
         "key that acts without one."
     ]
     paired = unpaired = None
@@ -117,9 +117,8 @@ class Sensitivity:
 
 
 def temperature_sensitivity(study: StudyRows) -> Sensitivity:
-    """Values by temperature, in octaves, over trials that read it: with alpha above 0 and distill.loss "kl"."""
-    configs = [(row, study.config(row)) for row in study.complete]
-    rows = [row for row, config in configs if config.get("distill.alpha") and config.get("distill.loss", "kl") == "kl"]
+    """Values by temperature, in octaves, over trials that read it: with alpha above 0."""
+    rows = [row for row in study.complete if study.config(row).get("distill.alpha")]
     return _sensitivity(study, rows, "distill.temperature", lambda t: math.floor(math.log2(t)), _octave)
 
 

@@ -147,7 +147,6 @@ def _cells(
     metrics = {**({metric: row.value} if row.value is not None else {}), **summary.metrics}
     test = promotion.test.metrics if promotion else {}
     alpha, taught = config.get("distill.alpha"), is_taught(config)
-    reads_temperature = alpha != 0 and config.get("distill.loss", "kl") == "kl"
     notes = [row.queue_note, *summary.notes, *row.notes, row.reason]
     when = row.finished or row.started
     return {
@@ -157,7 +156,7 @@ def _cells(
         "model_name": None if taught is None else "StudentNet+KD" if taught else "StudentNet",
         "cnn_backbone": model_name(config),
         "attention_type": config.get("model.attention"),
-        "kd_temperature": config.get("distill.temperature") if reads_temperature else "N/A",
+        "kd_temperature": "N/A" if alpha == 0 else config.get("distill.temperature"),
         "kd_alpha": "N/A" if taught is False else alpha,
         "batch_size": config.get("optim.batch_size"),
         "learning_rate": config.get("optim.learning_rate"),

@@ -121,7 +121,7 @@ def _teacher(plan: StudyPlan, prepared: Prepared) -> tuple[float, float]:
     seconds = epochs_s(example_s, num_epochs=config.train.epochs, **sizes) + FORWARD * example_s * views
     spec = search.input_spec
     pixels = views * math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
-    bank = views * 2 * (math.prod(full.targets.shape[1:]) + cost.num_features * plan.features)
+    bank = views * 2 * math.prod(full.targets.shape[1:])
     bank += pixels if pixels <= PIXEL_BUDGET_BYTES else 0
     is_there = _is_trained(config, full, study.options.cache_dir / "teachers")
     return (0.0, 0.0) if is_there else (seconds, bank + RUNNING_FILES * 4 * cost.num_params)

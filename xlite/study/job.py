@@ -33,12 +33,8 @@ def run_name(number: int, config: Mapping[str, Any]) -> str:
     """
     words = [model_name(config), config.get("model.attention")]
     if is_taught(config):
-        words.append("KD")
-    if config.get("distill.alpha"):
-        loss, temperature = config.get("distill.loss", "kl"), config.get("distill.temperature")
-        words.append(loss if loss != "kl" else temperature and f"T={temperature:.3g}")
-    if config.get("distill.feature_weight"):
-        words.append("features")
+        temperature = config.get("distill.temperature")
+        words += ["KD", temperature and f"T={temperature:.3g}"]
     name = " ".join(str(word) for word in words if word not in (None, "none"))
     return f"{number:05d} {re.sub(r'[^A-Za-z0-9._= +-]', '_', name)[:MAX_NAME]}".rstrip()
 

@@ -111,12 +111,11 @@ def members_of(
     if trained and num_seeds == 1:
         return [Member(STEM, prepared.full, None, trained)]
     distill = study.base.override(winner.overrides, source=f"trial {winner.number}").distill
-    features = distill.feature_weight > 0
     views = num_views(study.options.max_epochs)
     if num_folds == 1:
         bank = None
         if distill.needs_teacher and teacher is not None:
-            bank = obtain_bank(study, teacher, prepared.full, console, features=features)
+            bank = obtain_bank(study, teacher, prepared.full, console)
         return [Member(STEM, prepared.full, bank, trained, views, study.origins)]
     if study.options.teacher_files and distill.needs_teacher:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
@@ -125,8 +124,7 @@ def members_of(
     for number, dataset in enumerate(parts, start=1):
         bank = None
         if distill.needs_teacher:
-            own = obtain_teacher(study, dataset, console).teacher
-            bank = obtain_bank(study, own, dataset, console, features=features)
+            bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
         members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views, origins=study.origins))
     return members
 

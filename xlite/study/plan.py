@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xlite.config import RunConfig, flatten
+from xlite.config import REMOVED_KEYS, RunConfig, flatten
 from xlite.console import Console
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
@@ -39,7 +39,7 @@ class StudyPlan:
         num_trials: complete, pruned and failed trials the study is to have.
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
-        distils: whether any trial needs a teacher; features: and its features.
+        distils: whether any trial needs a teacher.
         configs: drawn from the space, of a grid all.
     """
 
@@ -49,7 +49,6 @@ class StudyPlan:
     grace_epochs: int
     footprints: Mapping[str, Footprint | str]
     distils: bool
-    features: bool = False
     configs: Sequence[RunConfig] = ()
 
     @property
@@ -105,10 +104,9 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials
     candidates = Candidates(space, study, costs, limits, shares, shapes)
     distils = any(config.distill.needs_teacher for config in configs)
-    features = any(config.distill.feature_weight > 0 for config in configs)
     for note in [*describe_origins(study.origins or {}), *option_notes(study, space, configs, shares)]:
         console.say(note)
-    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, features, configs)
+    return StudyPlan(study, candidates, num_trials, grace, footprints, distils, configs)
 
 
 def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
@@ -121,7 +119,7 @@ def open_space(study: Study) -> tuple[SearchSpace, list[RunConfig]]:
     space = load_space(options.space, study.task.target_spec.kind).identified_with(options.fixed)
     if options.phase == "baseline" and not space.is_grid:
         raise InputError(f"{space.path}: only a grid (CONFIGURATIONS) can be run as baselines; use `xlite tune`")
-    values = flatten(base)
+    values = {**REMOVED_KEYS, **flatten(base)}
     space = with_fixed(space, {key: values[key] for key in options.fixed_keys})
     configs = check_space(space, base, reserved=FIXED_KEYS)
     if not space.is_grid:
@@ -139,12 +137,7 @@ def check_objectives(configs: Sequence[RunConfig], study: Study, dataset: Datase
         InputError: a loss is for another kind of targets, or its weights do not fit the classes.
     """
     targets = dataset.targets[dataset.part("train")]
-
-    def formed(config: RunConfig) -> tuple[object, ...]:
-        loss, distill = config.loss, config.distill
-        return loss.name, loss.class_weights, distill.loss, distill.alpha == 1, distill.alpha_schedule
-
-    for config in distinct(configs, formed):
+    for config in distinct(configs, lambda config: (config.loss.name, config.loss.class_weights)):
         study.task.target_spec.objective(config, targets)
 
 

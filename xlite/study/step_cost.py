@@ -37,14 +37,12 @@ class StepCost:
         fixed_s, example_s: seconds of a step, and of each example in it.
         num_params: of the model.
         example_bytes: of an example's activations, which the forward pass keeps for the backward pass.
-        num_features: width of what the head reads.
     """
 
     fixed_s: float
     example_s: float
     num_params: int
     example_bytes: float
-    num_features: int
 
     def epoch_s(self, num_examples: int, batch_size: int) -> float:
         """Seconds of an epoch's steps."""
@@ -78,10 +76,9 @@ def measure_step(config: RunConfig, task: Task, dataset: Dataset, device: Device
             fixed_s = max(0.0, small_s - small_size * example_s)
     factor = 1.0 if device.on_gpu else slowdown / config.train.threads**SPEED_UP
     num_params = sum(parameter.numel() for parameter in learner.model.parameters())
-    num_features = int(learner.model.num_features)  # type: ignore[arg-type]
     del learner, loader
     release_memory()
-    return StepCost(fixed_s * factor, example_s * factor, num_params, example_bytes, num_features)
+    return StepCost(fixed_s * factor, example_s * factor, num_params, example_bytes)
 
 
 def saved_bytes(learner: Learner, batch: Batch) -> int:

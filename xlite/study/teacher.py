@@ -164,21 +164,14 @@ def num_views(max_epochs: int) -> int:
     return math.ceil(max_epochs / 2)
 
 
-def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Console, *, features: bool = False) -> Bank:
-    """The bank of a study; search and promotion use the same views. `features`: whether the teacher's are needed."""
+def obtain_bank(study: Study, teacher: Teacher, dataset: Dataset, console: Console) -> Bank:
+    """The bank of a study; search and promotion use the same views."""
     folder = study.options.cache_dir / "banks"
-    return teacher_bank(teacher, study.task, dataset, study.base, folder=folder, console=console, features=features)
+    return teacher_bank(teacher, study.task, dataset, study.base, folder=folder, console=console)
 
 
 def teacher_bank(
-    teacher: Teacher,
-    task: Task,
-    dataset: Dataset,
-    config: RunConfig,
-    *,
-    folder: Path,
-    console: Console,
-    features: bool = False,
+    teacher: Teacher, task: Task, dataset: Dataset, config: RunConfig, *, folder: Path, console: Console
 ) -> Bank:
     """The teacher's answers for every view of the training part; as many views as `config`'s epochs need."""
     views, device = task.train_views(dataset, config), choose_device(config.train.precision)
@@ -188,6 +181,5 @@ def teacher_bank(
             data_key=dataset.train_hash(),
             logits_shape=dataset.targets.shape[1:],
             folder=folder,
-            features=features,
             progress=progress,
         )

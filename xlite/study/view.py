@@ -156,8 +156,5 @@ def describe(overrides: Mapping[str, Any]) -> str:
     names = model_name(overrides), overrides.get("model.attention"), overrides.get("loss.name")
     words = [str(name) for name in names if name not in (None, "none")]
     if alpha := overrides.get("distill.alpha"):
-        soft, temperature = overrides.get("distill.loss", "kl"), overrides.get("distill.temperature")
-        words.append(f"KD {f'T={temperature or 0:.1f}' if soft == 'kl' else soft} alpha={alpha:.2f}")
-    if weight := overrides.get("distill.feature_weight"):
-        words.append(f"features={weight:g}")
+        words.append(f"KD T={overrides.get('distill.temperature') or 0:.1f} alpha={alpha:.2f}")
     return " ".join(words)

@@ -44,8 +44,7 @@ def teacher_config(
 
     What `--set` gives the students of distillation, and their `model.weights`, are none of its own.
     """
-    own: dict[str, Any] = {"distill.alpha": 0.0, "distill.feature_weight": 0.0}
-    own |= {"distill.loss": "kl", "distill.alpha_schedule": "constant", "model.weights": None}
+    own: dict[str, Any] = {"distill.alpha": 0.0, "model.weights": None}
     own |= {"train.threads": available_cpus(), "train.epochs": epochs}
     own |= {**task.defaults[kind].teacher, **pretrained_keys(pretrained, {})}
     own = {**shorten_warmup(flatten(base), epochs=epochs), **shorten_warmup(own, epochs=epochs)}

@@ -27,15 +27,12 @@ MAX_STEPS_AHEAD = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors on the device: inputs as the model takes them, targets and the teacher's logits (B, ..., L), its features
-    (B, F).
-    """
+    """Tensors on the device: inputs as the model takes them, targets and the teacher's logits (B, ..., L)."""
 
     images: Tensor
     auxiliary: Tensor | None
     targets: Tensor
     teacher_logits: Tensor | None
-    teacher_features: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
         """All that are not None, in a fixed order."""
@@ -100,18 +97,16 @@ class BatchLoader:
 
     def load(self, draw: Draw) -> tuple[Batch, torch.cuda.Event | None]:
         """One batch; on a GPU its copy is complete once the event has happened."""
-        teacher = pixels = features = None
+        teacher = pixels = None
         if self.bank is not None:
             pixels, teacher = self.bank.read(draw.positions, draw.views)
-            if self.config.distill.feature_weight > 0:
-                features = self.bank.features(draw.positions, draw.views)
         if pixels is None:
             pixels = self.views.read(draw.positions, draw.views)
         with torch.cuda.stream(self.stream):  # nothing without a stream
             images, auxiliary = self.device.inputs(self.spec, pixels, self.views.auxiliary_of(draw.positions))
             targets = self.device.put(self.targets[draw.positions])
-            answers = [None if each is None else self.device.put(each) for each in (teacher, features)]
-            batch = Batch(images, auxiliary, targets, *answers)
+            answers = None if teacher is None else self.device.put(teacher)
+            batch = Batch(images, auxiliary, targets, answers)
             return batch, self.stream.record_event() if self.stream else None
 
     def receive(self, batch: Batch, copied: torch.cuda.Event | None) -> Batch:

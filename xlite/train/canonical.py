@@ -18,6 +18,6 @@ def canonical(config: RunConfig, target_spec: TargetSpec) -> RunConfig:
 
 
 def unread_keys(keys: Iterable[str], configs: Sequence[RunConfig], target_spec: TargetSpec) -> list[str]:
-    """Those of the dotted `keys` that a run of none of these configurations reads."""
+    """Those of the dotted `keys`, which may be removed ones, that a run of none of these configurations reads."""
     pairs = [(flatten(config), flatten(canonical(config, target_spec))) for config in configs]
-    return [key for key in keys if all(values[key] != read[key] for values, read in pairs)]
+    return [key for key in keys if all(key not in read or values[key] != read[key] for values, read in pairs)]

@@ -46,7 +46,6 @@ class EventWriter:
         scalars = {
             **{f"train/{name}": value for name, value in report.train.items()},
             "train/learning_rate": report.learning_rate,
-            **({} if report.alpha is None else {"train/alpha": report.alpha}),
             "val/loss": report.val_loss,
             **{f"val/{name}": value for name, value in report.val.scalars.items()},
             **{f"val_{shown}/{label}": row[shown] for label, row in report.val.per_label.items() if shown in row},

@@ -18,7 +18,7 @@ from xlite.models.artifact import state_copy
 from xlite.train.batch_loader import Batch, BatchLoader, RunAhead
 from xlite.train.inference import predict_logits
 from xlite.train.run import TrainingRun
-from xlite.train.schedule import best_epoch, distill_alpha, learning_rate, stop_reason
+from xlite.train.schedule import best_epoch, learning_rate, stop_reason
 from xlite.train.step import (
     CHECK_EVERY,
     GraphStep,
@@ -57,7 +57,6 @@ class EpochReport:
         train: mean of each term of the loss over the epoch, and the task's metric on the batches as they were trained.
         val: metrics on the whole validation part.
         val_loss: the supervised loss there, without distillation.
-        alpha: the weight of the soft loss in this epoch; None without one.
         value: the task's metric on validation; best_value and best_epoch are its best so far.
         best_state: a copy of the weights when this epoch is the best so far, else None.
         progress: returns the state to resume from; call it before the next epoch is requested.
@@ -73,7 +72,6 @@ class EpochReport:
     val: Evaluation
     val_loss: float
     learning_rate: float
-    alpha: float | None
     value: float
     best_value: float
     best_epoch: int
@@ -95,12 +93,15 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
         start: resume from this state; the first report is of the next epoch.
 
     Raises:
-        InputError: the configuration distils and there is no bank, or none of what it distils.
+        InputError: the configuration distils and there is no bank.
         TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
         RecordingFailed: another process must go on, with plain steps.
     """
     config, metric = run.config, run.task.metric
-    _check_bank(run)
+    if config.distill.needs_teacher and run.bank is None:
+        raise InputError(
+            f"distill.alpha={config.distill.alpha} needs a teacher; give one with --teacher or set alpha=0"
+        )
     torch.set_num_threads(config.train.threads)
     keep_freed_memory()
     trainer = _Trainer(run)
@@ -122,7 +123,6 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
             val=val,
             val_loss=val_loss,
             learning_rate=trained.learning_rate,
-            alpha=trained.alpha,
             value=history[-1],
             best_value=history[best - 1],
             best_epoch=best,
@@ -148,20 +148,8 @@ def _state(history: Sequence[float], learner: "weakref.ref[Learner]") -> TrainSt
 class _TrainedEpoch:
     means: dict[str, float]
     learning_rate: float
-    alpha: float | None
     seconds: dict[str, float]
     num_images: int
-
-
-def _check_bank(run: TrainingRun) -> None:
-    distill = run.config.distill
-    if distill.needs_teacher and run.bank is None:
-        key, value = ("alpha", distill.alpha) if distill.alpha > 0 else ("feature_weight", distill.feature_weight)
-        raise InputError(f"distill.{key}={value} needs a teacher; give one with --teacher or set {key}=0")
-    if distill.feature_weight > 0 and run.bank is not None and not run.bank.num_features:
-        raise InputError(
-            f"distill.feature_weight={distill.feature_weight}: the teacher bank was built without features"
-        )
 
 
 class _Trainer:
@@ -183,8 +171,7 @@ class _Trainer:
             self.recorded = None  # from here on the backbone is trained; its memory is for the next recording
         seconds = {"data": 0.0, "step": 0.0}
         stepped: list[StepOutput] = []
-        alpha = self.alpha(epoch)
-        self.learner.prepare(frozen=frozen, rate=self.rate(epoch, 0, len(plan), history), alpha=alpha)
+        self.learner.prepare(frozen=frozen, rate=self.rate(epoch, 0, len(plan), history))
         devices = [self.device.torch_device] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([self.config.train.seed, epoch]).generate_state(1)[0]))
@@ -207,7 +194,7 @@ class _Trainer:
         terms = torch.stack([done.terms for done in stepped]).double().mean(dim=0).tolist()
         means = dict(zip(self.learner.term_names, terms, strict=True))
         means[self.task.metric] = self.score(logits, self.loader.targets[np.concatenate([d.positions for d in plan])])
-        return _TrainedEpoch(means, rate, alpha, seconds, sum(len(draw.positions) for draw in plan))
+        return _TrainedEpoch(means, rate, seconds, sum(len(draw.positions) for draw in plan))
 
     def stepper(self, example: Batch) -> Learner | GraphStep:
         """What takes the next step, recorded where it is to be and can be; `example` has the size of all batches."""
@@ -219,11 +206,6 @@ class _Trainer:
                     raise
                 self.why_plain = str(failure)
         return self.recorded or self.learner
-
-    def alpha(self, epoch: int) -> float | None:
-        """The weight of the soft loss in one epoch; None without one."""
-        distill, num_epochs = self.config.distill, self.config.train.epochs
-        return distill_alpha(distill, epoch=epoch, num_epochs=num_epochs) if distill.alpha > 0 else None
 
     def rate(self, epoch: int, step: int, steps_per_epoch: int, history: Sequence[float]) -> float:
         """The learning rate of one step."""

@@ -1,9 +1,9 @@
-"""Learning rate, alpha and early stopping, without state: pure functions of progress and history."""
+"""Learning rate and early stopping, without state: pure functions of progress and history."""
 
 import math
 from collections.abc import Sequence
 
-from xlite.config import DistillConfig, OptimConfig
+from xlite.config import OptimConfig
 
 COSINE_FLOOR = 0.01
 """The cosine schedule ends at this share of the peak learning rate."""
@@ -35,18 +35,6 @@ def learning_rate(
         drops = plateau_drops(history[config.warmup_epochs :], patience=config.plateau_patience)
         return peak * config.plateau_factor**drops
     return peak
-
-
-def distill_alpha(config: DistillConfig, *, epoch: int, num_epochs: int) -> float:
-    """The weight of the soft loss in an epoch (0-based) of a budget of `num_epochs`.
-
-    Falling is teacher annealing (Clark et al., arXiv 1907.04829): from `alpha` in the first epoch to 0 in the last.
-    Rising is the same in reverse, labels first, then the teacher. A budget of one epoch has `alpha`.
-    """
-    if config.alpha_schedule == "constant" or num_epochs == 1:
-        return config.alpha
-    done = epoch / (num_epochs - 1)
-    return config.alpha * (done if config.alpha_schedule == "rising" else 1 - done)
 
 
 def canonical_schedule(config: OptimConfig) -> OptimConfig:

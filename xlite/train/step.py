@@ -9,9 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from xlite.losses.matching import feature_direction
 from xlite.losses.objectives import DistillObjective
-from xlite.models.build import build_model, call, call_with_features, check_input
+from xlite.models.build import build_model, call, check_input
 from xlite.models.matmul_convolutions import use_matmul_convolutions
 from xlite.tasks.target_spec import Objective
 from xlite.train.batch_loader import Batch
@@ -51,49 +50,34 @@ class StepOutput:
 
 
 class Learner:
-    """Model, objective and optimiser of one run.
-
-    Attributes:
-        projection: from the student's features to the teacher's, trained with the model but no part of it; None where
-            features are not distilled.
-    """
+    """Model, objective and optimiser of one run."""
 
     def __init__(self, run: TrainingRun) -> None:
         self.config, self.device = config, device = run.config, run.device
         self.model = new_model(run)
         use_matmul_convolutions(self.model)
-        self.projection = new_projection(run, self.model)
         self.objective: Objective = run.task.target_spec.objective(config, run.train_targets)
         if isinstance(self.objective, DistillObjective):
             self.objective.has_gaps = run.bank is not None and run.bank.has_gaps
-            if config.distill.is_scheduled:  # a number would be constant in a recorded graph
-                self.objective.alpha = torch.tensor(config.distill.alpha, device=device.torch_device)
         rate = config.optim.learning_rate
         grouped = _parameter_groups(self.model, config.optim.weight_decay)
-        if self.projection is not None:
-            grouped.append((list(self.projection.parameters()), config.optim.weight_decay))
         self.groups = [FlatParameters(parameters) for parameters, _ in grouped]
         self.optimizer = torch.optim.AdamW(
             [{"params": [g.value], "weight_decay": d} for g, (_, d) in zip(self.groups, grouped, strict=True)],
+            # a number would be constant in a recorded graph
             lr=torch.tensor(rate, device=device.torch_device) if device.on_gpu else rate,
             fused=True,
             capturable=device.on_gpu,
         )
         self.term_names: list[str] = []
 
-    def prepare(self, *, frozen: bool, rate: float, alpha: float | None = None) -> None:
-        """Set training mode and learning rate; freeze or unfreeze the backbone's weights and running statistics.
-
-        Args:
-            alpha: the weight of the soft loss from now on, where it is scheduled; None leaves it.
-        """
+    def prepare(self, *, frozen: bool, rate: float) -> None:
+        """Set training mode and learning rate; freeze or unfreeze the backbone's weights and running statistics."""
         self.model.train()
         backbone = getattr(self.model, "backbone", None)
         if backbone is not None and self.config.optim.freeze_epochs:
             backbone.requires_grad_(not frozen)
             backbone.train(not frozen)
-        if alpha is not None and isinstance(self.objective, DistillObjective) and self.objective.alpha is not None:
-            self.objective.alpha.fill_(alpha)
         self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
@@ -107,45 +91,36 @@ class Learner:
     def step(self, batch: Batch) -> StepOutput:
         """One optimiser step, without waiting for the device; skipped if the loss or its gradient is not finite."""
         if self.config.train.micro_batches == 1:
-            outputs = self.forward(batch)
-            values, loss = self.evaluate(outputs, batch)
+            logits = self.forward(batch)
+            values, loss = self.evaluate(logits, batch)
             loss.backward()
         else:
-            values, outputs = self.backward_in_micro_batches(batch)
+            values, logits = self.backward_in_micro_batches(batch)
         for group in self.groups:
             group.take_gradients()
         norm = clip_gradients(self.groups, self.config.optim.clip_norm)
         finite = torch.isfinite(values[0]) & torch.isfinite(norm)
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # skips the fused step
         self.optimizer.step()
-        return StepOutput(values, norm, outputs[0].detach())
+        return StepOutput(values, norm, logits.detach())
 
-    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Logits of a batch, float32, and its projected features (B, F) where they are distilled."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of a batch, float32."""
         with self.device.autocast():
-            if self.projection is None:
-                return (call(self.model, batch.images, batch.auxiliary).float(),)
-            logits, pooled = call_with_features(self.model, batch.images, batch.auxiliary)
-            return logits.float(), self.projection(pooled).float()
+            return call(self.model, batch.images, batch.auxiliary).float()
 
-    def evaluate(self, outputs: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+    def evaluate(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The values of the loss's terms (T,), and the loss."""
-        logits, *features = outputs
         terms = self.objective(logits, batch.targets, batch.teacher_logits)
-        if features:
-            assert batch.teacher_features is not None
-            distance = feature_direction(features[0], batch.teacher_features)
-            whole = terms["loss"] + self.config.distill.feature_weight * distance
-            terms = {**terms, "loss": whole, "features": distance}
         self.term_names = list(terms)
         return torch.stack([term.detach() for term in terms.values()]).float(), terms["loss"]
 
-    def backward_in_micro_batches(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The whole batch's gradient in the memory of a micro-batch: values of the loss's terms, and the outputs.
+    def backward_in_micro_batches(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The whole batch's gradient in the memory of a micro-batch: values of the loss's terms, and logits.
 
-        All outputs are computed first, without a graph, then the loss's gradient with respect to them, then its
-        backward pass through one micro-batch after the other (gradient caching, Gao et al., arXiv 2101.06983). For one
-        more forward pass this is exact, however a loss averages over unknown labels and class weights; only batch
+        All logits are computed first, without a graph, then the loss's gradient with respect to them, then its backward
+        pass through one micro-batch after the other (gradient caching, Gao et al., arXiv 2101.06983). For one more
+        forward pass this is exact, however a loss averages over unknown labels and class weights; only batch
         normalisation sees micro-batches.
         """
         micro_batches = list(batch.micro_batches(self.config.train.micro_batches))
@@ -158,14 +133,14 @@ class Learner:
                 cached.append(self.forward(micro_batch))
             for name, value in self.model.named_buffers():
                 value.copy_(buffers[name])  # running statistics must be updated once
-        outputs = tuple(torch.cat(parts).requires_grad_() for parts in zip(*cached, strict=True))
-        values, loss = self.evaluate(outputs, batch)
-        sizes = [len(parts[0]) for parts in cached]
-        slopes = zip(*(slope.split(sizes) for slope in torch.autograd.grad(loss, outputs)), strict=True)
-        for micro_batch, state, its_slopes in zip(micro_batches, random_states, slopes, strict=True):
+        logits = torch.cat(cached).requires_grad_()
+        values, loss = self.evaluate(logits, batch)
+        (slope,) = torch.autograd.grad(loss, logits)
+        slopes = slope.split([len(part) for part in cached])
+        for micro_batch, state, its_slope in zip(micro_batches, random_states, slopes, strict=True):
             self.device.set_random_state(state)  # the same dropout as in the first pass
-            torch.autograd.backward(self.forward(micro_batch), its_slopes)
-        return values, outputs
+            self.forward(micro_batch).backward(its_slope)
+        return values, logits
 
     def drop_gradients(self) -> None:
         """Forget what a step that was not finished left; the next one would add to it."""
@@ -174,10 +149,8 @@ class Learner:
                 parameter.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """State of model, projection and optimiser, not copied: the next step changes it."""
+        """State of the model and the optimiser, not copied: the next step changes it."""
         out = dict(self.model_tensors)
-        if self.projection is not None:
-            out |= {f"projection.{name}": value.detach() for name, value in self.projection.state_dict().items()}
         for number, group in enumerate(self.groups):
             state = self.optimizer.state.get(group.value, {})  # empty until the group is trained
             out |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
@@ -194,9 +167,8 @@ class Learner:
         Raises:
             RuntimeError, KeyError: they belong to another model.
         """
-        self.model.load_state_dict(_section(tensors, "model."))
-        if self.projection is not None:
-            self.projection.load_state_dict(_section(tensors, "projection."))
+        prefix = "model."
+        self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             section, _, rest = key.partition(".")
@@ -328,17 +300,6 @@ def new_model(run: TrainingRun) -> nn.Module:
     return run.device.move(model)
 
 
-def new_projection(run: TrainingRun, model: nn.Module) -> nn.Module | None:
-    """The linear map from the student's pooled features to the teacher's; None where the run distils no features."""
-    if run.config.distill.feature_weight == 0:
-        return None
-    assert run.bank is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(run.config.train.seed)
-        projection = nn.Linear(int(model.num_features), run.bank.num_features, bias=False)  # type: ignore[arg-type]
-    return projection.to(run.device.torch_device)
-
-
 def _set_sync_debug_mode(mode: str | int) -> None:
     """What operations of this process that wait for the device do: nothing more (0), or raise ("error")."""
     with warnings.catch_warnings():
@@ -348,10 +309,6 @@ def _set_sync_debug_mode(mode: str | int) -> None:
 
 def _first_line(error: RuntimeError) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[tuple[list[nn.Parameter], float]]:

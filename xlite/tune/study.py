@@ -90,9 +90,7 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
     settings["teacher"] = teacher.teacher.key if teacher else None
     check_same(options.folder, settings, accepted)
     write_study(plan, prepared, teacher, identity=identity, immutable=settings)
-    bank = None
-    if teacher is not None:
-        bank = obtain_bank(study, teacher.teacher, prepared.search, console, features=plan.features)
+    bank = obtain_bank(study, teacher.teacher, prepared.search, console) if teacher else None
     with Ledger.open(
         options.storage,
         options.name,

@@ -10,7 +10,6 @@ import pandas as pd
 
 from xlite.data.dataset import Dataset
 from xlite.device import Device
-from xlite.distill.signals import Signals
 from xlite.distill.teachers.answer_table import AnswerTable, read_table
 from xlite.distill.teachers.image_ids import rows_of
 from xlite.distill.teachers.labels import LabelMatch, match_labels
@@ -38,17 +37,15 @@ class TableTeacher:
     logits: np.ndarray
 
     @property
-    def num_features(self) -> None:
-        """It gives none."""
-
-    @property
     def settings(self) -> dict[str, Any]:
         """None: its key has all of them."""
         return {}
 
-    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
+    def answer(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device
+    ) -> np.ndarray:
         """The answers to the images of `rows`, whatever the view."""
-        return Signals(self.logits[rows])
+        return self.logits[rows]
 
 
 def load_answers(file: Path, dataset: Dataset, *, kind: str, answers: Answers | None) -> TableTeacher:

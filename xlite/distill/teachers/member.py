@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from xlite.device import Device
-from xlite.distill.signals import Signals
 
 
 class Member(Protocol):
@@ -17,7 +16,6 @@ class Member(Protocol):
         key: stands for its answers: file hashes, preprocessing, kind of answers.
         settings: JSON values that decide its answers beside the key.
         notes: lines to show when it is loaded.
-        num_features: F of its features; None if it gives none.
     """
 
     @property
@@ -28,11 +26,11 @@ class Member(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
-    @property
-    def num_features(self) -> int | None: ...
 
-    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
-        """Its signals for views (B, *shape of the pixel file), see `Teacher.signals`.
+    def answer(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device
+    ) -> np.ndarray:
+        """Its logits for views (B, *shape of the pixel file), see `Teacher.answer`.
 
         Raises:
             InputError: an answer is not a finite number.

@@ -11,7 +11,6 @@ import torch
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
-from xlite.distill.signals import Signals
 from xlite.distill.teachers.labels import LabelMatch, match_labels
 from xlite.distill.teachers.onnx_graph import Graph, open_graph
 from xlite.distill.teachers.resize import resize
@@ -40,10 +39,6 @@ class OnnxTeacher:
     exclusive: bool
 
     @property
-    def num_features(self) -> None:
-        """It gives none."""
-
-    @property
     def settings(self) -> dict[str, Any]:
         """None: its key has all of them."""
         return {}
@@ -54,7 +49,9 @@ class OnnxTeacher:
         return self.match.notes(self.name)
 
     @torch.inference_mode()
-    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
+    def answer(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device
+    ) -> np.ndarray:
         """Its logits for these views, resized to its own input size; `rows` do not matter."""
         images, _ = device.inputs(self.input_spec, pixels)
         resized = resize(images, self.graph.shape[0], self.input_spec).cpu().numpy()
@@ -67,7 +64,7 @@ class OnnxTeacher:
                 "logits as `output`"
             )
         logits = as_logits(values, self.graph.preparation.output, exclusive=self.exclusive)
-        return Signals(self.match.select(logits))
+        return self.match.select(logits)
 
 
 def load_onnx(file: Path, dataset: Dataset, *, kind: str, device: Device) -> OnnxTeacher:

@@ -12,12 +12,11 @@ from torch import nn
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
 from xlite.device import Device
-from xlite.distill.signals import Signals
 from xlite.distill.teachers.labels import LabelMatch, match_labels
 from xlite.distill.teachers.resize import resize
 from xlite.errors import InputError
 from xlite.models.artifact import load_model
-from xlite.models.build import call_with_features
+from xlite.models.build import call
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ class OwnModel:
         return self.description["model"]["backbone"]
 
     @property
-    def num_features(self) -> int:
-        """What its head reads."""
-        return int(self.model.num_features)  # type: ignore[arg-type]
-
-    @property
     def settings(self) -> dict[str, Any]:
         """The architecture, and the size that views are scaled to."""
         return {"model": self.description.get("model"), "image_size": self.image_size}
@@ -61,16 +55,17 @@ class OwnModel:
         return self.match.notes(self.name) if self.match else ()
 
     @torch.inference_mode()
-    def signals(self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device) -> Signals:
-        """Its logits and pooled features for these views; `rows` do not matter."""
+    def answer(
+        self, pixels: np.ndarray, auxiliary: np.ndarray | None, rows: np.ndarray, *, device: Device
+    ) -> np.ndarray:
+        """Its logits for these views; `rows` do not matter."""
         images, beside = device.inputs(self.input_spec, pixels, auxiliary)
         with device.autocast():
-            out, pooled = call_with_features(self.model, resize(images, self.image_size, self.input_spec), beside)
+            out = call(self.model, resize(images, self.image_size, self.input_spec), beside)
         logits = out.float().cpu().numpy()
         if np.isnan(logits).any():
             raise InputError(f"teacher {self.name}: its logits are not finite; it cannot be distilled from")
-        features = pooled.float().cpu().numpy()
-        return Signals(self.match.select(logits) if self.match else logits, features)
+        return self.match.select(logits) if self.match else logits
 
 
 def load_own(file: Path, dataset: Dataset, *, kind: str, device: Device, allow_other_split: bool) -> OwnModel:

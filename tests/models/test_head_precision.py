@@ -1,10 +1,10 @@
-"""The features that students and teachers are compared by: what the head reads, in the pass that gives the logits."""
+"""Heads and logits are float32, whatever precision the model trains in."""
 
 import pytest
 import torch
 
 from xlite.config import ModelConfig
-from xlite.models.build import ARCHITECTURES, build_model, call, call_with_features
+from xlite.models.build import ARCHITECTURES, build_model, call
 
 TINY = {
     "image": {"backbone": "lcnet_035", "attention": "mhsa"},
@@ -22,36 +22,15 @@ def model_and_inputs(architecture, **changes):
     return model, images, beside.get(architecture)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_features_come_with_the_logits_of_a_plain_call(architecture):
-    model, images, beside = model_and_inputs(architecture)
-    logits, features = call_with_features(model, images, beside)
-    assert torch.equal(logits, call(model, images, beside))
-    assert features.shape == (4, model.num_features) and (features.std(dim=0) > 0).any()
-
-
 @pytest.mark.parametrize("head", ["classes", "coral"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_under_bf16_logits_keep_the_resolution_of_float32_and_everything_learns(architecture, head):
     model, images, beside = model_and_inputs(architecture, head=head)
     model.set_bias([-5.0, -6.0, -7.0])  # of rare labels, where neighbouring bf16 numbers are 1/32 apart
     with torch.autocast("cpu", torch.bfloat16):
-        logits, features = call_with_features(model, images, beside)
-    assert logits.dtype == features.dtype == torch.float32
+        logits = call(model, images, beside)
+    assert logits.dtype == torch.float32
     there = logits[logits != 0]  # padded lines have logits of 0
     assert (there != there.bfloat16().float()).float().mean() > 0.9
     logits.square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
-
-
-def test_an_image_s_features_are_what_its_head_reads():
-    model, images, _ = model_and_inputs("image")
-    logits, features = model.with_features(images)
-    assert torch.equal(model.head(features), logits)
-
-
-def test_padded_lines_have_no_part_in_the_features():
-    model, images, num_lines = model_and_inputs("lines")
-    _, features = model.with_features(images, num_lines)
-    alone = [model.with_features(images[[i], : int(n)])[1][0] for i, n in enumerate(num_lines[:, 0])]
-    torch.testing.assert_close(features, torch.stack(alone), rtol=1e-4, atol=1e-5)
