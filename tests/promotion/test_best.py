@@ -149,12 +149,12 @@ def test_killed_between_seeds_it_goes_on_where_it_was(tiny_dataset, ledger, tmp_
     rest = []
 
     def noted(config, *others, **named):
-        rest.append((named["winner"].number, config.train.seed))
+        rest.append((named["winner"].number, config.train.seed, named["views_seed"]))
         return made(config, *others, **named)
 
     monkeypatch.setattr(retraining, "made", noted)
     promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
-    assert rest == [(0, 42), (0, 43)] and len(ledger.finals()) == 1
+    assert rest == [(0, 42, None), (0, 43, 42)] and len(ledger.finals()) == 1
     promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
     assert len(rest) == 2 and len(ledger.finals()) == 1 and len(ledger.test_reads()) == 1
 
