@@ -69,7 +69,7 @@ def evaluate(answers, targets, labels):
 
 def mean_error(answers, targets):
     errors = np.nanmean(np.abs(answers - targets), axis=1)
-    return lambda weights: float(errors @ weights / weights.sum())
+    return lambda weights: weights @ errors / weights.sum(axis=-1)
 
 
 def check_split(table, split):
