@@ -149,4 +149,5 @@ def _of_share(value: float, variance: float, size: float) -> Interval:
         size = min(size, spread / variance)
     z2 = float(ndtri((1 + LEVEL) / 2)) ** 2
     middle, reach = value + z2 / (2 * size), (z2 * spread / size + (z2 / (2 * size)) ** 2) ** 0.5
-    return Interval(max(0.0, (middle - reach) / (1 + z2 / size)), min(1.0, (middle + reach) / (1 + z2 / size)))
+    low, high = (middle - reach) / (1 + z2 / size), (middle + reach) / (1 + z2 / size)
+    return Interval(max(0.0, min(low, value)), min(1.0, max(high, value)))  # whatever the rounding at 0 and 1
