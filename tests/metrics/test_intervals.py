@@ -143,3 +143,15 @@ def test_from_ten_positives_on_an_auc_is_covered_where_percentiles_fail():
         found = intervals(1 / (1 + np.exp(-scores)), targets, np.arange(200), num_resamples=100, seed=seed).per_label
         covered += sum(values["auc"].low <= 0.95 <= values["auc"].high for values in found.values())
     assert covered >= 0.93 * 120
+
+
+def test_images_of_one_patient_are_no_more_evidence_than_they_are():
+    """Each row three times over: by patient the intervals stay, as if each were a patient of its own they narrow."""
+    probs, targets, _ = case(positives=(60, 40))
+    single = intervals(probs, targets, np.arange(300))
+    three = [np.repeat(array, 3, axis=0) for array in (probs, targets, np.arange(300))]
+    by_patient, by_row = intervals(*three), intervals(three[0], three[1], np.arange(900))
+    for name in ("auc", "recall", "precision", "f1"):
+        one, same, narrow = (found.per_label["label0"][name] for found in (single, by_patient, by_row))
+        assert (same.low, same.high) == pytest.approx((one.low, one.high), abs=0.02)
+        assert narrow.high - narrow.low < 0.75 * (one.high - one.low)
