@@ -33,6 +33,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
 from xlite.distill.teacher import load_teacher
+from xlite.metrics.resampling import holm
 from xlite.report.intervals import expanded_interval
 from xlite.storage.files import read_json, write_json
 from xlite.study.teacher import num_views, teacher_bank
@@ -133,12 +134,8 @@ def table(out: Path, *, against: str = "alone") -> list[dict[str, Any]]:
             folders = [folder for folder in folders if (folder / f"{against}.json").exists()]
             if len(folders) >= 2:
                 rows.append({"setting": name, "way": way, **compared(task, folders, way, against)})
-    order = sorted(range(len(rows)), key=lambda row: rows[row]["p"])
-    highest = 0.0
-    for rank, row in enumerate(order):
-        highest = max(highest, min(1.0, rows[row]["p"] * (len(rows) - rank)))
-        rows[row]["p, Holm"] = highest
-    return rows
+    adjusted = holm([row["p"] for row in rows])
+    return [{**row, "p, Holm": p} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def compared(task: Task, folders: list[Path], way: str, against: str) -> dict[str, Any]:

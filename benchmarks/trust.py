@@ -1,7 +1,8 @@
 """How far X-Lite's intervals can be trusted: what they cost, what they cover, how often a difference is seen in vain.
 
     python benchmarks/trust.py speed --save                       # 1,000 resamples of a test part of NIH's size
-    python benchmarks/trust.py coverage --patients 200 --save     # 1,000 drawn data sets; 600 and 2000 in turn
+    python benchmarks/trust.py coverage --patients 200 --save     # 1,000 drawn data sets
+    python benchmarks/trust.py coverage --patients 2000 --replicates 500 --first 500 --save       # the second half
     python benchmarks/trust.py difference --save
 
 Data are drawn from a model with known answers: 1 to 3 images a patient; label and score of a patient's images belong
@@ -66,7 +67,7 @@ def coverage(arguments: argparse.Namespace) -> Rows:
         drawn = Drawn(num_patients)
         truth = drawn.truth()
         hits: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-        for replicate in range(arguments.replicates):
+        for replicate in range(arguments.first, arguments.first + arguments.replicates):
             rng = np.random.default_rng([num_patients, replicate])
             metrics, groups = drawn.evaluated(rng)
             means, labels = values = drawn_values(metrics, groups, num_resamples=arguments.resamples, seed=replicate)
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("section", choices=list(sections))
     parser.add_argument("--patients", type=int, nargs="+", default=[200, 600, 2000])
     parser.add_argument("--replicates", type=int, default=1000, help="data sets drawn")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, for coverage in pieces")
     parser.add_argument("--resamples", type=int, default=400, help="of each data set")
     parser.add_argument("--quick", action="store_true", help="toy sizes: that it runs, not what it measures")
     parser.add_argument("--save", action="store_true", help="write the section into benchmarks/results/trust.json too")
@@ -193,14 +195,31 @@ def main() -> None:
 
 
 def save(file: Path, arguments: argparse.Namespace, rows: Rows) -> None:
-    """Put a section's rows into the file; of a section measured in pieces, those of other sizes stay."""
+    """Put a section's rows into the file; what was measured in pieces, by size and first data set, is put together."""
     stored = read_json(file) if file.exists() else {"benchmark": "trust", "sections": {}}
-    before = stored["sections"].get(arguments.section, {"rows": []})["rows"]
-    sizes = {row.get("patients") for row in rows}
-    kept = [row for row in before if row.get("patients") not in sizes]
-    about = {"machine": machine(), "replicates": arguments.replicates, "resamples": arguments.resamples}
-    stored["sections"][arguments.section] = {**about, "rows": kept + rows}
+    about = {"machine": machine(), "resamples": arguments.resamples, "rows": rows}
+    if arguments.section == "coverage":
+        pieces = stored["sections"].get("coverage", {"pieces": {}})["pieces"]
+        for patients in arguments.patients:
+            piece = f"{patients} patients from {arguments.first}"
+            pieces[piece] = [row for row in rows if row["patients"] == patients]
+        about |= {"rows": together(pieces), "pieces": pieces}
+    stored["sections"][arguments.section] = about
     write_json(file, stored)
+
+
+def together(pieces: dict[str, Rows]) -> Rows:
+    """Rows of the same setting as one, each weighted by how many intervals it is of."""
+    found: dict[tuple[Any, ...], Rows] = {}
+    for row in (row for rows in pieces.values() for row in rows):
+        found.setdefault(tuple(row[key] for key in ("patients", "label", "metric", "method")), []).append(row)
+    means = ("coverage", "misses low", "misses high", "width")
+    out = []
+    for rows in found.values():
+        num = [row["claimed"] for row in rows]
+        mean = {name: float(np.average([row[name] for row in rows], weights=num)) for name in means}
+        out.append({**rows[0], **mean, "claimed": sum(num)})
+    return out
 
 
 if __name__ == "__main__":

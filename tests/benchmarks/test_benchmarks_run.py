@@ -44,6 +44,12 @@ def test_a_quick_run_ends_well_and_prints_its_ratios(name):
 
 
 @pytest.mark.slow
+def test_intervals_are_timed_and_their_coverage_counted():
+    for section, first in (("speed", "what"), ("coverage", "patients"), ("difference", "seeds")):
+        assert any(line.startswith(first) for line in run_benchmark("trust", section, "--quick").splitlines())
+
+
+@pytest.mark.slow
 def test_students_with_and_without_a_teacher_are_compared_and_nothing_is_run_twice(tmp_path):
     options = ["--quick", "--settings", "stm", "--ways", "kl", "--seeds", "1", "2", "--out", str(tmp_path)]
     first = run_benchmark("kd_helps", *options).splitlines()

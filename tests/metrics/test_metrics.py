@@ -14,7 +14,6 @@ from xlite.metrics.multilabel import (
     evaluate_multilabel,
     find_dead_labels,
     ranking_counts,
-    weighted_macro_auc,
 )
 
 NAN = float("nan")
@@ -171,23 +170,6 @@ def test_masking_rows_equals_dropping_them(probs: np.ndarray, targets: np.ndarra
     masked[rows] = NAN
     dropped = evaluate_multilabel(np.delete(probs, rows, 0), np.delete(targets, rows, 0), ("a", "b"))
     assert evaluate_multilabel(probs, masked, ("a", "b")) == dropped
-
-
-@settings(deadline=None, max_examples=60)
-@given(scores_with_ties, some_targets, hnp.arrays(np.int64, 12, elements=st.integers(0, 3)))
-def test_weighted_auc_equals_repeating_rows(probs: np.ndarray, targets: np.ndarray, times: np.ndarray) -> None:
-    targets = with_both_classes(targets)
-    times[:2] = 1
-    repeated = evaluate_multilabel(np.repeat(probs, times, 0), np.repeat(targets, times, 0), ("a", "b"))
-    assert weighted_macro_auc(probs, targets)(times) == pytest.approx(repeated.scalars["auc_macro"], rel=1e-12)
-
-
-def test_weighted_auc_leaves_out_labels_that_lose_a_class() -> None:
-    probs, targets = np.array([[0.9, 0.1], [0.2, 0.3], [0.1, 0.2]]), np.array([[1.0, 0], [0, 1], [0, 0]])
-    value = weighted_macro_auc(probs, targets)
-    assert value(np.array([1, 0, 1])) == 1.0
-    assert np.isnan(value(np.array([0, 0, 5])))
-    assert weighted_macro_auc(probs, np.array([[1.0, NAN], [0, NAN], [0, NAN]]))(np.ones(3)) == 1.0
 
 
 def test_ranking_counts_of_ties_by_hand() -> None:

@@ -137,6 +137,11 @@ def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):
     assert list(thresholds["thresholds"]) == description["labels"] and len(description["labels"]) == 14
     low, high = metrics["test"]["interval_95"]
     assert low <= metrics["test"]["metrics"]["auc_macro"] <= high
+    intervals = metrics["test"]["intervals_95"]
+    assert [intervals["scalars"]["auc_macro"][end] for end in ("low", "high")] == [low, high]
+    assert set(intervals["per_label"]) == set(description["labels"])
+    assert "f1_macro_at_thresholds" in intervals["scalars"]
+    assert metrics["validation"]["intervals_95"]["note"] == "epoch and thresholds were chosen on this part"
 
 
 def test_the_promoted_models_own_file_gives_the_recorded_test_value(home, tiny_nih):

@@ -69,7 +69,7 @@ def evaluate(answers, targets, labels):
 
 def mean_error(answers, targets):
     errors = np.nanmean(np.abs(answers - targets), axis=1)
-    return lambda weights: float(errors @ weights / weights.sum())
+    return lambda weights: weights @ errors / weights.sum(axis=-1)
 
 
 def check_split(table, split):
@@ -177,7 +177,8 @@ def test_it_is_split_trained_ranked_shown_promoted_and_asked(prepared, tmp_path,
     assert float(final["test_mae"]) == -float(final["test_value"]) == pytest.approx(done.test.scalars["mae"], abs=1e-4)
     assert rows[0]["val_auc_macro"] == "" and "val_pr_auc_macro" not in rows[0]
     assert {"val_mae_nuclei", "val_mae_mitoses"} <= rows[0].keys()
-    assert done.interval[0] <= done.test.scalars["neg_mae"] <= done.interval[1] < 0
+    interval = done.intervals.scalars["neg_mae"]
+    assert interval.low <= done.test.scalars["neg_mae"] <= interval.high < 0
     tell(done, COUNTS, console := Console(RichConsole(file=sys.stdout, width=120)))
     console.rich.print(baselines)
     shown = capsys.readouterr().out

@@ -97,6 +97,10 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     rows = {label: target_spec.label_row(*(part.per_label[label] for part in parts)) for label in parts[-1].per_label}
     if all(macro := [_macro(part.scalars) for part in parts]):
         rows["macro"] = target_spec.label_row(*macro)
+    of_test, shown = promotion.intervals, target_spec.columns.per_label
+    for label, row in rows.items() if of_test.per_label else ():
+        found = of_test.scalars.get(f"{shown}_macro") if label == "macro" else of_test.per_label[label].get(shown)
+        row["test 95%"] = str(found or "-")
     titles = [title.replace(" ", "\n") for title in next(iter(rows.values()))]
     table = FittedTable(
         {"label": "text", **dict.fromkeys(titles, "number")},
@@ -111,12 +115,12 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     console.show(table)
     for line in promotion.chosen.describe(metric, promotion.test_values) if promotion.chosen else ():
         console.say(line)
-    low, high = promotion.interval
     reads = f", read {promotion.reads_of_test} times" if promotion.reads_of_test > 1 else ""
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
         f"(epoch {', '.join(map(str, promotion.epochs))}), "
-        f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval {low:.3f} to {high:.3f}, groups resampled)"
+        f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval "
+        f"{of_test.scalars[metric]}, groups resampled)"
     )
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:

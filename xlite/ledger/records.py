@@ -56,7 +56,8 @@ class PromotionRecord:
         identity: hash of all that it is a function of.
         promoted_from: number of the trial whose configuration it has.
         thresholds: the method by which they were chosen.
-        test: metrics on the test split; interval: 95% bootstrap interval of the task's metric there.
+        test: metrics on the test split; interval: 95% interval of the task's metric there, None where
+            none is claimed.
         reads_of_test: how often the study had read the test split, this time included.
         folds: the validation value of each fold's model; none where all the training data was one part.
         seeds: that the candidates were trained with; the models with the first one are promoted. None: no candidates.
@@ -68,7 +69,7 @@ class PromotionRecord:
     promoted_from: int
     thresholds: str
     test: EvaluationSummary
-    interval: tuple[float, float]
+    interval: tuple[float | None, float | None]
     reads_of_test: int
     folds: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()

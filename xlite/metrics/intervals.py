@@ -1,7 +1,7 @@
 """95% intervals of every metric, averages and labels, from one patient-clustered bootstrap."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def intervals_of(metrics: WeightedMetrics, groups: np.ndarray, drawn: tuple[Valu
     }
     few = _too_few_groups(groups)
     scalars = {
-        name: Interval(None, None, few) if few else _of_average(metrics, name, whole, drawn)
+        name: Interval(None, None, few) if few else _of_average(metrics, name, whole, drawn, too_few)
         for name, value in whole[0].items()
         if np.isfinite(value)
     }
@@ -112,7 +112,11 @@ def _of_label(metrics: WeightedMetrics, name: str, label: int, whole: Values, dr
 
 
 def _of_average(
-    metrics: WeightedMetrics, name: str, whole: tuple[Values, Values], drawn: tuple[Values, Values]
+    metrics: WeightedMetrics,
+    name: str,
+    whole: tuple[Values, Values],
+    drawn: tuple[Values, Values],
+    too_few: Sequence[str],
 ) -> Interval:
     value, values = float(whole[0][name]), drawn[0][name]
     if name in metrics.means:
@@ -123,7 +127,11 @@ def _of_average(
         least = shares * (1 - shares) / sizes
         # what the labels' own variances are too small by, the mean's is too
         grown = np.maximum(seen, least).sum() / seen.sum() if seen.any() else 1.0
-        return _of_share(value, float(np.nanvar(values)) * float(grown), float(len(sizes) ** 2 / (1 / sizes).sum()))
+        found = _of_share(value, float(np.nanvar(values)) * float(grown), float(len(sizes) ** 2 / (1 / sizes).sum()))
+        rare = sum(bool(note) for note, averaged in zip(too_few, there, strict=True) if averaged)
+        return (
+            replace(found, note=f"{rare} of {len(sizes)} labels have too few for one of their own") if rare else found
+        )
     if name in metrics.sizes:
         return _of_share(value, float(np.nanvar(values)), float(metrics.sizes[name]))
     return _percentiles(values)
@@ -141,4 +149,5 @@ def _of_share(value: float, variance: float, size: float) -> Interval:
         size = min(size, spread / variance)
     z2 = float(ndtri((1 + LEVEL) / 2)) ** 2
     middle, reach = value + z2 / (2 * size), (z2 * spread / size + (z2 / (2 * size)) ** 2) ** 0.5
-    return Interval(max(0.0, (middle - reach) / (1 + z2 / size)), min(1.0, (middle + reach) / (1 + z2 / size)))
+    low, high = (middle - reach) / (1 + z2 / size), (middle + reach) / (1 + z2 / size)
+    return Interval(max(0.0, min(low, value)), min(1.0, max(high, value)))  # whatever the rounding at 0 and 1

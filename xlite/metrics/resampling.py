@@ -27,6 +27,9 @@ class Interval:
     high: float | None
     note: str = ""
 
+    def __str__(self) -> str:
+        return self.note if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -9,7 +9,7 @@ from torch import nn
 
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
-from xlite.metrics.intervals import score_interval
+from xlite.metrics.intervals import MetricIntervals
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
 from xlite.promotion.judge import Judged, judge, together
@@ -26,7 +26,7 @@ class Answers:
     Attributes:
         train, validation: of each model on its own parts; test: of the models' mean logits.
         thresholds, notes: chosen on validation.
-        interval: 95% bootstrap interval of the test metric.
+        intervals: of every metric on test; validation_intervals: on validation, of those without thresholds.
         fold_values: the validation metric of each model.
         test_values: the test metric with each seed.
     """
@@ -36,7 +36,8 @@ class Answers:
     test: Judged
     thresholds: dict[str, float]
     notes: tuple[str, ...]
-    interval: tuple[float, float]
+    intervals: MetricIntervals
+    validation_intervals: MetricIntervals
     fold_values: tuple[float, ...]
     test_values: tuple[float, ...]
 
@@ -61,15 +62,14 @@ def answers_of(
     read()
     test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
     by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
-    scored = spec.resampled_score(test.answers, test.targets)
-    interval = score_interval(scored, test.groups, num_resamples=500, seed=seed)
     return Answers(
         train,
         validation,
         test,
         thresholds,
         notes,
-        (interval.low or 0.0, interval.high or 0.0),
+        test.intervals(spec, thresholds, seed=seed),
+        validation.intervals(spec, {}, seed=seed),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
     )
@@ -97,7 +97,13 @@ def write_results(
     told = {"method": method, "thresholds": answers.thresholds, "notes": list(answers.notes)}
     write_json(folder / "thresholds.json", told)
     validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
-    test_about = {"interval_95": list(answers.interval), "reads_of_test_in_this_study": reads}
+    interval = answers.intervals.scalars[task.metric]
+    test_about = {
+        "interval_95": [interval.low, interval.high],
+        "intervals_95": answers.intervals.to_json(),
+        "reads_of_test_in_this_study": reads,
+    }
+    seen = {"note": "epoch and thresholds were chosen on this part", **answers.validation_intervals.to_json()}
     write_json(
         folder / "metrics.json",
         {
@@ -105,7 +111,7 @@ def write_results(
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
             "train": summary_of(answers.train.evaluation).to_json(),
-            "validation": {**validation.to_json(), "at_thresholds": _decided(validation)},
+            "validation": {**validation.to_json(), "intervals_95": seen, "at_thresholds": _decided(validation)},
             "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },

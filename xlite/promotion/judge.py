@@ -9,6 +9,7 @@ from torch import nn
 from xlite.data.dataset import Dataset
 from xlite.data.split import Part
 from xlite.device import Device
+from xlite.metrics.intervals import MetricIntervals
 from xlite.metrics.multilabel import Evaluation
 from xlite.tasks.target_spec import TargetSpec
 from xlite.train.inference import predict_logits
@@ -35,6 +36,12 @@ class Judged:
             self.evaluation, self.answers, self.targets, self.labels, thresholds=thresholds
         )
         return replace(self, evaluation=evaluation)
+
+    def intervals(self, target_spec: TargetSpec, thresholds: Mapping[str, float], *, seed: int) -> MetricIntervals:
+        """Of every metric; those at thresholds are of these, groups (patients) resampled."""
+        return target_spec.intervals(
+            self.answers, self.targets, self.labels, groups=self.groups, thresholds=thresholds, seed=seed
+        )
 
 
 def judge(models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device) -> Judged:

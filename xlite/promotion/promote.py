@@ -13,6 +13,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, PromotionRecord, TestRead, TrialRecord, TrialResult
+from xlite.metrics.intervals import MetricIntervals
 from xlite.metrics.multilabel import Evaluation
 from xlite.models.artifact import load_model, remove_spares
 from xlite.models.cost import count_cost
@@ -41,7 +42,7 @@ class Promotion:
         epochs: the epoch chosen for each model.
         train, validation: of each model on its own parts, all models together.
         test: of the models' mean logits.
-        interval: 95% bootstrap interval of the test metric, groups (patients) resampled.
+        intervals: 95% intervals of every test metric, groups (patients) resampled.
         reads_of_test: how often the study's test part has been read, this time included.
         chosen: how the configuration came out among several; None for one alone.
         test_values: on test, of this configuration with each seed.
@@ -53,7 +54,7 @@ class Promotion:
     validation: Evaluation
     test: Evaluation
     thresholds: dict[str, float]
-    interval: tuple[float, float]
+    intervals: MetricIntervals
     reads_of_test: int
     chosen: Chosen | None
     test_values: tuple[float, ...]
@@ -149,12 +150,13 @@ def _promote(
     _record_runs(folder, members, winner, epochs, _test_scalars(test, task.target_spec.columns.per_label))
     if not recorded:
         cost = _cost(config, members[0].dataset, models, as_used, searched=winner.cost)
+        interval = answers.intervals.scalars[task.metric]
         promotion = PromotionRecord(
             identity,
             winner.number,
             method,
             summary_of(test),
-            answers.interval,
+            (interval.low, interval.high),
             reads,
             answers.fold_values if len(members) > 1 else (),
             chosen.seeds if chosen else (),
@@ -164,7 +166,7 @@ def _promote(
         result = _result(summaries, answers, cost, promotion, seconds=chosen.seconds if chosen else 0.0)
         ledger.add_final(result, value=answers.validation.evaluation.scalars[task.metric])
     parts = (answers.train.evaluation, answers.validation.evaluation, test)
-    return Promotion(folder, epochs, *parts, answers.thresholds, answers.interval, reads, chosen, answers.test_values)
+    return Promotion(folder, epochs, *parts, answers.thresholds, answers.intervals, reads, chosen, answers.test_values)
 
 
 def _result(

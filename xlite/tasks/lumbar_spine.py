@@ -13,6 +13,7 @@ from xlite.data.slices import SlicePreprocess, augment_slices
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.rsna import read_rsna
 from xlite.metrics.classes import evaluate_classes
+from xlite.metrics.weighted import weighted_classes
 from xlite.tasks.target_spec import ORDINAL
 from xlite.tasks.task import Budget, Defaults, Task
 
@@ -51,7 +52,9 @@ LUMBAR_SPINE = Task(
     read=_read,
     preprocess=_preprocess,
     declared_target_spec=replace(
-        ORDINAL, evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True)
+        ORDINAL,
+        evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True),
+        weighted=partial(weighted_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True),
     ),
     write_phantom=_write_phantom,
     augment=augment_slices,

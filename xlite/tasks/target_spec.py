@@ -172,13 +172,16 @@ class TargetSpec:
         Args:
             groups: (N,) the group (patient) of each row; they are drawn, with all their rows.
         """
-        if self.weighted is None:
-            score = self.resampled_score(answers, targets)
-            interval = score_interval(score, groups, num_resamples=num_resamples, seed=seed)
-            return MetricIntervals({self.score: interval}, {})
-        decisions = {"_at_thresholds": decide(answers, thresholds, labels)} if thresholds else {}
-        metrics = self.weighted(answers, targets, labels, decisions)
-        return metric_intervals(metrics, groups, num_resamples=num_resamples, seed=seed)
+        found = MetricIntervals({}, {})
+        if self.weighted is not None:
+            decisions = {"_at_thresholds": decide(answers, thresholds, labels)} if thresholds else {}
+            metrics = self.weighted(answers, targets, labels, decisions)
+            found = metric_intervals(metrics, groups, num_resamples=num_resamples, seed=seed)
+        if self.score in found.scalars:
+            return found
+        score = self.resampled_score(answers, targets)
+        interval = score_interval(score, groups, num_resamples=num_resamples, seed=seed)
+        return replace(found, scalars={**found.scalars, self.score: interval})
 
     def check_loss(self, name: str) -> None:
         """Raises InputError if `loss.name` is not for these targets."""
