@@ -94,7 +94,7 @@ def test_a_look_at_test_is_recorded_and_a_further_one_needs_again(compared, home
 
     before = len(reads())
     assert before == 1  # of the promotion
-    with pytest.raises(InputError, match=r"study s: its test part has been read before .*--again"):
+    with pytest.raises(InputError, match=r"study s: its test part has been read 1 time .*--again"):
         compared("s", "noisy/promoted", "--part", "test")
     assert len(reads()) == before
     _, said = compared("s", "noisy/promoted", "--part", "test", "--again")

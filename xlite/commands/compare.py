@@ -11,6 +11,8 @@ from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from xlite.study.comparison import Pair, Rows, Score
     from xlite.study.contestants import Contestant
 
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"only {arguments.students[0]} is named; name another to compare it with")
     from xlite.commands.compare_open import open_students
     from xlite.study.comparison import budget_line, label_pairs, pairs_of, score_of, untested
-    from xlite.study.contestants import configurations, judged_on, record_reads, sides_of
+    from xlite.study.contestants import configurations, judged_on, sides_of
 
     console = Console()
     students = open_students(arguments.students, arguments.results, writes=arguments.part == "test")
@@ -83,6 +85,25 @@ def run(arguments: argparse.Namespace) -> int:
         write(arguments, named, scores, [*pairs, *(pair for labels in by_label for pair in labels)])
         console.say(f"All rows are in {arguments.csv}")
     return 0
+
+
+def record_reads(students: "Sequence[Contestant]", ids: "np.ndarray", *, again: bool) -> None:
+    """Record in each study that its test part is looked at.
+
+    Raises:
+        InputError: it has been before, and not `again`.
+    """
+    from xlite.ledger import TestRead
+    from xlite.promotion.reads import check_reads
+    from xlite.storage.files import fingerprint
+
+    identity = fingerprint(["compare", *sorted(model for each in students for model in each.models), *ids.tolist()])
+    ledgers = {each.ledger.name + each.ledger.url: each.ledger for each in students if each.ledger is not None}
+    for ledger in ledgers.values():
+        check_reads(ledger, identity, again=again)
+    names = ", ".join(each.name for each in students)
+    for ledger in ledgers.values():
+        ledger.add_test_read(TestRead.now(identity, f"comparison of {names}"))
 
 
 def score_table(

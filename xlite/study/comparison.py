@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from xlite.metrics.multilabel import weighted_macro_auc
 from xlite.metrics.resampling import Difference, Weighted, holm, paired_difference, resampled
+from xlite.metrics.weighted import weighted_macro_auc
 from xlite.tasks.target_spec import TargetSpec
 
 MIN_CASES = 10

@@ -8,7 +8,7 @@ import numpy as np
 
 from xlite.data.dataset import Dataset
 from xlite.errors import InputError
-from xlite.ledger import Ledger, TestRead
+from xlite.ledger import Ledger
 from xlite.predictor import Predictor
 from xlite.storage.files import fingerprint
 from xlite.study.comparison import Rows, Side
@@ -152,27 +152,6 @@ def judged_on(students: Sequence[Contestant], part: ComparedPart) -> tuple[Rows,
     if patients < 2:
         raise InputError(f"the {len(ids)} {part} images left are of one patient; an interval needs several")
     return Rows(targets, groups, labels, first.target_spec), ids, notes
-
-
-def record_reads(students: Sequence[Contestant], ids: np.ndarray, *, again: bool) -> None:
-    """Record in each study that its test part is looked at.
-
-    Raises:
-        InputError: it has been before, and not `again`.
-    """
-    identity = fingerprint(["compare", *sorted(model for each in students for model in each.models), *ids.tolist()])
-    ledgers = {each.ledger.name + each.ledger.url: each.ledger for each in students if each.ledger is not None}
-    for ledger in ledgers.values():
-        # TODO-LEAD: promotion/reads.py has the same rule; one of the two should stay.
-        reads = ledger.test_reads()
-        if not again and reads and all(read.identity != identity for read in reads):
-            raise InputError(
-                f"study {ledger.name}: its test part has been read before (last: {reads[-1]}). Choosing by test makes "
-                "its numbers too good; use --part val, or have this one counted with --again"
-            )
-    names = ", ".join(each.name for each in students)
-    for ledger in ledgers.values():
-        ledger.add_test_read(TestRead.now(identity, f"comparison of {names}"))
 
 
 def sides_of(named: Mapping[str, Sequence[Contestant]], rows: Rows, ids: np.ndarray) -> list[Side]:
