@@ -192,15 +192,24 @@ class Bench:
 
     def promoting(self, text: str) -> tuple[int, dict[str, Any]]:
         """The best trial that is promoted from a study of three, the last the best, and the options."""
+        arguments, options = self.promoted(text)
+        size = arguments[-1]
+        return size.trials[0].number, {**options, "size": size}
+
+    def promoted(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What `xlite promote` hands on, of a study of three trials, the last the best."""
         rows = [TrialRecord(number, "search", "complete", 0.5 + number / 10) for number in range(3)]
         ledger = SimpleNamespace(rows=lambda: rows)
         study = Study(self.asked("--promote-epochs 9 --folds 2"), find_task("chestxray14"), RunConfig())
         opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
         self.patch.setattr(reopen, "reopen", lambda *_, **__: opened)
         place = "xlite.commands.promote.promote_and_tell"
-        arguments, options = self.stopped_at(place, "promote", f"--study s {text}")
-        size = arguments[-1]
-        return size.trials[0].number, {**options, "size": size}
+        return self.stopped_at(place, "promote", f"--study s {text}")
+
+    def repeating(self, text: str) -> int:
+        """How often the folds of a promotion are dealt."""
+        study, *_ = self.promoted(text)[0]
+        return study.options.num_repeats
 
     def compared(self, text: str) -> list[int | None]:
         """How many rows of a bank are compared, where they are."""
@@ -220,6 +229,16 @@ class Bench:
         with suppress(Stopped):
             self.run("bank", f"--study s {text}")
         return calls
+
+    def opens(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What `xlite compare` opens."""
+        return self.stopped_at("xlite.commands.compare_open.open_students", "compare", f"a b {text}")
+
+    def raises_usage(self, command: str, text: str, words: str) -> bool:
+        """Whether the options are refused as they are parsed."""
+        with pytest.raises(SystemExit):
+            parsed(command, text)
+        return words in self.capsys.readouterr().err
 
     def printed(self, command: str, text: str) -> str:
         """What a command prints about the study "kd"."""

@@ -140,6 +140,17 @@ TUNE = {
     "--folds": lambda it: (
         it.promotion("--folds 3")["num_folds"] == 3 and "--folds will be" in it.dry("--no-promote --folds 3")
     ),
+    "--repeats": lambda it: (
+        it.asked("--folds 3 --repeats 2").num_repeats == 2
+        and it.raises(lambda: it.asked("--repeats 2"), "give --folds K too")
+        and "--folds and --repeats will be" in it.dry("--no-promote --folds 3 --repeats 2")
+    ),
+    "--outer-folds": lambda it: (
+        "Study new-outer1of3 in" in it.dry("--study new --outer-folds 3")
+        and "Outer fold 1 of 3 is the test part" in it.dry("--study new --outer-folds 3")
+        and "3 outer folds, a search for each" in it.dry("--study new --outer-folds 3")
+        and it.raises(lambda: it.dry("--outer-folds 3 --split official"), "deal all the data anew")
+    ),
     "--promote-epochs": lambda it: (
         it.promotion("--promote-epochs 7")["epochs"] == 7
         and "--promote-epochs will be" in it.dry("--no-promote --promote-epochs 7")
@@ -265,6 +276,7 @@ PROMOTE = {
     "--adopt": adopt("promote"),
     "--trial": lambda it: (it.promoting("--trial 1")[0], it.promoting("")[0]) == (1, 2),
     "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
+    "--repeats": lambda it: [it.repeating(text) for text in ("--repeats 3", "")] == [3, 1],
     "--epochs": lambda it: (it.promoting("--epochs 3")[1]["epochs"], it.promoting("")[1]["epochs"]) == (3, 9),
     "--thresholds": lambda it: it.promoting("--thresholds youden")[1]["threshold_method"] == "youden",
     "--promote-top": lambda it: len(it.promoting("--promote-top 3")[1]["size"].trials) == 3,
@@ -301,6 +313,12 @@ ANALYZE = {
     "--storage": lambda it: it.refuses("analyze", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
     "--out": lambda it: it.printed("analyze", f"--out {it.home}/an") and (it.home / "an" / "analysis.md").exists(),
 }
+COMPARE = {
+    "--results": lambda it: it.refuses("compare", f"a b --results {it.home}", "studies there: none"),
+    "--part": lambda it: it.opens("--part test")[1]["writes"] and not it.opens("")[1]["writes"],
+    "--again": lambda it: it.refuses("compare", "a b --again", "--again is for --part test"),
+    "--csv": lambda it: it.raises_usage("compare", f"a b --csv {it.home}", "is a folder"),
+}
 BALANCE = {
     "--data": lambda it: it.refuses("balance", f"--data {it.home}/results", "Data_Entry"),
     "--batches": lambda it: balance(it, "--batches 3") and it.says("3 batches of 4 drawn"),
@@ -322,6 +340,7 @@ EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
     **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
     "check-gpu": CHECK_GPU,
+    "compare": COMPARE,
 }
 
 

@@ -83,6 +83,7 @@ def test_a_training_copy_of_a_test_image_in_another_format_is_left_out(tmp_path)
     Image.open(folder / "test/b/0.png").save(folder / "val/b/copy.tif")
     done, lines, rows = prepared(folder, tmp_path)
     assert "4 examples show 2 pictures; 2 copies are left out" in lines[0]
+    assert "(e.g. test/a/3.png and train/a/copy.bmp; test/b/0.png and val/b/copy.tif)" in lines[0]
     assert {(row["image"], row["part"]) for row in rows} == {
         ("test/a/3.png", "test"), ("train/a/copy.bmp", "left out"),
         ("test/b/0.png", "test"), ("val/b/copy.tif", "left out")
@@ -142,6 +143,36 @@ def test_a_recompressed_copy_in_another_part_is_named_and_not_moved(tmp_path):
         ("nearly identical", "test/a/3.png", "test"), ("nearly identical", "train/a/copy.jpg", "train")
     ]  # fmt: skip
     assert len(done.table) == 57
+
+
+def test_a_picture_of_two_patients_is_named_with_both_and_an_almost_identical_one_too(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["image,patient,ill"]
+    (tmp_path / "raw").mkdir()
+    for number in range(40):
+        smooth = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        smooth.resize((256, 256), Image.Resampling.BICUBIC).save(tmp_path / "raw" / f"{number:02}.png")
+        rows.append(f"{number:02}.png,p{number // 2},{number % 3 == 0:d}")
+    shutil.copy(tmp_path / "raw" / "00.png", tmp_path / "raw" / "30.png")  # of p0 and p15
+    shutil.copy(tmp_path / "raw" / "04.png", tmp_path / "raw" / "05.png")  # both of p2
+    Image.open(tmp_path / "raw" / "12.png").save(tmp_path / "raw" / "38.jpg", quality=100)  # of p6 and p19
+    rows = [row.replace("38.png", "38.jpg") for row in rows]
+    (tmp_path / "raw" / "38.png").unlink()
+    (tmp_path / "raw" / "labels.csv").write_text("\n".join(rows))
+    for fold in (0, 1, 2, 3):  # 0: the plain split
+        done, lines, listed = prepared(tmp_path / "raw", tmp_path, outer=(fold, 3) if fold else ())
+        (line,) = [line for line in lines if line.startswith("Images of several patients")]
+        assert "1 identical (e.g. 00.png and 30.png)" in line
+        assert "1 sets almost identical (e.g. 12.png and 38.jpg)" in line
+        assert {row["image"] for row in listed} == {"00.png", "30.png", "04.png", "05.png", "12.png", "38.jpg"}
+        parts = part_of(done)
+        assert parts["00.png"] == parts["30.png"] == parts["01.png"] == parts["31.png"]
+        if fold:
+            assert len({parts[name] for name in ("12.png", "13.png", "38.jpg", "39.png")}) == 1
+    assert (
+        done.understood["pictures"] | {"pictures_of_several_groups": 1, "near_sets_of_several_groups": 1}
+        == (done.understood["pictures"])
+    )
 
 
 def test_a_data_set_without_findings_has_a_record_and_nothing_to_say(tiny_nih, tmp_path):

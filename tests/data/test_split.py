@@ -309,3 +309,37 @@ def test_a_truncated_split_file_is_refused(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="delete it to draw the split again"):
         load_or_make_split(table, strategy="patient", seed=5, folder=tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["patient", "image"])
+def test_outer_folds_test_every_row_once_and_keep_patients_whole(tmp_path, strategy):
+    rng = np.random.default_rng(0)
+    ids = np.array([f"{i:03}.png" for i in range(120)])
+    groups = np.array([f"p{i // 3}" for i in range(120)]) if strategy == "patient" else ids
+    targets = (rng.random((120, 2)) < 0.4).astype(np.float32)
+    table = Table(ids, tuple(Item((Path(name),)) for name in ids), groups, targets, ("a", "b"))
+    options = {"strategy": strategy, "seed": 3, "folder": tmp_path}
+    found = [load_or_make_split(table, outer=(fold, 4), **options) for fold in (1, 2, 3, 4)]
+    np.testing.assert_array_equal(np.sort(np.concatenate([split.test for split, _ in found])), np.arange(120))
+    for split, file in found:
+        parts = [set(groups[split.rows_of(part)]) for part in ("train", "val", "test")]
+        assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+        assert len(split.test) == 30 and 13 <= len(split.val) <= 19
+        assert np.abs(targets[split.test].mean(axis=0) - targets.mean(axis=0)).max() < 0.1
+        assert "_outer" in file.name
+    assert len({file for _, file in found}) == 4
+    again, file = load_or_make_split(table, outer=(2, 4), **options)
+    assert file == found[1][1] and again.content_hash(table) == found[1][0].content_hash(table)
+    plain, _ = load_or_make_split(table, **options)
+    assert plain.content_hash(table) not in {split.content_hash(table) for split, _ in found}
+
+
+def test_too_few_patients_for_outer_folds_are_named():
+    table = Table(
+        np.array(["a", "b", "c"]), tuple(Item((Path(name),)) for name in "abc"), np.array(["p", "q", "q"]),
+        np.array([[0], [1], [0]], dtype=np.float32), ("ill",),
+    )  # fmt: skip
+    with pytest.raises(InputError, match="--outer-folds 3: there are only 2 groups"):
+        make_split(table, strategy="patient", seed=0, outer=(1, 3))
+    with pytest.raises(InputError, match=r"--outer-folds 2: one group .* cannot fill train and val"):
+        make_split(table, strategy="patient", seed=0, outer=(1, 2))

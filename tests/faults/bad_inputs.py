@@ -26,6 +26,7 @@ PLACES = {
     "train_teacher": "--data {home}/nih --cache-dir {home}/cache --out {home}/out --image-size 32 --epochs 1",
     "prepare_data": "--data {home}/nih --cache-dir {home}/cache",
     "check_balance": "--data {home}/nih --out {home}/out",
+    "compare": "--results {home}/results",
     "promote": "--study kd --results {home}/results",
     "teacher_bank": "--study kd --results {home}/results",
     "leaderboard": "--study kd --results {home}/results",

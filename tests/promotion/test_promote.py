@@ -60,6 +60,48 @@ def test_folds_cover_train_and_validation_once_and_keep_groups_whole(tiny_datase
         folds(tiny_dataset, TASK.target_spec, 300, seed=0)
 
 
+@pytest.mark.parametrize("kind", ["chestxray14", "lumbar_spine", "stm_scanlines"])
+def test_repeats_deal_anew_with_every_row_judged_once_and_patients_whole(tiny_dataset, kind):
+    spec = TASKS[kind].target_spec
+    classes = np.eye(3, dtype=np.float32)[np.arange(200) % 3]
+    targets = {"chestxray14": tiny_dataset.targets, "lumbar_spine": classes, "stm_scanlines": classes[:, None]}[kind]
+    data = replace(tiny_dataset, targets=targets, groups=np.array([f"p{i // 2}" for i in range(200)]))
+    first, second = (folds(data, spec, 4, seed=7, repeat=repeat) for repeat in range(2))
+    assert [fold.split_hash for fold in first] == [fold.split_hash for fold in folds(data, spec, 4, seed=7)]
+    assert [fold.split_hash for fold in second] == [f"split-fold{k}of4-seed7-repeat2" for k in range(1, 5)]
+    pool = np.sort(np.concatenate([data.parts["train"], data.parts["val"]]))
+    for repeat in (first, second):
+        np.testing.assert_array_equal(np.sort(np.concatenate([fold.parts["val"] for fold in repeat])), pool)
+        for fold in repeat:
+            assert not set(fold.groups[fold.parts["train"]]) & set(fold.groups[fold.parts["val"]])
+            np.testing.assert_array_equal(np.union1d(fold.parts["train"], fold.parts["val"]), pool)
+            np.testing.assert_array_equal(fold.parts["test"], data.parts["test"])
+    assert all(not np.array_equal(one.parts["val"], other.parts["val"]) for one in first for other in second)
+
+
+def test_repeats_are_pooled_by_themselves_and_their_mean_and_spread_are_told(tiny_dataset, ledger, tmp_path):
+    config = promotion_config(base(), ledger.best(), epochs=1).override({"distill.alpha": 0.0}, source="test")
+    parts = [(r, fold) for r in range(2) for fold in folds(tiny_dataset, TASK.target_spec, 2, seed=0, repeat=r)]
+    members = [Member(f"model_{number}", fold, None, repeat=r) for number, (r, fold) in enumerate(parts, start=1)]
+    done = promote(config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted")
+    expected = []
+    for repeat in (0, 1):
+        answers, targets = [], []
+        for member in members[2 * repeat : 2 * repeat + 2]:
+            model, description = load_model(tmp_path / "promoted" / f"{member.stem}.safetensors")
+            val = member.dataset.part("val")
+            answers.append(TASK.target_spec.probabilities(predict_logits(model, tiny_dataset, val, device=CPU)))
+            targets.append(tiny_dataset.targets[val])
+            assert description["split_hash"] == member.dataset.split_hash
+        pooled = TASK.target_spec.evaluate(np.concatenate(answers), np.concatenate(targets), tiny_dataset.labels)
+        expected.append(pooled.scalars["auc_macro"])
+    assert done.repeats == pytest.approx(expected) and done.repeats[0] != done.repeats[1]
+    assert done.validation.scalars["auc_macro"] == pytest.approx(np.mean(expected))
+    assert done.validation.per_label["a"]["num_known"] == 170  # a row counts once, however often it was judged
+    told = read_json(tmp_path / "promoted" / "metrics.json")["validation"]["repeats"]
+    assert told["mean"] == pytest.approx(np.mean(expected)) and told["sd"] == pytest.approx(np.std(expected, ddof=1))
+
+
 def test_a_teacher_of_one_fold_is_refused_for_another(tiny_dataset, tmp_path):
     first, second = folds(tiny_dataset, TASK.target_spec, 2, seed=0)
     file = default_teacher(base(), TASK, first, folder=tmp_path).file

@@ -75,6 +75,7 @@ def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]
         "root": folder / "s",
         "promote_epochs": 30,
         "num_folds": 1,
+        "num_repeats": 1,
         "max_epochs": 10,
         "promote_top": 1,
         "promote_seeds": 1,
@@ -91,6 +92,9 @@ def test_promotion_is_expected_to_take_as_long_as_its_epochs_took_in_the_search(
     assert promotion_seconds(study, prepared, WINNER, num_folds=1) == 2.0 * 2 * 30
     assert promotion_seconds(study, prepared, WINNER, num_folds=5) == 5 * 2.0 * 2 * 30
     assert promotion_seconds(study, prepared, WINNER, num_folds=1, num_seeds=3) == 3 * 2.0 * 2 * 30
+    repeated, _ = study_of(tmp_path, num_repeats=3)
+    assert promotion_seconds(repeated, prepared, WINNER, num_folds=5) == 15 * 2.0 * 2 * 30
+    assert promotion_seconds(repeated, prepared, WINNER, num_folds=1) == 2.0 * 2 * 30
     assert promotion_seconds(study, prepared, replace(WINNER, summary=RunSummary()), num_folds=1) == 0.0
 
 

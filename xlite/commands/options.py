@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("patient", "official", "image")
 FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
+REPEATS_HELP = "deal the folds R times, each time anew, and promote all R x K models"
 THRESHOLDS: Literal["f1"] = "f1"
 KINDS = ("binary", "multilabel", "multiclass")
 UNCERTAIN = ("ignore", "positive", "negative", "error")
@@ -293,6 +294,7 @@ def data_request(
         cache_dir=place,
         allow_missing=arguments.allow_missing,
         column_overrides=column_overrides(arguments),
+        outer=vars(arguments).get("outer", ()),  # of a nested search only
     )
 
 
@@ -306,6 +308,8 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
         f"{task.title}: {sizes} examples at {request.data.image_size} px "
         f"(split by {prepared.split_kind}, seed {request.seed})"
     )
+    if request.outer:
+        console.say("Outer fold {} of {} is the test part: this search never sees it".format(*request.outer))
     if prepared.subset_share < 1:
         num = len(prepared.search.parts["train"])
         console.say(f"Searching on {num:,} of the training examples ({prepared.subset_share:.0%}, stratified)")

@@ -3,11 +3,13 @@
 import argparse
 import math
 from dataclasses import replace
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
+    REPEATS_HELP,
     THRESHOLDS,
     add_place_options,
     add_promotion_options,
@@ -70,6 +72,8 @@ def promote_and_tell(
         candidates.append(Candidate(trial, promotion_config(study.base, trial, epochs=epochs), tuple(members)))
     seeds = tuple(study.options.seed + number for number in range(size.num_seeds))
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
+    if num_folds > 1 and study.options.num_repeats > 1:
+        what += f", {study.options.num_repeats} times"
     numbers = ", ".join(str(trial.number) for trial in size.trials)
     num_trainings = len(seeds) * sum(len(each.members) for each in candidates)
     with console.progress(f"Promoting trial {numbers}, {what}", "epochs") as progress:
@@ -122,6 +126,9 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
         f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval "
         f"{of_test.scalars[metric]}, groups resampled)"
     )
+    if promotion.repeats:
+        mean, sd = fmean(promotion.repeats), stdev(promotion.repeats)
+        console.say(f"Folds dealt {len(promotion.repeats)} times: validation {metric} {mean:.4f}, spread (SD) {sd:.4f}")
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
             console.say(f"Note, {part}: {note}")
@@ -138,11 +145,23 @@ def parser() -> argparse.ArgumentParser:
     add_study_options(out, required=True, writes=True)
     out.add_argument("--trial", type=int, metavar="N", help="promote this trial (default: the leaderboard's first)")
     out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
+    out.add_argument("--repeats", type=cli.positive_int, metavar="R", help=REPEATS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
     add_promotion_options(out)
     add_place_options(out)
     return out
+
+
+def checked_repeats(num_repeats: int, num_folds: int) -> int:
+    """The repeats.
+
+    Raises:
+        InputError: several repeats of a single fold, which would be the same model again.
+    """
+    if num_repeats > 1 and num_folds == 1:
+        raise InputError(f"--repeats {num_repeats} deals folds again, and there are none; give --folds K too")
+    return num_repeats
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -166,6 +185,8 @@ def run(arguments: argparse.Namespace) -> int:
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
     num_folds = arguments.folds or options.num_folds
+    num_repeats = checked_repeats(arguments.repeats, num_folds) if arguments.repeats else options.num_repeats
+    study = replace(study, options=replace(options, num_repeats=num_repeats))
     size = promotion_size(
         study,
         opened.prepared,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
+    REPEATS_HELP,
     THRESHOLDS,
     add_data_options,
     add_promotion_options,
@@ -75,6 +76,14 @@ def parser() -> argparse.ArgumentParser:
     group = out.add_argument_group("teacher and promotion")
     add_teacher_options(group)  # type: ignore[arg-type]
     group.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
+    group.add_argument("--repeats", type=cli.positive_int, default=1, metavar="R", help=REPEATS_HELP)
+    group.add_argument(
+        "--outer-folds",
+        type=cli.positive_int,
+        metavar="K",
+        help="nested: a search of its own for each of K folds of all the data, its winner judged on the fold it never "
+        "saw; takes K times as long",
+    )
     group.add_argument(
         "--promote-reserve",
         type=cli.duration,
@@ -124,6 +133,15 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """One search, or one for each outer fold; 130 after Ctrl-C."""
+    if arguments.outer_folds is None:
+        return search(arguments)
+    from xlite.commands.nested import run_nested
+
+    return run_nested(arguments, search)
+
+
+def search(arguments: argparse.Namespace) -> int:
     """Everything from raw images to `promoted/`; 130 after Ctrl-C."""
     from xlite.commands.reopen import take_place
     from xlite.report.leaderboard import leaderboard_of, render
@@ -152,7 +170,8 @@ def run(arguments: argparse.Namespace) -> int:
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     study = plan.study
-    foreseen = foresee(plan, prepared, promotes=not arguments.no_promote)
+    num_searches, again = vars(arguments).get("num_searches", 1), vars(arguments).get("nested", name)
+    foreseen = foresee(plan, prepared, promotes=not arguments.no_promote, num_searches=num_searches)
     for line in (*plan.describe(), *foreseen, *kept_for_later(arguments)):
         console.say(line)
     if arguments.dry_run:
@@ -163,12 +182,12 @@ def run(arguments: argparse.Namespace) -> int:
     console.show(render(leaderboard_of(result.ledger), top=5))
     if result.num_interrupted:
         console.say(
-            f"Stopped; {result.num_interrupted} trials were cut off. The same command with --study {name} continues"
+            f"Stopped; {result.num_interrupted} trials were cut off. The same command with --study {again} continues"
         )
         return 130
     if result.num_left:
         left = f"The time budget is spent, {result.num_left} trials are left"
-        console.say(f"{left}. The same command with --study {name} runs them")
+        console.say(f"{left}. The same command with --study {again} runs them")
         if result.winner is None:
             return 0
     if result.winner is None:
@@ -262,8 +281,11 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     if arguments.no_promote and arguments.promote_reserve is not None:
         raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
+    from xlite.commands.promote import checked_repeats
+
     defaults, is_demo = find_task(arguments.task).defaults[kind], arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
+    folds = num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds)
     return StudyOptions(
         name=name,
         folder=folder,
@@ -275,7 +297,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,
         teacher_epochs=budget.teacher_epochs,
-        num_folds=num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds),
+        num_folds=folds,
+        num_repeats=checked_repeats(arguments.repeats, folds),
         promote_top=arguments.promote_top or (1 if is_demo else None),
         promote_seeds=arguments.promote_seeds or (1 if is_demo else None),
         seed=arguments.seed,
@@ -307,6 +330,7 @@ def kept_for_later(arguments: argparse.Namespace) -> list[str]:
     """A line on options of a promotion that this command does not make."""
     options = {
         "--folds": arguments.folds,
+        "--repeats": arguments.repeats if arguments.repeats > 1 else None,
         "--promote-epochs": arguments.promote_epochs,
         "--promote-top": arguments.promote_top,
         "--promote-seeds": arguments.promote_seeds,

@@ -59,6 +59,7 @@ def make_split(
     fractions: tuple[float, float, float] = FRACTIONS,
     strata: np.ndarray | None = None,
     pictures: np.ndarray | None = None,
+    outer: tuple[int, ...] = (),
 ) -> Split:
     """Draw a stratified split (see `stratified_group_split`).
 
@@ -69,6 +70,7 @@ def make_split(
         fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
         strata: (N, K) of 0, 1 or NaN, see `TargetSpec.strata`; default: all labels.
         pictures: (N,) numbers; "image" keeps rows with the same number together. Default: all differ.
+        outer: (fold from 1, number of folds): that outer fold of all rows is test, val is drawn from the others.
 
     Raises:
         InputError: too few rows or groups for the parts, or no usable official lists.
@@ -76,7 +78,10 @@ def make_split(
     assert min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9, fractions
     rng = np.random.default_rng(seed)
     strata = row_targets(table.targets) if strata is None else strata
-    if strategy == "official":
+    if outer:
+        whole = table.groups if strategy == "patient" or pictures is None else pictures
+        part = _outer_parts(strata, whole, outer, seed)
+    elif strategy == "official":
         part = _official_parts(table, strata, rng)
     elif strategy == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
@@ -87,6 +92,34 @@ def make_split(
             raise InputError(f"{num_pictures} images cannot fill train, val and test; add images")
         part = stratified_group_split(strata, pictures if num_pictures < len(table) else None, fractions, rng)
     return _split_of(part, strategy, seed)
+
+
+def _outer_parts(strata: np.ndarray, whole: np.ndarray, outer: tuple[int, ...], seed: int) -> np.ndarray:
+    """(N,) part numbers: test is one of K outer folds, the same K for every fold; `whole` (N,) stay together."""
+    fold, num_folds = outer
+    dealt = deal(strata, whole, num_folds, seed=[seed, num_folds], option="--outer-folds")
+    part = np.full(len(whole), PARTS.index("test"))
+    rest = np.flatnonzero(dealt != fold - 1)
+    if len(np.unique(whole[rest])) < 2:
+        raise InputError(
+            f"--outer-folds {num_folds}: one group (patient) cannot fill train and val beside an outer fold"
+        )
+    share = FRACTIONS[1] / (FRACTIONS[0] + FRACTIONS[1])
+    rng = np.random.default_rng([seed, num_folds, fold])
+    part[rest] = stratified_group_split(strata[rest], whole[rest], (1 - share, share), rng)
+    return part
+
+
+def deal(strata: np.ndarray, whole: np.ndarray, num_folds: int, *, seed: list[int], option: str) -> np.ndarray:
+    """(N,) fold of each row, from 0: of about the same size, strata kept; rows with the same of `whole` (N,) together.
+
+    Raises:
+        InputError: there are fewer such groups than folds; the line names the `option`.
+    """
+    if (num_groups := len(np.unique(whole))) < num_folds:
+        raise InputError(f"{option} {num_folds}: there are only {num_groups} groups (patients) to deal out")
+    shares = tuple([1 / num_folds] * num_folds)
+    return stratified_group_split(strata, whole, shares, np.random.default_rng(seed))
 
 
 def _split_of(part: np.ndarray, strategy: str, seed: int) -> Split:
@@ -208,9 +241,10 @@ def resolve_subset(value: str | float, num_train: int) -> float:
     return fraction
 
 
-def split_path(table: Table, *, strategy: SplitStrategy, seed: int, folder: Path) -> Path:
-    """The file in `folder` that stores, or would store, the split of this table, strategy and seed."""
-    return folder / f"split_{strategy}_seed{seed}_{table.content_hash()}.csv"
+def split_path(table: Table, *, strategy: SplitStrategy, seed: int, folder: Path, outer: tuple[int, ...] = ()) -> Path:
+    """The file in `folder` that stores, or would store, the split of this table, strategy, seed and outer fold."""
+    fold = f"_outer{outer[0]}of{outer[1]}" if outer else ""
+    return folder / f"split_{strategy}_seed{seed}{fold}_{table.content_hash()}.csv"
 
 
 def load_or_make_split(
@@ -221,13 +255,14 @@ def load_or_make_split(
     folder: Path,
     strata: np.ndarray | None = None,
     pictures: np.ndarray | None = None,
+    outer: tuple[int, ...] = (),
 ) -> tuple[Split, Path]:
-    """Read the stored split of this table, strategy and seed, or draw it and store it in `folder`.
+    """Read the stored split of this table, strategy, seed and outer fold, or draw it and store it in `folder`.
 
     The file is a CSV of id and part, below one comment line with the split's content hash.
 
     Args:
-        strata, pictures: as in `make_split`.
+        strata, pictures, outer: as in `make_split`.
 
     Returns:
         The split and its file.
@@ -235,10 +270,10 @@ def load_or_make_split(
     Raises:
         InputError: as `make_split`; the stored file does not match its hash or the table.
     """
-    path = split_path(table, strategy=strategy, seed=seed, folder=folder)
+    path = split_path(table, strategy=strategy, seed=seed, folder=folder, outer=outer)
     if path.exists():
         return _read_split(path, table, strategy, seed), path
-    split = make_split(table, strategy=strategy, seed=seed, strata=strata, pictures=pictures)
+    split = make_split(table, strategy=strategy, seed=seed, strata=strata, pictures=pictures, outer=outer)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, _as_csv(table, split))
     return split, path

@@ -1,5 +1,6 @@
 """A split in which examples of the same picture are in one part; one that was stored without this rule is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from xlite.data.split import PARTS, Split, SplitStrategy, load_or_make_split, split_path
 from xlite.data.table import Table
-from xlite.data.twins import Pictures, with_united_groups
+from xlite.data.twins import Pictures, united, with_united_groups
 from xlite.errors import InputError
 
 
@@ -54,7 +55,41 @@ def split_apart(
     split, file = load_or_make_split(
         used, strategy=strategy, seed=seed, folder=folder, strata=strata[rows], pictures=number
     )
-    part = np.full(len(table), -1)
+    return _split_table(split, file, used, rows, len(table))
+
+
+def outer_fold(
+    table: Table,
+    pictures: Pictures,
+    *,
+    alike: Sequence[np.ndarray],
+    outer: tuple[int, ...],
+    strategy: SplitStrategy,
+    seed: int,
+    folder: Path,
+    strata: np.ndarray,
+) -> SplitTable:
+    """One outer fold of all examples as test, with train and val drawn from the others.
+
+    Examples of a picture, and of pictures that are almost identical, are in one part.
+
+    Args:
+        alike: sets of rows that are almost identical, see `nearly_identical`.
+        outer: (fold from 1, number of folds).
+
+    Raises:
+        InputError: as `load_or_make_split`, or there are too few groups.
+    """
+    number = united(pictures.number, alike)
+    used = with_united_groups(table, number)
+    split, file = load_or_make_split(
+        used, strategy=strategy, seed=seed, folder=folder, strata=strata, pictures=number, outer=outer
+    )
+    return _split_table(split, file, used, np.arange(len(table)), len(table))
+
+
+def _split_table(split: Split, file: Path, used: Table, rows: np.ndarray, num: int) -> SplitTable:
+    part = np.full(num, -1)
     for place, name in enumerate(PARTS):
         part[rows[split.rows_of(name)]] = place
     return SplitTable(split, file, used, rows, part)

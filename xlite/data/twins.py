@@ -1,6 +1,6 @@
 """Examples that show the same picture: found by the cache's hashes, and kept on one side of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,13 +81,21 @@ def with_united_groups(table: Table, number: np.ndarray) -> Table:
     return replace(table, groups=names[first][of_name][group])
 
 
+def united(number: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
+    """The numbers (N,) of pictures, with those of each set of rows made one."""
+    number = number.copy()
+    for rows in sets:
+        number[np.isin(number, number[rows])] = number[rows[0]]
+    return number
+
+
 def nearly_identical(pictures: Pictures, part: np.ndarray, pixels: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Sets of examples that look alike, are not all identical, and are in several parts.
+    """Sets of examples that look alike, are not all identical, and are in several parts (or of several groups).
 
     They have the same perceptual hash, and their cached inputs correlate with the first one's.
 
     Args:
-        part: (N,) number of the part, below 0 for examples in none.
+        part: (N,) number of the part or group, below 0 for examples in none.
         pixels: the cached inputs; `rows` (N,) are the examples' places there.
 
     Returns:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, Literal
 
 from torch import nn
@@ -12,7 +13,7 @@ from xlite.device import choose_device
 from xlite.metrics.intervals import MetricIntervals
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
-from xlite.promotion.judge import Judged, judge, together
+from xlite.promotion.judge import Judged, by_repeat, judge, mean_over, together, values_of
 from xlite.storage.files import write_json
 from xlite.study.members import Member
 from xlite.tasks.task import Task
@@ -29,6 +30,7 @@ class Answers:
         intervals: of every metric on test; validation_intervals: on validation, of those without thresholds.
         fold_values: the validation metric of each model.
         test_values: the test metric with each seed.
+        repeats: of folds dealt several times, the validation metric of each time.
     """
 
     train: Judged
@@ -40,6 +42,7 @@ class Answers:
     validation_intervals: MetricIntervals
     fold_values: tuple[float, ...]
     test_values: tuple[float, ...]
+    repeats: tuple[float, ...] = ()
 
 
 def answers_of(
@@ -57,7 +60,8 @@ def answers_of(
     pairs = list(zip(models, members, strict=True))
     train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
     parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
-    validation = together(parts, spec).cross_fitted(spec)
+    repeats = by_repeat(parts, [member.repeat for member in members], spec)
+    validation = mean_over(repeats, spec)
     thresholds, notes = spec.choose_thresholds(validation.answers, validation.targets, validation.labels, method=method)
     read()
     test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
@@ -72,6 +76,7 @@ def answers_of(
         validation.intervals(spec, {}, seed=seed),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
+        values_of(repeats, task.metric),
     )
 
 
@@ -111,11 +116,23 @@ def write_results(
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
             "train": summary_of(answers.train.evaluation).to_json(),
-            "validation": {**validation.to_json(), "intervals_95": seen, "at_thresholds": _decided(validation)},
+            "validation": {
+                **validation.to_json(),
+                "intervals_95": seen,
+                "at_thresholds": _decided(validation),
+                **_spread(answers.repeats),
+            },
             "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
+
+
+def _spread(repeats: Sequence[float]) -> dict[str, Any]:
+    """{"repeats": values, their mean and standard deviation}; {} without."""
+    if not repeats:
+        return {}
+    return {"repeats": {"values": list(repeats), "mean": fmean(repeats), "sd": stdev(repeats)}}
 
 
 def _decided(summary: EvaluationSummary) -> dict[str, Any]:

@@ -53,6 +53,39 @@ def judge(models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset
     return Judged(answers, targets, dataset.groups[positions], dataset.labels, evaluation)
 
 
+def by_repeat(parts: Sequence[Judged], repeats: Sequence[int], target_spec: TargetSpec) -> list[Judged]:
+    """What the models of each repeat answered, at cross-fitted thresholds; `repeats` are the models' numbers of it."""
+    return [
+        together([part for part, own in zip(parts, repeats, strict=True) if own == repeat], target_spec).cross_fitted(
+            target_spec
+        )
+        for repeat in dict.fromkeys(repeats)
+    ]
+
+
+def mean_over(repeats: Sequence[Judged], target_spec: TargetSpec) -> Judged:
+    """Of repeats with an answer for every row each: all answers, and the mean over the repeats of each metric."""
+    if len(repeats) == 1:
+        return repeats[0]
+    evaluations = [each.evaluation for each in repeats]
+    first = evaluations[0]  # counts and undefined labels are the same in all: they judge the same rows
+    mean = replace(
+        first,
+        scalars=_means([each.scalars for each in evaluations]),
+        per_label={label: _means([each.per_label[label] for each in evaluations]) for label in first.per_label},
+    )
+    return replace(together(repeats, target_spec), evaluation=mean)
+
+
+def values_of(repeats: Sequence[Judged], metric: str) -> tuple[float, ...]:
+    """The metric of each of several repeats; () of a single one."""
+    return tuple(each.evaluation.scalars[metric] for each in repeats) if len(repeats) > 1 else ()
+
+
+def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([each[name] for each in values])) for name in values[0]}
+
+
 def together(parts: Sequence[Judged], target_spec: TargetSpec) -> Judged:
     """All parts as one."""
     if len(parts) == 1:

@@ -46,6 +46,7 @@ class Promotion:
         reads_of_test: how often the study's test part has been read, this time included.
         chosen: how the configuration came out among several; None for one alone.
         test_values: on test, of this configuration with each seed.
+        repeats: of folds dealt several times, the validation metric of each time.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Promotion:
     reads_of_test: int
     chosen: Chosen | None
     test_values: tuple[float, ...]
+    repeats: tuple[float, ...] = ()
 
 
 def promotion_config(base: RunConfig, winner: TrialRecord, *, epochs: int) -> RunConfig:
@@ -166,7 +168,17 @@ def _promote(
         result = _result(summaries, answers, cost, promotion, seconds=chosen.seconds if chosen else 0.0)
         ledger.add_final(result, value=answers.validation.evaluation.scalars[task.metric])
     parts = (answers.train.evaluation, answers.validation.evaluation, test)
-    return Promotion(folder, epochs, *parts, answers.thresholds, answers.intervals, reads, chosen, answers.test_values)
+    return Promotion(
+        folder,
+        epochs,
+        *parts,
+        answers.thresholds,
+        answers.intervals,
+        reads,
+        chosen,
+        answers.test_values,
+        answers.repeats,
+    )
 
 
 def _result(

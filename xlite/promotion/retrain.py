@@ -8,7 +8,7 @@ from xlite.config import RunConfig
 from xlite.device import choose_device
 from xlite.ledger import TrialRecord
 from xlite.models.artifact import load_model
-from xlite.promotion.judge import Judged, judge, together
+from xlite.promotion.judge import Judged, by_repeat, judge, mean_over
 from xlite.promotion.train import made, run_folder, still_there
 from xlite.storage.files import read_json_object, write_json
 from xlite.study.members import Member, Trained
@@ -152,7 +152,7 @@ def _validated(candidate: Candidate, task: Task, place: Path) -> Judged:
     for member in candidate.members:
         model = device.move(load_model(place / f"{member.stem}.safetensors")[0])
         judged.append(judge([model], spec, member.dataset, "val", device))
-    return together(judged, spec)
+    return mean_over(by_repeat(judged, [member.repeat for member in candidate.members], spec), spec)
 
 
 def _trained(folder: Path, stem: str, *, spent: bool) -> Trained:

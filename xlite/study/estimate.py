@@ -33,8 +33,8 @@ class Estimate:
 
     def describe(self) -> str:
         """One line."""
-        low, high = (self.teacher_s + sum(both) for both in zip(self.search_s, self.promotion_s, strict=True))
-        divisor, unit = next((each for each in ((1, "s"), (60, "min")) if high < 120 * each[0]), (3600, "h"))
+        low, high = self._whole_s
+        divisor, unit = _unit(high)
         parts = {"teacher": [self.teacher_s], "search": self.search_s, "promotion": self.promotion_s}
         shown = ", ".join(f"{name} {_range(part, divisor)}" for name, part in parts.items() if max(part))
         disk = gigabytes(self.results_bytes + self.cache_bytes)
@@ -43,6 +43,18 @@ class Estimate:
             f"Estimate, within a factor of about 2: {_range((low, high), divisor)} {unit} ({shown}), {disk} of disk, "
             f"{trials} of {gigabytes(self.process_bytes)} memory"
         )
+
+    def describe_searches(self, num: int) -> str:
+        """One line on so many searches."""
+        low, high = (num * seconds for seconds in self._whole_s)
+        divisor, unit = _unit(high)
+        disk = gigabytes(num * (self.results_bytes + self.cache_bytes))
+        return f"{num} outer folds, a search for each: about {_range((low, high), divisor)} {unit} and {disk} in all"
+
+    @property
+    def _whole_s(self) -> tuple[float, float]:
+        low, high = (self.teacher_s + sum(both) for both in zip(self.search_s, self.promotion_s, strict=True))
+        return low, high
 
 
 def trials_s(trial_s: float, num_trials: int, at_once: float) -> float:
@@ -63,6 +75,11 @@ def gigabytes(num_bytes: float) -> str:
 def _range(values: Sequence[float], divisor: float) -> str:
     low, high = (_digits(value / divisor) for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
+
+
+def _unit(seconds: float) -> tuple[int, str]:
+    """The divisor and the name of the unit in which so long a time is told."""
+    return next((each for each in ((1, "s"), (60, "min")) if seconds < 120 * each[0]), (3600, "h"))
 
 
 def _digits(value: float) -> str:

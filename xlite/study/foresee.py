@@ -26,13 +26,14 @@ from xlite.study.teacher import num_views
 from xlite.tasks.prepare import Prepared
 
 
-def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> list[str]:
+def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool, num_searches: int = 1) -> list[str]:
     """Lines on what a new study takes, and on what this machine lacks of it; none of one that continues.
 
     Some steps of the slowest student and of the teacher are timed for it, about a second each.
 
     Args:
         promotes: whether this command promotes the winner.
+        num_searches: as long as this one that the command makes, one for each outer fold.
     """
     options = plan.study.options
     if StudyManifest.read(options.folder) is not None:
@@ -42,7 +43,9 @@ def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> list[str]
     except RuntimeError:  # e.g. memory that ran out; what cannot be trained says so when it is
         return []
     places = {options.folder: estimate.results_bytes, options.cache_dir: estimate.cache_bytes}
-    return [estimate.describe(), *_short_of_disk(places), *_short_of_memory(estimate)]
+    lines = [estimate.describe(), *([estimate.describe_searches(num_searches)] if num_searches > 1 else [])]
+    places = {place: num_searches * num_bytes for place, num_bytes in places.items()}
+    return [*lines, *_short_of_disk(places), *_short_of_memory(estimate)]
 
 
 def _estimate(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> Estimate:
@@ -66,7 +69,7 @@ def _estimate(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> Estimat
     promotion_s = (0.0, 0.0)
     if promotes:
         promotion_s = _promotion_s(example_s, plan, prepared, search_s=fastest_s)
-        results_bytes += options.num_folds * max(student_bytes)
+        results_bytes += options.num_folds * options.num_repeats * max(student_bytes)
     teacher_s, cache_bytes = _teacher(plan, prepared) if plan.distils and not options.teacher_files else (0.0, 0.0)
     process_bytes = own_bytes + cost.peak_bytes(max(config.optim.batch_size for config in configs))
     search_s = (fastest_s, slowest_s)
@@ -98,9 +101,8 @@ def _promotion_s(example_s: float, plan: StudyPlan, prepared: Prepared, *, searc
     num_train, num_val = len(full.part("train")), len(full.part("val"))
     fold = (num_train + num_val) // options.num_folds
     sizes = (num_train, num_val) if options.num_folds == 1 else (num_train + num_val - fold, fold)
-    one_s = options.num_folds * epochs_s(
-        example_s, num_epochs=options.promote_epochs, num_train=sizes[0], num_val=sizes[1]
-    )
+    num_models = options.num_folds * options.num_repeats if options.num_folds > 1 else 1
+    one_s = num_models * epochs_s(example_s, num_epochs=options.promote_epochs, num_train=sizes[0], num_val=sizes[1])
     is_there = options.num_folds == 1 and prepared.search is full and options.promote_epochs == options.max_epochs
     top, seeds = options.promote_top or 1, options.promote_seeds or 1
     least_s = one_s * top * (seeds - is_there)

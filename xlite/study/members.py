@@ -7,7 +7,7 @@ import numpy as np
 
 from xlite.console import Console
 from xlite.data.dataset import Dataset
-from xlite.data.stratify import stratified_group_split
+from xlite.data.split import deal
 from xlite.distill.bank import Bank
 from xlite.distill.teacher import Teacher
 from xlite.errors import InputError
@@ -52,6 +52,7 @@ class Member:
         trained: the model where it is there already. A trial's student that saw all of the training part for just as
             many epochs is one: training is a function of configuration, data and seed, so that it would come out the
             same again.
+        repeat: which dealing of the folds it is of, from 0.
     """
 
     stem: str
@@ -60,29 +61,27 @@ class Member:
     trained: Trained | None = None
     num_views: int | None = None
     origins: Origins | None = None
+    repeat: int = 0
 
 
-def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int) -> list[Dataset]:
+def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int, repeat: int = 0) -> list[Dataset]:
     """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
 
-    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all.
+    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all. Another `repeat`
+    (from 0) deals anew.
 
     Raises:
         InputError: fewer groups than folds.
     """
     pool = np.sort(np.concatenate([dataset.parts["train"], dataset.parts["val"]]))
-    groups = dataset.groups[pool]
-    if len(np.unique(groups)) < num_folds:
-        raise InputError(f"--folds {num_folds}: there are only {len(np.unique(groups))} groups (patients) to deal out")
-    shares = tuple([1 / num_folds] * num_folds)
-    fold = stratified_group_split(
-        target_spec.strata(dataset.targets[pool]), groups, shares, np.random.default_rng([seed, num_folds])
-    )
+    strata, again = target_spec.strata(dataset.targets[pool]), [repeat] if repeat else []
+    fold = deal(strata, dataset.groups[pool], num_folds, seed=[seed, num_folds, *again], option="--folds")
+    name = f"-repeat{repeat + 1}" if repeat else ""
     return [
         replace(
             dataset,
             parts={"train": pool[fold != k], "val": pool[fold == k], "test": dataset.parts["test"]},
-            split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}",
+            split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}{name}",
         )
         for k in range(num_folds)
     ]
@@ -99,7 +98,7 @@ def members_of(
     num_folds: int,
     num_seeds: int = 1,
 ) -> list[Member]:
-    """The models to train for `winner`: one on the whole training part, or one for each fold.
+    """The models to train for `winner`: one on the whole training part, or one for each fold of each repeat.
 
     The student of a winner that has seen all the training data for `epochs` is taken as it is, for the study's seed. A
     fold's teacher has not seen that fold.
@@ -120,12 +119,16 @@ def members_of(
     if study.options.teacher_files and distill.needs_teacher:
         raise InputError("--folds with --teacher: that teacher has seen the folds it would be judged on; use --folds 1")
     members = []
-    parts = folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed)
-    for number, dataset in enumerate(parts, start=1):
+    deals = [
+        (repeat, dataset)
+        for repeat in range(study.options.num_repeats)
+        for dataset in folds(prepared.full, study.task.target_spec, num_folds, seed=study.options.seed, repeat=repeat)
+    ]
+    for number, (repeat, dataset) in enumerate(deals, start=1):
         bank = None
         if distill.needs_teacher:
             bank = obtain_bank(study, obtain_teacher(study, dataset, console).teacher, dataset, console)
-        members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views, origins=study.origins))
+        members.append(Member(f"{STEM}_{number}", dataset, bank, num_views=views, origins=study.origins, repeat=repeat))
     return members
 
 
@@ -138,7 +141,8 @@ def promotion_seconds(
         return 0.0
     is_there = num_folds == 1 and _trained(study, prepared, winner, epochs) is not None
     share_searched = len(prepared.search.parts["train"]) / len(prepared.full.parts["train"])
-    one_s = summary.seconds / summary.epochs / share_searched * epochs * num_folds
+    num_models = num_folds * study.options.num_repeats if num_folds > 1 else 1
+    one_s = summary.seconds / summary.epochs / share_searched * epochs * num_models
     return one_s * (num_seeds - is_there)
 
 

@@ -5,6 +5,7 @@ A picture that several examples show is in one part of a split only, unless the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from xlite.data.preprocess import Preprocess
 from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
 from xlite.data.split import PARTS, Split, SplitStrategy, resolve_subset, subset
-from xlite.data.split_apart import SplitTable, split_apart
+from xlite.data.split_apart import SplitTable, outer_fold, split_apart
 from xlite.data.table import Table
 from xlite.data.twins import nearly_identical, pictures_of
 from xlite.errors import InputError
@@ -42,6 +43,7 @@ class DataRequest:
         cache_dir: for pixel caches and stored splits.
         allow_missing: accept that more than 1% of the images are missing or unreadable.
         column_overrides: the user's choices of a table's columns by option name.
+        outer: (fold from 1, number of folds): test is that outer fold of all the data; () takes the split as it is.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class DataRequest:
     cache_dir: Path
     allow_missing: bool = False
     column_overrides: Mapping[str, Any] = field(default_factory=dict)
+    outer: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,15 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
         )
     table, rows = _leave_out(reading, cache, request, console)
     own = task.keeps_own_split and table.official is not None
-    kind = request.split or ("official" if own else "patient")
+    kind = request.split or ("official" if own and not request.outer else "patient")
     pictures = pictures_of(cache.hashes()[rows])
     strata = task.target_spec.strata(table.targets)
-    drawn = split_apart(
-        table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata
-    )
+    patients = np.unique(table.groups, return_inverse=True)[1]
+    alike = nearly_identical(pictures, patients, cache.pixels, rows)
+    draw = partial(outer_fold, alike=alike, outer=request.outer) if request.outer else split_apart
+    drawn = draw(table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata)
     near = nearly_identical(pictures, drawn.part, cache.pixels, rows)
-    findings = PictureFindings(table, pictures, drawn.part, near)
+    findings = PictureFindings(table, pictures, drawn.part, near, alike)
     understood = _understood(task, reading, drawn, request) | {
         "unusable": len(reading.excluded) + len(cache.failures),
         "pictures": findings.counts(),
