@@ -43,8 +43,9 @@ class Calibration:
     @classmethod
     def identity(cls, labels: Sequence[str], *, exclusive: bool = False, notes: tuple[str, ...] = ()) -> "Calibration":
         """The one that leaves all probabilities as they are."""
+        none: Method = "none"
         num = len(labels)
-        return cls(tuple(labels), ("none",) * num, (1.0,) * num, (0.0,) * num, exclusive, notes)
+        return cls(tuple(labels), (none,) * num, (1.0,) * num, (0.0,) * num, exclusive, notes)
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
         """(..., L) float64 calibrated probabilities of (..., L) probabilities in [0, 1]."""

@@ -1,7 +1,6 @@
 """A calibration fitted on validation; of no map, a temperature and Platt's, the one that cross-fits best."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -20,6 +19,9 @@ Fit = Callable[[np.ndarray, np.ndarray], Line]
 """(logits, truth) -> slope and intercept."""
 Loss = Callable[[np.ndarray, np.ndarray], float]
 """(logits, truth) -> summed log loss."""
+Chosen = tuple[Method, Line, dict[int, Line]]
+"""A method, its map as fitted on all rows, and as fitted outside of each fold."""
+_AS_IT_IS: Chosen = ("none", (1.0, 0.0), {})
 
 
 def fit_calibration(
@@ -28,9 +30,9 @@ def fit_calibration(
     """Choose a map for each label by itself, or a temperature for all classes, and fit it on all rows.
 
     The log loss on folds that a map was not fitted on decides; of equally good ones the simplest is taken. Folds are
-    of whole groups (`fold_of_rows`). A map whose slope is not above 0 is refused, and one that makes scores
-    equal that differed. A label with fewer than LEAST_POSITIVES positives or negatives, or without either outside of a fold,
-    stays as it is; so do classes if fewer rows than that are outside of the most frequent one.
+    of whole groups (`fold_of_rows`). A map whose slope is not above 0 is refused, and one that makes scores equal that
+    differed. A label with fewer than LEAST_POSITIVES positives or negatives, or without either outside of a fold, stays
+    as it is; so do classes if fewer rows than that are outside of the most frequent one.
 
     Args:
         probs: (N, L) in [0, 1]; of classes (N, ..., L).
@@ -54,12 +56,12 @@ def _fit_labels(
     for i, name in enumerate(labels):
         known = ~np.isnan(targets[:, i])
         truth, fold = targets[known, i] == 1, folds[known]
-        method, line = "none", (1.0, 0.0)
+        method, line, by_fold = _AS_IT_IS
         if _enough(truth, fold):
             fits: dict[Method, Fit] = {"temperature": _temperature(_label_loss), "platt": _platt}
             method, line, by_fold = _choose(logits_of(probs[known, i]), truth, fold, fits, _label_loss)
             if not _keeps_apart(probs[known, i], _of_one(name, method, line)):
-                method, line, by_fold = "none", (1.0, 0.0), {}
+                method, line, by_fold = _AS_IT_IS
             for number, other in by_fold.items():
                 rows = folds == number
                 crossed[rows, i] = _of_one(name, method, other).apply(probs[rows, i, None])[:, 0]
@@ -96,13 +98,10 @@ def _fit_classes(
     return calibration(line[0]), crossed
 
 
-def _choose(
-    logits: np.ndarray, truth: np.ndarray, fold: np.ndarray, fits: dict[Method, Fit], loss: Loss
-) -> tuple[Method, Line, dict[int, Line]]:
+def _choose(logits: np.ndarray, truth: np.ndarray, fold: np.ndarray, fits: dict[Method, Fit], loss: Loss) -> Chosen:
     """The best of no map and `fits`, which are in the order of their complexity: as fitted on all, and by fold."""
     numbers = np.unique(fold).tolist()
-    best: tuple[Method, Line, dict[int, Line]] = ("none", (1.0, 0.0), {})
-    lowest = loss(logits, truth)
+    best, lowest = _AS_IT_IS, loss(logits, truth)
     for method, fit in fits.items():
         line, by_fold = fit(logits, truth), {k: fit(logits[fold != k], truth[fold != k]) for k in numbers}
         if any(slope <= 0 for slope, _ in (line, *by_fold.values())):
