@@ -3,7 +3,7 @@
 import argparse
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.commands.options import (
@@ -13,6 +13,7 @@ from xlite.commands.options import (
     add_promotion_options,
     add_study_options,
     add_threshold_option,
+    check_thresholds,
 )
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
@@ -39,7 +40,7 @@ def promote_and_tell(
     *,
     epochs: int,
     num_folds: int,
-    threshold_method: Literal["f1", "youden"],
+    threshold_method: str,
     again: bool,
     console: Console,
 ) -> None:
@@ -118,6 +119,8 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
         f"(epoch {', '.join(map(str, promotion.epochs))}), "
         f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval {low:.3f} to {high:.3f}, groups resampled)"
     )
+    for line in promotion.lines:
+        console.say(line)
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
             console.say(f"Note, {part}: {note}")
@@ -161,6 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
     if all(row.value is None for row in rows):
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
+    check_thresholds(arguments.thresholds, study.task.target_spec)
     num_folds = arguments.folds or options.num_folds
     size = promotion_size(
         study,

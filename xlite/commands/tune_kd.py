@@ -19,6 +19,7 @@ from xlite.commands.options import (
     add_subset_option,
     add_threshold_option,
     cache_dir,
+    check_thresholds,
     home,
     open_configured,
     settings,
@@ -150,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tune.study import run_study  # imports Ray, which then reads what the check has found
 
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
+    check_thresholds(arguments.thresholds, prepared.task.target_spec)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     study = plan.study
     foreseen = foresee(plan, prepared, promotes=not arguments.no_promote)
