@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from xlite.data.dataset import Dataset
+from xlite.data.held_out import HELD_OUT
 from xlite.device import choose_device
 from xlite.metrics.intervals import score_interval
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
-from xlite.promotion.judge import Judged, judge, together
+from xlite.promotion.decide import DecisionRule, choose_rule
+from xlite.promotion.judge import Judged, ask, judge, together
 from xlite.storage.files import write_json
 from xlite.study.members import Member
 from xlite.tasks.task import Task
@@ -25,7 +28,8 @@ class Answers:
 
     Attributes:
         train, validation: of each model on its own parts; test: of the models' mean logits.
-        thresholds, notes: chosen on validation.
+        rule: calibration and thresholds, chosen on validation and on held-out patients.
+        answered: test as the models answered it; train, validation and test are calibrated.
         interval: 95% bootstrap interval of the test metric.
         fold_values: the validation metric of each model.
         test_values: the test metric with each seed.
@@ -34,8 +38,8 @@ class Answers:
     train: Judged
     validation: Judged
     test: Judged
-    thresholds: dict[str, float]
-    notes: tuple[str, ...]
+    rule: DecisionRule
+    answered: Judged
     interval: tuple[float, float]
     fold_values: tuple[float, ...]
     test_values: tuple[float, ...]
@@ -48,7 +52,7 @@ def answers_of(
     *,
     read: Callable[[], None],
     chosen: Chosen | None,
-    method: Literal["f1", "youden"],
+    method: str,
     seed: int,
 ) -> Answers:
     """Judge the models, choose thresholds on validation. `read` is called before test is read."""
@@ -56,19 +60,20 @@ def answers_of(
     pairs = list(zip(models, members, strict=True))
     train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
     parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
-    validation = together(parts, spec).cross_fitted(spec)
-    thresholds, notes = spec.choose_thresholds(validation.answers, validation.targets, validation.labels, method=method)
+    held_out = partial(ask, models, spec, dataset.unsealed(), HELD_OUT, device) if HELD_OUT in dataset.parts else None
+    rule = choose_rule(method, together(parts, spec), spec, held_out)
     read()
-    test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
+    answered = judge(models, spec, dataset.unsealed(), "test", device)
+    test = rule.decided(answered)
     by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
     scored = spec.resampled_score(test.answers, test.targets)
     interval = score_interval(scored, test.groups, num_resamples=500, seed=seed)
     return Answers(
-        train,
-        validation,
+        rule.calibrated(train),
+        rule.calibrated(rule.validation).cross_fitted(spec),
         test,
-        thresholds,
-        notes,
+        rule,
+        answered,
         (interval.low or 0.0, interval.high or 0.0),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
@@ -89,13 +94,11 @@ def write_results(
     epochs: Sequence[int],
     answers: Answers,
     *,
-    method: str,
     reads: int,
     chosen: Chosen | None,
-) -> None:
-    """Write thresholds.json and metrics.json."""
-    told = {"method": method, "thresholds": answers.thresholds, "notes": list(answers.notes)}
-    write_json(folder / "thresholds.json", told)
+) -> tuple[str, ...]:
+    """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds."""
+    of_validation, of_test, lines = answers.rule.write(folder, answers.answered)
     validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
     test_about = {"interval_95": list(answers.interval), "reads_of_test_in_this_study": reads}
     write_json(
@@ -105,11 +108,12 @@ def write_results(
             "models": [f"{member.stem}.safetensors" for member in members],
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
             "train": summary_of(answers.train.evaluation).to_json(),
-            "validation": {**validation.to_json(), "at_thresholds": _decided(validation)},
-            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
+            "validation": {**validation.to_json(), "at_thresholds": _decided(validation), **of_validation},
+            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test), **of_test},
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
+    return lines
 
 
 def _decided(summary: EvaluationSummary) -> dict[str, Any]:
