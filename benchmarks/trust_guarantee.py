@@ -1,4 +1,4 @@
-"""How often a threshold's guarantee is missed, and what calibration gains, by simulation on scores whose truth is known.
+"""How often a guarantee is missed, and what calibration gains, by simulation on scores whose truth is known.
 
 Scores are binormal: a positive's logit is 2 higher on average. Validation and held-out patients are drawn anew each
 time, as many of each. The true sensitivity and precision of a threshold follow from the normal distribution.

@@ -149,7 +149,7 @@ def _tested(wanted: Wanted, thresholds: np.ndarray, scores: np.ndarray, truth: n
         def _update_on_reject(self, hypothesis_index: int) -> None:
             self.at += 1
 
-    # Of its own "recall" it takes 1 - hits / positives, which rounding turns into one more miss in a fifth of all cases.
+    # Of its own "recall" it takes 1 - hits / positives, which rounding turns into one more miss in a fifth of cases.
     wrong = BinaryRisk(
         lambda truth, decided: truth != decided,
         (lambda truth, _: truth == 1) if wanted.metric == "sensitivity" else (lambda _, decided: decided == 1),
