@@ -215,7 +215,7 @@ def test_what_ships_is_calibrated_and_decides_as_wanted_with_or_without_a_guaran
         folder = tmp_path / basis
         done = promote(
             config, TASK, [Member("model", dataset, None)], ledger, winner=ledger.best(), folder=folder,
-            threshold_method="sensitivity=0.7",
+            threshold_method="sensitivity=0.7", again=True,
         )  # fmt: skip
         rows = read_json(folder / "thresholds.json")["labels"]
         shown = {name: row for name, row in rows.items() if row["basis"] != "default"}
