@@ -166,8 +166,8 @@ def _promote(
         result = _result(summaries, answers, cost, promotion, seconds=chosen.seconds if chosen else 0.0)
         ledger.add_final(result, value=answers.validation.evaluation.scalars[task.metric])
     parts = (answers.train.evaluation, answers.validation.evaluation, test)
-    values = (answers.rule.thresholds, answers.interval, reads, chosen, answers.test_values)
-    return Promotion(folder, epochs, *parts, *values, lines)
+    thresholds, interval, values = answers.rule.thresholds, answers.interval, answers.test_values
+    return Promotion(folder, epochs, *parts, thresholds, interval, reads, chosen, values, lines)
 
 
 def _result(
