@@ -18,6 +18,7 @@ from xlite.data.phantom.stm import write_stm_phantom
 from xlite.device import choose_device
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialRecord, sqlite_url
+from xlite.metrics.calibration import Calibration
 from xlite.models.artifact import load_model
 from xlite.promotion.promote import promote
 from xlite.storage.files import read_json, write_json
@@ -85,7 +86,8 @@ def measured(prepared, result):
     dataset = prepared.full.unsealed()
     test = dataset.part("test")
     logits = np.mean([predict_logits(model, dataset, test, device=CPU) for model in models], axis=0)
-    probabilities = prepared.task.target_spec.probabilities(logits)
+    calibration = Calibration.from_json(read_json(result.folder / "thresholds.json")["calibration"])
+    probabilities = calibration.apply(prepared.task.target_spec.probabilities(logits))
     evaluation = prepared.task.target_spec.judge(probabilities, dataset.targets[test], dataset.labels)
     kept = {name: value for name, value in result.test.scalars.items() if not name.endswith("_at_thresholds")}
     assert evaluation.scalars == kept  # so these are the ones that were measured

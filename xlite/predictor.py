@@ -1,8 +1,9 @@
-"""Predictions of a saved model for raw files, with the preprocessing and thresholds saved beside it."""
+"""Predictions of a saved model for raw files, with preprocessing, calibration and thresholds saved beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
+from xlite.metrics.calibration import Calibration
 from xlite.models.artifact import load_model
 from xlite.storage.files import read_json_object
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
@@ -34,6 +36,7 @@ class Predictor:
         preprocess: from a raw file to a model's input.
         target_spec: turns logits into probabilities.
         device: where the models are.
+        calibration: of the probabilities; None, as of models not promoted, leaves them as the model gives them.
         auxiliary_max: the largest auxiliary integers in its training data; () if not known.
     """
 
@@ -44,6 +47,7 @@ class Predictor:
     target_spec: TargetSpec
     device: Device
     auxiliary_max: tuple[int, ...] = ()
+    calibration: Calibration | None = None
 
     def predict(self, source: Source, auxiliary: Sequence[int] = ()) -> Answer:
         """The probability of each label; for a scan, a list with one such dictionary a line.
@@ -98,7 +102,10 @@ class Predictor:
             batch = self.device.inputs(spec, np.stack([one.pixels for one in some]), auxiliary)
             told = [batch_logits(model, batch, device=self.device).cpu().numpy() for model in self.models]
             logits.append(np.mean(told, axis=0))
-        return self.target_spec.probabilities(np.concatenate(logits)) if logits else np.empty((0, len(self.labels)))
+        if not logits:
+            return np.empty((0, len(self.labels)))
+        answers = self.target_spec.probabilities(np.concatenate(logits))
+        return self.calibration.apply(answers) if self.calibration else answers
 
     def _named(self, answers: Sequence[tuple[ModelInput, np.ndarray]]) -> Answer:
         if answers and answers[0][0].parts is None:
@@ -120,7 +127,7 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
         InputError: no model, several that differ, a damaged file, or an unknown preprocessing or kind of targets.
     """
     path = Path(path).expanduser()
-    files, thresholds = _files_of(path)
+    files, decisions = _files_of(path)
     loaded = [load_model(file) for file in files]
     first = loaded[0][1]
     for file, (_, description) in zip(files, loaded, strict=True):
@@ -136,16 +143,33 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
     highest = tuple(first.get("auxiliary_max", ()))
     models = tuple(chosen.move(model).eval() for model, _ in loaded)
     preprocess = preprocess_from(first["preprocess"], source=str(files[0]))
-    return Predictor(models, tuple(first["labels"]), thresholds, preprocess, target_spec, chosen, highest)
+    labels, thresholds = tuple(first["labels"]), decisions.get("thresholds", {})
+    calibration = _calibration(decisions, labels, path)
+    return Predictor(models, labels, thresholds, preprocess, target_spec, chosen, highest, calibration)
 
 
-def _files_of(path: Path) -> tuple[list[Path], dict[str, float]]:
-    """The weights' files and the thresholds."""
+def _calibration(decisions: Mapping[str, Any], labels: tuple[str, ...], path: Path) -> Calibration | None:
+    """What thresholds.json says; packages of earlier versions have none."""
+    if (stored := decisions.get("calibration")) is None:
+        return None
+    try:
+        calibration = Calibration.from_json(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path / 'thresholds.json'}: its calibration cannot be read ({error!r}); promote again"
+        ) from None
+    if calibration.labels != labels:
+        raise InputError(f"{path / 'thresholds.json'}: its calibration is of other labels; promote again")
+    return calibration
+
+
+def _files_of(path: Path) -> tuple[list[Path], dict[str, Any]]:
+    """The weights' files, and what thresholds.json holds."""
     if path.is_dir() and (path / "metrics.json").exists():
         names = read_json_object(path / "metrics.json").get("models")
         if not isinstance(names, list) or not names:
             raise InputError(f"{path / 'metrics.json'}: it names no models; promote again")
-        return [path / name for name in names], read_json_object(path / "thresholds.json").get("thresholds", {})
+        return [path / name for name in names], read_json_object(path / "thresholds.json")
     if not path.is_dir():
         return [path], {}
     files = sorted(file for file in path.glob("[!.]*.safetensors") if file.with_suffix(".json").exists())

@@ -6,10 +6,12 @@ from options_bench import SAYING, Bench, Told, module
 
 from xlite.commands import analyze
 from xlite.commands.main import COMMANDS
+from xlite.commands.options import check_thresholds
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.study.options import StudyOptions
 from xlite.study.time_budget import TimeBudget
 from xlite.tasks import find_task
+from xlite.tasks.target_spec import MULTICLASS
 
 SPACE = """
 BASELINE = {"model.backbone": "lcnet_050", "distill.alpha": 0.5}
@@ -46,6 +48,7 @@ def data_options(command):
         "--unknown": columns("--unknown 9"),
         "--threshold-labels": columns("--threshold-labels 0.0"),
         "--class-level": columns("--class-level 2"),
+        "--guarantee-share": lambda it: it.request(command, "--guarantee-share 0.2").guarantee_share == 0.2,
         "--allow-missing": lambda it: it.request(command, "--allow-missing").allow_missing,
     }
 
@@ -157,6 +160,8 @@ TUNE = {
     ),
     "--thresholds": lambda it: (
         it.promotion("--thresholds youden")["threshold_method"] == "youden"
+        and it.promotion("--thresholds sensitivity=.90")["threshold_method"] == "sensitivity=0.9"
+        and it.raises(lambda: check_thresholds("f1", MULTICLASS), "the most probable class is predicted; leave it out")
         and it.raises(lambda: it.asked("--no-promote --thresholds f1"), "nothing is promoted")
     ),
     "--promote-top": lambda it: (

@@ -5,20 +5,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import write_nih_folder
 from event_files import scalars, values
 
+import xlite
 from xlite.config import RunConfig
+from xlite.console import SilentConsole
 from xlite.device import choose_device
 from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import load_teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
+from xlite.metrics.calibration import Calibration, calibration_metrics
+from xlite.metrics.decisions import decide, decision_metrics
+from xlite.metrics.multilabel import evaluate_multilabel
 from xlite.models.artifact import load_model
 from xlite.promotion.promote import promote, promotion_config
-from xlite.storage.files import read_json
+from xlite.storage.files import read_json, write_json
 from xlite.study.members import Member, Trained, folds
 from xlite.tasks import TASKS
+from xlite.tasks.prepare import DataRequest, prepare
 from xlite.train.inference import predict_logits
 from xlite.train.run import TrainingRun
 from xlite.train.step import Learner
@@ -127,9 +134,9 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     models = [load_model(tmp_path / "promoted" / f"model_{number}.safetensors")[0] for number in (1, 2)]
     test = tiny_dataset.parts["test"]
     logits = np.mean([predict_logits(model, tiny_dataset, test, device=CPU) for model in models], axis=0)
-    expected = TASK.target_spec.evaluate(
-        TASK.target_spec.probabilities(logits), tiny_dataset.targets[test], tiny_dataset.labels
-    )
+    calibration = Calibration.from_json(read_json(tmp_path / "promoted" / "thresholds.json")["calibration"])
+    answers = calibration.apply(TASK.target_spec.probabilities(logits))
+    expected = TASK.target_spec.evaluate(answers, tiny_dataset.targets[test], tiny_dataset.labels)
     added = {f"{name}_macro_at_thresholds" for name in ("f1", "precision", "recall")}
     assert {name: value for name, value in done.test.scalars.items() if name not in added} == pytest.approx(
         expected.scalars
@@ -236,3 +243,63 @@ def test_a_promotion_begins_with_the_micro_batches_that_its_trial_needed(tiny_da
     num_steps = len(sizes)
     promoted()
     assert len(sizes) == num_steps and len(ledger.finals()) == 1  # nothing is trained or recorded again
+
+
+def test_what_ships_is_calibrated_and_decides_as_wanted_with_or_without_a_guarantee(tmp_path, ledger):
+    """From raw files to decisions: the predictor gives the calibrated probabilities that were judged."""
+    raw = write_nih_folder(tmp_path / "nih", 400, px=32)
+    request = DataRequest(raw, base().data, None, 0, "1", tmp_path / "cache", guarantee_share=0.3)
+    prepared = prepare(TASK, request, SilentConsole())
+    config = base(**{"train.epochs": 12, "distill.alpha": 0.0})
+    held_out, found = prepared.full.parts["held_out"], {}
+    without = {part: rows for part, rows in prepared.full.parts.items() if part != "held_out"}
+    for basis, dataset in (("guarantee", prepared.full), ("estimate", replace(prepared.full, parts=without))):
+        folder = tmp_path / basis
+        done = promote(
+            config, TASK, [Member("model", dataset, None)], ledger, winner=ledger.best(), folder=folder,
+            threshold_method="sensitivity=0.7", again=True,
+        )  # fmt: skip
+        rows = read_json(folder / "thresholds.json")["labels"]
+        shown = {name: row for name, row in rows.items() if row["basis"] != "default"}
+        assert len(shown) == 3 and {row["basis"] for row in shown.values()} == {basis}
+        assert all((row["target"], row["confidence"]) == (0.7, 0.9) for row in shown.values())
+        found[basis] = shown
+        assert any(("cannot be" if basis == "guarantee" else "is not guaranteed") in line for line in done.lines) == (
+            basis == "estimate"
+        )
+    for name, row in found["guarantee"].items():
+        _, first = np.unique(prepared.full.groups[held_out], return_index=True)
+        positives = prepared.full.targets[held_out][first, prepared.full.labels.index(name)].sum()
+        assert (row["patients"], row["positives"]) == (len(first), positives)
+
+    folder, labels = tmp_path / "guarantee", prepared.full.labels
+    predictor, alone = (xlite.load(path, device="cpu") for path in (folder, folder / "model.safetensors"))
+    assert set(predictor.calibration.methods) > {"none"} and alone.calibration is None
+    test = prepared.full.parts["test"]
+    paths, targets = [prepared.table.items[row].path for row in test], prepared.full.targets[test]
+    given, before = (np.array([list(one.values()) for one in each.predict_batch(paths)]) for each in (predictor, alone))
+    np.testing.assert_array_equal(given, predictor.calibration.apply(before))
+    about = read_json(folder / "metrics.json")["test"]
+    for when, answers in (("before", before), ("after", given)):
+        measured, curves = calibration_metrics(answers, targets, labels)
+        assert about["calibration"][when]["scalars"] == pytest.approx(measured["scalars"], abs=1e-6)
+        assert read_json(folder / "reliability.json")["test"][when].keys() == curves.keys()
+    decisions = decide(given, predictor.thresholds, labels)
+    assert about["at_thresholds"]["scalars"] == pytest.approx(decision_metrics(decisions, targets, labels)[0], abs=1e-6)
+    auc = {
+        name: evaluate_multilabel(answers, targets, labels).scalars["auc_macro"]
+        for name, answers in (("b", before), ("a", given))
+    }
+    assert auc["a"] == auc["b"]
+
+    stored = read_json(folder / "thresholds.json")
+    write_json(folder / "thresholds.json", {key: stored[key] for key in ("method", "thresholds", "notes")})  # as before
+    assert xlite.load(folder, device="cpu").predict_batch(paths) == alone.predict_batch(paths)
+    for broken in (
+        {**stored["calibration"], "slopes": [-1.0] * len(labels)},
+        {**stored["calibration"], "labels": ["x"]},
+        3,
+    ):
+        write_json(folder / "thresholds.json", {**stored, "calibration": broken})
+        with pytest.raises(InputError, match=r"thresholds.json: its calibration .*; promote again"):
+            xlite.load(folder, device="cpu")

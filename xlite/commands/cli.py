@@ -93,6 +93,21 @@ def share(text: str) -> float | Literal["auto"]:
     return _number(text, "auto, or a number above 0 up to 1, e.g. 0.25", lambda value: 0 < value <= 1)
 
 
+def inner_share(text: str) -> float:
+    """A number above 0 and below 1."""
+    return _number(text, "a number above 0 and below 1, e.g. 0.15", lambda value: 0 < value < 1)
+
+
+def threshold_method(text: str) -> str:
+    """f1, youden, or a sensitivity or precision to reach, e.g. "sensitivity=0.9"."""
+    name, equals, value = text.partition("=")
+    if text in ("f1", "youden"):
+        return text
+    if name not in ("sensitivity", "precision") or not equals:
+        raise argparse.ArgumentTypeError(f"got {text!r}; write f1, youden, or e.g. sensitivity=0.9 or precision=0.5")
+    return f"{name}={inner_share(value):g}"
+
+
 def seed(text: str) -> int:
     """A whole number from 0 to 2^32 - 1."""
     good = "a whole number from 0 to 4294967295, e.g. 42"

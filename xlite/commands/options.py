@@ -4,7 +4,7 @@ import argparse
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from xlite.commands import cli
 from xlite.console import Console
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from xlite.config import DataConfig, RunConfig
     from xlite.tasks.prepare import DataRequest, Prepared
+    from xlite.tasks.target_spec import TargetSpec
     from xlite.tasks.task import Task
 
 SPLITS = ("patient", "official", "image")
 FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
 REPEATS_HELP = "deal the folds R times, each time anew, and promote all R x K models"
-THRESHOLDS: Literal["f1"] = "f1"
+THRESHOLDS = "f1"
 KINDS = ("binary", "multilabel", "multiclass")
 UNCERTAIN = ("ignore", "positive", "negative", "error")
 
@@ -84,6 +85,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--cache-dir", type=Path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
     )
     add_folder_options(parser)
+    group.add_argument(
+        "--guarantee-share",
+        type=cli.inner_share,
+        metavar="F",
+        help="hold out this share of the training patients from all training and selection; with them a promotion's "
+        "--thresholds sensitivity=F or precision=F is a guarantee (default: none held out)",
+    )
     group.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
     )
@@ -185,8 +193,9 @@ def add_threshold_option(parser: argparse.ArgumentParser) -> None:
     """--thresholds."""
     parser.add_argument(
         "--thresholds",
-        choices=("f1", "youden"),
-        help=f"what a label's threshold maximises on validation (default: {THRESHOLDS})",
+        type=cli.threshold_method,
+        metavar="f1|youden|sensitivity=F|precision=F",
+        help=f"what a label's threshold maximises on validation, or is to reach (default: {THRESHOLDS})",
     )
 
 
@@ -208,6 +217,20 @@ def add_promotion_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="read the test part although it has been read, and count that"
     )
+
+
+def check_thresholds(method: str | None, target_spec: "TargetSpec") -> None:
+    """Refuse a method that was asked for where thresholds do not apply.
+
+    Raises:
+        InputError: of classes the most probable one is predicted; kinds of one's own choose by F1 or Youden's J.
+    """
+    if method and target_spec.answers_are == "classes":
+        raise InputError(
+            f"--thresholds {method}: of {target_spec.kind} targets the most probable class is predicted; leave it out"
+        )
+    if method and "=" in method and target_spec.answers_are != "labels":
+        raise InputError(f"--thresholds {method}: {target_spec.kind} targets take f1 or youden")
 
 
 def settings(arguments: argparse.Namespace, **own: str) -> dict[str, Any]:
@@ -293,6 +316,7 @@ def data_request(
         subset=subset,
         cache_dir=place,
         allow_missing=arguments.allow_missing,
+        guarantee_share=arguments.guarantee_share,
         column_overrides=column_overrides(arguments),
         outer=vars(arguments).get("outer", ()),  # of a nested search only
     )
@@ -303,7 +327,7 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
     from xlite.tasks.prepare import prepare
 
     prepared = prepare(task, request, console)
-    sizes = ", ".join(f"{len(prepared.full.parts[part]):,} {part}" for part in ("train", "val", "test"))
+    sizes = ", ".join(f"{len(rows):,} {part.replace('_', ' ')}" for part, rows in prepared.full.parts.items())
     console.say(
         f"{task.title}: {sizes} examples at {request.data.image_size} px "
         f"(split by {prepared.split_kind}, seed {request.seed})"

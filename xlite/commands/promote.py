@@ -4,7 +4,7 @@ import argparse
 import math
 from dataclasses import replace
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.commands.options import (
@@ -15,6 +15,7 @@ from xlite.commands.options import (
     add_promotion_options,
     add_study_options,
     add_threshold_option,
+    check_thresholds,
 )
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
@@ -41,7 +42,7 @@ def promote_and_tell(
     *,
     epochs: int,
     num_folds: int,
-    threshold_method: Literal["f1", "youden"],
+    threshold_method: str,
     again: bool,
     console: Console,
 ) -> None:
@@ -129,6 +130,8 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     if promotion.repeats:
         mean, sd = fmean(promotion.repeats), stdev(promotion.repeats)
         console.say(f"Folds dealt {len(promotion.repeats)} times: validation {metric} {mean:.4f}, spread (SD) {sd:.4f}")
+    for line in promotion.lines:
+        console.say(line)
     for part, evaluation in (("validation", promotion.validation), ("test", promotion.test)):
         for note in evaluation.notes:
             console.say(f"Note, {part}: {note}")
@@ -184,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     if all(row.value is None for row in rows):
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
+    check_thresholds(arguments.thresholds, study.task.target_spec)
     num_folds = arguments.folds or options.num_folds
     num_repeats = checked_repeats(arguments.repeats, num_folds) if arguments.repeats else options.num_repeats
     study = replace(study, options=replace(options, num_repeats=num_repeats))

@@ -90,7 +90,7 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete --storage, --data, --cache-dir, --pretrained and the teacher's options from the study in `folder`.
+    """Complete where things are, --guarantee-share, --pretrained and the teacher's options from the study in `folder`.
 
     Returns:
         The name by which the ledger knows the study.
@@ -115,6 +115,8 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
         if option in arguments:
             given = getattr(arguments, option)
             setattr(arguments, option, given or manifest.options.get(stored, given))
+    if arguments.guarantee_share is None:
+        arguments.guarantee_share = manifest.request.get("guarantee_share")
     if arguments.pretrained == "auto":
         arguments.pretrained = manifest.options.get("pretrained", "auto")
     return manifest.name

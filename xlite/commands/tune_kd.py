@@ -20,6 +20,7 @@ from xlite.commands.options import (
     add_subset_option,
     add_threshold_option,
     cache_dir,
+    check_thresholds,
     home,
     open_configured,
     settings,
@@ -168,6 +169,7 @@ def search(arguments: argparse.Namespace) -> int:
     from xlite.tune.study import run_study  # imports Ray, which then reads what the check has found
 
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
+    check_thresholds(arguments.thresholds, prepared.task.target_spec)
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     study = plan.study
     num_searches, again = vars(arguments).get("num_searches", 1), vars(arguments).get("nested", name)

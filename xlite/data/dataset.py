@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from xlite.data.held_out import HELD_OUT
 from xlite.data.input_spec import InputSpec
 from xlite.data.split import PARTS, Part
 
@@ -23,12 +24,12 @@ class Dataset:
         ids, groups: (N,) unicode.
         targets: as in `Table`; their meaning is the task's target spec.
         labels: L names.
-        parts: train, val and test as positions among the N examples.
+        parts: train, val and test as positions among the N examples, disjoint; with `held_out` where there is one.
         split_hash: content hash of the split these parts come from.
         input_spec: of one example.
         auxiliary: (N, E) int64 that models take beside the input, or None.
         preprocess: recorded with every model.
-        test_is_sealed: whether `part("test")` is an error, as it is during selection.
+        test_is_sealed: whether `part` of test or held_out is an error, as it is during selection.
     """
 
     pixel_file: Path
@@ -49,14 +50,14 @@ class Dataset:
         """The whole pixel file, mapped read-only; trials share it through the page cache."""
         return np.load(self.pixel_file, mmap_mode="r")
 
-    def part(self, part: Part) -> np.ndarray:
-        """Positions of one part. Test is readable only from `unsealed()`: selection must not see it."""
-        if part == "test" and self.test_is_sealed:
-            raise PermissionError("the test split is read at promotion only; use Dataset.unsealed() there")
+    def part(self, part: Part | Literal["held_out"]) -> np.ndarray:
+        """Positions of one part. Test and held_out are readable only from `unsealed()`: selection must not see them."""
+        if part in ("test", HELD_OUT) and self.test_is_sealed:
+            raise PermissionError(f"the {part} part is read at promotion only; use Dataset.unsealed() there")
         return self.parts[part]
 
     def unsealed(self) -> "Dataset":
-        """The same data with the test part readable."""
+        """The same data with all parts readable."""
         return replace(self, test_is_sealed=False)
 
     def with_train(self, positions: np.ndarray) -> "Dataset":
@@ -72,7 +73,7 @@ class Dataset:
         return self._hash(self.parts["train"])
 
     def content_hash(self) -> str:
-        """The same over all parts."""
+        """The same over train, val and test."""
         return self._hash(np.concatenate([self.parts[part] for part in PARTS]))
 
     def _hash(self, rows: np.ndarray) -> str:

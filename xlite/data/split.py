@@ -28,7 +28,7 @@ class Split:
     """A table's rows in three parts.
 
     Attributes:
-        train, val, test: (n,) int64, sorted, disjoint, none empty; together all rows.
+        train, val, test: (n,) int64, sorted, disjoint, none empty; together all rows but those held out (`hold_out`).
         strategy, seed: how the split was drawn.
     """
 

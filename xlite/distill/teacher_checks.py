@@ -9,6 +9,7 @@ import numpy as np
 from xlite.console import ProgressCallback
 from xlite.data.batches import ViewReader
 from xlite.data.dataset import Dataset
+from xlite.data.held_out import HELD_OUT
 from xlite.device import Device
 from xlite.distill.bank_build import BATCH_SIZES, side_by_side
 from xlite.distill.teacher import Teacher
@@ -108,15 +109,17 @@ def trained_on_note(lists: Sequence[Path], dataset: Dataset, *, allow_overlap: b
         allow_overlap: accept that they meet validation or test.
 
     Raises:
-        InputError: a list cannot be read, or meets validation or test.
+        InputError: a list cannot be read, or meets validation, test or what is held out.
     """
     names = [name for file in lists for name in _lines(file)]
     meets = np.isin(dataset.groups, names)
     found = rows_of(names, dataset.ids)
     meets[found[found >= 0]] = True
-    in_part = {part: int(meets[dataset.parts[part]].sum()) for part in ("train", "val", "test")}
+    in_part = {part: int(meets[positions].sum()) for part, positions in dataset.parts.items()}
     told = f"the teacher was trained on {in_part['val']:,} validation and {in_part['test']:,} test images of this data"
-    overlaps = in_part["val"] + in_part["test"] > 0
+    if held_out := in_part.get(HELD_OUT):
+        told += f", and on {held_out:,} that are held out"
+    overlaps = sum(in_part.values()) > in_part["train"]
     where = ", ".join(str(file) for file in lists)
     if overlaps and not allow_overlap:
         raise InputError(

@@ -18,8 +18,7 @@ def cross_fitted(
 ) -> np.ndarray | None:
     """(N, L) bool decisions, each at a threshold chosen on the rows of other folds.
 
-    Groups (patients) are assigned to NUM_FOLDS folds in turn, in the order of their names, without randomness. With
-    fewer groups than folds each group is a fold; a single group gets thresholds chosen on itself.
+    Folds are those of `fold_of_rows`; a single group gets thresholds chosen on itself.
 
     Args:
         probs: (N, L) in [0, 1].
@@ -30,17 +29,29 @@ def cross_fitted(
     Returns:
         None if `choose` returns no thresholds.
     """
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    fold_of_row = group_of_row % min(NUM_FOLDS, len(names))
+    fold_of_row = fold_of_rows(groups)
     decisions = np.zeros(probs.shape, dtype=bool)
     for fold in np.unique(fold_of_row):
         judged = fold_of_row == fold
-        chosen_on = ~judged if len(names) > 1 else judged
+        chosen_on = judged if judged.all() else ~judged
         thresholds = choose(probs[chosen_on], targets[chosen_on])
         if not thresholds:
             return None
         decisions[judged] = decide(probs[judged], thresholds, labels)
     return decisions
+
+
+def fold_of_rows(groups: np.ndarray) -> np.ndarray:
+    """(N,) number of each row's fold.
+
+    Groups (patients) are assigned to NUM_FOLDS folds in turn, in the order of their names, without randomness. With
+    fewer groups than folds each group is a fold.
+
+    Args:
+        groups: (N,) the group of each row.
+    """
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    return group_of_row % min(NUM_FOLDS, len(names))
 
 
 def decide(probs: np.ndarray, thresholds: Mapping[str, float], labels: Sequence[str]) -> np.ndarray:

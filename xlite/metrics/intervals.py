@@ -121,7 +121,7 @@ def _of_average(
     value, values = float(whole[0][name]), drawn[0][name]
     if name in metrics.means:
         of = metrics.means[name]
-        there = (metrics.positive.any(axis=0)) & (metrics.negative.any(axis=0))
+        there = np.asarray(metrics.positive.any(axis=0) & metrics.negative.any(axis=0))
         shares, sizes = whole[1][of][there], np.maximum(np.asarray(metrics.sizes[of])[there], 1)
         seen = np.nanvar(drawn[1][of][:, there], axis=0)
         least = shares * (1 - shares) / sizes

@@ -161,7 +161,7 @@ class _Labels:
         self.decided = {ending: decided & self.known for ending, decided in decisions.items()}
         num_positive, num_known = self.truth.sum(axis=0), self.known.sum(axis=0)
         self.defined = np.flatnonzero((num_positive > 0) & (num_positive < num_known))
-        self.rankings = [self._ranking(np.flatnonzero(self.known[:, i]), i) for i in self.defined]
+        self.rankings = [self._ranking(np.flatnonzero(self.known[:, i]), i) for i in self.defined.tolist()]
         self.means = {f"{name}_macro": name for name in _NAMES[:2]}
         self.means |= {f"{name}_macro{ending}": f"{name}{ending}" for ending in decisions for name in _NAMES[2:]}
 

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from xlite.data.dataset import Dataset
+from xlite.data.held_out import HELD_OUT
 from xlite.device import choose_device
 from xlite.metrics.intervals import MetricIntervals
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
-from xlite.promotion.judge import Judged, by_repeat, judge, mean_over, together, values_of
+from xlite.promotion.decide import DecisionRule, choose_rule
+from xlite.promotion.judge import Judged, ask, by_repeat, judge, mean_over, together, values_of
 from xlite.storage.files import write_json
 from xlite.study.members import Member
 from xlite.tasks.task import Task
@@ -26,7 +29,8 @@ class Answers:
 
     Attributes:
         train, validation: of each model on its own parts; test: of the models' mean logits.
-        thresholds, notes: chosen on validation.
+        rule: calibration and thresholds, chosen on validation and on held-out patients.
+        answered: test as the models answered it; train, validation and test are calibrated.
         intervals: of every metric on test; validation_intervals: on validation, of those without thresholds.
         fold_values: the validation metric of each model.
         test_values: the test metric with each seed.
@@ -36,8 +40,8 @@ class Answers:
     train: Judged
     validation: Judged
     test: Judged
-    thresholds: dict[str, float]
-    notes: tuple[str, ...]
+    rule: DecisionRule
+    answered: Judged
     intervals: MetricIntervals
     validation_intervals: MetricIntervals
     fold_values: tuple[float, ...]
@@ -52,7 +56,7 @@ def answers_of(
     *,
     read: Callable[[], None],
     chosen: Chosen | None,
-    method: Literal["f1", "youden"],
+    method: str,
     seed: int,
 ) -> Answers:
     """Judge the models, choose thresholds on validation. `read` is called before test is read."""
@@ -60,19 +64,21 @@ def answers_of(
     pairs = list(zip(models, members, strict=True))
     train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
     parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
-    repeats = by_repeat(parts, [member.repeat for member in members], spec)
-    validation = mean_over(repeats, spec)
-    thresholds, notes = spec.choose_thresholds(validation.answers, validation.targets, validation.labels, method=method)
+    held_out = partial(ask, models, spec, dataset.unsealed(), HELD_OUT, device) if HELD_OUT in dataset.parts else None
+    rule = choose_rule(method, together(parts, spec), spec, held_out)
+    repeats = [rule.calibrated(each) for each in by_repeat(parts, [member.repeat for member in members], spec)]
+    validation = mean_over([each.cross_fitted(spec) for each in repeats], spec)
     read()
-    test = judge(models, spec, dataset.unsealed(), "test", device).at_thresholds(spec, thresholds)
+    answered = judge(models, spec, dataset.unsealed(), "test", device)
+    test = rule.decided(answered)
     by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
     return Answers(
-        train,
+        rule.calibrated(train),
         validation,
         test,
-        thresholds,
-        notes,
-        test.intervals(spec, thresholds, seed=seed),
+        rule,
+        answered,
+        test.intervals(spec, rule.thresholds, seed=seed),
         validation.intervals(spec, {}, seed=seed),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
@@ -94,13 +100,11 @@ def write_results(
     epochs: Sequence[int],
     answers: Answers,
     *,
-    method: str,
     reads: int,
     chosen: Chosen | None,
-) -> None:
-    """Write thresholds.json and metrics.json."""
-    told = {"method": method, "thresholds": answers.thresholds, "notes": list(answers.notes)}
-    write_json(folder / "thresholds.json", told)
+) -> tuple[str, ...]:
+    """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds."""
+    of_validation, of_test, lines = answers.rule.write(folder, answers.answered)
     validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
     interval = answers.intervals.scalars[task.metric]
     test_about = {
@@ -120,12 +124,14 @@ def write_results(
                 **validation.to_json(),
                 "intervals_95": seen,
                 "at_thresholds": _decided(validation),
+                **of_validation,
                 **_spread(answers.repeats),
             },
-            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test)},
+            "test": {**test.to_json(), **test_about, "at_thresholds": _decided(test), **of_test},
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
+    return lines
 
 
 def _spread(repeats: Sequence[float]) -> dict[str, Any]:

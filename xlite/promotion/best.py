@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from xlite.errors import InputError
 from xlite.ledger import Ledger
@@ -23,7 +22,7 @@ def promote_best(
     ledger: Ledger,
     *,
     folder: Path,
-    threshold_method: Literal["f1", "youden"] = "f1",
+    threshold_method: str = "f1",
     again: bool = False,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
 ) -> Promotion:

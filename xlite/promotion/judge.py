@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -46,11 +47,21 @@ class Judged:
 
 def judge(models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device) -> Judged:
     """The models' mean logits on one part of the data, judged."""
+    answers, targets, groups = ask(models, target_spec, dataset, part, device)
+    return Judged(answers, targets, groups, dataset.labels, target_spec.judge(answers, targets, dataset.labels))
+
+
+def ask(
+    models: Sequence[nn.Module],
+    target_spec: TargetSpec,
+    dataset: Dataset,
+    part: Part | Literal["held_out"],
+    device: Device,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answers of the models' mean logits and targets (N, ..., L), groups (N,), not judged: one class may be all."""
     positions = dataset.part(part)
     logits = np.mean([predict_logits(model, dataset, positions, device=device) for model in models], axis=0)
-    answers, targets = target_spec.probabilities(logits), dataset.targets[positions]
-    evaluation = target_spec.judge(answers, targets, dataset.labels)
-    return Judged(answers, targets, dataset.groups[positions], dataset.labels, evaluation)
+    return target_spec.probabilities(logits), dataset.targets[positions], dataset.groups[positions]
 
 
 def by_repeat(parts: Sequence[Judged], repeats: Sequence[int], target_spec: TargetSpec) -> list[Judged]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 
@@ -38,7 +37,8 @@ class Promotion:
     """A finished promotion.
 
     Attributes:
-        folder: holds each model's .safetensors and .json (enough to rebuild it), metrics.json and thresholds.json.
+        folder: holds each model's .safetensors and .json (enough to rebuild it), metrics.json, thresholds.json with the
+            calibration, and reliability.json.
         epochs: the epoch chosen for each model.
         train, validation: of each model on its own parts, all models together.
         test: of the models' mean logits.
@@ -46,6 +46,7 @@ class Promotion:
         reads_of_test: how often the study's test part has been read, this time included.
         chosen: how the configuration came out among several; None for one alone.
         test_values: on test, of this configuration with each seed.
+        lines: what a person is told of calibration and thresholds.
         repeats: of folds dealt several times, the validation metric of each time.
     """
 
@@ -59,6 +60,7 @@ class Promotion:
     reads_of_test: int
     chosen: Chosen | None
     test_values: tuple[float, ...]
+    lines: tuple[str, ...]
     repeats: tuple[float, ...] = ()
 
 
@@ -76,7 +78,7 @@ def promote(
     *,
     winner: TrialRecord,
     folder: Path,
-    threshold_method: Literal["f1", "youden"] = "f1",
+    threshold_method: str = "f1",
     again: bool = False,
     chosen: Chosen | None = None,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
@@ -127,7 +129,7 @@ def _promote(
     *,
     winner: TrialRecord,
     folder: Path,
-    method: Literal["f1", "youden"],
+    method: str,
     identity: str,
     chosen: Chosen | None,
     on_epoch: Callable[[int, EpochResult], None] | None,
@@ -146,7 +148,7 @@ def _promote(
     answers = answers_of(task, models, members, read=read, chosen=chosen, method=method, seed=config.train.seed)
     reads = len(ledger.test_reads())
     epochs = tuple(summary.best_epoch for summary in summaries)
-    write_results(folder, task, members, epochs, answers, method=method, reads=reads, chosen=chosen)
+    lines = write_results(folder, task, members, epochs, answers, reads=reads, chosen=chosen)
     _remove_earlier(folder, {member.stem for member in members})
     test = answers.test.evaluation
     _record_runs(folder, members, winner, epochs, _test_scalars(test, task.target_spec.columns.per_label))
@@ -172,11 +174,12 @@ def _promote(
         folder,
         epochs,
         *parts,
-        answers.thresholds,
+        answers.rule.thresholds,
         answers.intervals,
         reads,
         chosen,
         answers.test_values,
+        lines,
         answers.repeats,
     )
 

@@ -67,7 +67,7 @@ class Member:
 def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: int, repeat: int = 0) -> list[Dataset]:
     """Train and validation parts pooled and dealt into folds: each data set validates on one and trains on the others.
 
-    Groups stay whole and `target_spec.strata` keep their shares. The test part is the same in all. Another `repeat`
+    Groups stay whole and `target_spec.strata` keep their shares. All other parts are the same in all. Another `repeat`
     (from 0) deals anew.
 
     Raises:
@@ -80,7 +80,7 @@ def folds(dataset: Dataset, target_spec: TargetSpec, num_folds: int, *, seed: in
     return [
         replace(
             dataset,
-            parts={"train": pool[fold != k], "val": pool[fold == k], "test": dataset.parts["test"]},
+            parts={**dataset.parts, "train": pool[fold != k], "val": pool[fold == k]},
             split_hash=f"{dataset.split_hash}-fold{k + 1}of{num_folds}-seed{seed}{name}",
         )
         for k in range(num_folds)

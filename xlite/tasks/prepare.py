@@ -4,7 +4,7 @@ A picture that several examples show is in one part of a split only, unless the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from xlite.config import DataConfig
 from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.dataset import Dataset
+from xlite.data.held_out import HELD_OUT, hold_out, unguaranteed
 from xlite.data.preprocess import Preprocess
 from xlite.data.preprocess_registry import described
 from xlite.data.sources import ParsedDataset
@@ -42,6 +43,7 @@ class DataRequest:
         subset: "auto" or a share in (0, 1] of the training part to search on.
         cache_dir: for pixel caches and stored splits.
         allow_missing: accept that more than 1% of the images are missing or unreadable.
+        guarantee_share: share of the training part in (0, 1) to hold out for thresholds' guarantees, or None.
         column_overrides: the user's choices of a table's columns by option name.
         outer: (fold from 1, number of folds): test is that outer fold of all the data; () takes the split as it is.
     """
@@ -53,6 +55,7 @@ class DataRequest:
     subset: str
     cache_dir: Path
     allow_missing: bool = False
+    guarantee_share: float | None = None
     column_overrides: Mapping[str, Any] = field(default_factory=dict)
     outer: tuple[int, ...] = ()
 
@@ -112,6 +115,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     draw = partial(outer_fold, alike=alike, outer=request.outer) if request.outer else split_apart
     drawn = draw(table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata)
     near = nearly_identical(pictures, drawn.part, cache.pixels, rows)
+    drawn, held_out = _hold_out(task, drawn, request, strata[drawn.rows], console)
     findings = PictureFindings(table, pictures, drawn.part, near, alike)
     understood = _understood(task, reading, drawn, request) | {
         "unusable": len(reading.excluded) + len(cache.failures),
@@ -123,12 +127,38 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     for note in task.target_spec.check_split(drawn.table, drawn.split):
         console.say(f"Note: {note}")
     full = _dataset(drawn.table, rows[drawn.rows], drawn.split, cache, preprocess)
+    full = replace(full, parts={**full.parts, **held_out})
     share = resolve_subset(request.subset, len(drawn.split.train))
     search = full
     if share < 1:
         strata = strata[drawn.rows]
         search = full.with_train(subset(drawn.table, drawn.split.train, share, seed=request.seed, strata=strata))
     return Prepared(task, drawn.table, kind, full, search, share, preprocess, drawn.file, request, understood)
+
+
+def _hold_out(
+    task: Task, drawn: SplitTable, request: DataRequest, strata: np.ndarray, console: Console
+) -> tuple[SplitTable, dict[str, np.ndarray]]:
+    """The split without the held-out rows, and these as a part; no such part where none was asked for.
+
+    Raises:
+        InputError: exclusive classes, too few patients, or nothing can be learnt from what is left.
+    """
+    share = request.guarantee_share
+    if share is None:
+        return drawn, {}
+    if task.target_spec.answers_are != "labels":
+        raise InputError(f"--guarantee-share is for labels with thresholds; {task.target_spec.kind} targets have none")
+    split, rows = hold_out(drawn.table, drawn.split, share, seed=request.seed, strata=strata)
+    try:
+        task.target_spec.check_split(drawn.table, split)
+    except InputError as error:
+        raise InputError(f"--guarantee-share {share:g}: {error}") from None
+    patients = len(np.unique(drawn.table.groups[rows]))
+    console.say(f"Held out for guarantees: {len(rows):,} of the training images, of {patients:,} patients")
+    for note in unguaranteed(drawn.table, rows):
+        console.say(f"Note: {note}")
+    return replace(drawn, split=split), {HELD_OUT: rows}
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:

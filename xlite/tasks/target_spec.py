@@ -77,6 +77,8 @@ class TargetSpec:
         columns: the metrics in leaderboards and TensorBoard.
         label_row: (train, validation, test) of one label, or their macro averages -> title -> text, a row of the
             promotion's table.
+        answers_are: what the answers are probabilities of, independent labels or exclusive classes, and so how a
+            promotion calibrates them; None leaves them as they are.
         describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
     """
 
@@ -98,6 +100,7 @@ class TargetSpec:
     describe_values: Callable[[np.ndarray], str]
     direction: Literal["maximize", "minimize"] = "maximize"
     weighted: Callable[..., WeightedMetrics] | None = None
+    answers_are: Literal["labels", "classes"] | None = None
 
     @property
     def score(self) -> str:
@@ -220,6 +223,7 @@ MULTILABEL = TargetSpec(
     columns=LABEL_COLUMNS,
     label_row=label_row,
     describe_values=prevalence,
+    answers_are="labels",
 )
 MULTICLASS = replace(
     MULTILABEL,
@@ -236,6 +240,7 @@ MULTICLASS = replace(
     choose_thresholds=argmax_thresholds,
     columns=CLASS_COLUMNS,
     made_up=made_up_classes,
+    answers_are="classes",
 )
 ORDINAL = replace(
     MULTICLASS,
