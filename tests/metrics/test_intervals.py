@@ -118,6 +118,9 @@ def test_a_label_that_is_never_predicted_has_no_interval_of_precision():
     found = intervals(probs, targets, groups, thresholds={"label0": 1.0, "label1": 0.5}).per_label["label0"]
     assert found["precision_at_thresholds"] == Interval(None, None, "nothing is predicted positive")
     assert found["recall_at_thresholds"].low == 0 < found["recall_at_thresholds"].high < 0.1
+    nothing = intervals(probs * 0.4, targets, groups).scalars
+    assert nothing["precision_micro"] == Interval(None, None, "nothing is predicted positive")
+    assert nothing["precision_macro"].low == 0 < nothing["precision_macro"].high
 
 
 def test_a_kind_without_weighted_metrics_has_the_interval_of_its_score_alone():

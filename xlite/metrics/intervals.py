@@ -105,10 +105,8 @@ def _too_few(metrics: WeightedMetrics, groups: np.ndarray) -> list[str]:
 
 
 def _of_label(metrics: WeightedMetrics, name: str, label: int, whole: Values, drawn: Values) -> Interval:
-    size = np.asarray(metrics.sizes[name])[label]
-    if size == 0:
-        return Interval(None, None, "nothing is predicted positive")
-    return _of_share(float(whole[name][label]), float(np.nanvar(drawn[name][:, label])), float(size))
+    size = float(np.asarray(metrics.sizes[name])[label])
+    return _of_share(float(whole[name][label]), float(np.nanvar(drawn[name][:, label])), size)
 
 
 def _of_average(
@@ -144,6 +142,8 @@ def _percentiles(values: np.ndarray) -> Interval:
 
 def _of_share(value: float, variance: float, size: float) -> Interval:
     """Wilson's score interval of a share of at most `size` observations, of fewer if its variance says so."""
+    if size == 0:  # of precision alone; the other shares are undefined then
+        return Interval(None, None, "nothing is predicted positive")
     spread = max(0.0, value * (1 - value))
     if variance > 0 < spread:
         size = min(size, spread / variance)
