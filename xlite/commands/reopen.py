@@ -90,7 +90,9 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete --storage, --data, --cache-dir, --pretrained and the teacher's options from the study in `folder`.
+    """Complete --storage, --data, --cache-dir, --pretrained, --objectives, --latency-device and the teacher's options.
+
+    They are those of the study in `folder`.
 
     Returns:
         The name by which the ledger knows the study.
@@ -115,6 +117,9 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
         if option in arguments:
             given = getattr(arguments, option)
             setattr(arguments, option, given or manifest.options.get(stored, given))
+    for option in ("objectives", "latency_device"):
+        if option in arguments:
+            setattr(arguments, option, getattr(arguments, option) or manifest.options.get(option))
     if arguments.pretrained == "auto":
         arguments.pretrained = manifest.options.get("pretrained", "auto")
     return manifest.name

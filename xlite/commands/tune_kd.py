@@ -5,6 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,19 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
+    group.add_argument(
+        "--objectives",
+        type=cli.names,
+        metavar="NAMES",
+        help="search for several at once, e.g. auc,latency_ms,size_mb: the task's metric, then latency_ms, size_mb, "
+        "params or another metric (name:max or name:min where X-Lite does not know its direction)",
+    )
+    group.add_argument(
+        "--latency-device",
+        type=cli.latency_device,
+        metavar="DEVICE",
+        help="time students on cpu, cpu:THREADS or cuda (default: as trials run)",
+    )
     add_pretrained_option(group)  # type: ignore[arg-type]
     add_set_option(group)  # type: ignore[arg-type]
     group = out.add_argument_group("teacher and promotion")
@@ -128,6 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.commands.reopen import take_place
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.foresee import foresee
+    from xlite.study.objectives import resolve_objectives
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.study.time_budget import TimeBudget
@@ -150,7 +165,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tune.study import run_study  # imports Ray, which then reads what the check has found
 
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
-    plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
+    objectives = resolve_objectives(options.objectives, prepared.task.target_spec)
+    plan = plan_study(Study(replace(options, objectives=objectives), prepared.task, base), prepared.search, console)
     study = plan.study
     foreseen = foresee(plan, prepared, promotes=not arguments.no_promote)
     for line in (*plan.describe(), *foreseen, *kept_for_later(arguments)):
@@ -250,10 +266,16 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     Raises:
         InputError: options that exclude each other.
     """
-    from xlite.device import device_kind
+    from xlite.device import choose_device, device_kind
+    from xlite.study.model_costs import latency_target
+    from xlite.study.objectives import check_before_data
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
+    if arguments.objectives:
+        check_before_data(arguments.objectives, find_task(arguments.task))
+    if arguments.latency_device:
+        latency_target(arguments.latency_device, choose_device(), arguments.cpus_per_trial)
     teacher = teacher_request(arguments)
     if arguments.no_promote and (arguments.thresholds or arguments.again):
         given = "--thresholds" if arguments.thresholds else "--again"
@@ -300,6 +322,8 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         warm_start=checked_name(arguments.warm_start, "--warm-start") if arguments.warm_start else None,
         hang_limit_s=arguments.hang_limit,
         address=arguments.address,
+        objectives=tuple(arguments.objectives or ()),
+        latency_device=arguments.latency_device,
     )
 
 

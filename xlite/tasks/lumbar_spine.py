@@ -51,7 +51,9 @@ LUMBAR_SPINE = Task(
     read=_read,
     preprocess=_preprocess,
     declared_target_spec=replace(
-        ORDINAL, evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True)
+        ORDINAL,
+        evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True),
+        metrics={**ORDINAL.metrics, "weighted_log_loss": "min"},
     ),
     write_phantom=_write_phantom,
     augment=augment_slices,

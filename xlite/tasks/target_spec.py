@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.losses.objectives import canonical_objective, class_objective, multilabel_objective
 from xlite.metrics.classes import argmax_thresholds, evaluate_classes
-from xlite.metrics.columns import CLASS_COLUMNS, LABEL_COLUMNS, MetricColumns
+from xlite.metrics.columns import CLASS_COLUMNS, CLASS_METRICS, LABEL_COLUMNS, LABEL_METRICS, MetricColumns
 from xlite.metrics.decisions import cross_fitted, decide, with_decisions
 from xlite.metrics.intervals import MetricIntervals, metric_intervals, score_interval
 from xlite.metrics.multilabel import Evaluation, evaluate_multilabel
@@ -77,6 +78,8 @@ class TargetSpec:
         columns: the metrics in leaderboards and TensorBoard.
         label_row: (train, validation, test) of one label, or their macro averages -> title -> text, a row of the
             promotion's table.
+        metrics: further scalars of a trial's validation that `--objectives` may name, and whether a high or a low one
+            is better.
         describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
     """
 
@@ -98,6 +101,7 @@ class TargetSpec:
     describe_values: Callable[[np.ndarray], str]
     direction: Literal["maximize", "minimize"] = "maximize"
     weighted: Callable[..., WeightedMetrics] | None = None
+    metrics: Mapping[str, Literal["max", "min"]] = MappingProxyType({})
 
     @property
     def score(self) -> str:
@@ -215,6 +219,7 @@ MULTILABEL = TargetSpec(
     check_split=check_parts,
     made_up=made_up_labels,
     columns=LABEL_COLUMNS,
+    metrics=LABEL_METRICS,
     label_row=label_row,
     describe_values=prevalence,
 )
@@ -232,6 +237,7 @@ MULTICLASS = replace(
     sample_weights=class_weights,
     choose_thresholds=argmax_thresholds,
     columns=CLASS_COLUMNS,
+    metrics=CLASS_METRICS,
     made_up=made_up_classes,
 )
 ORDINAL = replace(
@@ -239,5 +245,6 @@ ORDINAL = replace(
     kind="ordinal",
     evaluate=partial(evaluate_classes, ordinal=True),
     weighted=partial(weighted_classes, ordinal=True),
+    metrics={**CLASS_METRICS, "kappa_quadratic": "max"},
 )
 TARGET_SPECS: Mapping[str, TargetSpec] = {spec.kind: spec for spec in (MULTILABEL, MULTICLASS, ORDINAL)}
