@@ -97,7 +97,7 @@ def ranks_of(rows: Sequence[TrialRecord], objectives: Objectives) -> dict[int, i
     rows = [row for row in rows if row.phase == "search" and row.value is not None]
     ended = [row for row in rows if row.state == "complete"] or [row for row in rows if row.state == "pruned"]
     measured = [row for row in ended if None not in values_of(row, objectives).values()]
-    ranks = front_ranks(_points(measured, objectives))
+    ranks = front_ranks(points_of(measured, objectives))
     return {row.number: int(rank) for row, rank in zip(measured, ranks, strict=True)}
 
 
@@ -111,7 +111,7 @@ def front_of(rows: Sequence[TrialRecord], objectives: Objectives) -> list[TrialR
 def knee_of(rows: Sequence[TrialRecord], objectives: Objectives) -> TrialRecord | None:
     """The row of the front where the score pays most, see `pareto.knee`; None without a front."""
     front = front_of(rows, objectives)
-    return front[knee(_points(front, objectives))] if front else None
+    return front[knee(points_of(front, objectives))] if front else None
 
 
 def winner_of(rows: Sequence[TrialRecord], objectives: Objectives) -> TrialRecord | None:
@@ -119,9 +119,10 @@ def winner_of(rows: Sequence[TrialRecord], objectives: Objectives) -> TrialRecor
     return knee_of(rows, objectives) or best_of(rows)
 
 
-def _points(rows: Sequence[TrialRecord], objectives: Objectives) -> np.ndarray:
-    points = [
-        [each.upward(value) for each, value in zip(objectives, values_of(row, objectives).values(), strict=True)]
-        for row in rows
-    ]
-    return np.array(points).reshape(len(rows), len(objectives))
+def points_of(rows: Sequence[TrialRecord], objectives: Objectives) -> np.ndarray:
+    """(N, K) float: the objectives of rows, upward; -inf where one was not measured."""
+    points = []
+    for row in rows:
+        values = values_of(row, objectives)
+        points.append([each.upward(values[each.name]) for each in objectives])
+    return np.array(points, dtype=np.float64).reshape(len(rows), len(objectives))

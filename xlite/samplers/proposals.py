@@ -24,6 +24,8 @@ from xlite.samplers.latin_hypercube import latin_hypercube, quantile
 
 MAX_GP_TRIALS = 50
 """With more ended trials TPE takes over from the Gaussian process."""
+MAX_GP_TRIALS_SEVERAL = 20
+"""The same with several objectives: a proposal by expected hypervolume takes three times as long, a second or more."""
 EXPLORE_EVERY = 2
 """One trial of so many, after the first ones, is a local mutation, as long as one is untried."""
 
@@ -41,7 +43,7 @@ def make_sampler(history: History, number: int, *, num_startup: int, seed: int, 
     if number % EXPLORE_EVERY == EXPLORE_EVERY - 1 and (mutation := local_mutation(history, seed)):
         return mutation
     tpe, num = TPESampler(n_startup_trials=0, seed=seed), history.num_objectives
-    if history.num_ended > MAX_GP_TRIALS:
+    if history.num_ended > (MAX_GP_TRIALS if num == 1 else MAX_GP_TRIALS_SEVERAL):
         return ModelBased(tpe, history.for_tpe(), history.common_space(), num_objectives=num)
     # TPE is left with new parameters and those whose range changed. It would fit conditional parameters one by one,
     # here to the best one or two trials; imputed they are part of the joint model

@@ -1,9 +1,8 @@
 """The target spec: several labels at once, one class of several, ordered grades, or your own kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -101,7 +100,7 @@ class TargetSpec:
     describe_values: Callable[[np.ndarray], str]
     direction: Literal["maximize", "minimize"] = "maximize"
     weighted: Callable[..., WeightedMetrics] | None = None
-    metrics: Mapping[str, Literal["max", "min"]] = MappingProxyType({})
+    metrics: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
