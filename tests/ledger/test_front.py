@@ -75,7 +75,7 @@ def rows(tmp_path: Path):
 
 
 def test_the_front_is_of_complete_trials_with_every_objective(rows) -> None:
-    objectives = objectives_of(THREE)
+    objectives = objectives_of(THREE["objectives"])
     assert ranks_of(rows, objectives) == {0: 1, 1: 1, 2: 1, 3: 2}
     assert [row.number for row in front_of(rows, objectives)] == [0, 1, 2]
     knee = knee_of(rows, objectives)
@@ -85,7 +85,7 @@ def test_the_front_is_of_complete_trials_with_every_objective(rows) -> None:
 
 
 def test_of_stopped_trials_alone_there_is_a_front_too(rows) -> None:
-    objectives = objectives_of(THREE)
+    objectives = objectives_of(THREE["objectives"])
     assert [row.number for row in front_of([rows[4], rows[5]], objectives)] == [4]
     assert front_of([rows[5]], objectives) == [] and knee_of([rows[5]], objectives) is None
     assert ranks_of(rows, ()) == {} and knee_of(rows, ()) is None

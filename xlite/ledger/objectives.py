@@ -1,8 +1,8 @@
 """The objectives of a study: what its rows reached in each, their front and its knee."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -48,9 +48,9 @@ Objectives = tuple[Objective, ...]
 """The score first; () in a study of one objective."""
 
 
-def objectives_of(metadata: Mapping[str, Any]) -> Objectives:
-    """Those recorded with a study, as "name:direction"."""
-    pairs = (text.rsplit(":", 1) for text in metadata.get("objectives", ()))
+def objectives_of(texts: Iterable[str]) -> Objectives:
+    """Those that a study recorded, each as "name:direction"."""
+    pairs = (text.rsplit(":", 1) for text in texts)
     return tuple(Objective(name, "max" if direction == "max" else "min") for name, direction in pairs)
 
 

@@ -141,7 +141,7 @@ class Ledger:
     @cached_property
     def objectives(self) -> Objectives:
         """The objectives stored when the study was created, the value first; () of one that has the value alone."""
-        return objectives_of(self.metadata)
+        return objectives_of(self.metadata.get("objectives", ()))
 
     @property
     def mark(self) -> Mark:

@@ -27,7 +27,7 @@ def update_runs(plan: StudyPlan, folders: TrialFolders, ended: Sequence[TrialRec
     """Write TensorBoard's columns, one set for a search and its baselines, and the ends that a killed driver missed."""
     options, space = plan.study.options, plan.candidates.space
     root = options.root
-    objectives = objectives_of({"objectives": options.objectives})
+    objectives = objectives_of(options.objectives)
     tags = [tag_of(each) for each in objectives[1:]]
     write_columns(root / RUNS, choices(space), metric=plan.study.task.metric, more=tags)
     for row in ended:
