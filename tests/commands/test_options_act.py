@@ -170,6 +170,12 @@ TUNE = {
         (it.promotion("--again")["again"], it.promotion("")["again"]) == (True, False)
         and it.raises(lambda: it.asked("--no-promote --again"), "nothing is promoted")
     ),
+    "--promote": lambda it: (
+        it.raises(lambda: it.asked("--promote front"), "a search with one objective has no front; give --objectives")
+        and it.raises(lambda: it.asked("--promote best --no-promote"), "drop one")
+        and it.raises(lambda: it.asked("--objectives auc,size_mb --promote-top 2"), "add --promote best")
+        and it.promotion("--promote best")["folder"].name == "promoted"
+    ),
     "--no-promote": lambda it: it.promotion("--no-promote") is None,
     "--gpus-per-trial": lambda it: (
         it.shares("--gpus-per-trial 0.25", num_gpus=1).gpus_per_trial == 0.25

@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
-    THRESHOLDS,
     add_data_options,
     add_promotion_options,
     add_set_option,
@@ -20,12 +18,12 @@ from xlite.commands.options import (
     add_subset_option,
     add_threshold_option,
     cache_dir,
-    home,
     open_configured,
     settings,
     shown,
     space_file,
 )
+from xlite.commands.promote_found import promote_all
 from xlite.commands.starting_weights import add_pretrained_option, study_defaults
 from xlite.commands.teacher_options import add_teacher_options, teacher_request
 from xlite.console import Console
@@ -34,10 +32,10 @@ from xlite.storage.text import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
-    from xlite.study.options import Study, StudyOptions
-    from xlite.study.time_budget import TimeBudget
-    from xlite.tasks.prepare import Prepared
-    from xlite.tune.study import StudyResult
+    from xlite.study.options import StudyOptions
+
+
+PROMOTE = ("front", "knee", "best")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +97,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
     add_promotion_options(group)  # type: ignore[arg-type]
+    group.add_argument(
+        "--promote",
+        choices=PROMOTE,
+        help="of several objectives: every member of the front, each into promoted/<trial>/, the knee (default), or "
+        "the best score",
+    )
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
     _add_machine_options(out)
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
@@ -194,70 +198,9 @@ def run(arguments: argparse.Namespace) -> int:
         note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
-    promoted = not arguments.no_promote and promote_in_time(study, prepared, result, arguments, time_budget, console)
+    promoted = not arguments.no_promote and promote_all(study, prepared, result, arguments, time_budget, console)
     console.say(f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + (", promoted/" if promoted else ""))
     return 0
-
-
-def promote_in_time(
-    study: "Study",
-    prepared: "Prepared",
-    result: "StudyResult",
-    arguments: argparse.Namespace,
-    time_budget: "TimeBudget",
-    console: Console,
-) -> bool:
-    """Promote the winner; False, and the command that does it later is named, where the time does not suffice."""
-    from xlite.commands.promote import promote_and_tell
-    from xlite.study.promotion_size import promotion_size
-    from xlite.study.time_budget import OutOfTime
-
-    options, winner = study.options, result.winner
-    assert winner is not None
-    left_s = time_budget.left_s()
-    size = promotion_size(
-        study,
-        prepared,
-        result.ledger.rows(),
-        num_folds=options.num_folds,
-        limit_s=left_s,
-        top=options.promote_top,
-        num_seeds=options.promote_seeds,
-    )
-    if size.seconds >= left_s:
-        reason = f"promotion takes about {size.seconds:.0f} s and {max(left_s, 0.0):.0f} s are left"
-    else:
-        if size.num_seeds > 1 or len(size.trials) > 1:
-            console.say(size.describe())
-        try:
-            with time_budget.alarm():
-                promote_and_tell(
-                    study,
-                    prepared,
-                    result.teacher.teacher if result.teacher else None,
-                    result.ledger,
-                    size,
-                    epochs=options.promote_epochs,
-                    num_folds=options.num_folds,
-                    threshold_method=arguments.thresholds or THRESHOLDS,
-                    again=arguments.again,
-                    console=console,
-                )
-            return True
-        except OutOfTime:
-            reason = "promotion did not end in time; what is trained is kept"
-    console.say(f"--promote-reserve: {reason}. To promote trial {winner.number}: {promote_command(arguments, options)}")
-    return False
-
-
-def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> str:
-    """The command that promotes this study's winner, as a person would type it; study.json has all else."""
-    words = ["xlite", "promote", "--study", options.root.name]
-    if options.folder.parent != home() / "ray_results":
-        words += ["--results", shown(options.folder.parent)]
-    if arguments.thresholds:
-        words += ["--thresholds", arguments.thresholds]
-    return shlex.join(words)
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":
@@ -280,6 +223,12 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     if arguments.no_promote and (arguments.thresholds or arguments.again):
         given = "--thresholds" if arguments.thresholds else "--again"
         raise InputError(f"{given} with --no-promote: nothing is promoted; give it to `xlite promote`")
+    if arguments.promote and arguments.no_promote:
+        raise InputError(f"--promote {arguments.promote} with --no-promote: drop one")
+    if arguments.promote in ("front", "knee") and not arguments.objectives:
+        raise InputError(f"--promote {arguments.promote}: a search with one objective has no front; give --objectives")
+    if arguments.objectives and arguments.promote != "best" and (arguments.promote_top or 1) > 1:
+        raise InputError("--promote-top compares trials by the score; with --objectives add --promote best")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     if arguments.no_promote and arguments.promote_reserve is not None:
