@@ -2,7 +2,7 @@
 
     python benchmarks/objectives.py --curves FILE.npz --seeds 30 --out benchmarks/results/objectives.json
 
-FILE.npz as in replay.py, of a network of three convolutions whose hyper-parameters are `log2_n_units_1` to `_3`, at
+FILE.npz as in replay.py (the first 15 epochs are a full run), of a network of three convolutions whose hyper-parameters are `log2_n_units_1` to `_3`, at
 32 x 32 pixels. Accuracies are recorded; what a configuration costs is computed from its layers: parameters (`size_mb`,
 four bytes each) and multiplications for one image (`latency_ms`, 10^9 a second).
 
@@ -37,6 +37,7 @@ from xlite.study.rungs import first_rung
 from xlite.tune.asha import ResumableASHA
 
 THREE: Objectives = (Objective("accuracy", "max"), Objective("latency_ms", "min"), Objective("size_mb", "min"))
+MAX_EPOCHS = 15
 UNITS = ("log2_n_units_1", "log2_n_units_2", "log2_n_units_3")
 NUM_IMAGES, NUM_RESAMPLED = 40_000, 2_000
 
@@ -163,7 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--curves", type=Path, required=True, metavar="FILE", help="the table, .npz")
     parser.add_argument("--seeds", type=cli.positive_int, default=30, metavar="N", help="seeds 0 to N-1 (30)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="S to S+N-1 instead")
-    parser.add_argument("--epochs", type=cli.positive_int, default=120, metavar="N", help="in all (120)")
+    parser.add_argument("--epochs", type=cli.positive_int, default=180, metavar="N", help="in all (180)")
     parser.add_argument("--out", type=cli.output_file, metavar="FILE", help="keep the figures here")
     return parser
 
@@ -174,6 +175,7 @@ def main(arguments: argparse.Namespace) -> None:
     table = read_table(arguments.curves)
     if missing := set(UNITS) - set(table.names):
         raise InputError(f"{arguments.curves}: it has no {', '.join(sorted(missing))}")
+    table = Table(table.names, table.points, table.curves[:, :MAX_EPOCHS])
     costs = costs_of_table(table)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     runs = [compare(table, costs, seed, arguments.epochs) for seed in seeds]

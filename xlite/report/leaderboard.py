@@ -229,10 +229,10 @@ def _luck(promotion: PromotionRecord) -> dict[str, Any]:
     }
 
 
-def _front_first(row: TrialRecord, ranks: Mapping[int, int]) -> tuple[int, int, int, float, int]:
+def _front_first(row: TrialRecord, ranks: Mapping[int, int]) -> tuple[float, ...]:
     """`ranking_key`, in which the rank by domination counts before the value."""
     state, *rest = ranking_key(row)
-    return state, ranks.get(row.number, len(ranks) + 1) if ranks else 0, *rest
+    return state, ranks.get(row.number, len(ranks) + 1), *rest
 
 
 def _objective_cells(
