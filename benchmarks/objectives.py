@@ -3,8 +3,8 @@
     python benchmarks/objectives.py --curves FILE.npz --seeds 30 --out benchmarks/results/objectives.json
 
 FILE.npz as in replay.py, of a network of three convolutions whose hyper-parameters are `log2_n_units_1` to `_3`, at
-32 x 32 pixels; its first 15 epochs are a full run. Accuracies are recorded; what a configuration costs is computed from its layers: parameters (`size_mb`,
-four bytes each) and multiplications for one image (`latency_ms`, 10^9 a second).
+32 x 32 pixels; its first 15 epochs are a full run. Accuracies are recorded; what a configuration costs is computed from
+its layers: parameters (`size_mb`, four bytes each) and multiplications for one image (`latency_ms`, 10^9 a second).
 
 Both sides may train for `--epochs` epochs in all: the one search (accuracy, latency, size), or three of a third each,
 the same code with one objective each, which are then put together. A pruned configuration counts with
