@@ -178,7 +178,11 @@ def main(arguments: argparse.Namespace) -> None:
     table = Table(table.names, table.points, table.curves[:, :MAX_EPOCHS])
     costs = costs_of_table(table)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    runs = [compare(table, costs, seed, arguments.epochs) for seed in seeds]
+    runs = []
+    for seed in seeds:
+        runs.append(compare(table, costs, seed, arguments.epochs))
+        if arguments.out:
+            arguments.out.write_text(json.dumps({"epochs": arguments.epochs, "runs": runs}, indent=1) + "\n")
     figures = {name: np.array([run[name] for run in runs]) for name in runs[0]}
     for name, values in figures.items():
         low, high = interval(values)
@@ -189,8 +193,6 @@ def main(arguments: argparse.Namespace) -> None:
     ratio = figures["epochs of as many trials"] / figures["epochs of as many, accuracy alone"]
     low, high = interval(ratio)
     print(f"{'epochs of as many trials, ratio':<34}{ratio.mean():9.4f}  ({low:.4f} to {high:.4f})")
-    if arguments.out:
-        arguments.out.write_text(json.dumps({"epochs": arguments.epochs, "runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from studies import content
 from xlite.ledger import Ledger, TrialResult, front_of, knee_of, sqlite_url
 from xlite.ledger.objectives import objectives_of, others_of, ranks_of, values_of
 from xlite.models.limits import Cost
+from xlite.samplers import proposals
 from xlite.train.summary import RunSummary
 
 THREE = {"objectives": ["auc_macro:max", "size_mb:min", "f1_macro:max"]}
@@ -97,8 +98,12 @@ def test_the_winner_is_the_knee(rows, tmp_path: Path) -> None:
         assert best is not None and best.number == 1
 
 
-def test_with_several_objectives_small_students_are_tried_as_often(tmp_path: Path) -> None:
+def test_with_several_objectives_small_students_are_tried_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The score alone prefers the large one; a front has all three sizes."""
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS", 5)
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS_SEVERAL", 5)
     tried = {}
     for name, metadata in (("one", None), ("two", TWO)):
         with open_study(tmp_path, name, metadata=metadata) as ledger:
@@ -117,16 +122,19 @@ def test_the_database_keeps_the_score_and_its_curve_and_one_objective_is_as_befo
 
 
 @pytest.mark.parametrize("cut", ["between", "asked", "reported"])
-def test_a_study_that_is_cut_off_and_continued_is_the_uninterrupted_one(tmp_path: Path, cut: str) -> None:
+def test_a_study_that_is_cut_off_and_continued_is_the_uninterrupted_one(
+    tmp_path: Path, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "MAX_GP_TRIALS_SEVERAL", 5)
     with open_study(tmp_path, "whole", metadata=TWO) as ledger:
-        run(ledger, 26)
+        run(ledger, 10)
     with open_study(tmp_path, "cut", metadata=TWO) as ledger:
-        run(ledger, 12)
+        run(ledger, 5)
         if cut != "between":
             proposal = ledger.ask(space)
             if cut == "reported":
                 ledger.report(proposal.number, 1, score(proposal.overrides) - 0.1)
     with open_study(tmp_path, "cut", metadata=TWO) as ledger:  # grows past the Gaussian process's trials
-        run(ledger, 26)
+        run(ledger, 10)
     url = sqlite_url(tmp_path / "study.db")
     assert content(url, "cut") == content(url, "whole")

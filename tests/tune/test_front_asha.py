@@ -24,16 +24,15 @@ def play(asha, name, value, size_mb, epochs=9):
 
 
 def test_a_small_student_goes_on_that_its_score_alone_would_stop():
-    several, one = ResumableASHA(9, 2, BOTH), ResumableASHA(9, 2)
+    several, one = ResumableASHA(9, 4, BOTH), ResumableASHA(9, 4)  # one rung, after 4 epochs
     trials = [(0.8, 20.0), (0.82, 20.0), (0.78, 20.0), (0.6, 1.0)]  # the last: of four, the best two go on
-    assert [play(several, f"t{i}", *trial) for i, trial in enumerate(trials)] == [9, 9, 2, 9]
-    assert [play(one, f"t{i}", *trial) for i, trial in enumerate(trials)][-1] == 2
+    assert [play(several, f"t{i}", *trial) for i, trial in enumerate(trials)] == [9, 9, 4, 9]
+    assert [play(one, f"t{i}", *trial) for i, trial in enumerate(trials)][-1] == 4
 
 
 def test_a_dominated_trial_is_stopped_and_the_best_score_never():
-    asha = ResumableASHA(9, 2, BOTH)
-    assert [play(asha, f"t{i}", *each) for i, each in enumerate([(0.8, 5.0), (0.7, 6.0), (0.9, 50.0)])] == [9, 2, 9]
-    assert asha.stopped == {"t1"}
+    asha = ResumableASHA(9, 4, BOTH)
+    assert [play(asha, f"t{i}", *each) for i, each in enumerate([(0.8, 5.0), (0.7, 6.0), (0.9, 50.0)])] == [9, 4, 9]
 
 
 def test_as_many_go_on_as_with_one_objective():
