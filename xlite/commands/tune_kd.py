@@ -69,19 +69,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
-    group.add_argument(
-        "--objectives",
-        type=cli.names,
-        metavar="NAMES",
-        help="search for several at once, e.g. auc,latency_ms,size_mb: the task's metric, then latency_ms, size_mb, "
-        "params or another metric (name:max or name:min where X-Lite does not know its direction)",
-    )
-    group.add_argument(
-        "--latency-device",
-        type=cli.latency_device,
-        metavar="DEVICE",
-        help="time students on cpu, cpu:THREADS or cuda (default: as trials run)",
-    )
+    _add_objective_options(group)
     add_pretrained_option(group)  # type: ignore[arg-type]
     add_set_option(group)  # type: ignore[arg-type]
     group = out.add_argument_group("teacher and promotion")
@@ -107,6 +95,22 @@ def parser() -> argparse.ArgumentParser:
     _add_machine_options(out)
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
     return out
+
+
+def _add_objective_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--objectives",
+        type=cli.names,
+        metavar="NAMES",
+        help="search for several at once, e.g. auc,latency_ms,size_mb: the task's metric, then latency_ms, size_mb, "
+        "params or another metric (name:max or name:min where X-Lite does not know its direction)",
+    )
+    group.add_argument(
+        "--latency-device",
+        type=cli.latency_device,
+        metavar="DEVICE",
+        help="time students on cpu, cpu:THREADS or cuda (default: as trials run)",
+    )
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
