@@ -213,26 +213,15 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     Raises:
         InputError: options that exclude each other.
     """
-    from xlite.device import choose_device, device_kind
-    from xlite.study.model_costs import latency_target
-    from xlite.study.objectives import check_before_data
+    from xlite.device import device_kind
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
-    if arguments.objectives:
-        check_before_data(arguments.objectives, find_task(arguments.task))
-    if arguments.latency_device:
-        latency_target(arguments.latency_device, choose_device(), arguments.cpus_per_trial)
+    _check_objectives(arguments)
     teacher = teacher_request(arguments)
     if arguments.no_promote and (arguments.thresholds or arguments.again):
         given = "--thresholds" if arguments.thresholds else "--again"
         raise InputError(f"{given} with --no-promote: nothing is promoted; give it to `xlite promote`")
-    if arguments.promote and arguments.no_promote:
-        raise InputError(f"--promote {arguments.promote} with --no-promote: drop one")
-    if arguments.promote in ("front", "knee") and not arguments.objectives:
-        raise InputError(f"--promote {arguments.promote}: a search with one objective has no front; give --objectives")
-    if arguments.objectives and arguments.promote != "best" and (arguments.promote_top or 1) > 1:
-        raise InputError("--promote-top compares trials by the score; with --objectives add --promote best")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
     if arguments.no_promote and arguments.promote_reserve is not None:
@@ -278,6 +267,25 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         objectives=tuple(arguments.objectives or ()),
         latency_device=arguments.latency_device,
     )
+
+
+def _check_objectives(arguments: argparse.Namespace) -> None:
+    """Raises InputError where --objectives, --latency-device or --promote cannot be followed."""
+    from xlite.device import choose_device
+    from xlite.study.model_costs import latency_target
+    from xlite.study.objectives import check_before_data
+    from xlite.tasks import find_task
+
+    if arguments.objectives:
+        check_before_data(arguments.objectives, find_task(arguments.task))
+    if arguments.latency_device:
+        latency_target(arguments.latency_device, choose_device(), arguments.cpus_per_trial)
+    if arguments.promote and arguments.no_promote:
+        raise InputError(f"--promote {arguments.promote} with --no-promote: drop one")
+    if arguments.promote in ("front", "knee") and not arguments.objectives:
+        raise InputError(f"--promote {arguments.promote}: a search with one objective has no front; give --objectives")
+    if arguments.objectives and arguments.promote != "best" and (arguments.promote_top or 1) > 1:
+        raise InputError("--promote-top compares trials by the score; with --objectives add --promote best")
 
 
 def kept_for_later(arguments: argparse.Namespace) -> list[str]:
