@@ -109,6 +109,14 @@ TUNE = {
     "--max-params": limit("--max-params 1k"),
     "--max-mb": limit("--max-mb 0.001"),
     "--max-latency-ms": limit("--max-latency-ms 0.000001"),
+    "--objectives": lambda it: (
+        "Objectives: auc_macro high, size_mb low" in it.dry("--objectives auc,size_mb")
+        and it.raises(lambda: it.asked("--objectives auc,speed"), "multilabel targets have no such metric")
+    ),
+    "--latency-device": lambda it: (
+        it.asked("--latency-device cpu:1").latency_device == "cpu:1"
+        and it.raises(lambda: it.asked("--latency-device cpu:9999"), "--latency-device cpu:9999: this machine has")
+    ),
     "--pretrained": lambda it: (
         [base_of(it.asked(f"--pretrained {word}")).model.pretrained for word in ("yes", "no", "auto")]
         == [True, False, False]
@@ -177,6 +185,12 @@ TUNE = {
     "--again": lambda it: (
         (it.promotion("--again")["again"], it.promotion("")["again"]) == (True, False)
         and it.raises(lambda: it.asked("--no-promote --again"), "nothing is promoted")
+    ),
+    "--promote": lambda it: (
+        it.raises(lambda: it.asked("--promote front"), "a search with one objective has no front; give --objectives")
+        and it.raises(lambda: it.asked("--promote best --no-promote"), "drop one")
+        and it.raises(lambda: it.asked("--objectives auc,size_mb --promote-top 2"), "add --promote best")
+        and it.promotion("--promote best")["folder"].name == "promoted"
     ),
     "--no-promote": lambda it: it.promotion("--no-promote") is None,
     "--gpus-per-trial": lambda it: (

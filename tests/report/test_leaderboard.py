@@ -128,6 +128,8 @@ def test_the_first_twenty_columns_are_fixed(tmp_path: Path) -> None:
                 "test_f1_macro_at_half": "",
                 "test_value": "",
                 "inference_spread_ms": "0.25",
+                "inference_median_ms": "",
+                "inference_p95_ms": "",
                 "num_params": "11400000",
                 "seconds": "12.3",
                 "device_seconds": "24.7",

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from xlite.commands import promote as promote_module
-from xlite.commands.tune_kd import parser, promote_in_time, resolve
+from xlite.commands.promote_found import promote_all
+from xlite.commands.tune_kd import parser, resolve
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
@@ -79,6 +80,7 @@ def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]
         "max_epochs": 10,
         "promote_top": 1,
         "promote_seeds": 1,
+        "objectives": (),
         **options,
     }
     prepared = SimpleNamespace(
@@ -106,9 +108,9 @@ def promote(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(promote_module, "promote_and_tell", lambda *_, **__: time.sleep(takes_s))
         study, prepared = study_of(tmp_path, **options)
         result = SimpleNamespace(winner=WINNER, teacher=None, ledger=SimpleNamespace(rows=lambda: [WINNER]))
-        arguments = argparse.Namespace(thresholds="youden", again=False)
+        arguments = argparse.Namespace(thresholds="youden", again=False, promote=None)
         budget = TimeBudget(0.0, left_s)
-        return promote_in_time(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
+        return promote_all(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
 
     return promoted
 

@@ -137,6 +137,18 @@ def size(text: str) -> int:
     return round(count)
 
 
+def latency_device(text: str) -> str:
+    """cpu, cpu:THREADS or cuda."""
+    if not re.fullmatch(r"cpu(:[1-9]\d{0,4})?|cuda", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}; write cpu, cpu:THREADS (e.g. cpu:1) or cuda")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def output_file(text: str) -> Path:
     """The absolute path of a file to write: its folder is there, and it is not a folder itself."""
     path = Path(text).expanduser().resolve()

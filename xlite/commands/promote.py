@@ -22,6 +22,7 @@ from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from xlite.distill.teacher import Teacher
     from xlite.ledger import Ledger
@@ -45,8 +46,13 @@ def promote_and_tell(
     threshold_method: str,
     again: bool,
     console: Console,
+    folder: "Path | None" = None,
 ) -> None:
-    """Train the trials of `size` on all training data or by folds, promote the best, test it, print what it does."""
+    """Train the trials of `size` on all training data or by folds, promote the best, test it, print what it does.
+
+    Args:
+        folder: of the package; None: the study's `promoted/`.
+    """
     from xlite.promotion.best import promote_best
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
@@ -87,7 +93,7 @@ def promote_and_tell(
             seeds,
             study.task,
             ledger,
-            folder=study.options.folder / "promoted",
+            folder=folder or study.options.folder / "promoted",
             threshold_method=threshold_method,
             again=again,
             on_epoch=on_epoch,
@@ -146,7 +152,12 @@ def parser() -> argparse.ArgumentParser:
     """Options of `xlite promote`."""
     out = cli.parser("Retrain a study's winner on all the training data, test it once, and package it.")
     add_study_options(out, required=True, writes=True)
-    out.add_argument("--trial", type=int, metavar="N", help="promote this trial (default: the leaderboard's first)")
+    out.add_argument(
+        "--trial",
+        type=int,
+        metavar="N",
+        help="promote this trial (default: the best one, of several objectives the knee)",
+    )
     out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
     out.add_argument("--repeats", type=cli.positive_int, metavar="R", help=REPEATS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
@@ -170,6 +181,7 @@ def checked_repeats(num_repeats: int, num_folds: int) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Promote from a study that has ended or was stopped."""
     from xlite.commands.reopen import Places, adopt_and_tell, reopen, same_teacher
+    from xlite.ledger.objectives import knee_of, objectives_of
     from xlite.study.promotion_size import promotion_size
 
     if arguments.trial is not None and (arguments.promote_top or 1) > 1:
@@ -182,6 +194,9 @@ def run(arguments: argparse.Namespace) -> int:
     opened = reopen(folder, console, places, writes=True)
     options, study = opened.study.options, opened.study
     rows = opened.ledger.rows()
+    if arguments.trial is None and arguments.promote_top is None and options.objectives:
+        knee = knee_of(rows, objectives_of(options.objectives))
+        arguments.trial = None if knee is None else knee.number
     if arguments.trial is not None:
         rows = [row for row in rows if row.number == arguments.trial]
     if all(row.value is None for row in rows):

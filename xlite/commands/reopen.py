@@ -90,7 +90,9 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
 
 
 def take_place(arguments: argparse.Namespace, folder: Path, console: Console) -> str:
-    """Complete where things are, --guarantee-share, --pretrained and the teacher's options from the study in `folder`.
+    """Complete where things are, and options that a study keeps (data's, weights', the teacher's, objectives).
+
+    They are those of the study in `folder`.
 
     Returns:
         The name by which the ledger knows the study.
@@ -117,6 +119,9 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
             setattr(arguments, option, given or manifest.options.get(stored, given))
     if arguments.guarantee_share is None:
         arguments.guarantee_share = manifest.request.get("guarantee_share")
+    for option in ("objectives", "latency_device"):
+        if option in arguments:
+            setattr(arguments, option, getattr(arguments, option) or manifest.options.get(option))
     if arguments.pretrained == "auto":
         arguments.pretrained = manifest.options.get("pretrained", "auto")
     return manifest.name

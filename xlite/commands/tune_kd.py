@@ -3,8 +3,8 @@
 import argparse
 import math
 import os
-import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from xlite.commands import cli
 from xlite.commands.options import (
     FOLDS_HELP,
     REPEATS_HELP,
-    THRESHOLDS,
     add_data_options,
     add_promotion_options,
     add_set_option,
@@ -21,12 +20,12 @@ from xlite.commands.options import (
     add_threshold_option,
     cache_dir,
     check_thresholds,
-    home,
     open_configured,
     settings,
     shown,
     space_file,
 )
+from xlite.commands.promote_found import promote_all
 from xlite.commands.starting_weights import add_pretrained_option, study_defaults
 from xlite.commands.teacher_options import add_teacher_options, teacher_request
 from xlite.console import Console
@@ -35,10 +34,10 @@ from xlite.storage.text import checked_name
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
-    from xlite.study.options import Study, StudyOptions
-    from xlite.study.time_budget import TimeBudget
-    from xlite.tasks.prepare import Prepared
-    from xlite.tune.study import StudyResult
+    from xlite.study.options import StudyOptions
+
+
+PROMOTE = ("front", "knee", "best")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--max-params", type=cli.size, metavar="N", help="largest student, e.g. 6M")
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
+    _add_objective_options(group)
     add_pretrained_option(group)  # type: ignore[arg-type]
     add_set_option(group)  # type: ignore[arg-type]
     group = out.add_argument_group("teacher and promotion")
@@ -95,10 +95,32 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
     add_threshold_option(group)  # type: ignore[arg-type]
     add_promotion_options(group)  # type: ignore[arg-type]
+    group.add_argument(
+        "--promote",
+        choices=PROMOTE,
+        help="of several objectives: every member of the front, each into promoted/<trial>/, the knee (default), or "
+        "the best score",
+    )
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
     _add_machine_options(out)
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
     return out
+
+
+def _add_objective_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--objectives",
+        type=cli.names,
+        metavar="NAMES",
+        help="search for several at once, e.g. auc,latency_ms,size_mb: the task's metric, then latency_ms, size_mb, "
+        "params or another metric (name:max or name:min where X-Lite does not know its direction)",
+    )
+    group.add_argument(
+        "--latency-device",
+        type=cli.latency_device,
+        metavar="DEVICE",
+        help="time students on cpu, cpu:THREADS or cuda (default: as trials run)",
+    )
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +169,7 @@ def search(arguments: argparse.Namespace) -> int:
     from xlite.commands.reopen import take_place
     from xlite.report.leaderboard import leaderboard_of, render
     from xlite.study.foresee import foresee
+    from xlite.study.objectives import resolve_objectives
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
     from xlite.study.time_budget import TimeBudget
@@ -170,7 +193,8 @@ def search(arguments: argparse.Namespace) -> int:
 
     prepared, base = open_configured(arguments, console, options.configure, subset=arguments.subset)
     check_thresholds(arguments.thresholds, prepared.task.target_spec)
-    plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
+    objectives = resolve_objectives(options.objectives, prepared.task.target_spec)
+    plan = plan_study(Study(replace(options, objectives=objectives), prepared.task, base), prepared.search, console)
     study = plan.study
     num_searches, again = vars(arguments).get("num_searches", 1), vars(arguments).get("nested", name)
     foreseen = foresee(plan, prepared, promotes=not arguments.no_promote, num_searches=num_searches)
@@ -199,70 +223,9 @@ def search(arguments: argparse.Namespace) -> int:
         note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
         if note:
             console.say(note)
-    promoted = not arguments.no_promote and promote_in_time(study, prepared, result, arguments, time_budget, console)
+    promoted = not arguments.no_promote and promote_all(study, prepared, result, arguments, time_budget, console)
     console.say(f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + (", promoted/" if promoted else ""))
     return 0
-
-
-def promote_in_time(
-    study: "Study",
-    prepared: "Prepared",
-    result: "StudyResult",
-    arguments: argparse.Namespace,
-    time_budget: "TimeBudget",
-    console: Console,
-) -> bool:
-    """Promote the winner; False, and the command that does it later is named, where the time does not suffice."""
-    from xlite.commands.promote import promote_and_tell
-    from xlite.study.promotion_size import promotion_size
-    from xlite.study.time_budget import OutOfTime
-
-    options, winner = study.options, result.winner
-    assert winner is not None
-    left_s = time_budget.left_s()
-    size = promotion_size(
-        study,
-        prepared,
-        result.ledger.rows(),
-        num_folds=options.num_folds,
-        limit_s=left_s,
-        top=options.promote_top,
-        num_seeds=options.promote_seeds,
-    )
-    if size.seconds >= left_s:
-        reason = f"promotion takes about {size.seconds:.0f} s and {max(left_s, 0.0):.0f} s are left"
-    else:
-        if size.num_seeds > 1 or len(size.trials) > 1:
-            console.say(size.describe())
-        try:
-            with time_budget.alarm():
-                promote_and_tell(
-                    study,
-                    prepared,
-                    result.teacher.teacher if result.teacher else None,
-                    result.ledger,
-                    size,
-                    epochs=options.promote_epochs,
-                    num_folds=options.num_folds,
-                    threshold_method=arguments.thresholds or THRESHOLDS,
-                    again=arguments.again,
-                    console=console,
-                )
-            return True
-        except OutOfTime:
-            reason = "promotion did not end in time; what is trained is kept"
-    console.say(f"--promote-reserve: {reason}. To promote trial {winner.number}: {promote_command(arguments, options)}")
-    return False
-
-
-def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> str:
-    """The command that promotes this study's winner, as a person would type it; study.json has all else."""
-    words = ["xlite", "promote", "--study", options.root.name]
-    if options.folder.parent != home() / "ray_results":
-        words += ["--results", shown(options.folder.parent)]
-    if arguments.thresholds:
-        words += ["--thresholds", arguments.thresholds]
-    return shlex.join(words)
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":
@@ -275,6 +238,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     from xlite.study.options import StudyOptions
     from xlite.tasks import find_task
 
+    _check_objectives(arguments)
     teacher = teacher_request(arguments)
     if arguments.no_promote and (arguments.thresholds or arguments.again):
         given = "--thresholds" if arguments.thresholds else "--again"
@@ -325,7 +289,28 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         warm_start=checked_name(arguments.warm_start, "--warm-start") if arguments.warm_start else None,
         hang_limit_s=arguments.hang_limit,
         address=arguments.address,
+        objectives=tuple(arguments.objectives or ()),
+        latency_device=arguments.latency_device,
     )
+
+
+def _check_objectives(arguments: argparse.Namespace) -> None:
+    """Raises InputError where --objectives, --latency-device or --promote cannot be followed."""
+    from xlite.device import choose_device
+    from xlite.study.model_costs import latency_target
+    from xlite.study.objectives import check_before_data
+    from xlite.tasks import find_task
+
+    if arguments.objectives:
+        check_before_data(arguments.objectives, find_task(arguments.task))
+    if arguments.latency_device:
+        latency_target(arguments.latency_device, choose_device(), arguments.cpus_per_trial)
+    if arguments.promote and arguments.no_promote:
+        raise InputError(f"--promote {arguments.promote} with --no-promote: drop one")
+    if arguments.promote in ("front", "knee") and not arguments.objectives:
+        raise InputError(f"--promote {arguments.promote}: a search with one objective has no front; give --objectives")
+    if arguments.objectives and arguments.promote != "best" and (arguments.promote_top or 1) > 1:
+        raise InputError("--promote-top compares trials by the score; with --objectives add --promote best")
 
 
 def kept_for_later(arguments: argparse.Namespace) -> list[str]:

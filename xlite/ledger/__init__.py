@@ -1,6 +1,7 @@
 """The ledger: one Optuna study is the durable record of a search, and says what to try next."""
 
 from xlite.ledger.manifest import StudyManifest, storage_to_write, study_storage
+from xlite.ledger.objectives import Objective, Objectives, front_of, knee_of
 from xlite.ledger.pairing import adopt, claim, open_to_read, pair
 from xlite.ledger.proposals import Proposal, Refused
 from xlite.ledger.rdb import absolute_url, sqlite_url
@@ -22,6 +23,8 @@ from xlite.samplers.sampling import Space
 __all__ = [
     "CandidateRecord",
     "Ledger",
+    "Objective",
+    "Objectives",
     "Outcome",
     "Phase",
     "PromotionRecord",
@@ -36,6 +39,8 @@ __all__ = [
     "adopt",
     "best_of",
     "claim",
+    "front_of",
+    "knee_of",
     "open_to_read",
     "pair",
     "ranking_key",

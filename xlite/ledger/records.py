@@ -27,6 +27,8 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 
+OUTCOMES: dict[State, TrialState] = {state: known for known, state in STATES.items()}
+
 
 @dataclass(frozen=True)
 class CandidateRecord:

@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,20 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
 from xlite.ledger.mark import Mark
+from xlite.ledger.objectives import Objectives, objectives_of, others_of, recorded_others, winner_of
 from xlite.ledger.proposals import Proposal, Refused
 from xlite.ledger.rdb import open_storage
 from xlite.ledger.reads import TestRead, reads_in
-from xlite.ledger.records import (
-    NO_RESULT,
-    STATES,
-    Outcome,
-    Phase,
-    TrialRecord,
-    TrialResult,
-    best_of,
-    read_by,
-    row_of,
-)
+from xlite.ledger.records import NO_RESULT, OUTCOMES, STATES, Outcome, Phase, TrialRecord, TrialResult, read_by, row_of
 from xlite.ledger.retry import Retry, shown_url
 from xlite.ledger.sisters import BASELINE, FINAL, RESERVED, add_once, load, name_value, trials_of
 from xlite.ledger.study_lock import StudyLock
@@ -33,11 +25,6 @@ from xlite.samplers.sampling import NUM_STARTUP, Sampling, Space, suggestions
 
 _MARK = "place"
 """Key of a study's `Mark`."""
-_OUTCOMES: dict[Outcome, TrialState] = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 
 class NoStudyError(InputError):
@@ -46,6 +33,7 @@ class NoStudyError(InputError):
 
 class Ledger:
     """A study that maximises its value. One process at a time may drive it; any number may read it.
+    Of several objectives the value, which has curves, is the first; the others are in the trials' records.
 
     Calls are atomic and idempotent: their result is in the database when they return, and one that was interrupted can
     be repeated. They are retried while the database is locked, full or unreachable. Sampling runs on a copy in memory,
@@ -149,6 +137,11 @@ class Ledger:
     def metadata(self) -> dict[str, Any]:
         """The metadata stored when the study was created."""
         return self._retry(lambda: self._study.user_attrs).get("metadata", {})
+
+    @cached_property
+    def objectives(self) -> Objectives:
+        """The objectives stored when the study was created, the value first; () of one that has the value alone."""
+        return objectives_of(self.metadata.get("objectives", ()))
 
     @property
     def mark(self) -> Mark:
@@ -300,7 +293,7 @@ class Ledger:
             ValueError: the trial is not running; complete or pruned without a finite value at least as high as the last
                 one reported; failed with a value, or without a reason.
         """
-        state = _OUTCOMES[outcome]
+        state = OUTCOMES[outcome]
         trial = self._sampling().trial(number)
         if trial.state == state and trial.value == value:
             return
@@ -316,7 +309,7 @@ class Ledger:
                 raise ValueError(f"trial {number}: {outcome} needs a finite `value >= {floor}`, but got {value=}")
             value = float(value)
         self._writer.finish(number, state, value, result)
-        self._sampling().finish(number, state, value)
+        self._sampling().finish(number, state, value, others_of(result, self.objectives))
 
     def add_final(self, result: TrialResult, value: float) -> TrialRecord:
         """Record a promotion, in the sister study `<name>.final`; returns its row.
@@ -359,8 +352,8 @@ class Ledger:
         return [row_of(trial, self.phase) for trial in self._trials()]
 
     def best(self) -> TrialRecord | None:
-        """The best trial so far, by `best_of`."""
-        return best_of(self.rows())
+        """The winner so far, by `winner_of`."""
+        return winner_of(self.rows(), self.objectives)
 
     def complete_trials(self) -> list[FrozenTrial]:
         """The complete trials as Optuna's, with the ranges that their parameters were drawn from."""
@@ -371,7 +364,9 @@ class Ledger:
 
     def _sampling(self) -> Sampling:
         if self._memory is None:
-            self._memory = Sampling(self._trials(), seed=self._seed, num_startup=self._num_startup)
+            trials = self._trials()
+            others = recorded_others(trials, self.objectives)
+            self._memory = Sampling(trials, seed=self._seed, num_startup=self._num_startup, others=others)
         return self._memory
 
     def _running(self, number: int) -> FrozenTrial:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,19 @@ LABEL_COLUMNS = MetricColumns(
     per_label="auc",
 )
 """Of independent labels: F1 at thresholds chosen on validation (cross-fitted there), and at 0.5."""
+
+_AVERAGED = ("auc", "pr_auc", "f1", "precision", "recall")
+LABEL_METRICS: Mapping[str, Literal["max", "min"]] = {
+    **{f"{name}_{average}": "max" for average in ("macro", "micro") for name in _AVERAGED},
+    **{f"{name}_macro_at_thresholds": "max" for name in _AVERAGED[2:]},
+    **{"label_ranking_ap": "max", "coverage": "min", "hamming": "min"},
+}
+"""The scalars of independent labels, and whether a high or a low one is better."""
+CLASS_METRICS: Mapping[str, Literal["max", "min"]] = {
+    **{f"{name}_macro": "max" for name in _AVERAGED},
+    **{"accuracy": "max", "balanced_accuracy": "max", "log_loss": "min"},
+}
+"""Of one class of several."""
 
 
 def columns_of(metadata: Mapping[str, Any]) -> MetricColumns:

@@ -1,5 +1,6 @@
 """How long a model takes for one image, measured on a machine that may be busy with other work."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,11 +33,14 @@ class Latency:
         latency_ms: of the fastest run.
         latency_spread_ms: another measurement of the same model may differ by this much.
         reference_ms: of a fixed matrix product beside it, at its fastest: tells machines and their states apart.
+        latency_median_ms, latency_p95_ms: of all timed runs, 16 or more, each after an untimed one.
     """
 
     latency_ms: float
     latency_spread_ms: float
     reference_ms: float
+    latency_median_ms: float
+    latency_p95_ms: float
 
 
 @dataclass(frozen=True)
@@ -122,4 +126,9 @@ def _latency(runs: _Clocked, reference: _Clocked, *, counts_own: bool, known_ref
     scatter_ms = statistics.median(times_ms) - fastest_ms
     others_ms = fastest_ms - min(runs.own_ms)  # at most so much of the fastest run belongs to other processes
     spread_ms = max(scatter_ms, others_ms, slower * fastest_ms, MIN_SPREAD * fastest_ms)
-    return Latency(fastest_ms, spread_ms, reference_ms)
+    return Latency(fastest_ms, spread_ms, reference_ms, statistics.median(times_ms), _percentile_95(times_ms))
+
+
+def _percentile_95(times_ms: Sequence[float]) -> float:
+    """The smallest of them that at least 95% do not exceed."""
+    return sorted(times_ms)[math.ceil(0.95 * len(times_ms)) - 1]

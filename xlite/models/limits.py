@@ -10,8 +10,8 @@ class Cost:
     Attributes:
         num_params: trainable parameters.
         size_mb: bytes of the .safetensors file / 1e6.
-        latency_ms, latency_spread_ms, reference_ms: as in `Latency`; None where it was not timed (or by an earlier
-            version, which kept no spread).
+        latency_ms, latency_spread_ms, reference_ms, latency_median_ms, latency_p95_ms: as in `Latency`; None where it
+            was not timed, or by an earlier version, which did not keep all of them.
     """
 
     num_params: int
@@ -19,6 +19,8 @@ class Cost:
     latency_ms: float | None = None
     latency_spread_ms: float | None = None
     reference_ms: float | None = None
+    latency_median_ms: float | None = None
+    latency_p95_ms: float | None = None
 
 
 @dataclass(frozen=True)

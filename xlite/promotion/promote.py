@@ -246,6 +246,8 @@ def _cost(
         latency.latency_ms * num,
         latency.latency_spread_ms * num,
         latency.reference_ms,
+        latency.latency_median_ms * num,
+        latency.latency_p95_ms * num,
     )
 
 

@@ -15,6 +15,7 @@ from xlite.report.distillation import (
     sensitivity_section,
     temperature_sensitivity,
 )
+from xlite.report.front import front_section
 from xlite.report.importance import MIN_TRIALS, importance_section, importances
 from xlite.report.pictures import draw_curves, draw_importances, draw_sensitivity
 from xlite.report.promotion import luck_section
@@ -69,6 +70,7 @@ def study_rows(ledger: Ledger, manifest: StudyManifest | None) -> StudyRows:
         teacher=" ".join(manifest.teacher.split()) if manifest else "",
         teacher_value=manifest.teacher_value if manifest else None,
         gpu_share=manifest.gpu_share if manifest else None,
+        objectives=ledger.objectives,
     )
 
 
@@ -96,6 +98,7 @@ def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> An
         else:
             (folder / name).unlink(missing_ok=True)
     sections: list[Section | None] = [
+        front_section(study),
         distillation_section(study),
         sensitivity_section(study, found, SENSITIVITY if SENSITIVITY in pictures else ""),
         importance_section(important, len(trials), IMPORTANCE if IMPORTANCE in pictures else ""),

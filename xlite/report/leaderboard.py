@@ -1,7 +1,8 @@
 """The leaderboard: a ranked view of the ledger's rows, as a table, a CSV file and a picture for the terminal.
 
-Promotions come first, unranked: they saw other data, and the test split. Search rows follow, ranked by `ranking_key`;
-running, waiting and failed ones without a rank. Baselines come last, best first, unranked: they had other budgets.
+Promotions come first, unranked: they saw other data, and the test split. Search rows follow, ranked by `ranking_key`,
+with several objectives by the rank of domination before the value; running, waiting and failed ones without a rank.
+Baselines come last, best first, unranked: they had other budgets.
 """
 
 import math
@@ -14,7 +15,8 @@ import pandas as pd
 
 from xlite.config import is_taught, model_name
 from xlite.console import FittedTable
-from xlite.ledger import Ledger, PromotionRecord, TrialRecord, ranking_key
+from xlite.ledger import Ledger, Objective, Objectives, PromotionRecord, TrialRecord, knee_of, ranking_key
+from xlite.ledger.objectives import ranks_of, values_of
 from xlite.metrics.columns import LABEL_COLUMNS, MetricColumns, columns_of
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text, escape_cell
@@ -28,18 +30,23 @@ _SEARCH_COLUMNS = (
     *("rank", "trial", "metric", "value", "best_epoch", "loss", "schedule", "sampler", "dropout", "weight_decay"),
 )
 _RUN_COLUMNS = (
-    *("test_value", "inference_spread_ms", "num_params", "seconds", "device_seconds", "seed", "threads", "device"),
-    *("gap", "search_value", "retrained_value", "retrained_spread", "retrained_seeds", "test_reads"),
+    *("test_value", "inference_spread_ms", "inference_median_ms", "inference_p95_ms", "num_params", "seconds"),
+    *("device_seconds", "seed", "threads", "device", "gap"),
+    *("search_value", "retrained_value", "retrained_spread", "retrained_seeds", "test_reads"),
 )
 _TEXT = {
     *("experiment_id", "date", "phase", "model_name", "cnn_backbone", "attention_type", "status", "notes"),
-    *("metric", "loss", "schedule", "sampler", "device"),
+    *("metric", "loss", "schedule", "sampler", "device", "knee"),
 }
 _WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
 _WHOLE |= {"retrained_seeds", "test_reads"}
+_WHOLE |= {"front", "objective_params"}
 _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
-_DIGITS |= dict.fromkeys(("inference_time_ms", "inference_spread_ms", "model_size_mb"), ".2f")
+_OBJECTIVE = "objective_"
+_SHOWN_ANYWAY = (_OBJECTIVE + "latency_ms", _OBJECTIVE + "size_mb")
+_DIGITS |= dict.fromkeys(("inference_time_ms", "inference_spread_ms", "model_size_mb", *_SHOWN_ANYWAY), ".2f")
+_DIGITS |= dict.fromkeys(("inference_median_ms", "inference_p95_ms"), ".2f")
 _DIGITS |= {"seconds": ".1f", "device_seconds": ".1f"}
 _STATUS = {"complete": "completed"}
 DROPPED_FIRST = ("lr", "attention", "loss", "epochs", "status", "backbone", "test", "MB", "ms", "alpha", "T")
@@ -56,6 +63,7 @@ def leaderboard_of(ledger: Ledger) -> pd.DataFrame:
         metric=metadata.get("metric", "auc_macro"),
         base=metadata.get("config"),
         columns=columns_of(metadata),
+        objectives=ledger.objectives,
     )
 
 
@@ -66,6 +74,7 @@ def leaderboard_frame(
     metric: str = "auc_macro",
     base: Mapping[str, Any] | None = None,
     columns: MetricColumns = LABEL_COLUMNS,
+    objectives: Objectives = (),
 ) -> pd.DataFrame:
     """The leaderboard of search rows and promotions, best first.
 
@@ -75,19 +84,28 @@ def leaderboard_frame(
         metric: what `value` is; where "val_<metric>" is a column, it stands there too.
         base: the study's flat configuration, for rows whose record has none yet.
         columns: the metrics of its targets.
+        objectives: the study's, if there are several.
 
     Returns:
-        FIRST_COLUMNS, ours, then val_<per_label>_<label> for each label of any row. Missing: "" in text, NA in numbers.
+        FIRST_COLUMNS, ours, then val_<per_label>_<label> for each label of any row. With several objectives ours end
+        with "front" (the rank by domination), "knee", and objective_<name> of each. Missing: "" in text, NA in numbers.
     """
     finals = sorted((row for row in rows if row.phase == "final"), key=lambda row: row.number)
-    search = sorted((row for row in rows if row.phase == "search"), key=ranking_key)
+    ranks = ranks_of(rows, objectives)
+    search = sorted((row for row in rows if row.phase == "search"), key=lambda row: _front_first(row, ranks))
     baselines = sorted((row for row in rows if row.phase == "baseline"), key=ranking_key)
     cells = [_cells(row, study, metric, base or {}, columns) for row in (*finals, *search, *baselines)]
     for rank, row_cells in enumerate(cells[len(finals) : len(finals) + len(search)], start=1):
         if row_cells["status"] in ("completed", "pruned"):
             row_cells["rank"] = rank
-    names = dict.fromkeys(_columns(columns)) | dict.fromkeys(name for row_cells in cells for name in row_cells)
+    if objectives:
+        knee = knee_of(rows, objectives)
+        for row, row_cells in zip((*finals, *search, *baselines), cells, strict=True):
+            row_cells.update(_objective_cells(row, objectives, ranks, knee))
+    names = dict.fromkeys(_columns(columns)) | dict.fromkeys(_objective_columns(objectives))
+    names |= dict.fromkeys(name for row_cells in cells for name in row_cells)
     frame = pd.DataFrame({name: _column(name, [c.get(name) for c in cells]) for name in names})
+    frame.attrs["objectives"] = [_objective_column(each) for each in objectives]
     frame.attrs["phases"] = [row.phase for row in (*finals, *search, *baselines)]
     return frame
 
@@ -120,6 +138,9 @@ def render(frame: pd.DataFrame, top: int | None = None) -> FittedTable:
         "ms": "inference_time_ms",
         "MB": "model_size_mb",
     }
+    if objectives := frame.attrs["objectives"]:
+        columns |= {name.removeprefix(_OBJECTIVE): name for name in objectives[1:] if name not in _SHOWN_ANYWAY}
+        columns = {"rank": "rank", "front": "front", **columns}
     phases = dict(zip(frame.index, frame.attrs["phases"], strict=True))
     searched = pd.Series([phase == "search" for phase in phases.values()], index=frame.index)
     shown = frame if top is None else frame[~searched | (searched.cumsum() <= top)]
@@ -134,6 +155,8 @@ def render(frame: pd.DataFrame, top: int | None = None) -> FittedTable:
         for name in ("learning_rate", "kd_temperature", "kd_alpha"):
             row[name] = _short(row[name])
         cells = [_printed(name, row[name]) for name in columns.values()]
+        if objectives and row["knee"]:
+            cells[1] += " knee"
         table.add_row(*cells, style="bold" if row["phase"] == "final" else None)
     return table
 
@@ -178,6 +201,8 @@ def _cells(
         "weight_decay": config.get("optim.weight_decay"),
         "test_value": test.get(metric),
         "inference_spread_ms": cost.latency_spread_ms if cost else None,
+        "inference_median_ms": cost.latency_median_ms if cost else None,
+        "inference_p95_ms": cost.latency_p95_ms if cost else None,
         "num_params": cost.num_params if cost else None,
         "seconds": summary.seconds if summary.epochs else None,
         "device_seconds": summary.device_seconds,
@@ -202,6 +227,32 @@ def _luck(promotion: PromotionRecord) -> dict[str, Any]:
         "retrained_seeds": len(candidate.values),
         "test_reads": promotion.reads_of_test,
     }
+
+
+def _front_first(row: TrialRecord, ranks: Mapping[int, int]) -> tuple[float, ...]:
+    """`ranking_key`, in which the rank by domination counts before the value."""
+    state, *rest = ranking_key(row)
+    return state, ranks.get(row.number, len(ranks) + 1), *rest
+
+
+def _objective_cells(
+    row: TrialRecord, objectives: Objectives, ranks: Mapping[int, int], knee: TrialRecord | None
+) -> dict[str, Any]:
+    is_ranked = row.phase == "search"
+    cells: dict[str, Any] = {
+        "front": ranks.get(row.number) if is_ranked else None,
+        "knee": "knee" if is_ranked and knee is not None and row.number == knee.number else "",
+    }
+    values = values_of(row, objectives)
+    return cells | {_objective_column(each): values[each.name] for each in objectives}
+
+
+def _objective_columns(objectives: Objectives) -> list[str]:
+    return ["front", "knee", *map(_objective_column, objectives)] if objectives else []
+
+
+def _objective_column(objective: Objective) -> str:
+    return _OBJECTIVE + objective.name
 
 
 def _phase(row: TrialRecord, taught: bool | None) -> str | None:

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from xlite.config import is_taught
-from xlite.ledger import TrialRecord
+from xlite.ledger import Objectives, TrialRecord
 
 NOT_ENOUGH = "not enough trials"
 
@@ -25,6 +25,7 @@ class StudyRows:
         teacher: its name; "" where it is not known.
         teacher_value: its validation metric, where known.
         gpu_share: the share of one GPU that a trial of the search held, where known.
+        objectives: the study's, if there are several.
     """
 
     name: str
@@ -35,6 +36,7 @@ class StudyRows:
     teacher: str = ""
     teacher_value: float | None = None
     gpu_share: float | None = None
+    objectives: Objectives = ()
 
     @property
     def complete(self) -> list[TrialRecord]:

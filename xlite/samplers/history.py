@@ -4,10 +4,12 @@ from bisect import insort
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.samplers.impute import best_value, impute_parameters, impute_values
+from xlite.samplers.pareto import front_ranks
 
 NUM_BEST, NUM_LATEST = 50, 250
 """With more ended trials than these together, TPE is fitted to the best and the latest only.
@@ -17,6 +19,8 @@ TPE models the best tenth, at most 25 (Optuna's `default_gamma`), against all ot
 benchmarks/sampler_history.py compares the searches.
 """
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+Others = tuple[float, ...]
+"""A trial's objectives but the first, upward (the higher, the better); -inf where one was not measured."""
 
 
 class History:
@@ -34,23 +38,30 @@ class History:
         self._running: set[int] = set()
         self._common: dict[str, BaseDistribution] | None = None
         self._known: dict[str, BaseDistribution | None] = {}
+        self._others: dict[int, Others] = {}
 
     @property
     def num_ended(self) -> int:
         """Complete and pruned trials."""
         return len(self._ended)
 
+    @property
+    def num_objectives(self) -> int:
+        """How many values each trial has that a model is fitted to."""
+        return 1 + max(map(len, self._others.values()), default=0)
+
     def add_running(self, number: int) -> None:
         """Add a trial that has just started."""
         self._running.add(number)
 
-    def add_ended(self, trial: FrozenTrial) -> None:
+    def add_ended(self, trial: FrozenTrial, others: Others = ()) -> None:
         """Add a trial that has just ended, or one of an earlier process; a waiting trial is ignored."""
         self._running.discard(trial.number)
         if trial.state == TrialState.FAIL:
             insort(self._failed, trial, key=_number)
         if trial.state not in ENDED:
             return
+        self._others[trial.number] = others
         insort(self._ended, trial, key=_number)
         insort(self._ranked, trial, key=_rank)
         known = trial.distributions if self._common is None else self._common
@@ -61,6 +72,13 @@ class History:
     def best_ended(self) -> FrozenTrial:
         """The complete or pruned trial with the highest value; the earliest of equals."""
         return max(self._ended, key=best_value)
+
+    def front(self) -> list[FrozenTrial]:
+        """The ended trials that no other dominates, by number; with one objective the best one alone."""
+        if self.num_objectives == 1:
+            return [self.best_ended()]
+        ranks = front_ranks(np.array([[best_value(trial), *self._others[trial.number]] for trial in self._ended]))
+        return [trial for trial, rank in zip(self._ended, ranks, strict=True) if rank == 1]
 
     def has_tried(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial had the same values of all those of `params` that it had; conditional ones may be missing."""
@@ -76,13 +94,19 @@ class History:
         """
         failed = [trial for trial in self._failed if self._has_all_common(trial)]
         running = [trial for trial in map(self._read, self._running) if self._has_all_common(trial)]
-        trials = impute_parameters([*impute_values(self._ended, failed), *running], self.joint_space())
+        ended = self._with_others(impute_values(self._ended, failed))
+        trials = impute_parameters([*ended, *running], self.joint_space())
         return sorted(trials, key=_number)
 
     def for_tpe(self) -> list[FrozenTrial]:
-        """Running trials, and the ended ones or the NUM_BEST best and NUM_LATEST latest of them, by number."""
+        """Running trials, and the ended ones or the NUM_BEST best and NUM_LATEST latest of them, by number.
+
+        With several objectives all ended ones, as complete: Optuna's TPE has no place for stopped ones there.
+        """
         ended = self._ended
-        if self.num_ended > NUM_BEST + NUM_LATEST:
+        if self.num_objectives > 1:
+            ended = self._with_others(impute_values(ended, []))
+        elif self.num_ended > NUM_BEST + NUM_LATEST:
             ended = [*self._ranked[:NUM_BEST], *self._ended[-NUM_LATEST:]]
         chosen = {trial.number: trial for trial in (*ended, *map(self._read, self._running))}
         return sorted(chosen.values(), key=_number)
@@ -94,6 +118,18 @@ class History:
     def joint_space(self) -> dict[str, BaseDistribution]:
         """The parameters that any ended trial has, by name, without those whose range changed."""
         return {name: known for name, known in sorted(self._known.items()) if known is not None}
+
+    def _with_others(self, complete: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The same trials with all their objectives, in place; what was not measured is the worst, as if failed."""
+        if self.num_objectives == 1:
+            return complete
+        known = np.array([others for others in self._others.values() if others])
+        worst = np.where(np.isfinite(known), known, np.inf).min(axis=0)
+        worst = np.where(np.isfinite(worst), worst, 0.0)
+        for trial in complete:
+            others = np.array(self._others.get(trial.number) or worst)
+            trial.values = [trial.values[0], *np.where(np.isfinite(others), others, worst).tolist()]
+        return complete
 
     def _has_all_common(self, trial: FrozenTrial) -> bool:
         common = self._common or {}

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError, SpaceError
-from xlite.samplers.history import History
+from xlite.samplers.history import History, Others
 from xlite.samplers.proposals import make_sampler
 
 Space = Callable[[optuna.Trial], Mapping[str, Any]]
@@ -32,9 +33,17 @@ class Sampling:
         trials: all of the study, by number; each takes 0.1 ms.
         seed: of the study.
         num_startup: ended trials before a model is fitted.
+        others: of a study of several objectives, what each ended trial reached in all but the first, by number.
     """
 
-    def __init__(self, trials: Sequence[FrozenTrial], *, seed: int, num_startup: int = NUM_STARTUP) -> None:
+    def __init__(
+        self,
+        trials: Sequence[FrozenTrial],
+        *,
+        seed: int,
+        num_startup: int = NUM_STARTUP,
+        others: Mapping[int, Others] = MappingProxyType({}),
+    ) -> None:
         self._seed, self._num_startup = seed, num_startup
         self._storage = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(storage=self._storage, study_name="memory", direction="maximize")
@@ -45,7 +54,7 @@ class Sampling:
             if trial.state == TrialState.RUNNING:
                 self.history.add_running(trial.number)
             else:
-                self.history.add_ended(trial)
+                self.history.add_ended(trial, others.get(trial.number, ()))
 
     @property
     def sampler(self) -> BaseSampler:
@@ -89,10 +98,10 @@ class Sampling:
         """Add a point to a running trial's curve."""
         self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
 
-    def finish(self, number: int, state: TrialState, value: float | None) -> None:
-        """End a running trial; a failed one has no value."""
+    def finish(self, number: int, state: TrialState, value: float | None, others: Others = ()) -> None:
+        """End a running trial; a failed one has no value. `others`: its objectives but the first, upward."""
         self._storage.set_trial_state_values(self._id(number), state, None if value is None else [value])
-        self.history.add_ended(self.trial(number))
+        self.history.add_ended(self.trial(number), others)
 
     def trial(self, number: int) -> FrozenTrial:
         """The trial as it stands.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from xlite.ledger import Ledger, TrialRecord
+from xlite.ledger.objectives import objectives_of, scalars_of, tag_of
 from xlite.report.leaderboard import leaderboard_of, write_leaderboard
 from xlite.study.job import RUNS, TrialFolders
 from xlite.study.manifest import metric_metadata
@@ -26,7 +27,10 @@ def update_runs(plan: StudyPlan, folders: TrialFolders, ended: Sequence[TrialRec
     """Write TensorBoard's columns, one set for a search and its baselines, and the ends that a killed driver missed."""
     options, space = plan.study.options, plan.candidates.space
     root = options.root
-    write_columns(root / RUNS, choices(space), metric=plan.study.task.metric)
+    objectives = objectives_of(options.objectives)
+    tags = [tag_of(each) for each in objectives[1:]]
+    write_columns(root / RUNS, choices(space), metric=plan.study.task.metric, more=tags)
     for row in ended:
         if folders.run(row.number, row.overrides).exists():  # an earlier version kept its events elsewhere
-            folders.record_end(row.number, row.overrides, state=row.state, epoch=max(row.curve, default=0))
+            epoch, scalars = max(row.curve, default=0), scalars_of(row, objectives)
+            folders.record_end(row.number, row.overrides, state=row.state, epoch=epoch, scalars=scalars)

@@ -108,11 +108,13 @@ class TrialFolders:
         there = sorted((self.study / RUNS).glob(f"{number:05d} *"))
         return there[0] if there else self.study / RUNS / run_name(number, config)
 
-    def record_end(self, number: int, overrides: Mapping[str, Any], *, state: str, epoch: int) -> None:
-        """Write how a trial ended, and the last rung it reached, into its TensorBoard run."""
-        scalars = {RUNG: max((rung for rung in self.rungs if rung <= epoch), default=0)} if self.rungs else {}
+    def record_end(
+        self, number: int, overrides: Mapping[str, Any], *, state: str, epoch: int, scalars: Mapping[str, float]
+    ) -> None:
+        """Write how a trial ended, the last rung it reached, and `scalars` by tag, into its TensorBoard run."""
+        rung = {RUNG: max((rung for rung in self.rungs if rung <= epoch), default=0)} if self.rungs else {}
         with suppress(OSError):  # a full disk; the next start of the search writes it
-            end_run(self.run(number, overrides), overrides, state=state, epoch=epoch, scalars=scalars)
+            end_run(self.run(number, overrides), overrides, state=state, epoch=epoch, scalars={**scalars, **rung})
 
     def traces(self, number: int) -> Path:
         """The file of traces."""

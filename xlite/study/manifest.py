@@ -130,6 +130,8 @@ def immutable_settings(plan: StudyPlan, prepared: Prepared) -> dict[str, Any]:
         "threads": base.train.threads,
         "settings": dict(options.settings) | pretrained,
         **recorded,
+        **({"objectives": list(options.objectives)} if options.objectives else {}),
+        **({"latency_device": options.latency_device} if options.latency_device else {}),
     }
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xlite.config import ModelConfig, RunConfig
+from xlite.config import ModelConfig
 from xlite.console import ProgressCallback
+from xlite.cores import available_cpus
 from xlite.data.dataset import Dataset
 from xlite.data.input_spec import InputSpec
-from xlite.device import Device
+from xlite.device import Device, choose_device, device_kind
 from xlite.errors import InputError
 from xlite.models.build import build_model, check_input
 from xlite.models.cost import architecture, count_cost
@@ -16,6 +17,24 @@ from xlite.models.limits import Cost, Limits
 
 MAX_TOGETHER_MB = 512.0
 """Weights of the models that are in memory at once, to be timed in turn."""
+
+
+def latency_target(given: str | None, device: Device, threads: int) -> tuple[Device, int]:
+    """Where models are timed, and with how many threads.
+
+    Args:
+        given: "cpu", "cpu:4" with its threads, or "cuda"; None: `device`.
+        threads: where `given` does not say.
+
+    Raises:
+        InputError: this machine has no such device, or fewer cores.
+    """
+    kind, _, count = (given or device.torch_device.type).partition(":")
+    if kind == "cuda" and device_kind() != "cuda":
+        raise InputError(f"--latency-device {given}: this machine has no GPU; choose cpu or cpu:THREADS")
+    if count and int(count) > available_cpus():
+        raise InputError(f"--latency-device {given}: this machine has {available_cpus()} cores to use")
+    return (choose_device(kind=kind) if given else device), int(count or threads)
 
 
 @dataclass(frozen=True)
@@ -33,17 +52,21 @@ class ModelCosts:
             self.costs[key] = count_cost(model, self.num_labels, self.input_spec.channels, self.input_spec.image_size)
         return self.costs[key]
 
+    def set(self, model: ModelConfig, cost: Cost) -> None:
+        """Use this cost for a student from now on."""
+        self.costs[architecture(model).model_dump_json()] = cost
+
 
 def measure_costs(
     models: Sequence[ModelConfig],
-    base: RunConfig,
     dataset: Dataset,
     *,
     device: Device,
+    threads: int,
     limits: Limits,
     progress: ProgressCallback | None = None,
 ) -> ModelCosts:
-    """Build and time every architecture of the space once, at batch 1 and the threads of a trial.
+    """Build and time every architecture of the space once, at batch 1 on `device`, of a CPU so many `threads`.
 
     Raises:
         InputError: an unknown backbone, or no model within the limits.
@@ -63,7 +86,7 @@ def measure_costs(
             for key in group
         ]
         moved = [device.move(each) for each in built]
-        latencies = measure_latencies(moved, example, device=device.torch_device, threads=base.train.threads)
+        latencies = measure_latencies(moved, example, device=device.torch_device, threads=threads)
         costs |= {key: replace(costs[key], **vars(latency)) for key, latency in zip(group, latencies, strict=True)}
         done += len(group)
         if progress:

@@ -65,6 +65,8 @@ class StudyOptions:
         warm_start: another study of these results, whose best configurations come first; only a new study heeds it.
         hang_limit_s: a trial that finishes no epoch in this time is ended, and recorded as failed.
         address: a Ray cluster to join; None starts Ray on this machine.
+        objectives: each as "name:max" or "name:min", the score first; () searches for the score alone.
+        latency_device: where students are timed, see `latency_target`; None: where and with as many threads as trials.
     """
 
     name: str
@@ -106,6 +108,8 @@ class StudyOptions:
     warm_start: str | None = None
     hang_limit_s: float = 3600.0
     address: str | None = None
+    objectives: tuple[str, ...] = ()
+    latency_device: str | None = None
 
     @property
     def root(self) -> Path:

@@ -15,7 +15,7 @@ from xlite.models.origins import describe_origins, started
 from xlite.study.candidates import Candidates
 from xlite.study.fixed_keys import with_fixed
 from xlite.study.footprints import divide, obtain_footprints, why_no_mps
-from xlite.study.model_costs import measure_costs
+from xlite.study.model_costs import latency_target, measure_costs
 from xlite.study.options import Study
 from xlite.study.probes import check_space, distinct, model_of
 from xlite.study.rungs import describe_rungs, first_rung, rungs
@@ -66,6 +66,10 @@ class StudyPlan:
         else:
             lines.append(describe_rungs(rungs(options.max_epochs, self.grace_epochs)))
         lines.append(self.candidates.shares.describe())
+        if options.objectives:
+            words = {"max": "high", "min": "low"}
+            wanted = ((name, words[direction]) for name, direction in (each.split(":") for each in options.objectives))
+            lines.append("Objectives: " + ", ".join(f"{name} {word}" for name, word in wanted))
         undecided = [cost for cost in self.candidates.costs.costs.values() if self.candidates.limits.undecided_by(cost)]
         if undecided:
             spread_ms = max(cost.latency_spread_ms or 0.0 for cost in undecided)
@@ -98,7 +102,8 @@ def plan_study(study: Study, dataset: Dataset, console: Console) -> StudyPlan:
     shares = divide(options, footprints)
     models = [config.model for config in distinct(configs, model_of)]
     with console.progress("Timing the space's students", "models") as progress:
-        costs = measure_costs(models, base, dataset, device=device, limits=limits, progress=progress)
+        timed_on, threads = latency_target(options.latency_device, device, base.train.threads)
+        costs = measure_costs(models, dataset, device=timed_on, threads=threads, limits=limits, progress=progress)
     held_back = max(base.optim.warmup_epochs, base.optim.freeze_epochs)
     grace = 0 if space.is_grid else first_rung(options.max_epochs, held_back, len(dataset.part("train")))
     num_trials = min(options.grid_trials or len(space.first), len(space.first)) if space.is_grid else options.num_trials

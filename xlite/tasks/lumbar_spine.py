@@ -55,6 +55,7 @@ LUMBAR_SPINE = Task(
         ORDINAL,
         evaluate=partial(evaluate_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True),
         weighted=partial(weighted_classes, class_weights=COMPETITION_WEIGHTS, ordinal=True),
+        metrics={**ORDINAL.metrics, "weighted_log_loss": "min"},
     ),
     write_phantom=_write_phantom,
     augment=augment_slices,

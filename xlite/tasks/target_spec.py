@@ -1,7 +1,7 @@
 """The target spec: several labels at once, one class of several, ordered grades, or your own kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
 
@@ -15,7 +15,7 @@ from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.losses.objectives import canonical_objective, class_objective, multilabel_objective
 from xlite.metrics.classes import argmax_thresholds, evaluate_classes
-from xlite.metrics.columns import CLASS_COLUMNS, LABEL_COLUMNS, MetricColumns
+from xlite.metrics.columns import CLASS_COLUMNS, CLASS_METRICS, LABEL_COLUMNS, LABEL_METRICS, MetricColumns
 from xlite.metrics.decisions import cross_fitted, decide, with_decisions
 from xlite.metrics.intervals import MetricIntervals, metric_intervals, score_interval
 from xlite.metrics.multilabel import Evaluation, evaluate_multilabel
@@ -79,6 +79,8 @@ class TargetSpec:
             promotion's table.
         answers_are: what the answers are probabilities of, independent labels or exclusive classes, and so how a
             promotion calibrates them; None leaves them as they are.
+        metrics: further scalars of a trial's validation that `--objectives` may name, and whether a high or a low one
+            is better.
         describe_values: known targets (M,) of one label, at least one -> text, a cell of `prepare_data`'s table.
     """
 
@@ -101,6 +103,7 @@ class TargetSpec:
     direction: Literal["maximize", "minimize"] = "maximize"
     weighted: Callable[..., WeightedMetrics] | None = None
     answers_are: Literal["labels", "classes"] | None = None
+    metrics: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
@@ -221,6 +224,7 @@ MULTILABEL = TargetSpec(
     check_split=check_parts,
     made_up=made_up_labels,
     columns=LABEL_COLUMNS,
+    metrics=LABEL_METRICS,
     label_row=label_row,
     describe_values=prevalence,
     answers_are="labels",
@@ -239,6 +243,7 @@ MULTICLASS = replace(
     sample_weights=class_weights,
     choose_thresholds=argmax_thresholds,
     columns=CLASS_COLUMNS,
+    metrics=CLASS_METRICS,
     made_up=made_up_classes,
     answers_are="classes",
 )
@@ -247,5 +252,6 @@ ORDINAL = replace(
     kind="ordinal",
     evaluate=partial(evaluate_classes, ordinal=True),
     weighted=partial(weighted_classes, ordinal=True),
+    metrics={**CLASS_METRICS, "kappa_quadratic": "max"},
 )
 TARGET_SPECS: Mapping[str, TargetSpec] = {spec.kind: spec for spec in (MULTILABEL, MULTICLASS, ORDINAL)}

@@ -25,12 +25,12 @@ STATE, RUNG = "state", "rung"
 STATES = ("complete", "pruned", "failed", "promoted")
 
 
-def write_columns(folder: Path, choices: Mapping[str, Sequence[Any]], *, metric: str) -> None:
+def write_columns(folder: Path, choices: Mapping[str, Sequence[Any]], *, metric: str, more: Sequence[str] = ()) -> None:
     """Write the columns of all runs below `folder`; hyper-parameters that an earlier call named stay.
 
     Args:
         choices: hyper-parameter -> values it can have.
-        metric: the task's.
+        metric: the task's; more: tags of what else is shown beside it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = {STATE: list(STATES), **_earlier_choices(folder / COLUMNS)}
@@ -39,7 +39,9 @@ def write_columns(folder: Path, choices: Mapping[str, Sequence[Any]], *, metric:
             every[key] = [*every.get(key, []), *known]
     experiment = Experiment(
         hparam_infos=[_info(key, values) for key, values in every.items()],
-        metric_infos=[MetricInfo(name=MetricName(tag=tag)) for tag in (f"best/{metric}", f"test/{metric}", RUNG)],
+        metric_infos=[
+            MetricInfo(name=MetricName(tag=tag)) for tag in (f"best/{metric}", *more, f"test/{metric}", RUNG)
+        ],
         time_created_secs=time.time(),
     )
     _write(folder / COLUMNS, _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)))

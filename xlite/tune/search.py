@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 from xlite.errors import InputError, SpaceError
 from xlite.gpu.memory_policy import Attempt, after_out_of_memory, after_shared_faults
 from xlite.ledger import Ledger, Outcome, Proposal, Refused, TrialRecord, TrialResult
+from xlite.ledger.objectives import scalars_of
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
 from xlite.study.time_budget import TimeBudget
@@ -129,6 +130,8 @@ class LedgerSearch(Searcher):
         self.remaining -= 1
         self.running[trial_id] = trial
         candidate = trial.candidate
+        if self.asha is not None:
+            self.asha.know(trial_id, candidate.cost)
         config = candidate.config
         fresh = Attempt(config.optim.batch_size, candidate.gpu_share, config.train.micro_batches)
         attempt = self.attempts.setdefault(trial.number, fresh)
@@ -150,6 +153,7 @@ class LedgerSearch(Searcher):
                 continue
             self.folders.forget_interruption(row.number)
             if self.asha is not None:
+                self.asha.know(trial_id, candidate.cost)
                 self.asha.replay_unfinished(trial_id, row.curve)
             reached = max(row.curve.values(), default=-math.inf)
             return _Running(row.number, candidate, max(row.curve, default=0), reached)
@@ -263,7 +267,10 @@ class LedgerSearch(Searcher):
         notes = self.attempts.pop(trial.number).notes
         ended = TrialResult(summary=summary, cost=trial.candidate.cost, reason=reason, notes=notes)
         self.ledger.finish(trial.number, outcome, value=value, result=ended)
-        self.folders.record_end(trial.number, trial.candidate.overrides, state=outcome, epoch=trial.epoch)
+        scalars = scalars_of(ended, self.ledger.objectives)
+        self.folders.record_end(
+            trial.number, trial.candidate.overrides, state=outcome, epoch=trial.epoch, scalars=scalars
+        )
         self.folders.remove_checkpoints(trial.number)
         self.observer.ended(trial.number, outcome, value, reason)
         if self.failure is None and self.alike.add(reason):

@@ -9,7 +9,7 @@ from xlite.console import Console
 from xlite.device import device_kind
 from xlite.distill.bank import Bank
 from xlite.errors import InputError, SpaceError
-from xlite.ledger import Ledger, TrialRecord, claim, pair
+from xlite.ledger import Ledger, TrialRecord, best_of, claim, pair
 from xlite.storage.locks import locked
 from xlite.study.board import update_leaderboard, update_runs
 from xlite.study.footprints import gpu_sharing
@@ -44,7 +44,8 @@ class StudyResult:
 
     Attributes:
         teacher: None where no trial needed one.
-        winner: the best trial by the leaderboard's rule; None when nothing was completed or stopped.
+        winner: the best trial by the leaderboard's rule, of several objectives the knee of the front; None when nothing
+            was completed or stopped.
         num_interrupted: trials that Ctrl-C cut off; the same command continues.
         num_left: trials that the time budget cut off or did not let start; the same command runs them.
     """
@@ -101,6 +102,8 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
         on_wait=console.say,
     ) as ledger:  # its lock is for the search alone; promotions are recorded without
         claim(ledger, identity, options.root)
+        if ledger.objectives:
+            candidates.recall(ledger.rows())
         if not ledger.rows():
             warm_up(ledger, candidates, console)
         elif options.warm_start:
@@ -144,9 +147,9 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, conso
     ledger.queue(candidates.space.first)  # an earlier process may have been killed before it queued all
     ended = [row for row in ledger.rows() if row.state in ENDED and not row.left_out]
     num_wanted = plan.num_trials - len(ended)
-    asha = ResumableASHA(study.options.max_epochs, plan.grace_epochs) if plan.grace_epochs else None
+    asha = ResumableASHA(study.options.max_epochs, plan.grace_epochs, ledger.objectives) if plan.grace_epochs else None
     if asha is not None:
-        asha.replay({row.number: row.curve for row in ended})
+        asha.replay({row.number: row.curve for row in ended}, {row.number: row.cost for row in ended})
     update_runs(plan, job.folders, ended)
     view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(ledger, candidates, job.folders, asha, view, num_trials=num_wanted)
@@ -176,7 +179,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, conso
 
 
 def _view(plan: StudyPlan, ledger: Ledger, num_ended: int, console: Console) -> SearchView:
-    best = ledger.best()
+    best = best_of(ledger.rows())
     max_epochs = plan.study.options.max_epochs
     pace = Pace(plan.num_trials, num_ended, max_epochs, expected_epochs(max_epochs, plan.grace_epochs))
     return SearchView(

@@ -1,0 +1,114 @@
+"""What a search found, promoted at its end: the winner or the front, in the time that is left."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlite.commands.options import THRESHOLDS, home, shown
+from xlite.console import Console
+
+if TYPE_CHECKING:
+    from xlite.ledger import TrialRecord
+    from xlite.study.options import Study, StudyOptions
+    from xlite.study.time_budget import TimeBudget
+    from xlite.tasks.prepare import Prepared
+    from xlite.tune.study import StudyResult
+
+
+def promote_all(
+    study: "Study",
+    prepared: "Prepared",
+    result: "StudyResult",
+    arguments: argparse.Namespace,
+    time_budget: "TimeBudget",
+    console: Console,
+) -> bool:
+    """Promote what `--promote` says; whether all of it was."""
+    from xlite.ledger.objectives import front_of, knee_of, objectives_of
+
+    rows, folder = result.ledger.rows(), study.options.folder / "promoted"
+    objectives = objectives_of(study.options.objectives)
+    knee = None if arguments.promote == "best" else knee_of(rows, objectives)
+    if knee is None:
+        return promote_in_time(study, prepared, result, rows, folder, arguments, time_budget, console)
+    if arguments.promote != "front":
+        return promote_in_time(study, prepared, result, [knee], folder, arguments, time_budget, console)
+    front = front_of(rows, objectives)
+    numbers = ", ".join(str(row.number) for row in front)
+    console.say(f"Promoting the front, trials {numbers}: each reads the test part, and that is counted")
+    done = []
+    for row in front:
+        place = folder / f"{row.number:05d}"
+        done.append(promote_in_time(study, prepared, result, [row], place, arguments, time_budget, console))
+        arguments.again = True
+    return all(done)
+
+
+def promote_in_time(
+    study: "Study",
+    prepared: "Prepared",
+    result: "StudyResult",
+    rows: "Sequence[TrialRecord]",
+    promoted: Path,
+    arguments: argparse.Namespace,
+    time_budget: "TimeBudget",
+    console: Console,
+) -> bool:
+    """Promote the best of `rows`; False, and the command that does it later is named, where the time does not suffice.
+
+    Args:
+        promoted: the package's folder.
+    """
+    from xlite.commands.promote import promote_and_tell
+    from xlite.study.promotion_size import promotion_size
+    from xlite.study.time_budget import OutOfTime
+
+    options = study.options
+    left_s = time_budget.left_s()
+    size = promotion_size(
+        study,
+        prepared,
+        rows,
+        num_folds=options.num_folds,
+        limit_s=left_s,
+        top=1 if len(rows) == 1 else options.promote_top,
+        num_seeds=options.promote_seeds,
+    )
+    if size.seconds >= left_s:
+        reason = f"promotion takes about {size.seconds:.0f} s and {max(left_s, 0.0):.0f} s are left"
+    else:
+        if size.num_seeds > 1 or len(size.trials) > 1:
+            console.say(size.describe())
+        try:
+            with time_budget.alarm():
+                promote_and_tell(
+                    study,
+                    prepared,
+                    result.teacher.teacher if result.teacher else None,
+                    result.ledger,
+                    size,
+                    epochs=options.promote_epochs,
+                    num_folds=options.num_folds,
+                    threshold_method=arguments.thresholds or THRESHOLDS,
+                    again=arguments.again,
+                    console=console,
+                    folder=promoted,
+                )
+            return True
+        except OutOfTime:
+            reason = "promotion did not end in time; what is trained is kept"
+    number = size.trials[0].number
+    console.say(f"--promote-reserve: {reason}. To promote trial {number}: {promote_command(arguments, options)}")
+    return False
+
+
+def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> str:
+    """The command that promotes this study's winner, as a person would type it; study.json has all else."""
+    words = ["xlite", "promote", "--study", options.root.name]
+    if options.folder.parent != home() / "ray_results":
+        words += ["--results", shown(options.folder.parent)]
+    if arguments.thresholds:
+        words += ["--thresholds", arguments.thresholds]
+    return shlex.join(words)
