@@ -68,13 +68,6 @@ def test_of_tied_ones_the_smaller_is_chosen_then_the_faster():
     assert position == 2
 
 
-def test_one_seed_is_compared_over_patients_alone():
-    position, records = choose(
-        [retrained(0, 2.5, num_params=99, seeds=(42,)), retrained(1, 0.5, num_params=10, seeds=(42,))], SPEC, seed=0
-    )
-    assert position == 0 and records[1].verdict == "worse"
-
-
 @pytest.fixture
 def ledger(tmp_path):
     with Ledger.open(sqlite_url(tmp_path / "s.db"), "s", create=True) as ledger:
@@ -84,6 +77,10 @@ def ledger(tmp_path):
             ledger.report(number, 1, 0.6)
             ledger.finish(number, "complete", value=0.6 + number / 10)
         yield ledger
+
+
+def places(home):
+    return {"folder": home / "promoted", "retrained_in": home / "retrained"}
 
 
 def candidates(dataset, ledger):
@@ -104,7 +101,7 @@ def test_the_first_seeds_model_ships_and_only_the_winner_reads_test(tiny_dataset
     judge_part = answers.judge
     monkeypatch.setattr(answers, "judge", seen)
     folder = tmp_path / "promoted"
-    done = promote_best(candidates(tiny_dataset, ledger), (42, 43), TASK, ledger, folder=folder)
+    done = promote_best(candidates(tiny_dataset, ledger), (42, 43), TASK, ledger, **places(tmp_path))
     number = done.chosen.record.trial
     assert judged_on.count("test") == 2  # its two seeds
     shipped = load_model(folder / "model.safetensors")[0].state_dict()
@@ -128,7 +125,7 @@ def test_the_first_seeds_model_ships_and_only_the_winner_reads_test(tiny_dataset
 def test_one_candidate_with_one_seed_is_the_plain_promotion(tiny_dataset, ledger, tmp_path):
     (best, _) = candidates(tiny_dataset, ledger)
     plain = promote(best.config, TASK, best.members, ledger, winner=best.trial, folder=tmp_path / "promoted")
-    again = promote_best([best], (42,), TASK, ledger, folder=tmp_path / "promoted")  # no other reading of test
+    again = promote_best([best], (42,), TASK, ledger, **places(tmp_path))  # no other reading of test
     assert again.test.scalars == plain.test.scalars and len(ledger.finals()) == 1 and again.chosen is None
 
 
@@ -144,7 +141,7 @@ def test_killed_between_seeds_it_goes_on_where_it_was(tiny_dataset, ledger, tmp_
     each = candidates(tiny_dataset, ledger)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(retraining, "made", cut_off)
-        promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
+        promote_best(each, (42, 43), TASK, ledger, **places(tmp_path))
     assert trained == [(1, 42), (1, 43)] and not ledger.test_reads()
     rest = []
 
@@ -153,17 +150,17 @@ def test_killed_between_seeds_it_goes_on_where_it_was(tiny_dataset, ledger, tmp_
         return made(config, *others, **named)
 
     monkeypatch.setattr(retraining, "made", noted)
-    promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
+    promote_best(each, (42, 43), TASK, ledger, **places(tmp_path))
     assert rest == [(0, 42, None), (0, 43, 42)] and len(ledger.finals()) == 1
-    promote_best(each, (42, 43), TASK, ledger, folder=tmp_path / "promoted")
+    promote_best(each, (42, 43), TASK, ledger, **places(tmp_path))
     assert len(rest) == 2 and len(ledger.finals()) == 1 and len(ledger.test_reads()) == 1
 
 
 def test_other_candidates_or_seeds_are_another_reading(tiny_dataset, ledger, tmp_path):
     each = candidates(tiny_dataset, ledger)
-    promote_best(each[:1], (42,), TASK, ledger, folder=tmp_path / "promoted")
+    promote_best(each[:1], (42,), TASK, ledger, **places(tmp_path))
     with pytest.raises(InputError, match="--again"):
-        promote_best(each, (42,), TASK, ledger, folder=tmp_path / "promoted")
+        promote_best(each, (42,), TASK, ledger, **places(tmp_path))
     assert not (tmp_path / "retrained").exists()  # said before anything is trained
 
 

@@ -56,6 +56,11 @@ def test_what_is_asked_is_done_however_long_it_takes(tmp_path):
     assert size(tmp_path, ROWS[:1], num_seeds=2) == ([0], 2, 200.0)
 
 
+def test_one_seed_compares_nothing(tmp_path):
+    with pytest.raises(InputError, match="--promote-top 3: one seed each does not tell trials apart"):
+        size(tmp_path, top=3, num_seeds=1)
+
+
 def test_more_trials_than_there_are_is_an_error(tmp_path):
     with pytest.raises(InputError, match="--promote-top 5: there are only 4 trials with a value"):
         size(tmp_path, top=5)

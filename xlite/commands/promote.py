@@ -94,6 +94,7 @@ def promote_and_tell(
             study.task,
             ledger,
             folder=folder or study.options.folder / "promoted",
+            retrained_in=study.options.folder / "retrained",
             threshold_method=threshold_method,
             again=again,
             on_epoch=on_epoch,

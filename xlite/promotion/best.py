@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from xlite.errors import InputError
 from xlite.ledger import Ledger
 from xlite.promotion.choose import Chosen, choose
@@ -22,6 +24,7 @@ def promote_best(
     ledger: Ledger,
     *,
     folder: Path,
+    retrained_in: Path,
     threshold_method: str = "f1",
     again: bool = False,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
@@ -31,7 +34,8 @@ def promote_best(
     Args:
         candidates: the best trials; one alone with one seed is promoted as it is.
         seeds: the first is that of the models that ship, fixed before anything is known of the others.
-        folder: `promoted/` of the study; the trainings are kept in `retrained/` beside it.
+        folder: `promoted/` of the study, or one in it for a member of a front.
+        retrained_in: where trainings are kept, one folder for each candidate and seed.
         on_epoch: called with how many trainings have ended, and the epoch of the one that runs.
 
     Raises:
@@ -53,10 +57,12 @@ def promote_best(
     parts = [promotion_identity(each.config, each.members, each.trial, threshold_method) for each in candidates]
     identity = fingerprint([parts, list(seeds)])
     check_reads(ledger, identity, again=again)
-    place = folder.parent / "retrained"
+    first = one.members[0].dataset
+    if len(candidates) > 1 and len(np.unique(first.groups[first.part("val")])) < 2:
+        raise InputError("validation has one patient alone, so that candidates cannot be compared; use --promote-top 1")
     try:
-        with locked(place, waiting=None):
-            retrained = retrain(candidates, seeds, task, folder=place, on_epoch=on_epoch)
+        with locked(retrained_in, waiting=None):
+            retrained = retrain(candidates, seeds, task, folder=retrained_in, on_epoch=on_epoch)
     except BlockingIOError:
         raise InputError(f"{folder}: another process promotes there; wait for it") from None
     position, records = choose(retrained, task.target_spec, seed=one.config.train.seed)

@@ -52,8 +52,9 @@ def promotion_size(
 ) -> PromotionSize:
     """The trials to train again: as many of `MOST` by `MOST` as fit into the search's own time, but what is asked.
 
-    Unless it is asked, several trials are never compared by one seed each, nor one trial trained with several, which
-    would change no choice.
+    Several trials are never compared by one seed each: between equally good configurations a difference of single seeds
+    looks significant in a third of all cases or more (`benchmarks/trust.py`). One trial is trained with several seeds
+    only if that is asked, since it changes no choice.
 
     Args:
         rows: that may be promoted; those without a value are passed over.
@@ -61,16 +62,21 @@ def promotion_size(
         top, num_seeds: as asked; None: as many as fit.
 
     Raises:
-        InputError: `top` is more than the trials there are.
+        InputError: `top` is more than the trials there are, or trials are to be compared by one seed.
     """
     ranked = sorted((row for row in rows if row.state in ("complete", "pruned")), key=ranking_key)
     if top is not None and top > len(ranked):
         raise InputError(f"--promote-top {top}: there are only {counted(len(ranked), 'trial')} with a value")
+    if num_seeds == 1:
+        if (top or 1) > 1:
+            raise InputError(
+                f"--promote-top {top}: one seed each does not tell trials apart; give --promote-seeds 2 or more"
+            )
+        top = 1
     tops = [top] if top else range(min(MOST, len(ranked)), 0, -1)
     seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
-    useful = ((k, s) for k in tops for s in seeds if k == s == 1 or (k > 1 and s > 1))
-    pairs = list(useful) if not num_seeds else [(k, num_seeds) for k in tops if k > 1 or tops[0] == 1 or num_seeds == 1]
-    pairs.sort(key=lambda pair: (-pair[0] * pair[1], -pair[1]))
+    pairs = [(k, s) for k in tops for s in seeds if (k > 1) == (s > 1)]
+    pairs = sorted(pairs or [(tops[0], seeds[0])], key=lambda pair: (-pair[0] * pair[1], -pair[1]))
     searched_s = search_seconds(rows)
     sizes = []
     for k, s in pairs:
