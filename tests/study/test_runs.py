@@ -59,7 +59,7 @@ def test_a_continued_study_writes_the_ends_that_a_killed_driver_missed(
     tmp_path: Path, phase: str, columns: str
 ) -> None:
     root = tmp_path / "s" if phase == "search" else tmp_path
-    options = SimpleNamespace(folder=tmp_path / "s", root=root, phase=phase)
+    options = SimpleNamespace(folder=tmp_path / "s", root=root, phase=phase, objectives=())
     task = SimpleNamespace(metric="auc_macro")
     space = load_space(REPO / "search_spaces" / "kd_cpu.py", "multilabel")
     plan: Any = SimpleNamespace(

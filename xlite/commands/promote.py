@@ -59,22 +59,11 @@ def promote_and_tell(
     from xlite.study.board import update_leaderboard
     from xlite.study.members import members_of
 
-    candidates = []
+    candidates, training = [], {"epochs": epochs, "num_folds": num_folds, "num_seeds": size.num_seeds}
     for trial in size.trials:
-        members = members_of(
-            study,
-            prepared,
-            teacher,
-            console,
-            winner=trial,
-            epochs=epochs,
-            num_folds=num_folds,
-            num_seeds=size.num_seeds,
-        )
+        members = members_of(study, prepared, teacher, console, winner=trial, **training)
         if members[0].trained is not None:
-            told = (
-                "its student is promoted" if len(size.trials) == size.num_seeds == 1 else "its student is one of them"
-            )
+            told = "its student is " + ("promoted" if len(size.trials) == size.num_seeds == 1 else "one of them")
             console.say(f"Trial {trial.number} saw all the training data for {epochs} epochs: {told}")
         candidates.append(Candidate(trial, promotion_config(study.base, trial, epochs=epochs), tuple(members)))
     seeds = tuple(study.options.seed + number for number in range(size.num_seeds))

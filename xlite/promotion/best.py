@@ -10,7 +10,7 @@ from xlite.ledger import Ledger
 from xlite.promotion.choose import Chosen, choose
 from xlite.promotion.promote import Promotion, promote, promotion_identity
 from xlite.promotion.reads import check_reads
-from xlite.promotion.retrain import Candidate, retrain
+from xlite.promotion.retrain import Candidate, Retrained, retrain
 from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
@@ -41,47 +41,53 @@ def promote_best(
     Raises:
         InputError: as `promote`.
     """
-    one = candidates[0]
-    if len(candidates) == len(seeds) == 1:
-        return promote(
-            one.config,
-            task,
-            one.members,
-            ledger,
-            winner=one.trial,
-            folder=folder,
-            threshold_method=threshold_method,
-            again=again,
-            on_epoch=on_epoch,
+    best, members, chosen = candidates[0], candidates[0].members, None
+    if len(candidates) > 1 or len(seeds) > 1:
+        parts = [promotion_identity(each.config, each.members, each.trial, threshold_method) for each in candidates]
+        identity = fingerprint([parts, list(seeds)])
+        check_reads(ledger, identity, again=again)
+        retrained = _retrained(candidates, seeds, task, retrained_in, on_epoch)
+        position, records = choose(retrained, task.target_spec, seed=best.config.train.seed)
+        of_best = retrained[position]
+        chosen = Chosen(
+            identity=identity,
+            seeds=tuple(seeds),
+            records=tuple(records),
+            other_seeds=tuple(each.folder for each in of_best.by_seed[1:]),
+            seconds=sum(each.seconds for each in retrained),
         )
-    parts = [promotion_identity(each.config, each.members, each.trial, threshold_method) for each in candidates]
-    identity = fingerprint([parts, list(seeds)])
-    check_reads(ledger, identity, again=again)
-    first = one.members[0].dataset
-    if len(candidates) > 1 and len(np.unique(first.groups[first.part("val")])) < 2:
-        raise InputError("validation has one patient alone, so that candidates cannot be compared; use --promote-top 1")
-    try:
-        with locked(retrained_in, waiting=None):
-            retrained = retrain(candidates, seeds, task, folder=retrained_in, on_epoch=on_epoch)
-    except BlockingIOError:
-        raise InputError(f"{folder}: another process promotes there; wait for it") from None
-    position, records = choose(retrained, task.target_spec, seed=one.config.train.seed)
-    best = retrained[position]
-    chosen = Chosen(
-        identity=identity,
-        seeds=tuple(seeds),
-        records=tuple(records),
-        other_seeds=tuple(each.folder for each in best.by_seed[1:]),
-        seconds=sum(each.seconds for each in retrained),
-    )
+        best, members = of_best.candidate, of_best.shipped()
     return promote(
-        best.candidate.config,
+        best.config,
         task,
-        best.shipped(),
+        members,
         ledger,
-        winner=best.candidate.trial,
+        winner=best.trial,
         folder=folder,
         threshold_method=threshold_method,
         again=again,
         chosen=chosen,
+        on_epoch=None if chosen else on_epoch,
     )
+
+
+def _retrained(
+    candidates: Sequence[Candidate],
+    seeds: Sequence[int],
+    task: Task,
+    place: Path,
+    on_epoch: Callable[[int, EpochResult], None] | None,
+) -> list[Retrained]:
+    """The candidates, trained; alone in `place`.
+
+    Raises:
+        InputError: another process trains there, or there is one patient to compare them on.
+    """
+    dataset = candidates[0].members[0].dataset
+    if len(candidates) > 1 and len(np.unique(dataset.groups[dataset.part("val")])) < 2:
+        raise InputError("validation has one patient alone, so that trials cannot be compared; use --promote-top 1")
+    try:
+        with locked(place, waiting=None):
+            return retrain(candidates, seeds, task, folder=place, on_epoch=on_epoch)
+    except BlockingIOError:
+        raise InputError(f"{place}: another process promotes there; wait for it") from None
