@@ -33,7 +33,7 @@ from xlite.data.dataset import Dataset
 from xlite.device import choose_device
 from xlite.distill.bank import Bank
 from xlite.distill.teacher import load_teacher
-from xlite.metrics.resampling import holm
+from xlite.metrics.differences import holm
 from xlite.report.intervals import expanded_interval
 from xlite.storage.files import read_json, write_json
 from xlite.study.teacher import num_views, teacher_bank

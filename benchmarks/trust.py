@@ -26,8 +26,9 @@ import numpy as np
 from common import RESULTS, columns, machine, shown
 from scipy.special import ndtr, ndtri
 
+from xlite.metrics.differences import paired_difference
 from xlite.metrics.intervals import LEAST_ROWS, drawn_values, intervals_of, metric_intervals
-from xlite.metrics.resampling import paired_difference, resampled
+from xlite.metrics.resampling import resampled
 from xlite.metrics.weighted import weighted_macro_auc, weighted_multilabel
 from xlite.storage.files import read_json, write_json
 

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from xlite.errors import InputError
-from xlite.metrics.resampling import Difference, holm, paired_difference, patient_weights, resampled
+from xlite.metrics.differences import Difference, holm, paired_difference
+from xlite.metrics.resampling import patient_weights, resampled
 from xlite.metrics.weighted import weighted_macro_auc
 from xlite.tasks.target_spec import TARGET_SPECS
 

@@ -203,7 +203,8 @@ def run(arguments: argparse.Namespace) -> int:
         num_folds=num_folds,
         limit_s=math.inf,
         top=arguments.promote_top or (options.promote_top if arguments.trial is None else 1),
-        num_seeds=arguments.promote_seeds or (options.promote_seeds if arguments.trial is None else None),
+        num_seeds=arguments.promote_seeds
+        or (None if arguments.trial is not None or arguments.promote_top else options.promote_seeds),
     )
     console.say(size.describe())
     configs = [study.base.override(trial.overrides, source=f"trial {trial.number}") for trial in size.trials]

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from xlite.metrics.resampling import LEVEL, NUM_RESAMPLES, Interval, Weighted, patient_weights, resampled
 from xlite.metrics.weighted import Values, WeightedMetrics
@@ -147,7 +147,7 @@ def _of_share(value: float, variance: float, size: float) -> Interval:
     spread = max(0.0, value * (1 - value))
     if variance > 0 < spread:
         size = min(size, spread / variance)
-    z2 = float(ndtri((1 + LEVEL) / 2)) ** 2
+    z2 = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
     middle, reach = value + z2 / (2 * size), (z2 * spread / size + (z2 / (2 * size)) ** 2) ** 0.5
     low, high = (middle - reach) / (1 + z2 / size), (middle + reach) / (1 + z2 / size)
     return Interval(max(0.0, min(low, value)), min(1.0, max(high, value)))  # whatever the rounding at 0 and 1

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from xlite.ledger import CandidateRecord
-from xlite.metrics.resampling import Weighted, paired_difference
+from xlite.metrics.differences import paired_difference
+from xlite.metrics.resampling import Weighted
 from xlite.promotion.retrain import Retrained
 from xlite.report.sections import counted, mean_and_spread
 from xlite.tasks.target_spec import TargetSpec

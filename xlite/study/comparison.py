@@ -9,7 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from xlite.metrics.resampling import Difference, Weighted, holm, paired_difference, resampled
+from xlite.metrics.differences import Difference, holm, paired_difference
+from xlite.metrics.resampling import Weighted, resampled
 from xlite.metrics.weighted import weighted_macro_auc
 from xlite.tasks.target_spec import TargetSpec
 
