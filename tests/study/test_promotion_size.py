@@ -1,11 +1,13 @@
 """How many trials are trained again, and with how many seeds: what is asked, or as much as the search itself took."""
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
 from xlite.study.promotion_size import promotion_size, search_seconds
@@ -26,9 +28,9 @@ ROWS = [row(0, 0.7), row(1, 0.9), row(2, 0.8), row(3, None, state="failed"), row
 def size(tmp_path, rows=ROWS, *, took_s=600.0, limit_s=math.inf, top=None, num_seeds=None):
     parts = SimpleNamespace(parts={"train": range(50)})
     options = SimpleNamespace(promote_epochs=10, max_epochs=10, folder=tmp_path)
-    rows = [row(r.number, r.value, state=r.state, end_s=took_s) for r in rows]
+    rows = [replace(row(r.number, r.value, state=r.state, end_s=took_s), overrides=r.overrides) for r in rows]
     found = promotion_size(
-        SimpleNamespace(options=options), SimpleNamespace(search=parts, full=parts), rows,
+        SimpleNamespace(options=options, base=RunConfig()), SimpleNamespace(search=parts, full=parts), rows,
         num_folds=1, limit_s=limit_s, top=top, num_seeds=num_seeds,
     )  # fmt: skip
     return [trial.number for trial in found.trials], found.num_seeds, found.seconds
@@ -54,6 +56,14 @@ def test_what_is_asked_is_done_however_long_it_takes(tmp_path):
     assert size(tmp_path, took_s=1.0, top=3) == ([1, 2, 0], 2, 600.0)
     assert size(tmp_path, took_s=1.0, num_seeds=2) == ([1, 2], 2, 400.0)
     assert size(tmp_path, ROWS[:1], num_seeds=2) == ([0], 2, 200.0)
+
+
+def test_a_trial_that_this_version_no_longer_knows_is_passed_over_unless_it_is_the_best(tmp_path):
+    old = {"distill.loss": "mse"}
+    rows = [replace(each, overrides=old) if each.number == 2 else each for each in ROWS]
+    assert size(tmp_path, rows, took_s=900.0) == ([1, 0, 4], 3, 900.0)
+    rows = [replace(each, overrides=old) if each.number == 1 else each for each in ROWS]
+    assert size(tmp_path, rows, took_s=900.0)[0] == [1, 2, 0]  # which then says why it cannot be trained
 
 
 def test_one_seed_compares_nothing(tmp_path):

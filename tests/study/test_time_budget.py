@@ -13,6 +13,7 @@ import pytest
 from xlite.commands import promote as promote_module
 from xlite.commands.promote_found import promote_all
 from xlite.commands.tune_kd import parser, resolve
+from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
@@ -86,7 +87,7 @@ def study_of(folder: Path, **options) -> tuple[SimpleNamespace, SimpleNamespace]
     prepared = SimpleNamespace(
         search=SimpleNamespace(parts={"train": range(50)}), full=SimpleNamespace(parts={"train": range(100)})
     )
-    return SimpleNamespace(options=SimpleNamespace(**values)), prepared
+    return SimpleNamespace(options=SimpleNamespace(**values), base=RunConfig()), prepared
 
 
 def test_promotion_is_expected_to_take_as_long_as_its_epochs_took_in_the_search(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_a_promotion_that_does_not_fit_is_left_to_the_command_that_is_named(prom
     done, said = promote(takes_s=5.0, left_s=60.0)
     assert not done and said == (
         "--promote-reserve: promotion takes about 120 s and 60 s are left. To promote trial 4: "
-        f"xlite promote --study s --results {tmp_path} --thresholds youden\n"
+        f"xlite promote --study s --results {tmp_path} --trial 4 --thresholds youden\n"
     )
 
 

@@ -66,7 +66,7 @@ def promote_and_tell(
             told = "its student is " + ("promoted" if len(size.trials) == size.num_seeds == 1 else "one of them")
             console.say(f"Trial {trial.number} saw all the training data for {epochs} epochs: {told}")
         candidates.append(Candidate(trial, promotion_config(study.base, trial, epochs=epochs), tuple(members)))
-    seeds = tuple(study.options.seed + number for number in range(size.num_seeds))
+    seeds = tuple((study.options.seed + number) % 2**32 for number in range(size.num_seeds))
     what = "on all the training data" if num_folds == 1 else f"{num_folds} folds"
     if num_folds > 1 and study.options.num_repeats > 1:
         what += f", {study.options.num_repeats} times"
@@ -84,6 +84,7 @@ def promote_and_tell(
             ledger,
             folder=folder or study.options.folder / "promoted",
             retrained_in=study.options.folder / "retrained",
+            latency_device=study.options.latency_device,
             threshold_method=threshold_method,
             again=again,
             on_epoch=on_epoch,
@@ -106,7 +107,9 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     table = FittedTable(
         {"label": "text", **dict.fromkeys(titles, "number")},
         dropped_first=titles[:0:-1],  # from the right, up to the first
-        complete_in="promoted/metrics.json",
+        complete_in=f"{promotion.folder.relative_to(promotion.folder.parent.parent)}/metrics.json"
+        if promotion.folder.name != "promoted"
+        else "promoted/metrics.json",
         title="The promoted student, label by label",
     )
     for label, row in rows.items():
@@ -117,11 +120,12 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     for line in promotion.chosen.describe(metric, promotion.test_values) if promotion.chosen else ():
         console.say(line)
     reads = f", read {promotion.reads_of_test} times" if promotion.reads_of_test > 1 else ""
+    interval = of_test.scalars[metric]
+    shown = f"no interval, {interval.note}" if interval.low is None else f"95% interval {interval}, groups resampled"
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
         f"(epoch {', '.join(map(str, promotion.epochs))}), "
-        f"{promotion.test.scalars[metric]:.4f} on test{reads} (95% interval "
-        f"{of_test.scalars[metric]}, groups resampled)"
+        f"{promotion.test.scalars[metric]:.4f} on test{reads} ({shown})"
     )
     if promotion.repeats:
         mean, sd = fmean(promotion.repeats), stdev(promotion.repeats)
@@ -184,11 +188,15 @@ def run(arguments: argparse.Namespace) -> int:
     opened = reopen(folder, console, places, writes=True)
     options, study = opened.study.options, opened.study
     rows = opened.ledger.rows()
-    if arguments.trial is None and arguments.promote_top is None and options.objectives:
-        knee = knee_of(rows, objectives_of(options.objectives))
-        arguments.trial = None if knee is None else knee.number
-    if arguments.trial is not None:
-        rows = [row for row in rows if row.number == arguments.trial]
+    trial, top, num_seeds = arguments.trial, arguments.promote_top, arguments.promote_seeds
+    if trial is None:
+        num_seeds = num_seeds or (None if top else options.promote_seeds)
+        top = top or (None if arguments.promote_seeds else options.promote_top)
+        if arguments.promote_top is None and options.objectives:
+            knee = knee_of(rows, objectives_of(options.objectives))
+            trial = None if knee is None else knee.number
+    if trial is not None:
+        rows, top = [row for row in rows if row.number == trial], 1
     if all(row.value is None for row in rows):
         which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
         raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
@@ -202,9 +210,8 @@ def run(arguments: argparse.Namespace) -> int:
         rows,
         num_folds=num_folds,
         limit_s=math.inf,
-        top=arguments.promote_top or (options.promote_top if arguments.trial is None else 1),
-        num_seeds=arguments.promote_seeds
-        or (None if arguments.trial is not None or arguments.promote_top else options.promote_seeds),
+        top=top,
+        num_seeds=num_seeds,
     )
     console.say(size.describe())
     configs = [study.base.override(trial.overrides, source=f"trial {trial.number}") for trial in size.trials]

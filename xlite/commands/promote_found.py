@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from xlite.commands.options import THRESHOLDS, home, shown
 from xlite.console import Console
+from xlite.errors import InputError
 
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
     from xlite.study.options import Study, StudyOptions
+    from xlite.study.promotion_size import PromotionSize
     from xlite.study.time_budget import TimeBudget
     from xlite.tasks.prepare import Prepared
     from xlite.tune.study import StudyResult
@@ -37,12 +39,18 @@ def promote_all(
         return promote_in_time(study, prepared, result, [knee], folder, arguments, time_budget, console)
     front = front_of(rows, objectives)
     numbers = ", ".join(str(row.number) for row in front)
+    read = {final.promotion.promoted_from for final in result.ledger.finals() if final.promotion}
+    if result.ledger.test_reads() and not arguments.again and not read >= {row.number for row in front}:
+        raise InputError(
+            f"study {study.options.root.name}: its test part has been read; promoting the front, trials {numbers}, "
+            "reads it again for each; give --again"
+        )
     console.say(f"Promoting the front, trials {numbers}: each reads the test part, and that is counted")
+    arguments.again = True
     done = []
     for row in front:
         place = folder / f"{row.number:05d}"
         done.append(promote_in_time(study, prepared, result, [row], place, arguments, time_budget, console))
-        arguments.again = True
     return all(done)
 
 
@@ -99,16 +107,26 @@ def promote_in_time(
             return True
         except OutOfTime:
             reason = "promotion did not end in time; what is trained is kept"
-    number = size.trials[0].number
-    console.say(f"--promote-reserve: {reason}. To promote trial {number}: {promote_command(arguments, options)}")
+    if promoted.name != "promoted":
+        console.say(f"--promote-reserve: {reason}. The same command promotes the rest of the front")
+    else:
+        numbers = ", ".join(str(trial.number) for trial in size.trials)
+        again = promote_command(arguments, options, size)
+        console.say(f"--promote-reserve: {reason}. To promote trial {numbers}: {again}")
     return False
 
 
-def promote_command(arguments: argparse.Namespace, options: "StudyOptions") -> str:
-    """The command that promotes this study's winner, as a person would type it; study.json has all else."""
+def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size: "PromotionSize") -> str:
+    """The command that makes this promotion, as a person would type it; study.json has all else."""
     words = ["xlite", "promote", "--study", options.root.name]
     if options.folder.parent != home() / "ray_results":
         words += ["--results", shown(options.folder.parent)]
+    num_trials = len(size.trials)
+    words += ["--trial", str(size.trials[0].number)] if num_trials == 1 else ["--promote-top", str(num_trials)]
+    if size.num_seeds > 1:
+        words += ["--promote-seeds", str(size.num_seeds)]
     if arguments.thresholds:
         words += ["--thresholds", arguments.thresholds]
+    if arguments.again:
+        words.append("--again")
     return shlex.join(words)

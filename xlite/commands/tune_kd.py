@@ -248,9 +248,14 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     if arguments.no_promote and arguments.promote_reserve is not None:
         raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
     from xlite.commands.promote import checked_repeats
+    from xlite.study.promotion_size import check_size
 
     defaults, is_demo = find_task(arguments.task).defaults[kind], arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
+    check_size(arguments.promote_top, arguments.promote_seeds)
+    num_trials = arguments.trials or budget.num_trials
+    if arguments.promote_top and arguments.promote_top > num_trials:
+        raise InputError(f"--promote-top {arguments.promote_top}: the search has {num_trials} trials")
     folds = num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds)
     return StudyOptions(
         name=name,
@@ -258,7 +263,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         storage=arguments.storage,
         task=arguments.task,
         space=space_file(arguments.space, defaults.space),
-        num_trials=arguments.trials or budget.num_trials,
+        num_trials=num_trials,
         grid_trials=arguments.trials,
         max_epochs=arguments.max_epochs or budget.max_epochs,
         promote_epochs=arguments.promote_epochs or budget.promote_epochs,

@@ -10,7 +10,7 @@ from xlite.ledger import Ledger
 from xlite.promotion.choose import Chosen, choose
 from xlite.promotion.promote import Promotion, promote, promotion_identity
 from xlite.promotion.reads import check_reads
-from xlite.promotion.retrain import Candidate, Retrained, retrain
+from xlite.promotion.retrain import Candidate, Retrained, count_once, retrain
 from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.tasks.task import Task
@@ -27,6 +27,7 @@ def promote_best(
     retrained_in: Path,
     threshold_method: str = "f1",
     again: bool = False,
+    latency_device: str | None = None,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
 ) -> Promotion:
     """Train every candidate with every seed, choose one on validation (see `choose`), and promote that.
@@ -35,13 +36,14 @@ def promote_best(
         candidates: the best trials; one alone with one seed is promoted as it is.
         seeds: the first is that of the models that ship, fixed before anything is known of the others.
         folder: `promoted/` of the study, or one in it for a member of a front.
+        latency_device: as of `promote`.
         retrained_in: where trainings are kept, one folder for each candidate and seed.
         on_epoch: called with how many trainings have ended, and the epoch of the one that runs.
 
     Raises:
         InputError: as `promote`.
     """
-    best, members, chosen = candidates[0], candidates[0].members, None
+    best, members, chosen, retrained = candidates[0], candidates[0].members, None, []
     if len(candidates) > 1 or len(seeds) > 1:
         parts = [promotion_identity(each.config, each.members, each.trial, threshold_method) for each in candidates]
         identity = fingerprint([parts, list(seeds)])
@@ -57,7 +59,7 @@ def promote_best(
             seconds=sum(each.seconds for each in retrained),
         )
         best, members = of_best.candidate, of_best.shipped()
-    return promote(
+    promotion = promote(
         best.config,
         task,
         members,
@@ -67,8 +69,11 @@ def promote_best(
         threshold_method=threshold_method,
         again=again,
         chosen=chosen,
+        latency_device=latency_device,
         on_epoch=None if chosen else on_epoch,
     )
+    count_once(retrained)
+    return promotion
 
 
 def _retrained(

@@ -25,8 +25,9 @@ from xlite.promotion.train import made, run_folder, still_there
 from xlite.storage.files import fingerprint
 from xlite.storage.locks import locked
 from xlite.study.members import STEM, Member
+from xlite.study.model_costs import latency_target
 from xlite.tasks.task import Task
-from xlite.train.checkpoint import remove_checkpoints
+from xlite.train.checkpoint import checkpoint_files, remove_checkpoints
 from xlite.train.hparams import end_run
 from xlite.train.resumable import EpochResult
 from xlite.train.summary import RunSummary, summary_of
@@ -81,6 +82,7 @@ def promote(
     threshold_method: str = "f1",
     again: bool = False,
     chosen: Chosen | None = None,
+    latency_device: str | None = None,
     on_epoch: Callable[[int, EpochResult], None] | None = None,
 ) -> Promotion:
     """Retrain, choose epochs and thresholds on validation, then read the test split once.
@@ -93,6 +95,7 @@ def promote(
         folder: `promoted/` of the study; each file is replaced whole.
         again: read test although another promotion or comparison has.
         chosen: how `winner` came out among retrained candidates; None: by its trial alone.
+        latency_device: where the models are timed, see `latency_target`.
         on_epoch: called with the member's number and its epoch. A model that an ended process began is resumed.
 
     Raises:
@@ -112,6 +115,7 @@ def promote(
                 method=threshold_method,
                 identity=identity,
                 chosen=chosen,
+                latency_device=latency_device,
                 on_epoch=on_epoch,
             )
             for member in members:
@@ -132,13 +136,16 @@ def _promote(
     method: str,
     identity: str,
     chosen: Chosen | None,
+    latency_device: str | None,
     on_epoch: Callable[[int, EpochResult], None] | None,
 ) -> Promotion:
     recorded = any(row.promotion and row.promotion.identity == identity for row in ledger.finals())
     device, summaries = choose_device(config.train.precision), []
     for number, member in enumerate(members):
         tell = partial(on_epoch, number) if on_epoch else None
-        there = still_there(config, member, folder) if recorded else None
+        begun = any(file.exists() for file in checkpoint_files(folder, member.stem))  # gone once all is recorded
+        whole = recorded and not begun
+        there = still_there(config, member, folder) if whole else None
         summaries.append(
             there or made(config, task, member, device=device, winner=winner, folder=folder, on_epoch=tell)
         )
@@ -153,7 +160,8 @@ def _promote(
     test = answers.test.evaluation
     _record_runs(folder, members, winner, epochs, _test_scalars(test, task.target_spec.columns.per_label))
     if not recorded:
-        cost = _cost(config, members[0].dataset, models, as_used, searched=winner.cost)
+        timed = latency_target(latency_device, as_used, config.train.threads)
+        cost = _cost(config, members[0].dataset, models, *timed, searched=winner.cost)
         interval = answers.intervals.scalars[task.metric]
         promotion = PromotionRecord(
             identity,
@@ -228,16 +236,22 @@ def _remove_earlier(folder: Path, kept: Set[str]) -> None:
 
 
 def _cost(
-    config: RunConfig, dataset: Dataset, models: Sequence[nn.Module], device: Device, *, searched: Cost | None
+    config: RunConfig,
+    dataset: Dataset,
+    models: Sequence[nn.Module],
+    device: Device,
+    threads: int,
+    *,
+    searched: Cost | None,
 ) -> Cost:
     """Of all the models together: that is what it takes to use them. `searched`: what the search measured."""
     spec, num = dataset.input_spec, len(models)
     cost = count_cost(config.model, len(dataset.labels), spec.channels, spec.image_size)
     (latency,) = measure_latencies(
-        models[:1],
+        [device.move(models[0])],
         device.inputs(spec, *spec.example()),
         device=device.torch_device,
-        threads=config.train.threads,
+        threads=threads,
         known_reference_ms=searched.reference_ms if searched else None,
     )
     return Cost(

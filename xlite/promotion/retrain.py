@@ -123,6 +123,7 @@ def _one(
     if file.is_file() and still_there(config, member, place) is not None:
         return RunSummary.from_json(read_json_object(file), source=str(file))
     place.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)  # of an earlier training in this place: until this one ends nothing is there
     summary = made(
         config,
         task,
@@ -143,6 +144,15 @@ def _one(
     write_json(file, summary.to_json())
     remove_checkpoints(place, member.stem)
     return summary
+
+
+def count_once(retrained: Sequence[Retrained]) -> None:
+    """Their seconds are in a record now, and are not counted again with another promotion that uses them."""
+    for each in retrained:
+        for seeded in each.by_seed:
+            for member, summary in zip(each.candidate.members, seeded.summaries, strict=True):
+                spent = replace(summary, seconds=0.0, seconds_by_kind={}, device_seconds=None)
+                write_json(_trained(seeded.folder, member.stem, spent=False).summary, spent.to_json())
 
 
 def _validated(candidate: Candidate, task: Task, place: Path) -> Judged:

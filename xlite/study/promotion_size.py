@@ -65,13 +65,11 @@ def promotion_size(
         InputError: `top` is more than the trials there are, or trials are to be compared by one seed.
     """
     ranked = sorted((row for row in rows if row.state in ("complete", "pruned")), key=ranking_key)
+    ranked = [row for place, row in enumerate(ranked) if place == 0 or _can_be_trained(study, row)]
     if top is not None and top > len(ranked):
         raise InputError(f"--promote-top {top}: there are only {counted(len(ranked), 'trial')} with a value")
+    check_size(top, num_seeds)
     if num_seeds == 1:
-        if (top or 1) > 1:
-            raise InputError(
-                f"--promote-top {top}: one seed each does not tell trials apart; give --promote-seeds 2 or more"
-            )
         top = 1
     tops = [top] if top else range(min(MOST, len(ranked)), 0, -1)
     seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
@@ -83,6 +81,21 @@ def promotion_size(
         seconds = sum(promotion_seconds(study, prepared, row, num_folds=num_folds, num_seeds=s) for row in ranked[:k])
         sizes.append(PromotionSize(tuple(ranked[:k]), s, seconds, searched_s))
     return next((size for size in sizes if size.seconds <= min(searched_s, limit_s)), sizes[-1])
+
+
+def check_size(top: int | None, num_seeds: int | None) -> None:
+    """Raises InputError where several trials are to be compared by one seed each."""
+    if num_seeds == 1 and top is not None and top > 1:
+        raise InputError(f"--promote-top {top}: one seed each does not tell trials apart; give --promote-seeds 2")
+
+
+def _can_be_trained(study: Study, row: TrialRecord) -> bool:
+    """Whether this version still knows all keys and values of a trial."""
+    try:
+        study.base.override(row.overrides, source=f"trial {row.number}")
+    except InputError:
+        return False
+    return True
 
 
 def search_seconds(rows: Sequence[TrialRecord]) -> float:

@@ -113,7 +113,8 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
 
         def promotion_s() -> float:
             best = ledger.best()
-            return promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
+            one_s = promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
+            return one_s * (options.promote_top or 1) * (options.promote_seeds or 1)
 
         deadline = Deadline(time_budget, promotion_s)
         try:
