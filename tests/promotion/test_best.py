@@ -156,6 +156,42 @@ def test_killed_between_seeds_it_goes_on_where_it_was(tiny_dataset, ledger, tmp_
     assert len(rest) == 2 and len(ledger.finals()) == 1 and len(ledger.test_reads()) == 1
 
 
+def test_a_training_that_was_cut_off_is_not_taken_for_an_earlier_one_in_its_place(
+    tiny_dataset, ledger, tmp_path, monkeypatch
+):
+    """The same trials and seeds, with more epochs than a promotion before: killed after the first of them."""
+    epochs = []
+
+    def given(num_epochs, **more):
+        each = [
+            Candidate(one.trial, promotion_config(BASE, one.trial, epochs=num_epochs), one.members)
+            for one in candidates(tiny_dataset, ledger)[:1]
+        ]
+        told = lambda _, kept: epochs.append(kept.epoch)  # noqa: E731
+        return promote_best(each, (42, 43), TASK, ledger, again=True, on_epoch=told, **places(tmp_path))
+
+    given(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(retraining, "write_json", interrupted)
+        given(3)
+    assert epochs == [1, 1, 1, 2, 3]
+    first = epochs.copy()
+    given(3)
+    assert epochs[len(first) :] == [3, 1, 2, 3]  # its last checkpoint says that it is trained; the other seed follows
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_the_seconds_of_a_training_are_counted_once(tiny_dataset, ledger, tmp_path):
+    each = candidates(tiny_dataset, ledger)
+    for method in ("f1", "youden"):
+        promote_best(each, (42, 43), TASK, ledger, threshold_method=method, again=True, **places(tmp_path))
+    first, second = ledger.finals()
+    assert first.summary.seconds > 0 == second.summary.seconds
+
+
 def test_other_candidates_or_seeds_are_another_reading(tiny_dataset, ledger, tmp_path):
     each = candidates(tiny_dataset, ledger)
     promote_best(each[:1], (42,), TASK, ledger, **places(tmp_path))

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from xlite.commands import promote as promote_module
-from xlite.commands.promote_found import promote_all
+from xlite.commands.promote_found import promote_all, promote_command
 from xlite.commands.tune_kd import parser, resolve
 from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
 from xlite.study.members import promotion_seconds
+from xlite.study.promotion_size import PromotionSize
 from xlite.study.time_budget import OutOfTime, TimeBudget
 from xlite.train.summary import RunSummary
 
@@ -126,6 +127,22 @@ def test_a_promotion_that_does_not_fit_is_left_to_the_command_that_is_named(prom
         "--promote-reserve: promotion takes about 120 s and 60 s are left. To promote trial 4: "
         f"xlite promote --study s --results {tmp_path} --trial 4 --thresholds youden\n"
     )
+
+
+def test_the_command_makes_the_promotion_that_was_left(tmp_path) -> None:
+    options, arguments = study_of(tmp_path)[0].options, argparse.Namespace(thresholds=None, again=True)
+    several = PromotionSize((WINNER, replace(WINNER, number=2)), 3, 9.0, 9.0)
+    said = promote_command(arguments, options, several)
+    assert said == f"xlite promote --study s --results {tmp_path} --promote-top 2 --promote-seeds 3 --again"
+
+
+def test_a_size_that_compares_nothing_is_refused_before_the_search() -> None:
+    for words, why in (
+        ("--promote-top 3 --promote-seeds 1", "one seed each does not tell trials apart"),
+        ("--promote-top 9 --trials 8", "the search has 8 trials"),
+    ):
+        with pytest.raises(InputError, match=why):
+            resolve(parser().parse_args(words.split()), "s", Path("s"), "cpu")
 
 
 def test_a_promotion_that_takes_longer_than_expected_is_ended_in_time(promote) -> None:

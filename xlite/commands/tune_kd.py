@@ -213,7 +213,8 @@ def search(arguments: argparse.Namespace) -> int:
         return 130
     if result.num_left:
         left = f"The time budget is spent, {result.num_left} trials are left"
-        console.say(f"{left}. The same command with --study {again} runs them")
+        later = "" if arguments.no_promote else "; to promote again then takes --again"
+        console.say(f"{left}. The same command with --study {again} runs them{later}")
         if result.winner is None:
             return 0
     if result.winner is None:
