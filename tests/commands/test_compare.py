@@ -58,7 +58,7 @@ def compared(home, monkeypatch, capsys):
     def reopen(root, console, *, writes):
         ledger = Ledger.open(sqlite_url(root / "study.db"), root.name, create=False)
         prepared = SimpleNamespace(full=data, search=data, split_kind="patient")
-        return SimpleNamespace(study=SimpleNamespace(task=TASK), prepared=prepared, ledger=ledger)
+        return SimpleNamespace(study=SimpleNamespace(task=TASK), prepared=prepared, ledger=ledger, teacher_key=None)
 
     monkeypatch.setattr(compare_open, "reopen", reopen)
     monkeypatch.chdir(folder)
@@ -101,6 +101,22 @@ def test_a_look_at_test_is_recorded_and_a_further_one_needs_again(compared, home
     assert "On 30 test examples" in said and reads()[-1].command == "comparison of s, noisy/promoted"
     compared("s", "noisy/promoted", "--part", "test")  # the same numbers again
     assert len(reads()) == before + 1
+
+
+def test_a_member_of_a_front_is_of_its_study_whose_ledger_gets_the_look_at_test(compared, home):
+    folder, _ = home
+    front = folder / "results" / "front"
+    shutil.copytree(folder / "results" / "s" / "promoted", front / "promoted" / "00000")
+    shutil.copy(folder / "results" / "s" / "study.json", front)
+    with Ledger.open(sqlite_url(front / "study.db"), "front", create=True):
+        pass
+    with pytest.raises(
+        InputError, match=r"front has promoted a front; name its members: results/front/promoted/00000$"
+    ):
+        compared("s", "front")
+    compared("results/front/promoted/00000", "noisy/promoted", "--part", "test")
+    with Ledger.open(sqlite_url(front / "study.db"), "front", create=False) as ledger:
+        assert len(ledger.test_reads()) == 1
 
 
 def test_a_package_that_nobody_knows_the_data_of_is_refused(compared, home):

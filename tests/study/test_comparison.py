@@ -7,9 +7,11 @@ import pytest
 
 from xlite.data.dataset import Dataset
 from xlite.errors import InputError
+from xlite.ledger import Ledger, PromotionRecord, TrialResult, sqlite_url
 from xlite.study.comparison import Rows, Side, budget_line, label_pairs, pairs_of, score_of, untested
-from xlite.study.contestants import Contestant, configurations, judged_on
+from xlite.study.contestants import Contestant, configurations, final_of, judged_on
 from xlite.tasks.target_spec import MULTICLASS, MULTILABEL
+from xlite.train.summary import EvaluationSummary
 
 NUM = 160
 
@@ -53,6 +55,15 @@ def test_labels_are_corrected_for_their_number_and_rare_ones_are_not_tested(rows
     assert [pair.verdict for pair in label_pairs(good, Side("again", good.answers), rows)] == ["tied"] * 2
 
 
+def test_of_two_patients_nobody_is_better():
+    targets = np.array([[0.0], [1.0], [0.0], [1.0]], dtype=np.float32)
+    rows = Rows(targets, np.array(["p", "p", "q", "q"]), ("a",), MULTILABEL)
+    right, wrong = Side("right", (targets,)), Side("wrong", (1 - targets,))
+    (pair,) = pairs_of([right, wrong], rows)  # 1 - 0 in every resample: no variance
+    assert (pair.difference.mean, pair.p, pair.verdict) == (1, 1, "tied")
+    assert np.isnan([pair.difference.low, pair.difference.high]).all() and not label_pairs(right, wrong, rows)
+
+
 def test_seeds_of_a_side_are_averaged_and_their_spread_counts(rows):
     one, other = side("one", rows, skill=0.3, seeds=3), side("other", rows, skill=0.28, seeds=2)
     (pair,) = pairs_of([one, other], rows)
@@ -84,7 +95,7 @@ def contestant(name: str, dataset: Dataset, *, seed: int = 0, split: str = "", s
         "split_hash": split or dataset.split_hash,
         "weights_sha256": name,
     }
-    return Contestant(name, None, (about,), dataset, True, spec, None)  # type: ignore[arg-type]
+    return Contestant(name, None, (about,), dataset, True, spec, None, "same")  # type: ignore[arg-type]
 
 
 def test_of_different_splits_only_patients_stay_that_none_has_seen(tiny_dataset):
@@ -102,6 +113,9 @@ def test_of_different_splits_only_patients_stay_that_none_has_seen(tiny_dataset)
         judged_on([contestant("a", data), contestant("b", everything)], "test")
     with pytest.raises(InputError, match=r"its folds were trained on it.*use --part test"):
         judged_on([contestant("a", data), contestant("b", data, split="split-fold1of3-seed0")], "val")
+    healthy = replace(data, targets=np.where(np.arange(200)[:, None] < 170, data.targets, 0))
+    with pytest.raises(InputError, match="auc_macro is undefined on the 30 test images left"):
+        judged_on([contestant("a", healthy), contestant("b", healthy)], "test")
     alone = replace(data, groups=np.full(200, "p"))
     with pytest.raises(InputError, match="are of one patient"):
         judged_on([contestant("a", alone), contestant("b", alone)], "test")
@@ -131,3 +145,28 @@ def test_students_that_differ_in_the_seed_alone_are_seeds_of_one_configuration(t
     assert {name: [each.name for each in seeds] for name, seeds in named.items()} == {
         "a": ["a", "b"], "c": ["c"], "a again": ["a"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("trained_on", ["another teacher", None])
+def test_students_of_another_study_or_of_none_are_no_seeds(tiny_dataset, trained_on):
+    one, two = (contestant(name, tiny_dataset, seed=seed, rate=1) for seed, name in enumerate(("one", "two")))
+    assert list(configurations([one, two])) == ["one"]
+    assert list(configurations([one, replace(two, trained_on=trained_on)])) == ["one", "two"]
+    if trained_on is None:
+        assert list(configurations([replace(each, trained_on=None) for each in (one, two)])) == ["one", "two"]
+
+
+def test_a_package_is_the_promotion_that_it_names_not_the_last(tmp_path):
+    def final(identity: str, trial: int) -> TrialResult:
+        test = EvaluationSummary(metrics={}, per_label={})
+        return TrialResult(promotion=PromotionRecord(identity, trial, "f1", test, (None, None), 1))
+
+    with Ledger.open(sqlite_url(tmp_path / "study.db"), "s", create=True) as ledger:
+        ledger.add_final(final("of3", 3), value=0.6)
+        ledger.add_final(final("of5", 5), value=0.7)
+        found = {}
+        for about in ('{"identity": "of3"}', '{"identity": "of5"}', '{"identity": "cut off"}', "{}"):
+            (tmp_path / "metrics.json").write_text(about)
+            row = final_of(tmp_path, ledger)
+            found[about] = row and row.promotion and row.promotion.promoted_from
+    assert list(found.values()) == [3, 5, None, 5]

@@ -1,6 +1,7 @@
 """Students of several studies on the same patients: scores, what they cost, paired differences."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.students) < 2:
         raise InputError(f"only {arguments.students[0]} is named; name another to compare it with")
     from xlite.commands.compare_open import open_students
-    from xlite.study.comparison import budget_line, label_pairs, pairs_of, score_of, untested
+    from xlite.study.comparison import MIN_CASES, budget_line, enough, label_pairs, pairs_of, score_of, untested
     from xlite.study.contestants import configurations, judged_on, sides_of
 
     console = Console()
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in budgets(named, budget_line):
         console.say(line)
     console.show(pair_table(pairs))
+    if not enough(rows):
+        console.say(f"Too few patients for a verdict: it needs {MIN_CASES} with and {MIN_CASES} without some label")
     for pair, labels in zip(pairs, by_label, strict=True):
         better = [f"{each.label} ({each.difference.mean:+.3f})" for each in labels if each.verdict != "tied"]
         console.say(
@@ -144,10 +147,8 @@ def pair_table(pairs: "Sequence[Pair]") -> FittedTable:
     )
     for pair in pairs:
         found = pair.difference
-        table.add_row(
-            *(pair.first, pair.second, f"{found.mean:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}"),
-            *(f"{pair.p:.3f}", pair.verdict),
-        )
+        interval = "-" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
+        table.add_row(pair.first, pair.second, f"{found.mean:+.4f}", interval, f"{pair.p:.3f}", pair.verdict)
     return table
 
 
@@ -181,7 +182,8 @@ def write(
         lines.append(("score", name, "", "", score.mean, score.low, score.high, "", "", len(first.models), *cells))
     for pair in pairs:
         found, kind = pair.difference, "label" if pair.label else "pair"
-        values = (found.mean, found.low, found.high, pair.p, pair.verdict)
+        ends = ("", "") if math.isnan(found.low) else (found.low, found.high)
+        values = (found.mean, *ends, pair.p, pair.verdict)
         lines.append((kind, pair.first, pair.second, pair.label, *values, *[""] * 6))
     write_text(arguments.csv, csv_text([tuple(map(str, line)) for line in lines]))
 

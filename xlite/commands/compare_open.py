@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xlite.commands import cli
+from xlite.commands.options import shown
 from xlite.commands.reopen import OpenedStudy, reopen
 from xlite.console import SilentConsole
 from xlite.data.dataset import Dataset
@@ -14,8 +15,8 @@ from xlite.errors import InputError
 from xlite.ledger import TrialRecord
 from xlite.models.artifact import load_artifact
 from xlite.predictor import load
-from xlite.storage.files import read_json_object
-from xlite.study.contestants import Contestant
+from xlite.storage.files import fingerprint, read_json_object
+from xlite.study.contestants import Contestant, final_of
 from xlite.study.job import STUDENT, TrialFolders
 
 
@@ -73,13 +74,17 @@ def locate(name: str, results: Path) -> Named:
             return _promoted(name, folder)
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{name}: no study (study.json) and no promoted student (metrics.json) is in that folder")
-        of_study = folder.name == "promoted" and (folder.parent / "study.json").is_file()
-        return Named(name, folder.parent if of_study else None, None, folder)
+        promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
+        of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
+        return Named(name, promoted.parent if of_study else None, None, folder)
     return _promoted(name, cli.existing_study_folder(results, name))
 
 
 def _promoted(name: str, root: Path) -> Named:
     if not (root / "promoted" / "metrics.json").is_file():
+        if front := sorted((root / "promoted").glob("*/metrics.json")):
+            members = ", ".join(shown(file.parent) for file in front)
+            raise InputError(f"study {root.name} has promoted a front; name its members: {members}")
         raise InputError(
             f"study {root.name} has promoted nothing; run `xlite promote --study {root.name}`, or name a trial: "
             f"{root.name}:0"
@@ -90,7 +95,7 @@ def _promoted(name: str, root: Path) -> Named:
 def _of_study(named: Named, opened: OpenedStudy) -> Contestant:
     rows = opened.ledger.rows()
     if named.trial is None:
-        final = next(reversed(opened.ledger.finals()), None)
+        final = final_of(named.package, opened.ledger)
         return _with_costs(_contestant(named, opened, opened.prepared.full), final, rows)
     row = next((row for row in rows if row.number == named.trial), None)
     if row is None:
@@ -107,8 +112,7 @@ def _contestant(named: Named, opened: OpenedStudy, dataset: Dataset) -> Contesta
         InputError: its files are damaged, or of another split.
     """
     spec = opened.study.task.target_spec
-    files = _files(named)
-    descriptions = tuple(load_artifact(file)[1] for file in files)
+    files, descriptions, size_mb = _package(named)
     for file, description in zip(files, descriptions, strict=True):
         if _base_split(description) != dataset.split_hash:
             raise InputError(
@@ -116,8 +120,10 @@ def _contestant(named: Named, opened: OpenedStudy, dataset: Dataset) -> Contesta
             )
     predictor = load(named.package if named.trial is None else files[0], target_spec=spec)
     whole = opened.prepared.split_kind != "image"
-    size_mb = sum(file.stat().st_size for file in files) / 1e6
-    return Contestant(named.name, predictor, descriptions, dataset, whole, spec, opened.ledger, size_mb)
+    trained_on = fingerprint([dataset.split_hash, dataset.content_hash(), opened.teacher_key])
+    return Contestant(
+        named.name, predictor, descriptions, dataset, whole, spec, opened.ledger, trained_on, size_mb=size_mb
+    )
 
 
 def _without_study(named: Named, students: Sequence[Contestant]) -> Contestant:
@@ -126,21 +132,25 @@ def _without_study(named: Named, students: Sequence[Contestant]) -> Contestant:
     Raises:
         InputError: there is none: nobody knows which images it has seen.
     """
-    files = _files(named)
-    descriptions = tuple(load_artifact(file)[1] for file in files)
+    _, descriptions, size_mb = _package(named)
     for student in students:
         same = [
             student.descriptions[0].get(key) == descriptions[0].get(key) for key in ("preprocess", "labels", "task")
         ]
         if all(same) and _base_split(descriptions[0]) == student.dataset.split_hash:
             predictor = load(named.package, target_spec=student.target_spec)
-            size_mb = sum(file.stat().st_size for file in files) / 1e6
             same_data = (student.dataset, student.whole_patients, student.target_spec)
-            return Contestant(named.name, predictor, descriptions, *same_data, None, size_mb)
+            return Contestant(named.name, predictor, descriptions, *same_data, None, size_mb=size_mb)
     raise InputError(
         f"{named.name}: there is no study.json beside it, and no other student has its split and inputs: which images "
         "it was trained on is not known; compare it where its study is"
     )
+
+
+def _package(named: Named) -> tuple[list[Path], tuple[Mapping[str, Any], ...], float]:
+    """The weights' files, what each is described as, and the MB of all."""
+    files = _files(named)
+    return files, tuple(load_artifact(file)[1] for file in files), sum(file.stat().st_size for file in files) / 1e6
 
 
 def _files(named: Named) -> list[Path]:

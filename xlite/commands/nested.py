@@ -1,6 +1,7 @@
 """Nested cross-validation: a whole search for each outer fold, whose promoted winner is judged on that fold alone."""
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,12 @@ def run_nested(arguments: argparse.Namespace, search: Callable[[argparse.Namespa
     name = cli.default_study_name() if arguments.study is None else arguments.study
     results = arguments.results.expanduser().resolve()
     folder = cli.study_folder(results, name)
-    check_same(folder, asked(arguments))
+    values = asked(arguments)
+    check_same(folder, values)
     studies = {f"{name}-outer{fold}of{num_folds}": (fold, num_folds) for fold in range(1, num_folds + 1)}
     to_run = [study for study in studies if not is_judged(results / study, arguments.storage)]
+    if not arguments.dry_run:
+        remember(folder, values)
     for study, outer in studies.items():
         if study not in to_run:
             console.say(f"Outer fold {outer[0]} of {num_folds} has been judged: {study} is not run again")
@@ -72,8 +76,6 @@ def run_nested(arguments: argparse.Namespace, search: Callable[[argparse.Namespa
         code = search(argparse.Namespace(**{**vars(arguments), **own}))
         if code or arguments.dry_run:
             return code
-        if first:
-            remember(folder, asked(arguments))
         if not is_judged(results / study, arguments.storage):
             console.say(f"Outer fold {outer[0]} of {num_folds} is not judged yet: the same command continues")
             return 0
@@ -92,6 +94,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise InputError(f"--outer-folds {num_folds}: at least 2 are needed, or leave it out")
     refused = {
         "--no-promote": (arguments.no_promote, "an outer fold judges the promoted winner"),
+        "--promote front": (arguments.promote == "front", "an outer fold judges one promoted student"),
         "--split official": (arguments.split == "official", "outer folds deal all the data anew"),
         "--teacher": (bool(arguments.teacher), "that teacher has seen the folds it would be judged on"),
         "--warm-start": (arguments.warm_start is not None, "those configurations were chosen on data of every fold"),
@@ -105,11 +108,11 @@ def check_options(arguments: argparse.Namespace) -> None:
 def asked(arguments: argparse.Namespace) -> dict[str, Any]:
     """What decides the numbers of every outer fold, as JSON values by option name."""
     values = {name: value for name, value in vars(arguments).items() if name not in _FREE}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    return json.loads(json.dumps(values, default=str))  # as read again: lists for tuples
 
 
 def check_same(folder: Path, values: Mapping[str, Any]) -> None:
-    """Refuse to continue a nested run as another one.
+    """Refuse to continue a nested run as another one; one whose first search never began has nothing to continue.
 
     Raises:
         InputError: names every option that differs.
@@ -119,7 +122,8 @@ def check_same(folder: Path, values: Mapping[str, Any]) -> None:
 
     if StudyManifest.read(folder) is not None:
         raise InputError(f"study {folder.name} is a search without outer folds; choose another --study")
-    if not (folder / FILE).exists():
+    begun = any(folder.parent.glob(f"{folder.name}-outer*of*/study.json"))
+    if not begun or not (folder / FILE).exists():
         return
     before = read_json_object(folder / FILE)
     changed = [
@@ -142,11 +146,12 @@ def remember(folder: Path, values: Mapping[str, Any]) -> None:
 def is_judged(root: Path, storage: str | None) -> bool:
     """Whether the study in `root` has promoted its winner, and so judged it on its outer fold."""
     from xlite.ledger import StudyManifest, open_to_read
+    from xlite.study.contestants import final_of
 
     if StudyManifest.read(root) is None or not (root / "promoted" / "metrics.json").exists():
         return False
     with open_to_read(root, storage) as ledger:
-        return bool(ledger.finals())
+        return final_of(root / "promoted", ledger) is not None
 
 
 def outer_fold(root: Path, storage: str | None) -> OuterFold:
@@ -154,11 +159,12 @@ def outer_fold(root: Path, storage: str | None) -> OuterFold:
     from xlite.commands.reopen import Places, reopen
     from xlite.predictor import load
     from xlite.promotion.judge import judge
+    from xlite.study.contestants import final_of
 
     opened = reopen(root, SilentConsole(), Places(storage=storage))
     with opened.ledger as ledger:
-        final = ledger.finals()[-1]
-    assert final.promotion is not None and final.value is not None
+        final = final_of(root / "promoted", ledger)
+    assert final is not None and final.promotion is not None and final.value is not None
     spec = opened.study.task.target_spec
     package = load(root / "promoted", target_spec=spec)
     judged = judge(package.models, spec, opened.prepared.full.unsealed(), "test", package.device)

@@ -4,7 +4,7 @@ Knows nothing of studies and files: a side is its answers for the rows that all 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -84,12 +84,27 @@ def score_of(side: Side, rows: Rows, *, seed: int = 0) -> Score:
 
 
 def pairs_of(sides: Sequence[Side], rows: Rows, *, seed: int = 0) -> list[Pair]:
-    """Every two sides, p adjusted for the number of pairs."""
+    """Every two sides, p adjusted for the number of pairs; p = 1 and no interval where rows are not `enough`."""
     scores = {side.name: _scores(side, rows) for side in sides}
     both = list(combinations(scores, 2))
     differences = [paired_difference(scores[one], scores[other], rows.groups, seed=seed) for one, other in both]
+    if not enough(rows):
+        differences = [replace(found, low=np.nan, high=np.nan, p=1.0) for found in differences]
     adjusted = holm([difference.p for difference in differences])
     return [Pair(*names, found, p) for names, found, p in zip(both, differences, adjusted, strict=True)]
+
+
+def is_defined(rows: Rows) -> bool:
+    """Whether the score of perfect answers is a number: targets of one class alone leave none."""
+    score = rows.target_spec.resampled_score(np.nan_to_num(rows.targets), rows.targets)
+    return not np.isnan(score(np.ones(len(rows.groups))))
+
+
+def enough(rows: Rows) -> bool:
+    """Whether some label has groups with and without it to test the score on; of other targets, as many groups."""
+    if rows.target_spec.answers_are is None:
+        return len(np.unique(rows.groups)) >= 2 * MIN_CASES
+    return len(untested(rows)) < len(rows.labels)
 
 
 def label_pairs(first: Side, second: Side, rows: Rows, *, seed: int = 0) -> list[Pair]:

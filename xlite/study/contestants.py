@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from xlite.data.dataset import Dataset
 from xlite.errors import InputError
-from xlite.ledger import Ledger
+from xlite.ledger import Ledger, TrialRecord
 from xlite.predictor import Predictor
-from xlite.storage.files import fingerprint
-from xlite.study.comparison import Rows, Side
+from xlite.storage.files import fingerprint, read_json_object
+from xlite.study.comparison import Rows, Side, is_defined
 from xlite.tasks.target_spec import TargetSpec
 from xlite.train.inference import predict_logits
 
@@ -30,6 +31,7 @@ class Contestant:
         whole_patients: whether the parts keep patients whole.
         target_spec: of its task.
         ledger: of its study; None of a package without one.
+        trained_on: key of split, data (subset included) and teacher; None of a package without a study.
         size_mb, latency_ms: of all models together; None where not known, as all below.
         epochs, device_s: of its training; search_device_s: of all trials of the search that it is the winner of.
         device: on which it was trained.
@@ -42,6 +44,7 @@ class Contestant:
     whole_patients: bool
     target_spec: TargetSpec
     ledger: Ledger | None
+    trained_on: str | None = None
     size_mb: float | None = None
     latency_ms: float | None = None
     epochs: int | None = None
@@ -89,6 +92,8 @@ def places_of(dataset: Dataset, ids: np.ndarray) -> np.ndarray:
 def configurations(students: Sequence[Contestant]) -> dict[str, list[Contestant]]:
     """The students by configuration: those that differ in the seed of training alone are its seeds.
 
+    A package without a study is a configuration of its own: what it was trained on is not known.
+
     Returns:
         By the first one's name; the same student named twice is two.
     """
@@ -97,9 +102,9 @@ def configurations(students: Sequence[Contestant]) -> dict[str, list[Contestant]
     for student in students:
         config = dict(student.descriptions[0].get("config", {}))
         seed = config.pop("train.seed", None)
-        key = fingerprint([config, list(student.dataset.labels), len(student.descriptions)])
+        key = fingerprint([config, list(student.dataset.labels), len(student.descriptions), student.trained_on])
         same = next((name for name, (known, seeds) in keys.items() if known == key and seed not in seeds), None)
-        if same is None or not config:
+        if same is None or not config or student.trained_on is None:
             name = student.name
             while name in out:
                 name += " again"
@@ -114,7 +119,8 @@ def judged_on(students: Sequence[Contestant], part: ComparedPart) -> tuple[Rows,
     """The rows of all students' `part` that none of them has seen, with the labels that all know; ids; lines to say.
 
     Raises:
-        InputError: different kinds of targets, no label in common, other targets of the same image, or no row is left.
+        InputError: different kinds of targets, no label in common, other targets of the same image, no row is left, or
+            the score is undefined on those that are.
     """
     first = students[0]
     for student in students[1:]:
@@ -151,7 +157,24 @@ def judged_on(students: Sequence[Contestant], part: ComparedPart) -> tuple[Rows,
         )
     if patients < 2:
         raise InputError(f"the {len(ids)} {part} images left are of one patient; an interval needs several")
-    return Rows(targets, groups, labels, first.target_spec), ids, notes
+    rows = Rows(targets, groups, labels, first.target_spec)
+    if not is_defined(rows):  # said here, before a look at test is recorded
+        raise InputError(
+            f"{first.target_spec.score} is undefined on the {len(ids)} {part} images left (no label both with and "
+            "without); compare on more images"
+        )
+    return rows, ids, notes
+
+
+def final_of(package: Path, ledger: Ledger) -> TrialRecord | None:
+    """The promotion whose models lie in `package`; None where it was cut off before the ledger had it.
+
+    A package of an earlier version does not say which, and is taken for the last.
+    """
+    finals = ledger.finals()
+    identity = read_json_object(package / "metrics.json").get("identity")
+    same = [row for row in finals if identity is None or (row.promotion and row.promotion.identity == identity)]
+    return same[-1] if same else None
 
 
 def sides_of(named: Mapping[str, Sequence[Contestant]], rows: Rows, ids: np.ndarray) -> list[Side]:
