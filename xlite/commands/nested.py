@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FILE, TABLE = "nested.json", "nested.csv"
 _FREE = (
     *("study", "results", "storage", "data", "cache_dir", "adopt", "dry_run", "time_budget", "promote_reserve"),
-    *("gpus_per_trial", "max_concurrent", "mps", "hang_limit", "niceness", "address"),
+    *("gpus_per_trial", "max_concurrent", "mps", "hang_limit", "niceness", "address", "again"),
 )
 """Options that may change while a nested run continues: they say where and how fast, not what."""
 

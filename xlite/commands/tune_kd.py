@@ -241,22 +241,14 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
 
     _check_objectives(arguments)
     teacher = teacher_request(arguments)
-    if arguments.no_promote and (arguments.thresholds or arguments.again):
-        given = "--thresholds" if arguments.thresholds else "--again"
-        raise InputError(f"{given} with --no-promote: nothing is promoted; give it to `xlite promote`")
     if arguments.address and arguments.niceness:
         raise InputError("--niceness with --address: a cluster's workers have the niceness it was started with")
-    if arguments.no_promote and arguments.promote_reserve is not None:
-        raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
     from xlite.commands.promote import checked_repeats
-    from xlite.study.promotion_size import check_size
 
     defaults, is_demo = find_task(arguments.task).defaults[kind], arguments.data is None
     budget = defaults.demo_budget if is_demo else defaults.budget
-    check_size(arguments.promote_top, arguments.promote_seeds)
     num_trials = arguments.trials or budget.num_trials
-    if arguments.promote_top and arguments.promote_top > num_trials:
-        raise InputError(f"--promote-top {arguments.promote_top}: the search has {num_trials} trials")
+    _check_promotion(arguments, num_trials)
     folds = num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds)
     return StudyOptions(
         name=name,
@@ -298,6 +290,20 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
         objectives=tuple(arguments.objectives or ()),
         latency_device=arguments.latency_device,
     )
+
+
+def _check_promotion(arguments: argparse.Namespace, num_trials: int) -> None:
+    """Raises InputError where options of a promotion exclude each other, or ask for what the search will not have."""
+    from xlite.study.promotion_size import check_size
+
+    if arguments.no_promote and (arguments.thresholds or arguments.again):
+        given = "--thresholds" if arguments.thresholds else "--again"
+        raise InputError(f"{given} with --no-promote: nothing is promoted; give it to `xlite promote`")
+    if arguments.no_promote and arguments.promote_reserve is not None:
+        raise InputError("--promote-reserve keeps time for a promotion, and --no-promote leaves that out; drop one")
+    check_size(arguments.promote_top, arguments.promote_seeds)
+    if arguments.promote_top and arguments.promote_top > num_trials:
+        raise InputError(f"--promote-top {arguments.promote_top}: the search has {num_trials} trials")
 
 
 def _check_objectives(arguments: argparse.Namespace) -> None:
