@@ -124,7 +124,8 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
         device: "cpu" or "cuda"; default: a GPU if there is one.
 
     Raises:
-        InputError: no model, several that differ, a damaged file, or an unknown preprocessing or kind of targets.
+        InputError: no model, several that differ, a damaged file, thresholds of other models, or an unknown
+            preprocessing or kind of targets.
     """
     path = Path(path).expanduser()
     files, decisions = _files_of(path)

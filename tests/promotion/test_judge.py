@@ -14,13 +14,14 @@ from xlite.tasks.target_spec import MULTICLASS, MULTILABEL
 NUM, LABELS = 240, ("a", "b")
 
 
-def judged(positions, *, seed, slope=1.0, spec=MULTILABEL):
+def judged(positions, *, seed, slope=1.0, quality=1.0, spec=MULTILABEL):
     """Answers to the rows at these positions of one data set; two of a patient."""
     rng = np.random.default_rng(0)
     targets = (rng.random((NUM, 2)) < 0.3).astype(np.float32)
     if spec is MULTICLASS:
         targets[:, 1] = 1 - targets[:, 0]
-    logits = slope * (2 * targets - 1 + rng.normal(size=(NUM, 2)) + np.random.default_rng(seed).normal(size=(NUM, 2)))
+    noise = rng.normal(size=(NUM, 2)) + np.random.default_rng(seed).normal(size=(NUM, 2))
+    logits = slope * (quality * (2 * targets - 1) + noise)
     answers = expit(logits) if spec is MULTILABEL else spec.probabilities(logits)
     answers, targets, groups = answers[positions], targets[positions], positions // 2
     return Judged(answers, targets, groups, LABELS, spec.judge(answers, targets, LABELS), positions)
@@ -46,10 +47,12 @@ def test_with_repeats_a_row_counts_once_with_its_mean_answer():
     assert interval.low < mean.evaluation.scalars["auc_macro"] < interval.high
 
 
-def test_repeats_that_answer_alike_know_no_more_than_one():
-    once = mean_over([judged(np.arange(NUM), seed=0)], MULTILABEL)
-    often = mean_over([judged(np.random.default_rng(n).permutation(NUM), seed=0) for n in range(10)], MULTILABEL)
+def test_repeats_that_answer_alike_and_well_know_no_more_than_one():
+    once = mean_over([judged(np.arange(NUM), seed=0, quality=9)], MULTILABEL)
+    orders = [np.random.default_rng(number).permutation(NUM) for number in range(10)]
+    often = mean_over([judged(order, seed=0, quality=9) for order in orders], MULTILABEL)
     one, ten = (each.intervals(MULTILABEL, {}, seed=0).scalars["auc_macro"] for each in (once, often))
+    assert once.evaluation.scalars["auc_macro"] == 1.0 and one.low < 0.99
     assert (ten.low, ten.high) == pytest.approx((one.low, one.high), abs=1e-6)
 
 

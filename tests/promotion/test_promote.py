@@ -152,6 +152,7 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     )
     assert added <= done.test.scalars.keys() and added <= done.validation.scalars.keys()
     metrics = read_json(tmp_path / "promoted" / "metrics.json")
+    assert "identity" in metrics
     assert metrics["models"] == ["model_1.safetensors", "model_2.safetensors"] and len(metrics["epoch"]) == 2
     (final,) = ledger.finals()
     assert final.promotion.promoted_from == 0 and final.promotion.reads_of_test == 1
