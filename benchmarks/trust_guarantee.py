@@ -16,19 +16,19 @@ from scipy.stats import norm
 
 from xlite.metrics.calibration import calibration_metrics
 from xlite.metrics.calibration_fit import fit_calibration
-from xlite.metrics.wanted import Answers, Wanted, candidates, wanted_thresholds
+from xlite.metrics.wanted import ScoredRows, Wanted, candidates, wanted_thresholds
 
 SIZES, PREVALENCES = (50, 100, 200, 500, 1000), (0.02, 0.05, 0.1, 0.3)
 METHODS = ("sensitivity=0.9", "precision=0.5")
 DISTANCE = 2.0
 
 
-def drawn(rng: np.random.Generator, num: int, prevalence: float) -> Answers:
+def drawn(rng: np.random.Generator, num: int, prevalence: float) -> ScoredRows:
     """One image of each patient, with calibrated probabilities."""
     truth = rng.random(num) < prevalence
     shift = logit(prevalence) - DISTANCE**2 / 2
     probs = expit(DISTANCE * rng.normal(DISTANCE * truth, 1) + shift)  # log-odds of the two normal densities
-    return Answers(probs[:, None], truth[:, None].astype(float), np.arange(num))
+    return ScoredRows(probs[:, None], truth[:, None].astype(float), np.arange(num))
 
 
 def true_value(wanted: Wanted, threshold: float, prevalence: float) -> float:
@@ -38,7 +38,7 @@ def true_value(wanted: Wanted, threshold: float, prevalence: float) -> float:
     return float(hits / prevalence if wanted.metric == "sensitivity" else hits / (hits + false))
 
 
-def naive(wanted: Wanted, validation: Answers) -> float | None:
+def naive(wanted: Wanted, validation: ScoredRows) -> float | None:
     """The threshold that just reaches the target on validation; None if none does."""
     scores, truth = validation.of_label(0)
     if not truth.any():

@@ -124,7 +124,8 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
         device: "cpu" or "cuda"; default: a GPU if there is one.
 
     Raises:
-        InputError: no model, several that differ, a damaged file, or an unknown preprocessing or kind of targets.
+        InputError: no model, several that differ, a damaged file, thresholds of other models, or an unknown
+            preprocessing or kind of targets.
     """
     path = Path(path).expanduser()
     files, decisions = _files_of(path)
@@ -133,6 +134,9 @@ def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str
     for file, (_, description) in zip(files, loaded, strict=True):
         if any(description.get(key) != first.get(key) for key in ("labels", "preprocess", "target_kind")):
             raise InputError(f"{file}: labels or preprocessing differ from those of {files[0].name}; promote again")
+    weights = {file.name: description["weights_sha256"] for file, (_, description) in zip(files, loaded, strict=True)}
+    if decisions.get("weights", weights) != weights:
+        raise InputError(f"{path / 'thresholds.json'}: it is of other weights than those beside it; promote again")
     kind = first.get("target_kind")
     target_spec = target_spec or TARGET_SPECS.get(str(kind))
     if target_spec is None:

@@ -114,6 +114,51 @@ def test_a_begun_study_keeps_its_split_and_is_told(tmp_path, monkeypatch):
     assert "each picture is in one part only" in prepared(folder, tmp_path)[1][0]
 
 
+def with_copies(folder, pairs, copied):
+    """Forty images, two of a patient, and of each pair the first one's as another image of the second's patient."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    rows = ["image,patient,ill,old"]
+    for number in range(40):
+        smooth = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        smooth.resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+        rows.append(f"{number:02}.png,p{number // 2:02},{number % 3 == 0:d},{number % 5 < 2:d}")
+    for one, other in pairs:
+        name = copied(folder / f"{one:02}.png", folder / f"copy{one:02}")
+        rows.append(f"{name},p{other // 2:02},{one % 3 == 0:d},{one % 5 < 2:d}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_copies_of_a_held_out_picture_are_held_out_too_though_the_split_was_drawn_before(tmp_path, monkeypatch):
+    pairs = [(number, number + 2) for number in range(0, 36, 4)]
+    folder = with_copies(
+        tmp_path / "raw", pairs, lambda source, to: shutil.copy(source, to.with_suffix(".png")).name
+    )  # fmt: skip
+    monkeypatch.setattr("xlite.data.split_apart.with_united_groups", lambda table, number: table)
+    done, _, rows = prepared(folder, tmp_path, guarantee_share=0.4)
+    parts = part_of(done) | {str(done.full.ids[row]): "held_out" for row in done.full.parts["held_out"]}
+    shared = [{parts[f"{one:02}.png"], parts[f"copy{one:02}.png"]} for one, _ in pairs]
+    assert {"held_out"} in shared and {"train"} in shared
+    assert all(each == {"held_out"} for each in shared if "held_out" in each)
+    assert {row["part"] for row in rows if parts[row["image"]] == "held_out"} == {"held_out"}
+
+
+def test_almost_identical_images_of_held_out_and_training_rows_are_named(tmp_path):
+    def recompressed(source, to):
+        Image.open(source).save(to.with_suffix(".jpg"), quality=95)
+        return to.with_suffix(".jpg").name
+
+    pairs = [(number, number + 2) for number in range(0, 36, 4)]
+    folder = with_copies(tmp_path / "raw", pairs, recompressed)
+    done, lines, _ = prepared(folder, tmp_path, guarantee_share=0.4)
+    parts = part_of(done) | {str(done.full.ids[row]): "held_out" for row in done.full.parts["held_out"]}
+    crossing = [{parts[f"{one:02}.png"], parts[f"copy{one:02}.jpg"]} for one, _ in pairs]
+    assert {"train", "held_out"} in crossing
+    assert done.understood["pictures"]["near_sets"] == sum(len(each) == 2 for each in crossing)
+    assert any(line.startswith("Almost identical images in several parts") for line in lines)
+
+
 def test_constant_images_are_counted_once_and_are_no_twins(tmp_path):
     for number in range(24):
         (tmp_path / "raw" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)

@@ -140,6 +140,18 @@ def test_certain_probabilities_are_kept_apart_and_finite():
     ).all()
 
 
+@pytest.mark.parametrize(("scale", "method"), [(3.5, "none"), (0.5, "platt")])
+def test_a_map_that_would_make_scores_of_other_images_equal_is_refused(scale, method):
+    """Slope 3 makes 1 of all from 1 - 1e-6 on, which is near where validation's logits reach 7, and far from 1."""
+    rng = np.random.default_rng(0)
+    logits = np.clip(rng.normal(0, scale, (3000, 1)), -2 * scale, 2 * scale)
+    targets = (rng.random((3000, 1)) < expit(3 * logits + 1)).astype(np.float32)
+    calibration, crossed = fitted(expit(logits), targets)
+    assert calibration.methods == (method,) and (method == "none") == np.array_equal(crossed, expit(logits))
+    five = 1 - np.array([1e-6, 8e-7, 6e-7, 4e-7, 2e-7])
+    assert method != "none" or (np.diff(calibration.apply(five[:, None])[:, 0]) > 0).all()
+
+
 # Reliability curves, ECE, Brier score
 
 

@@ -10,7 +10,7 @@ from xlite.metrics.thresholds import choose_thresholds
 LABELS = ("a", "b")
 
 
-def by_f1(probs, targets):
+def by_f1(probs, targets, _=None):
     return choose_thresholds(probs, targets, LABELS, method="f1")[0]
 
 
@@ -24,7 +24,7 @@ def test_a_row_is_never_judged_by_a_threshold_it_helped_to_choose():
     groups = np.arange(40).astype(str)
     seen = []
 
-    def choose(chosen_probs, chosen_targets):
+    def choose(chosen_probs, chosen_targets, chosen_groups):
         seen.append({tuple(row) for row in chosen_probs.tolist()})
         return dict.fromkeys(LABELS, 0.5)
 
@@ -39,7 +39,7 @@ def test_rows_of_one_group_are_judged_together():
     groups = np.repeat([f"patient{i}" for i in range(10)], 4)
     sizes = []
 
-    def choose(chosen_probs, chosen_targets):
+    def choose(chosen_probs, chosen_targets, chosen_groups):
         sizes.append(len(chosen_probs))
         return dict.fromkeys(LABELS, 0.5)
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binom, norm
 
-from xlite.metrics.wanted import Answers, Wanted, candidates, wanted_thresholds
+from xlite.metrics.wanted import ScoredRows, Wanted, candidates, wanted_thresholds
 
 NAN = float("nan")
 
@@ -14,7 +14,7 @@ def drawn(num, prevalence, seed, *, per_patient=1):
     """Binormal scores, positives two standard deviations above negatives; the truth of a threshold is known."""
     rng = np.random.default_rng(seed)
     truth = rng.random(num) < prevalence
-    return Answers(
+    return ScoredRows(
         expit(rng.normal(2.0 * truth, 1))[:, None], truth[:, None].astype(float), np.arange(num) // per_patient
     )
 
@@ -77,11 +77,11 @@ def test_21_positives_cannot_guarantee_what_22_can():
     validation = drawn(500, 0.2, 0)
     for num, basis in ((21, "estimate"), (22, "guarantee")):
         truth = np.r_[np.ones(num), np.zeros(100)]
-        held_out = Answers(np.where(truth == 1, 0.999, 0.001)[:, None], truth[:, None], np.arange(num + 100))
+        held_out = ScoredRows(np.where(truth == 1, 0.999, 0.001)[:, None], truth[:, None], np.arange(num + 100))
         found, _ = chosen("sensitivity=0.9", validation, held_out)
         assert (found.basis, found.held_out_positives) == (basis, num)
     found, (note,) = chosen(
-        "sensitivity=0.9", validation, Answers(*(x[:121] for x in vars(drawn(200, 0.0, 0)).values()))
+        "sensitivity=0.9", validation, ScoredRows(*(x[:121] for x in vars(drawn(200, 0.0, 0)).values()))
     )
     assert found.basis == "estimate" and "cannot be guaranteed with 0 held-out positives" in note
 
@@ -89,16 +89,16 @@ def test_21_positives_cannot_guarantee_what_22_can():
 def test_where_validation_allows_no_estimate_it_is_what_validation_shows():
     """Nine positives: the highest cut that eight pass has a sensitivity of 8 / 9, below 0.9, so all nine must."""
     probs = np.r_[np.linspace(0.3, 0.9, 9), np.linspace(0, 0.5, 91)][:, None]
-    validation = Answers(probs, np.r_[np.ones(9), np.zeros(91)][:, None], np.arange(100))
+    validation = ScoredRows(probs, np.r_[np.ones(9), np.zeros(91)][:, None], np.arange(100))
     found, (note,) = chosen("sensitivity=0.9", validation)
     assert found.basis == "observed" and found.confidence is None and "just reaches it" in note
     assert (probs[:9] >= found.threshold).all() and probs[probs < found.threshold].max() > 0.29
-    one_class, (note,) = chosen("precision=0.5", Answers(probs, np.zeros((100, 1)), np.arange(100)))
+    one_class, (note,) = chosen("precision=0.5", ScoredRows(probs, np.zeros((100, 1)), np.arange(100)))
     assert (one_class.basis, one_class.threshold) == ("default", 0.5) and "one class" in note
 
 
 def test_a_patient_counts_once_with_the_first_image_whose_label_is_known():
-    answers = Answers(
+    answers = ScoredRows(
         np.array([[0.1], [0.2], [0.3], [0.4], [0.5]]),
         np.array([[NAN], [1.0], [0.0], [1.0], [NAN]]),
         np.array(["p1", "p1", "p2", "p1", "p3"]),

@@ -37,7 +37,8 @@ def judged(quality, *, seed, number, num=300):
     targets = (rng.random((num, 1)) < 0.3).astype(np.float32)
     noise = rng.normal(size=(num, 1)) + 0.5 * np.random.default_rng([6, seed, number]).normal(size=(num, 1))
     answers = 1 / (1 + np.exp(-(quality * targets + noise)))
-    return Judged(answers, targets, np.arange(num) // 2, ("a",), SPEC.judge(answers, targets, ("a",)))
+    rows = np.arange(num)
+    return Judged(answers, targets, rows // 2, ("a",), SPEC.judge(answers, targets, ("a",)), rows)
 
 
 def retrained(number, quality, *, num_params, search_value=0.9, seeds=(42, 43, 44)):

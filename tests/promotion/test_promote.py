@@ -18,6 +18,7 @@ from xlite.distill.teacher import load_teacher
 from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
 from xlite.metrics.calibration import Calibration, calibration_metrics
+from xlite.metrics.calibration_fit import fit_calibration
 from xlite.metrics.decisions import decide, decision_metrics
 from xlite.metrics.multilabel import evaluate_multilabel
 from xlite.models.artifact import load_model
@@ -91,7 +92,7 @@ def test_repeats_are_pooled_by_themselves_and_their_mean_and_spread_are_told(tin
     parts = [(r, fold) for r in range(2) for fold in folds(tiny_dataset, TASK.target_spec, 2, seed=0, repeat=r)]
     members = [Member(f"model_{number}", fold, None, repeat=r) for number, (r, fold) in enumerate(parts, start=1)]
     done = promote(config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted")
-    expected = []
+    expected, mean = [], np.zeros((200, 3))
     for repeat in (0, 1):
         answers, targets = [], []
         for member in members[2 * repeat : 2 * repeat + 2]:
@@ -99,12 +100,20 @@ def test_repeats_are_pooled_by_themselves_and_their_mean_and_spread_are_told(tin
             val = member.dataset.part("val")
             answers.append(TASK.target_spec.probabilities(predict_logits(model, tiny_dataset, val, device=CPU)))
             targets.append(tiny_dataset.targets[val])
+            mean[val] += answers[-1] / 2
             assert description["split_hash"] == member.dataset.split_hash
         pooled = TASK.target_spec.evaluate(np.concatenate(answers), np.concatenate(targets), tiny_dataset.labels)
         expected.append(pooled.scalars["auc_macro"])
     assert done.repeats == pytest.approx(expected) and done.repeats[0] != done.repeats[1]
-    assert done.validation.scalars["auc_macro"] == pytest.approx(np.mean(expected))
+    pool = np.sort(np.concatenate([tiny_dataset.parts["train"], tiny_dataset.parts["val"]]))
+    rows = (mean[pool], tiny_dataset.targets[pool], tiny_dataset.labels)
+    _, crossed = fit_calibration(*rows, tiny_dataset.groups[pool], exclusive=False)
+    assert done.validation.scalars["auc_macro"] == pytest.approx(TASK.target_spec.evaluate(*rows).scalars["auc_macro"])
+    judged = TASK.target_spec.evaluate(crossed, *rows[1:]).scalars
+    assert done.validation.scalars["hamming"] == pytest.approx(judged["hamming"])
     assert done.validation.per_label["a"]["num_known"] == 170  # a row counts once, however often it was judged
+    interval = read_json(tmp_path / "promoted" / "metrics.json")["validation"]["intervals_95"]["scalars"]["auc_macro"]
+    assert interval["low"] < done.validation.scalars["auc_macro"] < interval["high"]
     told = read_json(tmp_path / "promoted" / "metrics.json")["validation"]["repeats"]
     assert told["mean"] == pytest.approx(np.mean(expected)) and told["sd"] == pytest.approx(np.std(expected, ddof=1))
 
@@ -143,6 +152,7 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
     )
     assert added <= done.test.scalars.keys() and added <= done.validation.scalars.keys()
     metrics = read_json(tmp_path / "promoted" / "metrics.json")
+    assert "identity" in metrics
     assert metrics["models"] == ["model_1.safetensors", "model_2.safetensors"] and len(metrics["epoch"]) == 2
     (final,) = ledger.finals()
     assert final.promotion.promoted_from == 0 and final.promotion.reads_of_test == 1
@@ -293,6 +303,12 @@ def test_what_ships_is_calibrated_and_decides_as_wanted_with_or_without_a_guaran
     assert auc["a"] == auc["b"]
 
     stored = read_json(folder / "thresholds.json")
+    assert stored["weights"] == {"model.safetensors": read_json(folder / "model.json")["weights_sha256"]}
+    other = read_json(tmp_path / "estimate" / "thresholds.json")
+    for weights in ({"model.safetensors": "of an earlier promotion"}, {"model_1.safetensors": "of other folds"}):
+        write_json(folder / "thresholds.json", {**other, "weights": weights})  # as one that was killed leaves it
+        with pytest.raises(InputError, match=r"thresholds.json: it is of other weights .*; promote again"):
+            xlite.load(folder, device="cpu")
     write_json(folder / "thresholds.json", {key: stored[key] for key in ("method", "thresholds", "notes")})  # as before
     assert xlite.load(folder, device="cpu").predict_batch(paths) == alone.predict_batch(paths)
     for broken in (

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from xlite.metrics.calibration import Calibration, Method, log_probabilities, logits_of
 from xlite.metrics.decisions import fold_of_rows
 
 LEAST_POSITIVES = 10
+_GRID = 20.0
 _LOG_SLOPES = (-5.0, 5.0)  # temperatures from 0.007 to 148
 
 Line = tuple[float, float]
@@ -31,8 +32,9 @@ def fit_calibration(
 
     The log loss on folds that a map was not fitted on decides; of equally good ones the simplest is taken. Folds are
     of whole groups (`fold_of_rows`). A map whose slope is not above 0 is refused, and one that makes scores equal that
-    differed. A label with fewer than LEAST_POSITIVES positives or negatives, or without either outside of a fold, stays
-    as it is; so do classes if fewer rows than that are outside of the most frequent one.
+    differed, here or nearby (`_keeps_apart`). A label with fewer than LEAST_POSITIVES positives or negatives, or
+    without either outside of a fold, stays as it is; so do classes if fewer rows than that are outside of the most
+    frequent one.
 
     Args:
         probs: (N, L) in [0, 1]; of classes (N, ..., L).
@@ -120,8 +122,13 @@ def _enough(truth: np.ndarray, fold: np.ndarray) -> bool:
 
 
 def _keeps_apart(probs: np.ndarray, calibration: Calibration) -> bool:
-    """Whether (M, 1) probabilities that differ still do in float64, in the same order."""
-    return bool((np.diff(calibration.apply(np.unique(probs)[:, None])[:, 0]) > 0).all())
+    """Whether (M, 1) probabilities that differ still do in float64, in the same order.
+
+    Also those of a grid, since other images get other scores: logits up to twice the largest here, 20 at most.
+    """
+    reach = min(_GRID, 2 * float(np.abs(logits_of(probs)).max()))
+    each = (np.unique(probs), np.unique(expit(np.linspace(-reach, reach, 401))))
+    return all((np.diff(calibration.apply(scores[:, None])[:, 0]) > 0).all() for scores in each)
 
 
 def _of_one(label: str, method: Method, line: Line) -> Calibration:

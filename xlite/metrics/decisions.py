@@ -9,8 +9,8 @@ from xlite.metrics.multilabel import Evaluation, f1_precision_recall
 
 NUM_FOLDS = 5
 KEPT = ("f1", "precision", "recall")
-ChooseThresholds = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
-"""((M, L) probabilities, (M, L) targets) -> threshold by label."""
+ChooseThresholds = Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[str, float]]
+"""((M, L) probabilities, (M, L) targets, (M,) groups) -> threshold by label."""
 
 
 def cross_fitted(
@@ -34,7 +34,7 @@ def cross_fitted(
     for fold in np.unique(fold_of_row):
         judged = fold_of_row == fold
         chosen_on = judged if judged.all() else ~judged
-        thresholds = choose(probs[chosen_on], targets[chosen_on])
+        thresholds = choose(probs[chosen_on], targets[chosen_on], groups[chosen_on])
         if not thresholds:
             return None
         decisions[judged] = decide(probs[judged], thresholds, labels)

@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ScoredRows:
     """Probabilities and targets (N, L), and the group (patient) of each row (N,)."""
 
     probs: np.ndarray
@@ -75,7 +75,12 @@ class WantedThreshold:
 
 
 def wanted_thresholds(
-    wanted: Wanted, validation: Answers, held_out: Answers | None, labels: Sequence[str]
+    wanted: Wanted,
+    validation: ScoredRows,
+    held_out: ScoredRows | None,
+    labels: Sequence[str],
+    *,
+    estimate: bool = True,
 ) -> tuple[dict[str, WantedThreshold], tuple[str, ...]]:
     """A threshold for each label by itself, from one image of each patient; and notes, one line per reason.
 
@@ -83,16 +88,23 @@ def wanted_thresholds(
     p-values, each at 1 - CONFIDENCE, up to the first that fails (Learn then Test, arXiv 2110.01052, by MAPIE): so the
     guarantee holds for all of them at once. Of those that pass, a sensitivity takes the highest, a precision the
     lowest. Without held-out patients, or if none passes, the same is done on validation.
+
+    Args:
+        estimate: False: validation says nothing with confidence, e.g. since it was answered by other models than those
+            that ship; it only shows where the target is reached.
     """
     found = {
-        name: _wanted_threshold(wanted, validation.of_label(i), held_out.of_label(i) if held_out else None)
+        name: _wanted_threshold(wanted, validation.of_label(i), held_out.of_label(i) if held_out else None, estimate)
         for i, name in enumerate(labels)
     }
     return found, _notes(wanted, found)
 
 
 def _wanted_threshold(
-    wanted: Wanted, validation: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray] | None
+    wanted: Wanted,
+    validation: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray] | None,
+    estimate: bool,
 ) -> WantedThreshold:
     scores, truth = validation
     num_held = int(held_out[1].sum()) if held_out else None
@@ -102,7 +114,7 @@ def _wanted_threshold(
     order = cuts[np.argsort(_tested(wanted, cuts, scores, truth).p_values[:, 0], kind="stable")]
     if held_out and num_held and (passed := _passing(wanted, order, *held_out)) is not None:
         return WantedThreshold(passed, "guarantee", CONFIDENCE, len(held_out[1]), num_held, num_held)
-    if (passed := _passing(wanted, order, scores, truth)) is not None:
+    if estimate and (passed := _passing(wanted, order, scores, truth)) is not None:
         return WantedThreshold(passed, "estimate", CONFIDENCE, *of_validation)
     return WantedThreshold(_observed(wanted, cuts, scores, truth), "observed", None, *of_validation)
 

@@ -17,7 +17,7 @@ from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
 from xlite.promotion.decide import DecisionRule, choose_rule
 from xlite.promotion.judge import Judged, ask, by_repeat, judge, mean_over, together, values_of
-from xlite.storage.files import write_json
+from xlite.storage.files import read_json_object, write_json
 from xlite.study.members import Member
 from xlite.tasks.task import Task
 from xlite.train.summary import EvaluationSummary, summary_of
@@ -28,13 +28,15 @@ class Answers:
     """What the promoted models answer, and what follows from it.
 
     Attributes:
-        train, validation: of each model on its own parts; test: of the models' mean logits.
+        train, validation: of each model on its own parts; test: of the models' mean logits. Train and test are
+            calibrated; validation is too, by calibrations and thresholds chosen on other patients (but for ranks, see
+            `DecisionRule.on_validation`). With repeats, its answers are the means over them.
         rule: calibration and thresholds, chosen on validation and on held-out patients.
-        answered: test as the models answered it; train, validation and test are calibrated.
+        answered: test as the models answered it.
         intervals: of every metric on test; validation_intervals: on validation, of those without thresholds.
-        fold_values: the validation metric of each model.
+        fold_values: the validation metric of each model, as it answered; so, too, the next two.
         test_values: the test metric with each seed.
-        repeats: of folds dealt several times, the validation metric of each time.
+        repeats: of folds dealt several times, the validation metric of each time by itself.
     """
 
     train: Judged
@@ -65,13 +67,18 @@ def answers_of(
     train = together([judge([model], spec, member.dataset, "train", device) for model, member in pairs], spec)
     parts = [judge([model], spec, member.dataset, "val", device) for model, member in pairs]
     held_out = partial(ask, models, spec, dataset.unsealed(), HELD_OUT, device) if HELD_OUT in dataset.parts else None
-    rule = choose_rule(method, together(parts, spec), spec, held_out)
-    repeats = [rule.calibrated(each) for each in by_repeat(parts, [member.repeat for member in members], spec)]
-    validation = mean_over([each.cross_fitted(spec) for each in repeats], spec)
+    repeats = by_repeat(parts, [member.repeat for member in members], spec)
+    rule = choose_rule(
+        method, mean_over(repeats, spec), spec, held_out, num_models=len(models), num_repeats=len(repeats)
+    )
+    validation = rule.on_validation()
     read()
     answered = judge(models, spec, dataset.unsealed(), "test", device)
     test = rule.decided(answered)
-    by_seed = [test, *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ()))]
+    by_seed = [
+        answered,
+        *(_judge_seed(each, members, dataset, task) for each in (chosen.other_seeds if chosen else ())),
+    ]
     return Answers(
         rule.calibrated(train),
         validation,
@@ -79,7 +86,7 @@ def answers_of(
         rule,
         answered,
         test.intervals(spec, rule.thresholds, seed=seed),
-        validation.intervals(spec, {}, seed=seed),
+        rule.validation_intervals(seed=seed),
         tuple(part.evaluation.scalars[task.metric] for part in parts),
         tuple(each.evaluation.scalars[task.metric] for each in by_seed),
         values_of(repeats, task.metric),
@@ -102,9 +109,19 @@ def write_results(
     *,
     reads: int,
     chosen: Chosen | None,
+    identity: str = "",
 ) -> tuple[str, ...]:
-    """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds."""
-    of_validation, of_test, lines = answers.rule.write(folder, answers.answered)
+    """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds.
+
+    Args:
+        folder: holds the models already.
+        identity: of the promotion.
+    """
+    weights = {
+        f"{member.stem}.safetensors": read_json_object(folder / f"{member.stem}.json")["weights_sha256"]
+        for member in members
+    }
+    of_validation, of_test, lines = answers.rule.write(folder, answers.answered, weights=weights)
     validation, test = summary_of(answers.validation.evaluation), summary_of(answers.test.evaluation)
     interval = answers.intervals.scalars[task.metric]
     test_about = {
@@ -116,8 +133,9 @@ def write_results(
     write_json(
         folder / "metrics.json",
         {
+            "identity": identity,
             "metric": task.metric,
-            "models": [f"{member.stem}.safetensors" for member in members],
+            "models": list(weights),
             "epoch": epochs[0] if len(epochs) == 1 else list(epochs),
             "train": summary_of(answers.train.evaluation).to_json(),
             "validation": {

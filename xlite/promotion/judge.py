@@ -18,17 +18,32 @@ from xlite.train.inference import predict_logits
 
 @dataclass(frozen=True)
 class Judged:
-    """What models answer on one part: answers and targets (N, ..., L), groups (N,), L labels, and the metrics."""
+    """What models answer on one part, judged.
+
+    Attributes:
+        answers, targets: (N, ..., L); groups: (N,); labels: L names.
+        evaluation: the metrics of these N rows.
+        positions: (N,) of the rows in their data set.
+    """
 
     answers: np.ndarray
     targets: np.ndarray
     groups: np.ndarray
     labels: tuple[str, ...]
     evaluation: Evaluation
+    positions: np.ndarray
 
-    def cross_fitted(self, target_spec: TargetSpec) -> "Judged":
-        """With metrics at thresholds that no judged row helped to choose."""
-        evaluation = target_spec.cross_fit(self.evaluation, self.answers, self.targets, self.labels, groups=self.groups)
+    def cross_fitted(self, target_spec: TargetSpec, method: str, *, estimate: bool) -> "Judged":
+        """With metrics at thresholds that no judged row helped to choose; see `TargetSpec.cross_fit`."""
+        evaluation = target_spec.cross_fit(
+            self.evaluation,
+            self.answers,
+            self.targets,
+            self.labels,
+            groups=self.groups,
+            method=method,
+            estimate=estimate,
+        )
         return replace(self, evaluation=evaluation)
 
     def at_thresholds(self, target_spec: TargetSpec, thresholds: Mapping[str, float]) -> "Judged":
@@ -48,7 +63,8 @@ class Judged:
 def judge(models: Sequence[nn.Module], target_spec: TargetSpec, dataset: Dataset, part: Part, device: Device) -> Judged:
     """The models' mean logits on one part of the data, judged."""
     answers, targets, groups = ask(models, target_spec, dataset, part, device)
-    return Judged(answers, targets, groups, dataset.labels, target_spec.judge(answers, targets, dataset.labels))
+    evaluation = target_spec.judge(answers, targets, dataset.labels)
+    return Judged(answers, targets, groups, dataset.labels, evaluation, dataset.part(part))
 
 
 def ask(
@@ -65,44 +81,43 @@ def ask(
 
 
 def by_repeat(parts: Sequence[Judged], repeats: Sequence[int], target_spec: TargetSpec) -> list[Judged]:
-    """What the models of each repeat answered, at cross-fitted thresholds; `repeats` are the models' numbers of it."""
+    """What the models of each repeat answered; `repeats` are the models' numbers of it."""
     return [
-        together([part for part, own in zip(parts, repeats, strict=True) if own == repeat], target_spec).cross_fitted(
-            target_spec
-        )
+        together([part for part, own in zip(parts, repeats, strict=True) if own == repeat], target_spec)
         for repeat in dict.fromkeys(repeats)
     ]
 
 
 def mean_over(repeats: Sequence[Judged], target_spec: TargetSpec) -> Judged:
-    """Of repeats with an answer for every row each: all answers, and the mean over the repeats of each metric."""
+    """Of repeats with an answer for every row each: each row's mean answer, judged.
+
+    A row counts once, however often it was judged, or intervals would be too narrow. So the metrics are those of the
+    mean answers; the metric of each repeat by itself is `values_of`.
+    """
     if len(repeats) == 1:
         return repeats[0]
-    evaluations = [each.evaluation for each in repeats]
-    first = evaluations[0]  # counts and undefined labels are the same in all: they judge the same rows
-    mean = replace(
-        first,
-        scalars=_means([each.scalars for each in evaluations]),
-        per_label={label: _means([each.per_label[label] for each in evaluations]) for label in first.per_label},
-    )
-    return replace(together(repeats, target_spec), evaluation=mean)
+    orders = [np.argsort(each.positions) for each in repeats]
+    first, order = repeats[0], orders[0]
+    positions, targets, groups = first.positions[order], first.targets[order], first.groups[order]
+    for each, own in zip(repeats, orders, strict=True):
+        assert np.array_equal(each.positions[own], positions), "repeats judge the same rows"
+    answers = np.mean([each.answers[own] for each, own in zip(repeats, orders, strict=True)], axis=0)
+    evaluation = target_spec.judge(answers, targets, first.labels)
+    return Judged(answers, targets, groups, first.labels, evaluation, positions)
 
 
 def values_of(repeats: Sequence[Judged], metric: str) -> tuple[float, ...]:
-    """The metric of each of several repeats; () of a single one."""
+    """The metric of each of several repeats by itself; () of a single one."""
     return tuple(each.evaluation.scalars[metric] for each in repeats) if len(repeats) > 1 else ()
-
-
-def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([each[name] for each in values])) for name in values[0]}
 
 
 def together(parts: Sequence[Judged], target_spec: TargetSpec) -> Judged:
     """All parts as one."""
     if len(parts) == 1:
         return parts[0]
-    answers, targets, groups = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("answers", "targets", "groups")
+    answers, targets, groups, positions = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("answers", "targets", "groups", "positions")
     )
     labels = parts[0].labels
-    return Judged(answers, targets, groups, labels, target_spec.judge(answers, targets, labels))
+    return Judged(answers, targets, groups, labels, target_spec.judge(answers, targets, labels), positions)

@@ -22,7 +22,7 @@ from xlite.data.sources import ParsedDataset
 from xlite.data.split import PARTS, Split, SplitStrategy, resolve_subset, subset
 from xlite.data.split_apart import SplitTable, outer_fold, split_apart
 from xlite.data.table import Table
-from xlite.data.twins import nearly_identical, pictures_of
+from xlite.data.twins import nearly_identical, pictures_of, with_united_groups
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 from xlite.storage.text import csv_text
@@ -114,8 +114,8 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     alike = nearly_identical(pictures, patients, cache.pixels, rows)
     draw = partial(outer_fold, alike=alike, outer=request.outer) if request.outer else split_apart
     drawn = draw(table, pictures, strategy=kind, seed=request.seed, folder=request.cache_dir / "splits", strata=strata)
+    drawn, held_out = _hold_out(task, drawn, pictures.number[drawn.rows], request, strata[drawn.rows], console)
     near = nearly_identical(pictures, drawn.part, cache.pixels, rows)
-    drawn, held_out = _hold_out(task, drawn, request, strata[drawn.rows], console)
     findings = PictureFindings(table, pictures, drawn.part, near, alike)
     understood = _understood(task, reading, drawn, request) | {
         "unusable": len(reading.excluded) + len(cache.failures),
@@ -137,9 +137,12 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
 
 
 def _hold_out(
-    task: Task, drawn: SplitTable, request: DataRequest, strata: np.ndarray, console: Console
+    task: Task, drawn: SplitTable, pictures: np.ndarray, request: DataRequest, strata: np.ndarray, console: Console
 ) -> tuple[SplitTable, dict[str, np.ndarray]]:
     """The split without the held-out rows, and these as a part; no such part where none was asked for.
+
+    Args:
+        pictures: (n,) numbers of the rows in use; rows with the same one are held out together or not at all.
 
     Raises:
         InputError: exclusive classes, too few patients, or nothing can be learnt from what is left.
@@ -149,7 +152,8 @@ def _hold_out(
         return drawn, {}
     if task.target_spec.answers_are != "labels":
         raise InputError(f"--guarantee-share is for labels with thresholds; {task.target_spec.kind} targets have none")
-    split, rows = hold_out(drawn.table, drawn.split, share, seed=request.seed, strata=strata)
+    apart = with_united_groups(drawn.table, pictures)  # a split of an earlier version has them as they were
+    split, rows = hold_out(apart, drawn.split, share, seed=request.seed, strata=strata)
     try:
         task.target_spec.check_split(drawn.table, split)
     except InputError as error:
@@ -158,7 +162,9 @@ def _hold_out(
     console.say(f"Held out for guarantees: {len(rows):,} of the training images, of {patients:,} patients")
     for note in unguaranteed(drawn.table, rows):
         console.say(f"Note: {note}")
-    return replace(drawn, split=split), {HELD_OUT: rows}
+    part = drawn.part.copy()
+    part[drawn.rows[rows]] = len(PARTS)
+    return replace(drawn, split=split, part=part), {HELD_OUT: rows}
 
 
 def read(task: Task, request: DataRequest, console: Console) -> tuple[ParsedDataset, Task]:

@@ -21,6 +21,7 @@ from xlite.metrics.intervals import MetricIntervals, metric_intervals, score_int
 from xlite.metrics.multilabel import Evaluation, evaluate_multilabel
 from xlite.metrics.resampling import NUM_RESAMPLES, Weighted
 from xlite.metrics.thresholds import choose_thresholds
+from xlite.metrics.wanted import ScoredRows, Wanted, wanted_thresholds
 from xlite.metrics.weighted import (
     WeightedMetrics,
     weighted_balanced_accuracy,
@@ -142,15 +143,23 @@ class TargetSpec:
         labels: Sequence[str],
         *,
         groups: np.ndarray,
+        method: str = "f1",
+        estimate: bool = True,
     ) -> Evaluation:
-        """`evaluation` with the metrics of decisions at thresholds chosen (by F1) on other groups' rows.
+        """`evaluation` with the metrics of decisions at thresholds chosen on other groups' rows.
 
         Args:
             groups: (N,) the group of each row.
+            method: of `choose_thresholds`, or a wanted metric as "sensitivity=0.9".
+            estimate: how a wanted metric is reached, see `wanted_thresholds`.
         """
+        wanted = Wanted.named(method)
 
-        def choose(probs: np.ndarray, truth: np.ndarray) -> Mapping[str, float]:
-            return self.choose_thresholds(probs, truth, labels, method="f1")[0]
+        def choose(probs: np.ndarray, truth: np.ndarray, of: np.ndarray) -> Mapping[str, float]:
+            if wanted is None:
+                return self.choose_thresholds(probs, truth, labels, method=method)[0]
+            found, _ = wanted_thresholds(wanted, ScoredRows(probs, truth, of), None, labels, estimate=estimate)
+            return {label: one.threshold for label, one in found.items()}
 
         decisions = cross_fitted(answers, targets, labels, groups, choose)
         return evaluation if decisions is None else with_decisions(evaluation, decisions, targets, labels)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xlite.data.held_out import HELD_OUT
 from xlite.data.split import PARTS
 from xlite.data.table import Table
 from xlite.data.twins import Pictures
@@ -24,7 +25,7 @@ class PictureFindings:
 
     Attributes:
         table, pictures: the examples.
-        part: (N,) number of the part in `PARTS`, -1 for copies that are left out.
+        part: (N,) number of the part in `PARTS`, after them held-out rows; -1 for copies that are left out.
         near: sets of examples in several parts that look alike, see `nearly_identical`.
         alike: such sets of several groups (patients), in whatever parts.
         identical: another example shows the same picture.
@@ -161,7 +162,7 @@ class PictureFindings:
         labels = [
             name for name, value in zip(self.table.labels, targets, strict=True) if targets.ndim == 1 and value == 1
         ]
-        part = PARTS[self.part[row]] if self.part[row] >= 0 else "left out"
+        part = (*PARTS, HELD_OUT)[self.part[row]] if self.part[row] >= 0 else "left out"
         return str(self.table.ids[row]), str(self.table.groups[row]), part, "|".join(labels)
 
 
