@@ -109,7 +109,7 @@ def write_results(
     *,
     reads: int,
     chosen: Chosen | None,
-    identity: str = "",
+    identity: str,
 ) -> tuple[str, ...]:
     """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds.
 

@@ -48,7 +48,7 @@ class Promotion:
         chosen: how the configuration came out among several; None for one alone.
         test_values: on test, of this configuration with each seed.
         lines: what a person is told of calibration and thresholds.
-        repeats: of folds dealt several times, the validation metric of each time.
+        repeats: of folds dealt several times, the validation metric of each time by itself.
     """
 
     folder: Path
@@ -155,7 +155,7 @@ def _promote(
     answers = answers_of(task, models, members, read=read, chosen=chosen, method=method, seed=config.train.seed)
     reads = len(ledger.test_reads())
     epochs = tuple(summary.best_epoch for summary in summaries)
-    lines = write_results(folder, task, members, epochs, answers, reads=reads, chosen=chosen)
+    lines = write_results(folder, task, members, epochs, answers, reads=reads, chosen=chosen, identity=identity)
     _remove_earlier(folder, {member.stem for member in members})
     test = answers.test.evaluation
     _record_runs(folder, members, winner, epochs, _test_scalars(test, task.target_spec.columns.per_label))
