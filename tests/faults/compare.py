@@ -23,9 +23,10 @@ from xlite.train.run import TrainingRun
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each purge, which is what is wanted
 MEASURED = {"seconds", "seconds_by_kind", "device_seconds", "images_per_s"}
-MEASURED |= {"latency_ms", "latency_spread_ms", "reference_ms"}
+MEASURED |= {"latency_ms", "latency_spread_ms", "latency_median_ms", "latency_p95_ms", "reference_ms"}
 """Keys of records that no two runs share, however they went; all else is compared to the last bit."""
 MEASURED_COLUMNS = {"date", "seconds", "device_seconds", "inference_time_ms", "inference_spread_ms"}
+MEASURED_COLUMNS |= {"inference_median_ms", "inference_p95_ms"}
 MEASURED_TAGS = ("seconds/", "speed/")
 EPOCH_TAG = "val/loss"
 

@@ -122,7 +122,7 @@ def test_a_copy_with_moved_data_cache_and_teacher_is_worked_on_and_the_original_
     assert "name its folder with --data" in refused(capsys, called(promote, *copy))
     assert called(leaderboard, *copy) == called(analyze, *copy) == 0
     assert called(teacher_bank, *copy, *places, *teacher, "--check") == 0
-    assert called(promote, *copy, *places, *teacher, "--trial", 0, "--epochs", 1) == 0
+    assert called(promote, *copy, *places, *teacher, "--trial", 0, "--epochs", 1, "--again") == 0
     more = words(home, "--study", "copy", *places, *teacher, "--trials", NUM_ENDED + CUT_OFF)
     done = run_runner("tune_kd", *more, CUDA_VISIBLE_DEVICES="")
     assert "4 trials are there, 1 to go, 1 of them from their last epoch" in done.stdout, done.stdout + done.stderr
@@ -185,14 +185,14 @@ def test_a_copy_beside_a_database_elsewhere_becomes_one_of_its_own_by_adopt_only
         line = refused(capsys, code())
         assert f"belongs to {results / 'stm'}, not to {results / 'copy'}; --adopt makes" in line
     assert called(leaderboard, *copy) == 0 and not (results / "copy" / "study.db").exists()
-    assert called(promote, *copy, "--adopt", "--trial", 0, "--epochs", 1) == 0
+    assert called(promote, *copy, "--adopt", "--trial", 0, "--epochs", 1, "--again") == 0
     assert tune(home, "--study", "copy") == 0
     after = read_json(results / "copy" / "study.json")
     assert after["storage"] == "sqlite:///study.db" and after["identity"] != before["identity"]
     assert names(results / "copy" / "study.db") == {"stm", "stm.final"}
     assert files(results / "stm") == left and dump(database) == rows
     (results / "stm").rename(results / "moved")  # the one that the database belongs to
-    assert called(promote, "--study", "moved", "--results", results, "--trial", 0, "--epochs", 1) == 0
+    assert called(promote, "--study", "moved", "--results", results, "--trial", 0, "--epochs", 1, "--again") == 0
     with Ledger.open(sqlite_url(database), "stm", create=False) as ledger:
         assert ledger.mark.folder == results / "moved" and len(ledger.finals()) == 2
 
@@ -255,7 +255,7 @@ def test_of_a_study_of_0_1_0_the_copy_is_told_from_the_original(external, tmp_pa
         file.write_text(file.read_text().replace(f"{results}/stm/study.db", f"{home}/ledger.db"))
     shutil.copytree(results / "stm", results / "copy")
     left = files(results / "stm")
-    code = called(promote, "--study", "copy", "--results", results, "--trial", 0, "--epochs", 1)
+    code = called(promote, "--study", "copy", "--results", results, "--trial", 0, "--epochs", 1, "--again")
     if external:
         assert f"belongs to {results / 'stm'}" in refused(capsys, code)
     else:
