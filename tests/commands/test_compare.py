@@ -16,6 +16,7 @@ from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 from xlite.models.artifact import load_artifact, save_artifact
 from xlite.promotion.promote import promote, promotion_config
+from xlite.storage.files import read_json, write_json
 from xlite.study.members import Member
 from xlite.tasks import TASKS
 from xlite.train.summary import RunSummary
@@ -48,6 +49,8 @@ def home(tiny_dataset, tmp_path_factory):
         for key, value in state.items()
     }
     save_artifact(noisy, "model", state, description)
+    decisions = read_json(noisy / "thresholds.json")
+    write_json(noisy / "thresholds.json", {key: value for key, value in decisions.items() if key != "weights"})
     return folder, data
 
 
