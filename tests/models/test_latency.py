@@ -100,9 +100,10 @@ def test_a_busy_machine_is_measured_again_for_a_limited_time(monkeypatch) -> Non
 
 def test_a_reference_slower_than_it_is_known_to_be_widens_the_spread(quiet) -> None:
     model = Scripted(work_ms=3.0)
-    alone = measure_one(model)
-    slower = measure_one(model, known_reference_ms=alone.reference_ms / 2)
-    assert slower.latency_spread_ms >= 0.9 * slower.latency_ms
+    known_ms = measure_one(model).reference_ms / 2
+    slower = measure_one(model, known_reference_ms=known_ms)
+    share_slower = slower.reference_ms / known_ms - 1  # about 1, but the reference itself varies on a busy machine
+    assert slower.latency_spread_ms >= 0.99 * share_slower * slower.latency_ms > 0
 
 
 @pytest.mark.slow  # its outcome depends on what else the machine does
