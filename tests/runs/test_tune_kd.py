@@ -11,6 +11,8 @@ from conftest import REPO, read_json, run_runner
 from safetensors.numpy import load_file
 from tensorboard_server import hparams, tensorboard
 
+from xlite.ledger import Ledger, sqlite_url
+
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 SPACE = """
 BASELINE = {"model.backbone": "mobilenetv3_small_050", "distill.alpha": 0.5, "distill.temperature": 2.0,
@@ -182,15 +184,16 @@ def test_the_screen_says_what_happened(home):
 
 def test_the_promoted_configuration_is_the_best_of_two_trained_again_with_two_seeds(home):
     folder, out = home
+    with Ledger.open(sqlite_url(folder / "results" / "s" / "study.db"), "s", create=False) as ledger:
+        record, searched = ledger.finals()[0].promotion, {row.number: row.value for row in ledger.rows()}
+    assert record.seeds == (42, 43) and len(record.candidates) == len(record.test_values) == 2
+    chosen = record.candidate
+    assert chosen.trial == record.promoted_from and chosen.search_value == searched[chosen.trial]
     (final,) = [row for row in board(folder) if row["phase"] == "final" and row["test_reads"] == "1"]
-    metrics = read_json(folder / "results" / "s" / "promoted" / "metrics.json")
-    if len(metrics.get("candidates", ())) != 2:  # another test has promoted since
-        pytest.skip("promoted anew")
-    assert metrics["seeds"] == [42, 43] and {each["verdict"] for each in metrics["candidates"]} >= {"chosen"}
-    assert float(final["retrained_value"]) == pytest.approx(np.mean(metrics["retrained_values"]), abs=1e-4)
-    searched = {row["trial"]: row["value"] for row in board(folder) if row["phase"] != "final"}
-    assert final["search_value"] == searched[final["trial"]] and final["retrained_seeds"] == "2"
-    assert "Promotion: the best 2 trials (" in out and f"Trial {final['trial']}, auc_macro: " in out
+    assert float(final["retrained_value"]) == pytest.approx(np.mean(chosen.values), abs=1e-4)
+    assert float(final["search_value"]) == pytest.approx(chosen.search_value, abs=1e-4)
+    assert final["retrained_seeds"] == "2"
+    assert "Promotion: the best 2 trials (" in out and f"Trial {chosen.trial}, auc_macro: " in out
 
 
 def test_the_study_says_where_it_came_from(home):
