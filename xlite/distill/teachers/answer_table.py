@@ -82,7 +82,7 @@ def _read_frame(file: Path) -> tuple[list[str], pd.DataFrame, Answers | None]:
         try:
             frame = pd.read_parquet(file)
         except ImportError:
-            raise InputError(f"{file}: needs pyarrow, which is not installed: pip install '.[teachers]'") from None
+            raise InputError(f"{file}: needs pyarrow, which is not installed: pip install '.[parquet]'") from None
         if not isinstance(frame.index, pd.RangeIndex):  # ids that pandas kept as the index
             frame = frame.reset_index()
     beside = file.with_suffix(".json")

@@ -98,7 +98,7 @@ def open_graph(file: Path, device: Device) -> Graph:
     try:
         import onnxruntime
     except ImportError:
-        raise InputError(f"{file}: needs onnxruntime, which is not installed: pip install '.[teachers]'") from None
+        raise InputError(f"{file}: needs onnxruntime, which is not installed: pip install onnxruntime") from None
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     options = onnxruntime.SessionOptions()

@@ -1,0 +1,1 @@
+"""A promoted model on other data: metrics with intervals, calibration, shift, subgroups, mistakes."""

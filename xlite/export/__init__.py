@@ -1,0 +1,1 @@
+"""From trained models to a package: ONNX, examples with their answers, card, commands; and smaller files."""
