@@ -20,7 +20,7 @@ _DIGEST = "sha256"
 class About:
     """A packaged model, told apart from its weights. All values are JSON's.
 
-    The ONNX graph takes "pixels" (N, *input shape) as preprocessing gives them and, if there are any, "auxiliary" (N, E)
+    The ONNX graph takes "pixels" (N, *input shape) as preprocessing gives them and, if there is any, "auxiliary" (N, E)
     int64. It returns "logits" (N, ..., L) float32 of all models' mean, and "probabilities", calibrated, of that shape.
 
     Attributes:
