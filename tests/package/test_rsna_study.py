@@ -36,7 +36,7 @@ def test_levels_are_those_of_training_whether_or_not_there_are_grades_and_a_seri
         assert {name: level for name, (_, level) in found.items()} == {n: level for n, (_, level) in wanted.items()}
         assert {name: (item.paths, item.detail) for name, (item, _) in found.items()} == resolved
     ids = [one.id for one in levels]
-    assert ids == sorted(ids)
+    assert ids == sorted(ids, key=lambda name: (int(name.split("_")[0]), name))
 
 
 def test_a_study_or_series_is_found_by_the_table_above_it(lumbar) -> None:

@@ -17,6 +17,8 @@ SIZE, GREY, CONSTANT = "size", "grey levels", "near-constant"
 FLAGS = (SIZE, GREY, CONSTANT)
 _MARGIN = 0.5
 """How far outside the range of the training images is far: this share of the range's width, on either side."""
+_LEAST_MARGIN = 0.01
+"""Of the upper end, added where the training images hardly differ."""
 _SIZE_FACTOR = 2.0
 _CONSTANT_SHARE = 0.25
 _TAIL = 0.005
@@ -99,7 +101,7 @@ def _ranges(values: np.ndarray) -> tuple[Range, ...]:
 
 def _are_beyond(values: np.ndarray, ranges: Sequence[Range]) -> bool:
     low, high = np.array(ranges).T
-    margin = _MARGIN * (high - low)
+    margin = _MARGIN * (high - low) + _LEAST_MARGIN * np.abs(high)
     return bool(((values < low - margin) | (values > high + margin)).any())
 
 
