@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from xlite.data.held_out import HELD_OUT
 from xlite.export.facts import Measured, StudyFacts
 from xlite.export.markdown import inert, table
@@ -37,7 +39,7 @@ def model_table(about: About, facts: StudyFacts, measured: Measured) -> str:
         ("models", _ensemble(about)),
         ("parameters", f"{cost.num_params:,}" if cost else "-"),
         ("model.onnx", f"{measured.onnx_bytes / 1e6:.2f} MB, {about.precision}, opset {about.versions['opset']}"),
-        ("input", inert(f"{spec.layout}, {' x '.join(map(str, spec.shape))}, {spec.dtype}")),
+        ("input", inert(f"{spec.layout}, {' x '.join(map(str, spec.shape))}, {np.dtype(spec.dtype).name}")),
         ("preprocessing", inert(_preprocessing(about))),
         ("output", inert(f"{len(about.labels)} calibrated probabilities: {', '.join(about.labels)}")),
     ]
@@ -163,7 +165,7 @@ def limits(facts: StudyFacts, measured: Measured) -> str:
     found = [
         "All parts are of one data set. Images of other scanners, sites or patients may give other numbers: judge "
         "the model on yours with `xlite evaluate` before you use it.",
-        "Images are resized without keeping their aspect ratio, and details below the input's resolution are lost.",
+        "Inputs are resized to the size above; details below its resolution are lost.",
         *(f"On test: {inert(note)}" for note in test["notes"]),
         *(f"No value on test for {inert(name)}." for name in test["undefined"]),
     ]
@@ -206,7 +208,7 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
         "unusable": f"{facts.unusable:,} examples left out as missing or unreadable; other selection: {TODO}",
         "missing": "unknown labels are left out of the loss and of each metric; unreadable images are left out",
         "split": f"{_SPLITS[facts.split_kind]}, seed {facts.seed}, hash `{facts.split_hash}`",
-        "disjoint": "image" if facts.split_kind == "image" else "patient (group); copies of a picture stay together",
+        "disjoint": _disjoint(facts),
         "model": "see [Model](#model); every key in `model.json`",
         "software": "see [How it was made](#how-it-was-made)",
         "initial": weights,
@@ -216,7 +218,7 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
         "metrics": "see [How good it is](#how-good-it-is); all in `metrics.json`",
         "uncertainty": "95% intervals, 1,000 resamples of patients; "
         + counted(len(measured.metrics.get("seeds", [0])), "seed"),
-        "explain": "Grad-CAM: `xlite explain`",
+        "explain": "`xlite explain`: what in an input an answer rests on",
         "internal": "see [How good it is](#how-good-it-is)",
         "external": f"none by this run; `xlite evaluate`: {TODO}",
         "numbers": f"{parts}; left out: {facts.unusable:,}; events: see [Data](#data)",
@@ -230,13 +232,22 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
         "updating": "none",
         "predictions": "preprocessing, `model.onnx`, calibration within it",
         "imbalance": inert(
-            f"sampler {config['data.sampler']}, loss {config['loss.name']}, class weights {config['loss.class_weights']}"
+            f"sampler {config['data.sampler']}, loss {config['loss.name']}, "
+            f"class weights {config['loss.class_weights']}"
         ),
         "output": "calibrated probabilities; "
         + ("a threshold for each label" if about.thresholds else "the most probable class"),
         "differences": f"none known: parts of one data set; {TODO}",
         "poor": "unreadable files are refused; inputs unlike the training images are flagged by `predict.py`",
     }
+
+
+def _disjoint(facts: StudyFacts) -> str:
+    if facts.split_kind == "image":
+        return f"image, not patient: {TODO} why"
+    if all(num == groups for num, groups in facts.parts.values()):
+        return f"image: the data names no patients with several images; whether there are any: {TODO}"
+    return "patient (group); copies of a picture stay together"
 
 
 def _ensemble(about: About) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from xlite.data.dataset import Dataset
 from xlite.data.phantom.writing import RECORD
 from xlite.ledger import Ledger, TrialRecord
+from xlite.ledger.manifest import FILE as STUDY_FILE
 from xlite.package.manifest import MODEL
 from xlite.storage.files import read_json_object
-from xlite.study.manifest import versions
 from xlite.study.options import Study
 from xlite.tasks.prepare import Prepared
 
@@ -33,7 +33,7 @@ class StudyFacts:
         promotion: the ledger's record; None where the ledger has none.
         search_value: of the promoted trial, in the search.
         reads_of_test: how often the study's test part has been read.
-        versions: of Python and packages.
+        versions: of Python and packages, when the study began or continued last.
     """
 
     name: str
@@ -83,6 +83,7 @@ def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str,
     Args:
         identity: of the promotion that is packaged.
     """
+    manifest = read_json_object(study.options.root / STUDY_FILE)
     data, rows = prepared.full, [row for row in ledger.rows() if row.phase == "search"]
     finals = [row for row in ledger.finals() if row.promotion and row.promotion.identity == identity]
     origin = finals[-1].promotion.promoted_from if finals and finals[-1].promotion else None
@@ -98,14 +99,14 @@ def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str,
         split_hash=data.split_hash,
         data_hash=data.content_hash(),
         seed=study.options.seed,
-        teacher=teacher,
+        teacher=str((manifest.get("teacher") or {}).get("name", "")),
         space=study.options.space.name,
         trials={state: states.count(state) for state in dict.fromkeys(states)},
         hours=sum(row.summary.seconds for row in rows) / 3600,
         promotion=finals[-1] if finals else None,
         search_value=next((row.value for row in rows if row.number == origin), None),
         reads_of_test=len(ledger.test_reads()),
-        versions=versions(),
+        versions=manifest.get("versions", {}),
     )
 
 

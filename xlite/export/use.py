@@ -34,7 +34,7 @@ def use_text(about: About, facts: StudyFacts) -> str:
     what, explained = _GIVE[about.input_spec.layout]
     parts = [
         f"# How to use this model ({inert(about.task)})",
-        "Run the commands in this folder. [MODEL_CARD.md](MODEL_CARD.md) says what the model is for and what it is not.",
+        "Run the commands in this folder. [MODEL_CARD.md](MODEL_CARD.md) says what the model is for.",
         "## Once",
         code_block("bash", "pip install -r requirements.txt", "python predict.py --self-test"),
         "The self-test predicts the inputs in `golden/` and compares. It needs neither PyTorch nor X-Lite.",
@@ -52,9 +52,7 @@ def use_text(about: About, facts: StudyFacts) -> str:
             f"xlite explain {what} --model . --out explained",
             "xlite evaluate --model . --data OTHER_DATA",
         ),
-        code_block(
-            "python", "import xlite", 'model = xlite.load(".")', f'model.predict("{_FILE[about.input_spec.layout]}")'
-        ),
+        code_block("python", "import xlite", *_PYTHON[about.input_spec.layout]),
         "## The graph itself",
         _graph(about),
         code_block(
@@ -69,7 +67,17 @@ def use_text(about: About, facts: StudyFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_FILE: Mapping[str, str] = {"image": "image.png", "slices": "see Predictor.predict", "lines": "scan.npz"}
+_PYTHON: Mapping[str, tuple[str, ...]] = {
+    "image": ('model = xlite.load(".")', 'model.predict("image.png")'),
+    "slices": (
+        "from xlite.data.table import Item",
+        "",
+        'model = xlite.load(".")',
+        "# slices: the paths of a stack, in order; the crop's centre and half its side are in pixels; level: from 0",
+        'model.predict(Item(slices, \'{"x": 160, "y": 210, "radius": 40}\'), auxiliary=(level,))',
+    ),
+    "lines": ('model = xlite.load(".")', 'model.predict("scan.npz")'),
+}
 
 
 def _own_class(about: About) -> list[str]:
@@ -77,8 +85,8 @@ def _own_class(about: About) -> list[str]:
         return []
     module, _, name = str(about.preprocess["class"]).partition(":")
     return [
-        f"Its inputs are made by the class {inert(name)} of the module {inert(module)}, which is not part of X-Lite and "
-        "not in this package: put that module beside `predict.py`, or install it."
+        f"Its inputs are made by the class {inert(name)} of the module {inert(module)}, which is neither part of "
+        "X-Lite nor in this package: put that module beside `predict.py`, or install it."
     ]
 
 
