@@ -33,7 +33,7 @@ def parser(model: Path | None = None) -> argparse.ArgumentParser:
     """
     out = cli.parser(
         "Predict what images show: the calibrated probability of each label, and yes or no by its threshold; of "
-        "classes the most probable. Files that cannot be read are listed and passed over (exit 3). Runs without PyTorch."
+        "classes the most probable. Files that cannot be read are listed and passed over (exit 3). PyTorch is not used."
     )
     out.add_argument("places", nargs="*", type=Path, metavar="FILE_OR_FOLDER", help="images; folders are searched")
     out.add_argument(

@@ -46,10 +46,7 @@ def open_manifest(folder: Path) -> About:
     values = read_json_object(source)
     if values.get("format") != FORMAT:
         raise InputError(f"{source}: package format {values.get('format')}, but this version reads format {FORMAT}")
-    files, metadata = values.get("files"), values.get("about")
-    for part in (files, metadata):
-        if not isinstance(part, dict) or not all(isinstance(text, str) for text in part.values()):
-            raise InputError(f"{source}: damaged; package the model again, or copy the folder again")
+    files, metadata = (_texts(values.get(name), source) for name in ("files", "about"))
     for name, digest in files.items():
         path = folder / name
         if not path.is_file():
@@ -59,6 +56,12 @@ def open_manifest(folder: Path) -> About:
                 f"{path}: changed since it was packaged; copy the folder again, or package the model again"
             )
     return About.from_metadata(metadata, source=str(source))
+
+
+def _texts(part: object, source: Path) -> dict[str, str]:
+    if not isinstance(part, dict) or not all(isinstance(text, str) for text in part.values()):
+        raise InputError(f"{source}: damaged; package the model again, or copy the folder again")
+    return part
 
 
 def _files(folder: Path) -> Iterator[Path]:
