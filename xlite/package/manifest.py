@@ -70,7 +70,8 @@ def _files(folder: Path) -> Iterator[Path]:
         if name.startswith((".", "events.")) or name in (MANIFEST, "lock", "__pycache__"):
             continue
         if path.is_dir():
-            yield from _files(path)
+            if not (path / "metrics.json").exists():  # a promotion of its own, of a front's member
+                yield from _files(path)
         elif not (".checkpoint-" in name or name.endswith((".unrecordable.txt", ".lock", ".pyc", ".zip"))):
             yield path
 
