@@ -122,9 +122,6 @@ def _about(folder: Path, reference: Predictor, inputs: TrainingInputs, facts: St
     description = read_json_object((folder / metrics["models"][0]).with_suffix(".json"))
     spec = replace(reference.preprocess.input_spec, auxiliary_max=reference.auxiliary_max)
     calibration = reference.calibration
-    known = metrics.get("identity") or (
-        facts.promotion and facts.promotion.promotion and facts.promotion.promotion.identity
-    )
     weights = [read_json_object((folder / name).with_suffix(".json"))["weights_sha256"] for name in metrics["models"]]
     return About(
         task=description["task"],
@@ -143,7 +140,7 @@ def _about(folder: Path, reference: Predictor, inputs: TrainingInputs, facts: St
             **{name: version(name) for name in ("torch", "timm", "onnx", "onnxruntime")},
             "opset": str(OPSET),
         },
-        promotion=known or fingerprint(weights),  # the first versions recorded none
+        promotion=metrics.get("identity") or fingerprint(weights),  # the first versions recorded none
     )
 
 
