@@ -9,6 +9,7 @@ from conftest import lay_out, read_json
 
 from xlite.commands import package
 from xlite.commands.cli import run as run_command
+from xlite.errors import InputError
 from xlite.export import package as writing
 from xlite.export.card import card_text, write_card
 from xlite.export.deliver import copy_package, zip_package
@@ -159,3 +160,22 @@ def test_a_card_changed_by_hand_stays_until_another_model_is_promoted(promoted, 
     (line,) = write_card(promoted, other, facts)
     assert "MODEL_CARD-before.md" in line and card.read_text().startswith("new")
     assert (promoted / "MODEL_CARD-before.md").read_text().startswith("my words")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("metrics.json", "{}", "metrics.json: it names no models; promote again"),
+        ("metrics.json", '{"models": ', "metrics.json: not valid JSON"),
+        ("model.safetensors", "cut", "model.safetensors: damaged, or not the weights that model.json describes"),
+    ],
+)
+def test_a_damaged_promotion_is_one_line_and_no_package(file, text, words, home, promoted, capsys):
+    place = home / "results" / "stm" / "promoted"
+    (place / file).write_text(text)
+    code, error = packaged(home), capsys.readouterr().err
+    with pytest.raises(InputError):
+        open_package(place)
+    shutil.rmtree(place)
+    shutil.copytree(promoted, place)
+    assert code == 2 and words in error and error.count("\n") == 1
