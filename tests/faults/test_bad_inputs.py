@@ -8,6 +8,7 @@ from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
 from rows_options import OPTIONS
+from rows_package import PACKAGE
 from rows_predict import PREDICT
 from rows_studies import STUDIES
 
@@ -17,6 +18,7 @@ from xlite.commands import (
     check_gpu,
     compare,
     leaderboard,
+    package,
     predict,
     prepare_data,
     promote,
@@ -35,6 +37,7 @@ COMMANDS = {
     "check_gpu": check_gpu,
     "compare": compare,
     "leaderboard": leaderboard,
+    "package": package,
     "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
@@ -44,7 +47,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 
