@@ -53,7 +53,7 @@ class Layers:
 
     @cached_property
     def blocks(self) -> dict[str, frozenset[str]]:
-        """The layers by the module that they are part of, as the weights' names tell it; nameless ones by themselves."""
+        """The layers by the module that they are part of, as the weights' names tell; nameless ones alone."""
         found: dict[str, set[str]] = {}
         for name, node in self.all.items():
             weight = node.input[1]
@@ -95,6 +95,4 @@ class Layers:
         """Whether all that this node computes with, but for constants, comes from a mean over the image."""
         inputs = [name for name in node.input if name and name not in self._constants]
         above = [self._producers.get(name) for name in inputs]
-        return bool(above) and all(
-            one is not None and (one.op_type in _POOLING or self._pooled(one)) for one in above
-        )
+        return bool(above) and all(one is not None and (one.op_type in _POOLING or self._pooled(one)) for one in above)

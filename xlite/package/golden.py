@@ -58,7 +58,10 @@ def self_test(predictor: PackagePredictor, folder: Path) -> SelfTest:
 
 
 def golden_source(folder: Path, one: Mapping[str, Any]) -> tuple[Path | Item, tuple[int, ...]]:
-    """An entry of "inputs" as `PackagePredictor.inputs` takes it; `folder` is golden/. A file alone where there is no detail: so a scan is cut into windows as in every prediction."""
+    """An entry of "inputs", in golden/, as `PackagePredictor.inputs` takes it.
+
+    A file alone where there is no detail: so a scan is cut into windows as in every prediction.
+    """
     paths = tuple(folder / name for name in one["files"])
     source = Item(paths, one["detail"]) if one["detail"] else paths[0]
     return source, tuple(one["auxiliary"]) if isinstance(source, Item) else ()
