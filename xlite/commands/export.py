@@ -146,7 +146,7 @@ def _table(judged: "Sequence[Judged]", taken: "Judged | None", ground: "Ground")
             **{ground.target_spec.score: "number", "difference": "number", "95% interval": "number"},
             **{"decisions": "number", **times},
         },
-        dropped_first=("decisions", "95% interval"),
+        dropped_first=("decisions", "95% interval", "weights", "ranges", "float"),
         complete_in="smaller.json",
         title=f"On {len(ground.positions):,} validation examples, paired with fp32",
         note="ms of one example: median, 95th percentile; decisions: how many differ from fp32's; * is taken",
