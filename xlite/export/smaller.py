@@ -14,13 +14,13 @@ from xlite.errors import InputError
 from xlite.export.judged import Ground, Judged
 from xlite.package.about import About
 from xlite.package.golden import EXPECTED, golden_source
-from xlite.package.manifest import MODEL, open_manifest, packaged_files, write_manifest
+from xlite.package.manifest import MODEL, packaged_files, write_manifest
 from xlite.package.predict import PackagePredictor, open_package
 from xlite.storage.files import read_json_object, write_json
 
 MEASURED = "smaller.json"
-_NOT_TAKEN = (".safetensors", "metrics.json", "reliability.json", "model.json")
-"""What is of the fp32 model alone: its weights for PyTorch, and its results on test."""
+_NOT_TAKEN = (".safetensors", "metrics.json", "reliability.json", "thresholds.json", "model.json")
+"""What is of the fp32 model alone: its weights for PyTorch, its results on test, what is known of its thresholds."""
 
 
 def write_smaller(source: Path, out: Path, taken: Judged, judged: Sequence[Judged], ground: Ground) -> None:
@@ -74,9 +74,9 @@ def fp32_package(folder: Path) -> About:
     """What the package in `folder` is.
 
     Raises:
-        InputError: as `open_manifest`, or it is no fp32 package.
+        InputError: as `open_package`, or it is no fp32 package.
     """
-    about = open_manifest(folder)
+    about = open_package(folder).about
     if about.precision != "fp32":
         raise InputError(f"{folder}: is {about.precision} already; give the fp32 package that it was made from")
     return about
