@@ -93,7 +93,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     told = report.follow(predictions(predictor, search.found(), threads=arguments.threads))
     to_a_person = arguments.out is None and arguments.format is None and sys.stdout.isatty()
     to_a_person &= search.spec.layout != "lines"  # hundreds of rows each
-    few = list(islice(told, _FEW + 1)) if to_a_person else []
+    few = list(islice(told, _FEW + 1 if to_a_person else 1))  # so that nothing is written where there is nothing
     if to_a_person and len(few) <= _FEW:
         for prediction in few:
             print(as_text(about, prediction))

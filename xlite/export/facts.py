@@ -77,7 +77,7 @@ class Measured:
         )
 
 
-def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str, teacher: str) -> StudyFacts:
+def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str) -> StudyFacts:
     """Read them; of the test part only how many examples it has.
 
     Args:
