@@ -1,20 +1,17 @@
-"""Packaged models on one CPU thread: fp32, half precision and 8-bit graphs beside PyTorch, and `xlite predict`.
+"""Packaged models on one CPU thread: fp32, half precision and 8-bit graphs beside PyTorch.
 
     python benchmarks/inference.py --save
-    python benchmarks/inference.py --images FOLDER --students mobilenetv3_small_100 --repeats 10
+    python benchmarks/inference.py --students mobilenetv3_small_100 "efficientnet_b0 mhsa" --repeats 10
 
 Students of the search spaces with random weights at 224 px take turns, one image at a time; each run is timed after an
 untimed one. 8 bits are per channel, ranges by MinMax, all layers but the last. Accuracy is not measured here: `xlite
-export` does that for a trained model. Then `xlite predict` on a folder (drawn radiographs of 512 px, or --images): its
-start with the first answer, and its rate beside a bare loop that decodes and a bare loop that runs the graph.
+export` does that for a trained model. `predict_folder.py` measures `xlite predict`.
 """
 
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -56,10 +53,9 @@ WAYS = ("PyTorch", "fp32", "fp16", "int8")
 
 
 def main() -> None:
-    """Measure every student, then predictions of a folder."""
+    """Measure every student."""
     options = parser(__doc__, repeats=30)
     options.add_argument("--students", nargs="+", default=list(STUDENTS), metavar="'BACKBONE ATTENTION'")
-    options.add_argument("--images", type=Path, metavar="FOLDER", help="what to predict (default: drawn radiographs)")
     options.add_argument("--px", type=int, default=224)
     arguments = options.parse_args()
     if arguments.quick:
@@ -67,12 +63,9 @@ def main() -> None:
     report = Report("inference", arguments)
     with tempfile.TemporaryDirectory() as scratch, torch_threads(1):
         folder = Path(scratch)
-        pictures = drawn(folder / "images", 8 if arguments.quick else 120, 64 if arguments.quick else 512)
+        pictures = drawn(folder / "images")
         for name in arguments.students:
             measure_student(name, folder / "package", pictures, arguments.px, arguments.repeats, report)
-        first = arguments.students[0]
-        write_package(first, folder / "package", arguments.px)
-        measure_predict(folder / "package", arguments.images or pictures, 2 if arguments.quick else 5, report)
     report.finish()
 
 
@@ -80,7 +73,7 @@ def measure_student(name: str, folder: Path, pictures: Path, px: int, repeats: i
     """One row: file sizes and ms of a student in each way."""
     model = write_package(name, folder, px)
     read = open_package(folder).preprocess.inputs
-    pixels = np.stack([read(path)[0].pixels for path in sorted(pictures.iterdir())[:16]])
+    pixels = np.stack([read(path)[0].pixels for path in sorted(pictures.iterdir())])
     base = prepared(folder / MODEL)
     ranges = activation_ranges(base, [{"pixels": pixels[k : k + 4]} for k in range(0, len(pixels), 4)], "MinMax")
     fp32 = onnx.load(folder / MODEL)
@@ -111,52 +104,6 @@ def timed(run: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - started)
 
 
-def measure_predict(package: Path, images: Path, repeats: int, report: Report) -> None:
-    """The start of `xlite predict` with its first answer, and its rate beside bare loops."""
-    files = sorted(path for path in images.rglob("*") if path.is_file())
-    start = [seconds(predict(package, files[:1])) for _ in range(repeats)]
-    report.ratio("xlite predict of one image, s", statistics.median(start), at_most=1.5)
-    predictor = open_package(package, threads=1)
-    cv2.setNumThreads(1)
-    ways = {
-        "predict": partial(seconds, predict(package, [images])),
-        "one": partial(seconds, predict(package, files[:1])),
-        "bare": partial(bare, predictor, files),
-    }
-    taken = interleaved(ways, repeats, warm_up=False)
-    own = [whole - first for whole, first in zip(taken["predict"], taken["one"], strict=True)]
-    rate = [(len(files) - 1) / each for each in own]
-    report.notes.append(
-        f"xlite predict of {len(files)} images on one thread: {statistics.median(rate):.0f} a second after its start; "
-        f"bare loops {statistics.median(len(files) / each for each in taken['bare']):.0f}"
-    )
-    report.ratio(
-        "folder's rate / that of bare loops", paired_ratio(rate, [len(files) / s for s in taken["bare"]]), at_least=0.9
-    )
-
-
-def bare(predictor: object, files: Sequence[Path]) -> float:
-    """Seconds to decode all files in a loop, then to run the graph on what came of it, in batches."""
-    started = time.perf_counter()
-    inputs = [predictor.inputs(path)[0] for path in files]  # type: ignore[attr-defined]
-    for start in range(0, len(inputs), 8):
-        predictor.answers(inputs[start : start + 8])  # type: ignore[attr-defined]
-    return time.perf_counter() - started
-
-
-def predict(package: Path, places: Sequence[Path]) -> list[str]:
-    """The command line."""
-    own = [sys.executable, "-m", "xlite", "predict", *map(str, places), "--model", str(package), "--threads", "1"]
-    return [*own, "--format", "csv"]
-
-
-def seconds(words: list[str]) -> float:
-    """Of a process, from its start to its end."""
-    started = time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True)
-    return time.perf_counter() - started
-
-
 def write_package(name: str, folder: Path, px: int) -> torch.nn.Module:
     """A student of random weights as a package; the model itself."""
     backbone, _, attention = name.partition(" ")
@@ -184,11 +131,11 @@ def write_package(name: str, folder: Path, px: int) -> torch.nn.Module:
     return model
 
 
-def drawn(folder: Path, num: int, px: int) -> Path:
-    """Drawn radiographs as PNG files."""
+def drawn(folder: Path) -> Path:
+    """Drawn radiographs as PNG files, to measure ranges of activations on."""
     folder.mkdir()
-    for number, picture in enumerate(draw_records(num, 0)):
-        cv2.imwrite(str(folder / f"{number:04}.png"), draw_chest(picture, seed=0, image_px=px))
+    for number, picture in enumerate(draw_records(16, 0)):
+        cv2.imwrite(str(folder / f"{number:02}.png"), draw_chest(picture, seed=0, image_px=256))
     return folder
 
 

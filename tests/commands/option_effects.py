@@ -1,5 +1,7 @@
 """What each option of each command does, as a check that fails where it does nothing."""
 
+from types import SimpleNamespace
+
 from small_package import write_package
 
 from xlite.commands.options import check_thresholds
@@ -181,6 +183,7 @@ TUNE = {
         (it.promotion("--again")["again"], it.promotion("")["again"]) == (True, False)
         and it.raises(lambda: it.asked("--no-promote --again"), "nothing is promoted")
     ),
+    "--no-package": lambda it: [it.promotion(text)["packages"] for text in ("--no-package", "")] == [False, True],
     "--promote": lambda it: (
         it.raises(lambda: it.asked("--promote front"), "a search with one objective has no front; give --objectives")
         and it.raises(lambda: it.asked("--promote best --no-promote"), "drop one")
@@ -295,6 +298,7 @@ PROMOTE = {
     "--thresholds": lambda it: it.promoting("--thresholds youden")[1]["threshold_method"] == "youden",
     "--promote-top": lambda it: len(it.promoting("--promote-top 3")[1]["size"].trials) == 3,
     "--promote-seeds": lambda it: it.promoting("--promote-seeds 2")[1]["size"].num_seeds == 2,
+    "--no-package": lambda it: [it.promoting(text)[1]["packages"] for text in ("--no-package", "")] == [False, True],
     "--again": lambda it: (it.promoting("--again")[1]["again"], it.promoting("")[1]["again"]) == (True, False),
 }
 BANK = {
@@ -372,6 +376,16 @@ EXPORT = {
     "--data": lambda it: str(opened_smaller(it, "--data /d")[2].data) == "/d",
     "--cache-dir": lambda it: str(opened_smaller(it, "--cache-dir /c")[2].cache_dir) == "/c",
 }
+PACKAGE = {
+    "--study": lambda it: it.refuses("package", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("package", f"--study kd --results {it.home}/r", "studies there: none"),
+    "--storage": lambda it: repackaged(it, "--storage sqlite:////x.db").storage == "sqlite:////x.db",
+    "--data": lambda it: str(repackaged(it, "--data /d").data) == "/d",
+    "--cache-dir": lambda it: str(repackaged(it, "--cache-dir /c").cache_dir) == "/c",
+    "--golden": lambda it: [repackaged(it, text).golden for text in ("--golden own", "")] == ["own", None],
+    "--zip": lambda it: [repackaged(it, text).zips for text in ("--zip", "")] == [["kd.zip"], []],
+    "--out": lambda it: it.refuses("package", f"{promoted(it)} --out {it.home}/nih", "something else than a package"),
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
@@ -380,6 +394,7 @@ EFFECTS = {
     "compare": COMPARE,
     "predict": PREDICT,
     "export": EXPORT,
+    "package": PACKAGE,
 }
 
 
@@ -424,3 +439,25 @@ def opened_smaller(it, text):
     """What `xlite export` opens a study with."""
     own = f"--int8 --model {packaged(it)} --study kd --results {it.home}/results"
     return it.stopped_at("xlite.commands.reopen.reopen", "export", f"{own} {text}")[0]
+
+
+def promoted(it):
+    """Options that name a study with a promotion."""
+    folder = it.home / "packed" / "kd"
+    (folder / "promoted").mkdir(parents=True, exist_ok=True)
+    (folder / "study.json").write_text("{}")
+    (folder / "promoted" / "metrics.json").write_text("{}")
+    return f"--study kd --results {it.home}/packed"
+
+
+def repackaged(it, text):
+    """What `xlite package` opens, with which golden inputs, and the .zip files it writes."""
+    opened, zips = [], []
+    named = SimpleNamespace(study=None, prepared=None, ledger=None)
+    it.patch.setattr("xlite.commands.reopen.reopen", lambda folder, console, places: opened.append(places) or named)
+    it.patch.setattr("xlite.commands.package.write_and_tell", lambda *_, golden: opened.append(golden))
+    it.patch.setattr(
+        "xlite.export.deliver.zip_package", lambda folder, file: zips.append(file.name) or it.home / "space.py"
+    )
+    assert it.run("package", f"{promoted(it)} {text}") == 0
+    return SimpleNamespace(**vars(opened[0]), golden=opened[1], zips=zips)

@@ -226,7 +226,17 @@ def test_a_chosen_trial_is_promoted_by_itself_and_its_reading_of_test_counted(ho
     done = run_runner(*words)
     assert done.returncode == 2 and "its test part has been read 1 time (last: promotion of trial" in done.stderr
     done = run_runner(
-        "promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2, "--again"
+        "promote",
+        "--study",
+        "s",
+        "--results",
+        folder / "results",
+        "--trial",
+        1,
+        "--epochs",
+        2,
+        "--again",
+        "--no-package",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "on test, read 2 times" in done.stdout

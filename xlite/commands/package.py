@@ -8,7 +8,6 @@ from xlite.commands import cli
 from xlite.commands.options import add_study_options, shown
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.storage.files import read_json_object
 
 if TYPE_CHECKING:
     from xlite.ledger import Ledger
@@ -81,8 +80,7 @@ def write_and_tell(
     from xlite.export.facts import facts_of
     from xlite.export.package import Examples, write_package
 
-    identity = read_json_object(folder / "metrics.json")["identity"]
-    facts = facts_of(study, prepared, ledger, identity=identity)
+    facts = facts_of(study, prepared, ledger, folder)
     console.say("Packaging the promoted model")
     for line in write_package(folder, Examples(prepared.full, prepared.table.items), facts, golden=golden):
         console.say(line)

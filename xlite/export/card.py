@@ -77,7 +77,7 @@ def card_text(about: About, facts: StudyFacts, measured: Measured) -> str:
         labels_table=labels_table(about, measured),
         decisions_text=decisions_text(about, measured),
         limits=limits(facts, measured),
-        making=making(facts, measured),
+        making=making(about, facts, measured),
         versions_table=table(
             ("package", "trained with", "exported with"),
             [

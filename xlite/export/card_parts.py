@@ -113,7 +113,7 @@ def scores_text(facts: StudyFacts, measured: Measured) -> str:
 def labels_table(about: About, measured: Measured) -> str:
     """Of each label what the test part shows; metrics of decisions at thresholds where there are any."""
     test = measured.metrics["test"]
-    intervals: Mapping[str, Any] = test["intervals_95"].get("per_label") or {}
+    intervals: Mapping[str, Any] = test.get("intervals_95", {}).get("per_label", {})
     rows = list(test["per_label"].values())
     shown = [name for name in _COLUMNS if any(name in row for row in rows)]
     shown = [name for name in shown if (name + "_at_thresholds") not in shown]
@@ -175,7 +175,7 @@ def limits(facts: StudyFacts, measured: Measured) -> str:
     return "\n".join(f"- {line}" for line in [*found, f"Groups of patients on which it is worse: {TODO}"])
 
 
-def making(facts: StudyFacts, measured: Measured) -> str:
+def making(about: About, facts: StudyFacts, measured: Measured) -> str:
     """Search and training, in a paragraph."""
     config = measured.description["config"]
     states = ", ".join(f"{num} {state}" for state, num in facts.trials.items())
@@ -190,7 +190,7 @@ def making(facts: StudyFacts, measured: Measured) -> str:
         f"{facts.hours:.2f} hours of training. The model was {distilled}, for {config['train.epochs']} epochs of which "
         f"{measured.metrics['epoch']} was kept, batch size {config['optim.batch_size']}, learning rate "
         f"{config['optim.learning_rate']:.3g}, loss {inert(config['loss.name'])}.{teacher} Every key is in "
-        f"`model.json`. Promotion `{measured.metrics['identity']}`."
+        f"`model.json`. Promotion `{about.promotion}`."
     )
 
 

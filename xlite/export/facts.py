@@ -13,6 +13,7 @@ from xlite.ledger import Ledger, TrialRecord
 from xlite.ledger.manifest import FILE as STUDY_FILE
 from xlite.package.manifest import MODEL
 from xlite.storage.files import read_json_object
+from xlite.study.contestants import final_of
 from xlite.study.options import Study
 from xlite.tasks.prepare import Prepared
 
@@ -77,16 +78,16 @@ class Measured:
         )
 
 
-def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str) -> StudyFacts:
+def facts_of(study: Study, prepared: Prepared, ledger: Ledger, promoted: Path) -> StudyFacts:
     """Read them; of the test part only how many examples it has.
 
     Args:
-        identity: of the promotion that is packaged.
+        promoted: the folder of the promotion that is packaged.
     """
     manifest = read_json_object(study.options.root / STUDY_FILE)
     data, rows = prepared.full, [row for row in ledger.rows() if row.phase == "search"]
-    finals = [row for row in ledger.finals() if row.promotion and row.promotion.identity == identity]
-    origin = finals[-1].promotion.promoted_from if finals and finals[-1].promotion else None
+    final = final_of(promoted, ledger)
+    origin = final.promotion.promoted_from if final and final.promotion else None
     states = [row.state for row in rows]
     return StudyFacts(
         name=study.options.name,
@@ -103,7 +104,7 @@ def facts_of(study: Study, prepared: Prepared, ledger: Ledger, *, identity: str)
         space=study.options.space.name,
         trials={state: states.count(state) for state in dict.fromkeys(states)},
         hours=sum(row.summary.seconds for row in rows) / 3600,
-        promotion=finals[-1] if finals else None,
+        promotion=final,
         search_value=next((row.value for row in rows if row.number == origin), None),
         reads_of_test=len(ledger.test_reads()),
         versions=manifest.get("versions", {}),

@@ -60,7 +60,7 @@ def _copy_picture(source: Path, target: Path) -> Path:
         if upright.mode == "P":
             clean.putpalette(upright.getpalette() or [])
         suffix = ".jpg" if kept_as_jpeg else ".tif" if upright.mode in ("F", "CMYK") else ".png"
-        clean.save(target.with_suffix(suffix), **({"quality": _JPEG_QUALITY} if kept_as_jpeg else {}))
+        clean.save(target.with_suffix(suffix), quality=_JPEG_QUALITY)  # heeded by JPEG alone
     except OSError as error:
         if error.filename is not None:
             raise

@@ -98,7 +98,7 @@ def _blank_batch(spec: InputSpec) -> tuple[Tensor, Tensor | None]:
 
 def _forget_where_it_was_made(model: onnx_ir.Model) -> None:
     """Remove stack traces and the like, which hold this machine's paths, from the graph and all its parts."""
-    for part in (model.graph, *model.functions.values()):
+    for part in (model.graph, *(function.graph for function in model.functions.values())):
         part.metadata_props.clear()
         for node in onnx_ir.traversal.RecursiveGraphIterator(part):
             node.metadata_props.clear()

@@ -27,7 +27,7 @@ from xlite.package.predict import open_package
 from xlite.package.runtime import REQUIREMENTS, RUNTIME, SCRIPT, write_runtime
 from xlite.package.unlike import TrainingInputs, raw_side
 from xlite.predictor import Predictor, load
-from xlite.storage.files import read_json_object
+from xlite.storage.files import fingerprint, read_json_object
 from xlite.storage.locks import locked
 
 NUM_CHECKED = 32
@@ -93,7 +93,7 @@ def write_package(folder: Path, examples: Examples, facts: StudyFacts, *, golden
 
 def _write(folder: Path, examples: Examples, facts: StudyFacts, golden: str | None) -> list[str]:
     reference = load(folder, device="cpu")
-    about = _about(folder, reference, examples.training_inputs())
+    about = _about(folder, reference, examples.training_inputs(), facts)
     write_onnx(reference.models, about, folder / MODEL)
     packaged = open_package(folder / MODEL)
     difference = check_equal(reference, packaged, examples.validation_inputs())
@@ -117,11 +117,12 @@ def _own(examples: Examples, reference: Predictor) -> list[RawExample]:
     return own_examples(examples.items, data.auxiliary, reference.preprocess, data.part("train"))
 
 
-def _about(folder: Path, reference: Predictor, inputs: TrainingInputs) -> About:
+def _about(folder: Path, reference: Predictor, inputs: TrainingInputs, facts: StudyFacts) -> About:
     metrics, decisions = (read_json_object(folder / name) for name in ("metrics.json", "thresholds.json"))
     description = read_json_object((folder / metrics["models"][0]).with_suffix(".json"))
     spec = replace(reference.preprocess.input_spec, auxiliary_max=reference.auxiliary_max)
     calibration = reference.calibration
+    weights = [read_json_object((folder / name).with_suffix(".json"))["weights_sha256"] for name in metrics["models"]]
     return About(
         task=description["task"],
         target_kind=reference.target_spec.kind,
@@ -139,7 +140,7 @@ def _about(folder: Path, reference: Predictor, inputs: TrainingInputs) -> About:
             **{name: version(name) for name in ("torch", "timm", "onnx", "onnxruntime")},
             "opset": str(OPSET),
         },
-        promotion=metrics["identity"],
+        promotion=metrics.get("identity") or fingerprint(weights),  # the first versions recorded none
     )
 
 
