@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
 from xlite.commands.options import home, shown, storage_url
@@ -138,14 +138,11 @@ def _make(
 
 def _table(judged: "Sequence[Judged]", taken: "Judged | None", ground: "Ground") -> FittedTable:
     """A row for each graph."""
-    threads = [number for number in (1, 2) if number in (judged[0].latencies or {})]
-    times = {f"{number} thread{'s' if number > 1 else ''} ms": "number" for number in threads}
+    kinds: dict[str, Literal["text", "number"]] = dict.fromkeys(("", "precision", "weights", "ranges", "float"), "text")
+    kinds |= dict.fromkeys(("MB", ground.target_spec.score, "difference", "95% interval", "decisions"), "number")
+    kinds |= {f"{number} thread{'s' if number > 1 else ''} ms": "number" for number in judged[0].latencies or {}}
     table = FittedTable(
-        {
-            **{"": "text", "precision": "text", "weights": "text", "ranges": "text", "float": "text", "MB": "number"},
-            **{ground.target_spec.score: "number", "difference": "number", "95% interval": "number"},
-            **{"decisions": "number", **times},
-        },
+        kinds,
         dropped_first=("decisions", "95% interval", "weights", "ranges", "float"),
         complete_in="smaller.json",
         title=f"On {len(ground.positions):,} validation examples, paired with fp32",

@@ -168,7 +168,7 @@ def _compact(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-class _Feeds(CalibrationDataReader):  # type: ignore[misc]
+class _Feeds(CalibrationDataReader):
     """Batches one after another, as onnxruntime asks for them."""
 
     def __init__(self, batches: Iterable[Feed]) -> None:

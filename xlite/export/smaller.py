@@ -19,8 +19,19 @@ from xlite.package.predict import PackagePredictor, open_package
 from xlite.storage.files import read_json_object, write_json
 
 MEASURED = "smaller.json"
-_NOT_TAKEN = (".safetensors", "metrics.json", "reliability.json", "thresholds.json", "model.json")
-"""What is of the fp32 model alone: its weights for PyTorch, its results on test, what is known of its thresholds."""
+_NOT_TAKEN = (".safetensors", "metrics.json", "reliability.json", "model.json")
+"""What is of the fp32 model alone: its weights for PyTorch, and its results on test."""
+_USE = f"""
+## This version
+
+`{MODEL}` is {{precision}}; [MODEL_CARD.md](MODEL_CARD.md) ends with what that costs. `xlite explain` needs PyTorch's
+weights, which only the fp32 package has.
+"""
+_EXACT = """
+On an x86 CPU without 8-bit dot products (VNNI) a session of your own needs
+`options.add_session_config_entry("session.x64quantprecision", "1")`: without it sums overflow there, and answers are
+wrong. `predict.py` and `xlite predict` see to it.
+"""
 
 
 def write_smaller(source: Path, out: Path, taken: Judged, judged: Sequence[Judged], ground: Ground) -> None:
@@ -43,7 +54,8 @@ def write_smaller(source: Path, out: Path, taken: Judged, judged: Sequence[Judge
         onnx.save(_described(taken.graph, about), made / MODEL)
         values = {"precision": taken.name, "chosen": to_json(taken), "measured": [to_json(each) for each in judged]}
         write_json(made / MEASURED, values)
-        _tell_in_card(made / "MODEL_CARD.md", taken, ground)
+        _append(made / "MODEL_CARD.md", _card(taken, ground))
+        _append(made / "USE.md", _USE.format(precision=taken.name) + (_EXACT if taken.name == "int8" else ""))
         if (made / EXPECTED).is_file():
             _renew_golden(open_package(made / MODEL), made)
         write_manifest(made, about)
@@ -97,20 +109,24 @@ def _renew_golden(predictor: PackagePredictor, folder: Path) -> None:
     write_json(folder / EXPECTED, {**values, "probabilities": told})
 
 
-def _tell_in_card(card: Path, taken: Judged, ground: Ground) -> None:
+def _append(file: Path, text: str) -> None:
+    """Paragraphs on a line each, as the rest of these files."""
+    if file.is_file():
+        lines = "\n\n".join(" ".join(part.split("\n")) for part in text.strip().split("\n\n"))
+        file.write_text(f"{file.read_text(encoding='utf-8').rstrip()}\n\n{lines}\n", encoding="utf-8")
+
+
+def _card(taken: Judged, ground: Ground) -> str:
     """A last section of the card, which is otherwise that of the fp32 model."""
-    if not card.is_file():
-        return
     assert taken.difference is not None
     found, metric = taken.difference, ground.target_spec.score
-    how = f" ({taken.weights}, {taken.method}, float: {taken.kept})" if taken.weights else ""
-    text = f"""
+    how = f" ({taken.weights}, ranges by {taken.method}, float: {taken.kept})" if taken.weights else ""
+    return f"""
 ## This file is {taken.name}
 
 `{MODEL}` is a smaller version of the model described above{how}. All results above are of the fp32 model. On the
 {len(ground.positions):,} validation examples, on which this version was chosen, {metric} differs by {found.mean:+.4f}
 (95% interval {found.low:+.4f} to {found.high:+.4f}), and {taken.num_changed:,} of {taken.num_decisions:,} decisions
-differ. Thresholds and calibration are the fp32 model's; what was guaranteed of its thresholds is not guaranteed of
-this version. The test part was not read. `{MEASURED}` has every version that was measured.
+differ. Thresholds and calibration are the fp32 model's; what was guaranteed of its thresholds is not guaranteed of this
+version. The test part was not read. `{MEASURED}` has every version that was measured.
 """
-    card.write_text(card.read_text(encoding="utf-8") + text, encoding="utf-8")
