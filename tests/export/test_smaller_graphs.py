@@ -102,15 +102,6 @@ def test_an_8_bit_file_has_neither_shapes_nor_zero_points_of_zero(tmp_path) -> N
     assert graph.ByteSize() < 0.45 * model.ByteSize()  # of 8,000 weights: names and scales count
 
 
-def test_ranges_do_not_depend_on_what_was_quantised_before(tmp_path) -> None:
-    model, pixels = saved(tmp_path, small_net()), images(16)
-    ranges = activation_ranges(model, [{"pixels": pixels}], "MinMax")
-    first = outputs(quantised(model, ranges, Recipe(True, "MinMax")), pixels)
-    quantised(model, ranges, Recipe(True, "MinMax", every_operator=True))
-    again = outputs(quantised(model, ranges, Recipe(True, "MinMax")), pixels)
-    np.testing.assert_array_equal(first, again)
-
-
 def test_a_graph_without_layers_is_refused(tmp_path) -> None:
     model = small_net()
     del model.graph.node[4:]
