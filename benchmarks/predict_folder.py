@@ -3,7 +3,7 @@
     python benchmarks/predict_folder.py --images FOLDER --save       # e.g. nih_mini; without, phantoms of 256 px
 
 A package of an untrained student, 14 labels, 224 px. "folder" is what `xlite predict` does once it is loaded: finds
-files, decodes, tells unlike inputs, runs the graph and writes a CSV, in --threads threads. "graph" runs as many batches,
+files, decodes, tells unlike inputs, runs the graph, writes a CSV, in --threads threads. "graph" runs as many batches,
 "decoding" reads the same files, in as many threads. The first answer is that of a process of its own, from its start.
 """
 

@@ -21,8 +21,9 @@ from xlite.data.scan_lines import ScanLinePreprocess
 from xlite.data.slices import SlicePreprocess
 from xlite.package.manifest import write_manifest
 from xlite.package.runtime import runtime_files, write_runtime
-from xlite.package.stream import predictions
+from xlite.package.stream import Prediction, predictions
 from xlite.package.unlike import TrainingInputs
+from xlite.package.write import as_text, rows_of_prediction
 
 FORMULA = "=cmd|' /C calc'!A0"
 ODD = ("=1+2.png", "a,b\nc.png", "<script>.png", "naïve 中文.png")
@@ -270,3 +271,11 @@ def test_what_the_runtime_imports_is_required_or_optional() -> None:
     }
     required, optional = {"numpy", "onnxruntime", "cv2", "PIL", "pydicom"}, {"pyarrow", "nanonispy2", "albumentations"}
     assert names - set(sys.stdlib_module_names) == {"xlite"} | required | optional
+
+
+def test_a_probability_at_its_threshold_is_a_yes_and_without_a_threshold_nothing_is_said() -> None:
+    about = about_of(labels=("a", "b", "c"), thresholds={"a": 0.5, "b": 0.5})
+    prediction = Prediction("x", np.array([0.5, np.nextafter(np.float32(0.5), np.float32(0)), 0.9], np.float32), ())
+    ((_, *_, first, second, third, flags),) = rows_of_prediction(about, prediction)
+    assert (first, second, third, flags) == (True, False, None, "")
+    assert as_text(about, prediction).splitlines() == ["x", "  c   0.900", "  a   0.500  yes", "  b   0.500  no"]
