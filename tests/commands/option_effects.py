@@ -360,6 +360,22 @@ PREDICT = {
     "--threads": lambda it: used_threads(it, "--threads 3") == 3,
     "--self-test": lambda it: it.refuses("predict", f"--self-test --model {packaged(it)}", "has no self-test"),
 }
+EXPORT = {
+    "--model": lambda it: it.refuses("export", f"--int8 --model {it.home}/no", "no such folder"),
+    "--int8": lambda it: made_smaller(it, "--int8") == "int8",
+    "--fp16": lambda it: made_smaller(it, "--fp16") == "fp16",
+    "--max-loss": lambda it: made_smaller(it, "--int8 --max-loss 0.25", place=3) == 0.25,
+    "--out": lambda it: it.refuses(
+        "export", f"--int8 --model {packaged(it)} {STUDY} --out {it.home}".format(home=it.home), "is there already"
+    ),
+    "--study": lambda it: opened_smaller(it, "")[0].name == "kd",
+    "--results": lambda it: it.refuses(
+        "export", f"--int8 --model {packaged(it)} --study kd --results {it.home}", "no study 'kd'"
+    ),
+    "--storage": lambda it: opened_smaller(it, "--storage sqlite:////x.db")[2].storage == "sqlite:////x.db",
+    "--data": lambda it: str(opened_smaller(it, "--data /d")[2].data) == "/d",
+    "--cache-dir": lambda it: str(opened_smaller(it, "--cache-dir /c")[2].cache_dir) == "/c",
+}
 PACKAGE = {
     "--study": lambda it: it.refuses("package", f"--study no --results {it.home}/results", "no study 'no'"),
     "--results": lambda it: it.refuses("package", f"--study kd --results {it.home}/r", "studies there: none"),
@@ -377,6 +393,7 @@ EFFECTS = {
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
     "predict": PREDICT,
+    "export": EXPORT,
     "package": PACKAGE,
 }
 
@@ -409,6 +426,19 @@ def used_threads(it, text):
     return it.stopped_at("xlite.package.stream.predictions", "predict", f"{it.home} --model {packaged(it)} {text}")[1][
         "threads"
     ]
+
+
+def made_smaller(it, text, *, place=0):
+    """An argument that smaller graphs are made with: the kind, or the largest loss."""
+    it.patch.setattr("xlite.commands.export._ground", lambda *_: None)
+    own = f"--model {packaged(it)} --study kd --results {it.home}/results"
+    return it.stopped_at("xlite.commands.export._make", "export", f"{own} {text}")[0][place]
+
+
+def opened_smaller(it, text):
+    """What `xlite export` opens a study with."""
+    own = f"--int8 --model {packaged(it)} --study kd --results {it.home}/results"
+    return it.stopped_at("xlite.commands.reopen.reopen", "export", f"{own} {text}")[0]
 
 
 def promoted(it):
