@@ -68,12 +68,13 @@ class Predictor:
         self, sources: Sequence[Source], auxiliary: Sequence[Sequence[int]] | None = None
     ) -> list[Answer]:
         """`predict` for several sources, in batches."""
-        inputs = [self._inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
+        inputs = [self.inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
         flat = [one for some in inputs for one in some]
-        answers = iter(self._probabilities(flat))
+        answers = iter(self.answers(flat))
         return [self._named([(one, next(answers)) for one in some]) for some in inputs]
 
-    def _inputs(self, source: Source, auxiliary: Sequence[int]) -> list[ModelInput]:
+    def inputs(self, source: Source, auxiliary: Sequence[int] = ()) -> list[ModelInput]:
+        """A source as the models take it: one input, of a scan all its windows. Arguments and errors of `predict`."""
         try:
             inputs = self.preprocess.inputs(Path(source) if isinstance(source, str) else source, tuple(auxiliary))
         except UnreadableImage as error:
@@ -92,8 +93,8 @@ class Predictor:
         return inputs
 
     @torch.inference_mode()
-    def _probabilities(self, inputs: Sequence[ModelInput]) -> np.ndarray:
-        """(N, ..., L) of N inputs."""
+    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) probabilities of N inputs from `inputs`."""
         spec = self.preprocess.input_spec
         logits = []
         for chosen in evaluation_batches(len(inputs), spec, self.device):
