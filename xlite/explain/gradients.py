@@ -18,6 +18,7 @@ from xlite.data.preprocess import ModelInput
 from xlite.models.backbones import Backbone
 from xlite.models.lines import ScanLineEncoder
 from xlite.models.slices import SliceStudent
+from xlite.package.sources import batch_arrays
 from xlite.predictor import Predictor
 from xlite.train.inference import batch_logits
 
@@ -27,21 +28,22 @@ LEAST_CELLS = 6
 """Rows and columns of a feature map that is worth drawing: the backbone's output from 192 px on."""
 
 
-def class_activation(predictor: Predictor, one: ModelInput, label: int) -> np.ndarray:
-    """HiResCAM (Draelos and Carin, arXiv 2011.08891) of a label's logit, the mean over an ensemble's members.
+def class_activations(predictor: Predictor, one: ModelInput, labels: Sequence[int]) -> np.ndarray:
+    """HiResCAM (Draelos and Carin, arXiv 2011.08891) of the labels' logits, the mean over an ensemble's members.
 
     Of the last feature map with LEAST_CELLS rows: the backbone's output, or of a small image that of an earlier stage.
 
     Returns:
-        (h, w), or (T, h, w) of slices, float32, signed: to first order what each cell adds to the logit; NaN where the
-        model computes NaN.
+        (labels, h, w), or (labels, T, h, w) of slices, float32, signed: to first order what each cell adds to the
+        logit; NaN where the model computes NaN.
     """
+    wanted = [_logit(label) for label in labels]
     maps = []
     for model in predictor.models:
-        features, gradient = _gradient(model, predictor, one, chosen=lambda logits: logits[0, label])
-        maps.append((features * gradient).sum(dim=1))
+        features, gradients = _gradients(model, predictor, one, wanted)
+        maps.append(torch.stack([(features * gradient).sum(dim=1) for gradient in gradients]))
     found = torch.stack(maps).mean(dim=0).cpu().numpy()
-    return found if predictor.preprocess.input_spec.layout == "slices" else found[0]
+    return found if predictor.preprocess.input_spec.layout == "slices" else found[:, 0]
 
 
 def line_saliency(predictor: Predictor, one: ModelInput, label: int, lines: Sequence[int]) -> np.ndarray:
@@ -57,7 +59,7 @@ def line_saliency(predictor: Predictor, one: ModelInput, label: int, lines: Sequ
     maps = []
     for model in predictor.models:
         assert isinstance(model, ScanLineEncoder)
-        values, gradient = _gradient(model, predictor, one, chosen=lambda logits: logits[0, index, label].sum())
+        values, (gradient,) = _gradients(model, predictor, one, [lambda logits: logits[0, index, label].sum()])
         maps.append((values * gradient)[0].unflatten(1, (model.in_channels, model.points)).sum(dim=1))
     return torch.stack(maps).mean(dim=0).cpu().numpy()
 
@@ -75,19 +77,24 @@ def slice_weights(model: nn.Module) -> np.ndarray:
     return model.aggregator.weights.detach().cpu().numpy()
 
 
-def _gradient(model: nn.Module, predictor: Predictor, one: ModelInput, *, chosen: Chosen) -> tuple[Tensor, Tensor]:
-    """(B, C, ...) of the layer that a map is of, and the gradient of the chosen logit with respect to it."""
+def _logit(label: int) -> Chosen:
+    return lambda logits: logits[0, label]
+
+
+def _gradients(
+    model: nn.Module, predictor: Predictor, one: ModelInput, wanted: Sequence[Chosen]
+) -> tuple[Tensor, list[Tensor]]:
+    """(B, C, ...) of the layer that maps are of, and the gradient of each wanted logit with respect to it."""
     spec = predictor.preprocess.input_spec
-    auxiliary = np.array([one.auxiliary], dtype=np.int64) if one.auxiliary else None
-    batch = predictor.device.inputs(spec, one.pixels[None], auxiliary)
+    batch = predictor.device.inputs(spec, *batch_arrays(spec, [one]))
     with torch.enable_grad(), _recorded(model, spec.image_size) as recorded:
         logits = batch_logits(model, batch, device=predictor.device)
         (values,) = recorded
-        (gradient,) = torch.autograd.grad(chosen(logits), values)
-    values, gradient = values.detach().float(), gradient.float()
+        gradients = [torch.autograd.grad(chosen(logits), values, retain_graph=True)[0] for chosen in wanted]
+    both = [values.detach(), *gradients]
     if values.ndim == 4 and _is_channels_last(model, spec.image_size):
-        return values.permute(0, 3, 1, 2), gradient.permute(0, 3, 1, 2)
-    return values, gradient
+        both = [each.permute(0, 3, 1, 2) for each in both]
+    return both[0].float(), [each.float() for each in both[1:]]
 
 
 @contextmanager

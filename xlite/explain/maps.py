@@ -8,8 +8,9 @@ import numpy as np
 
 from xlite.data.preprocess import ModelInput
 from xlite.errors import InputError
-from xlite.explain.gradients import class_activation, enlarged, line_saliency, slice_weights
-from xlite.predictor import Predictor, Source
+from xlite.explain.gradients import class_activations, enlarged, line_saliency, slice_weights
+from xlite.package.sources import Source, model_inputs
+from xlite.predictor import Predictor
 
 NO_THRESHOLD = 0.5
 """Of labels of a model without thresholds, i.e. one that was not promoted."""
@@ -74,13 +75,16 @@ def explain(
         InputError: a label that the model does not have, or as `Predictor.predict`.
     """
     check_labels(predictor.labels, labels)
-    inputs = predictor.inputs(source, auxiliary)
+    inputs = model_inputs(predictor.preprocess, source, auxiliary, predictor.auxiliary_max)
     answers = predictor.answers(inputs)
     if predictor.preprocess.input_spec.layout == "lines":
         return _of_lines(predictor, inputs, answers, labels, top)
     (one,), (row,) = inputs, answers
     chosen = _chosen(row[None], _decided(row[None], predictor), predictor.labels, labels, top)
-    return [_of_image(predictor, one, row, label) for label in chosen]
+    if not chosen:
+        return []
+    maps = class_activations(predictor, one, chosen)
+    return [_of_image(predictor, one, row, label, raw) for label, raw in zip(chosen, maps, strict=True)]
 
 
 def check_labels(known: Sequence[str], labels: Sequence[str] | None) -> None:
@@ -116,9 +120,9 @@ def _chosen(
     return order[:top] if top is not None else [label for label in order if decided[:, label].any()]
 
 
-def _of_image(predictor: Predictor, one: ModelInput, row: np.ndarray, label: int) -> Explanation:
-    name, weights = predictor.labels[label], ()
-    raw = class_activation(predictor, one, label)
+def _of_image(predictor: Predictor, one: ModelInput, row: np.ndarray, label: int, raw: np.ndarray) -> Explanation:
+    name = predictor.labels[label]
+    weights: tuple[float, ...] = ()
     if predictor.preprocess.input_spec.layout == "slices":
         weights = tuple(np.mean([slice_weights(model) for model in predictor.models], axis=0).tolist())
     threshold = threshold_of(predictor, name)

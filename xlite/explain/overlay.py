@@ -52,7 +52,7 @@ def sheet(found: Sequence[Explanation], title: str = "") -> bytes:
     for panel in panels.flat:
         panel.set_axis_off()
     if title:
-        figure.suptitle(_text(title), fontsize=10, parse_math=False)
+        figure.suptitle(_text(title, keep_end=True), fontsize=10, parse_math=False)
     if first.weights:
         for row, one in zip(panels, found, strict=True):
             _draw_slices(row.tolist(), one)
@@ -71,7 +71,8 @@ def _draw_panels(panels: "Sequence[Axes]", found: Sequence[Explanation]) -> None
         _draw(panel, _shown(one.pixels), one.map, _caption(one))
         if one.lines:
             marks = np.array(one.lines)
-            panel.plot(np.full(len(marks), -2.5), marks, ">", color="tab:blue", markersize=3, clip_on=False)
+            left = -0.025 * one.pixels.shape[1]
+            panel.plot(np.full(len(marks), left), marks, ">", color="tab:blue", markersize=3, clip_on=False)
 
 
 def _draw_slices(panels: "Sequence[Axes]", one: Explanation) -> None:
@@ -79,15 +80,16 @@ def _draw_slices(panels: "Sequence[Axes]", one: Explanation) -> None:
         heading = f"slice {number + 1}, weight {one.weights[number]:.2f}"
         if number == 0:
             heading = f"{_caption(one)}\n{heading}"
-        _draw(panel, _shown(one.pixels[number]), None if one.map is None else one.map[number], heading)
+        _draw(panel, one.pixels[number, ..., 0], None if one.map is None else one.map[number], heading)
 
 
 def _draw(panel: "Axes", picture: np.ndarray, over: np.ndarray | None, heading: str) -> None:
+    """Square: pictures are, and of scans this makes lines and points visible."""
     panel.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
-    panel.set_box_aspect(picture.shape[0] / picture.shape[1])
+    panel.set_box_aspect(1)
     if over is not None:
-        panel.imshow(over, cmap=_colours(), vmin=0, vmax=1, interpolation="bilinear", aspect="auto")
-    panel.set_title(heading, fontsize=8, parse_math=False)
+        panel.imshow(over, cmap=_colours(), vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    panel.set_title(heading, fontsize=8, loc="left", parse_math=False)
 
 
 def _add_scale(figure: "Figure", panels: "list[Axes]", first: Explanation) -> None:
@@ -109,19 +111,20 @@ def _colours() -> "ListedColormap":
     from matplotlib.colors import ListedColormap
 
     colours = colormaps["autumn"](np.linspace(0, 1, 256))
-    colours[:, 3] = _MAX_ALPHA * np.linspace(0, 1, 256)
+    colours[:, 3] = _MAX_ALPHA * np.linspace(0, 1, 256) ** 1.5
     return ListedColormap(colours)
 
 
 def _caption(one: Explanation) -> str:
-    limit = "the most probable class counts" if one.threshold is None else f"threshold {one.threshold:.3f}"
-    lines = f", {len(one.lines)} lines" if one.lines else ""
-    caption = f"{_text(one.label)}\nprobability {one.probability:.3f} ({limit}){lines}"
+    probability = f"{'highest ' if one.lines else ''}probability {one.probability:.3f}"
+    limit = "" if one.threshold is None else f" (threshold {one.threshold:.3f})"
+    lines = f", lines: {len(one.lines)}" if one.lines else ""
+    caption = f"{_text(one.label)}\n{probability}{limit}{lines}"
     return f"{caption}\n{one.note}" if one.note else caption
 
 
 def _shown(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8; of a slice its first window, of lines between their 1st and 99th percentile."""
+    """(H, W) or (H, W, 3) uint8; lines between their 1st and 99th percentile."""
     if pixels.ndim == 3 and pixels.shape[2] != 3:
         pixels = pixels[..., 0]
     if pixels.dtype == np.uint8:
@@ -131,10 +134,11 @@ def _shown(pixels: np.ndarray) -> np.ndarray:
     return np.round(255 * ((values - low) / max(high - low, 1e-12)).clip(0, 1)).astype(np.uint8)
 
 
-def _text(name: str) -> str:
+def _text(name: str, *, keep_end: bool = False) -> str:
     """A name on one line, shortened, characters that the font lacks as escapes."""
     name = single_line(name)
-    name = name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
+    if len(name) > _MOST_CHARACTERS:
+        name = f"…{name[1 - _MOST_CHARACTERS :]}" if keep_end else f"{name[: _MOST_CHARACTERS - 1]}…"
     return "".join(one if ord(one) in _drawable() else one.encode("unicode_escape").decode() for one in name)
 
 
