@@ -1,5 +1,11 @@
 """What each option of each command does, as a check that fails where it does nothing."""
 
+import csv
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+from explaining import save_untrained
 from small_package import write_package
 
 from xlite.commands.options import check_thresholds
@@ -356,6 +362,13 @@ PREDICT = {
     "--threads": lambda it: used_threads(it, "--threads 3") == 3,
     "--self-test": lambda it: it.refuses("predict", f"--self-test --model {packaged(it)}", "has no self-test"),
 }
+EXPLAIN = {
+    "--model": lambda it: it.refuses("explain", f"{it.home}/nih --model {it.home}/results", "no .safetensors there"),
+    "--labels": lambda it: {row["label"] for row in explained(it, "--labels Mass")} == {"Mass"},
+    "--top": lambda it: len(explained(it, "--top 2")) == 2 * len(explained(it, "--top 1")) == 6,
+    "--boxes": lambda it: len([row for row in explained(it, f"--boxes {boxes(it)}") if "no box" in row["note"]]) == 2,
+    "--out": lambda it: bool(explained(it, "--top 1")),
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
@@ -363,6 +376,7 @@ EFFECTS = {
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
     "predict": PREDICT,
+    "explain": EXPLAIN,
 }
 
 
@@ -394,3 +408,22 @@ def used_threads(it, text):
     return it.stopped_at("xlite.package.stream.predictions", "predict", f"{it.home} --model {packaged(it)} {text}")[1][
         "threads"
     ]
+
+
+def explained(it, text):
+    """The rows of index.csv that `xlite explain` writes of three images, in a folder that --out names."""
+    few, out = it.home / "few", Path(mkdtemp(dir=it.home)) / "sheets"
+    if not few.exists():
+        few.mkdir()
+        for image in sorted((it.home / "nih").rglob("*.png"))[:3]:
+            shutil.copy(image, few)
+        save_untrained(it.home / "m", backbone="lcnet_050")
+    assert it.run("explain", f"{few} --model {it.home}/m --out {out} {text}") == 0
+    with (out / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def boxes(it):
+    """NIH's list of boxes, with one of the images."""
+    (it.home / "boxes.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h]\n00000000_000.png,Mass,0,0,9,9\n")
+    return it.home / "boxes.csv"

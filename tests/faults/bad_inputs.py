@@ -33,6 +33,7 @@ PLACES = {
     "analyze": "--study kd --results {home}/results --out {home}/out",
     "check_gpu": "--device cpu --out {home}/check.json",
     "predict": "--model {home}/p",
+    "explain": "--model {home}/m --out {home}/sheets",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""
 

@@ -7,6 +7,7 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_explain import EXPLAIN
 from rows_options import OPTIONS
 from rows_predict import PREDICT
 from rows_studies import STUDIES
@@ -16,6 +17,7 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    explain,
     leaderboard,
     predict,
     prepare_data,
@@ -34,6 +36,7 @@ COMMANDS = {
     "check_balance": check_balance,
     "check_gpu": check_gpu,
     "compare": compare,
+    "explain": explain,
     "leaderboard": leaderboard,
     "predict": predict,
     "prepare_data": prepare_data,
@@ -44,7 +47,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *EXPLAIN]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 
