@@ -48,11 +48,12 @@ def promote_and_tell(
     console: Console,
     folder: "Path | None" = None,
 ) -> None:
-    """Train the trials of `size` on all training data or by folds, promote the best, test it, print what it does.
+    """Train the trials of `size` on all training data or by folds, promote the best, test it, tell of it, package it.
 
     Args:
         folder: of the package; None: the study's `promoted/`.
     """
+    from xlite.commands.package import package_if_possible
     from xlite.promotion.best import promote_best
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
@@ -91,6 +92,7 @@ def promote_and_tell(
         )
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
+    package_if_possible(promotion.folder, study, prepared, ledger, console)
 
 
 def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:
