@@ -2,6 +2,12 @@
 
 from types import SimpleNamespace
 
+import csv
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+from explaining import save_untrained
 from small_package import write_package
 
 from xlite.commands.options import check_thresholds
@@ -385,6 +391,12 @@ PACKAGE = {
     "--golden": lambda it: [repackaged(it, text).golden for text in ("--golden own", "")] == ["own", None],
     "--zip": lambda it: [repackaged(it, text).zips for text in ("--zip", "")] == [["kd.zip"], []],
     "--out": lambda it: it.refuses("package", f"{promoted(it)} --out {it.home}/nih", "something else than a package"),
+EXPLAIN = {
+    "--model": lambda it: it.refuses("explain", f"{it.home}/nih --model {it.home}/results", "no .safetensors there"),
+    "--labels": lambda it: {row["label"] for row in explained(it, "--labels Mass")} == {"Mass"},
+    "--top": lambda it: len(explained(it, "--top 2")) == 2 * len(explained(it, "--top 1")) == 6,
+    "--boxes": lambda it: len([row for row in explained(it, f"--boxes {boxes(it)}") if "no box" in row["note"]]) == 2,
+    "--out": lambda it: bool(explained(it, "--top 1")),
 }
 # fmt: on
 EFFECTS = {
@@ -395,6 +407,7 @@ EFFECTS = {
     "predict": PREDICT,
     "export": EXPORT,
     "package": PACKAGE,
+    "explain": EXPLAIN,
 }
 
 
@@ -461,3 +474,20 @@ def repackaged(it, text):
     )
     assert it.run("package", f"{promoted(it)} {text}") == 0
     return SimpleNamespace(**vars(opened[0]), golden=opened[1], zips=zips)
+def explained(it, text):
+    """The rows of index.csv that `xlite explain` writes of three images, in a folder that --out names."""
+    few, out = it.home / "few", Path(mkdtemp(dir=it.home)) / "sheets"
+    if not few.exists():
+        few.mkdir()
+        for image in sorted((it.home / "nih").rglob("*.png"))[:3]:
+            shutil.copy(image, few)
+        save_untrained(it.home / "m", backbone="lcnet_050")
+    assert it.run("explain", f"{few} --model {it.home}/m --out {out} {text}") == 0
+    with (out / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def boxes(it):
+    """NIH's list of boxes, with one of the images."""
+    (it.home / "boxes.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h]\n00000000_000.png,Mass,0,0,9,9\n")
+    return it.home / "boxes.csv"

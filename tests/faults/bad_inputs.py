@@ -35,6 +35,7 @@ PLACES = {
     "predict": "--model {home}/p",
     "package": "--study kd --results {home}/results",
     "export": "--model {home}/p --results {home}/results",
+    "explain": "--model {home}/m --out {home}/sheets",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""
 

@@ -7,6 +7,7 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_explain import EXPLAIN
 from rows_export import EXPORT
 from rows_options import OPTIONS
 from rows_package import PACKAGE
@@ -18,6 +19,7 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    explain,
     export,
     leaderboard,
     package,
@@ -39,6 +41,7 @@ COMMANDS = {
     "check_gpu": check_gpu,
     "compare": compare,
     "export": export,
+    "explain": explain,
     "leaderboard": leaderboard,
     "package": package,
     "predict": predict,
@@ -50,7 +53,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 
