@@ -1,11 +1,10 @@
 """What each option of each command does, as a check that fails where it does nothing."""
 
-from types import SimpleNamespace
-
 import csv
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
+from types import SimpleNamespace
 
 from explaining import save_untrained
 from small_package import write_package
@@ -391,6 +390,7 @@ PACKAGE = {
     "--golden": lambda it: [repackaged(it, text).golden for text in ("--golden own", "")] == ["own", None],
     "--zip": lambda it: [repackaged(it, text).zips for text in ("--zip", "")] == [["kd.zip"], []],
     "--out": lambda it: it.refuses("package", f"{promoted(it)} --out {it.home}/nih", "something else than a package"),
+}
 EXPLAIN = {
     "--model": lambda it: it.refuses("explain", f"{it.home}/nih --model {it.home}/results", "no .safetensors there"),
     "--labels": lambda it: {row["label"] for row in explained(it, "--labels Mass")} == {"Mass"},
@@ -474,6 +474,8 @@ def repackaged(it, text):
     )
     assert it.run("package", f"{promoted(it)} {text}") == 0
     return SimpleNamespace(**vars(opened[0]), golden=opened[1], zips=zips)
+
+
 def explained(it, text):
     """The rows of index.csv that `xlite explain` writes of three images, in a folder that --out names."""
     few, out = it.home / "few", Path(mkdtemp(dir=it.home)) / "sheets"
