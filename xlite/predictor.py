@@ -70,7 +70,7 @@ class Predictor:
         """`predict` for several sources, in batches."""
         inputs = [self._inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
         flat = [one for some in inputs for one in some]
-        answers = iter(self._probabilities(flat))
+        answers = iter(self.answers(flat))
         return [self._named([(one, next(answers)) for one in some]) for some in inputs]
 
     def _inputs(self, source: Source, auxiliary: Sequence[int]) -> list[ModelInput]:
@@ -92,8 +92,8 @@ class Predictor:
         return inputs
 
     @torch.inference_mode()
-    def _probabilities(self, inputs: Sequence[ModelInput]) -> np.ndarray:
-        """(N, ..., L) of N inputs."""
+    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) probabilities of N inputs, in batches; of scan lines also those of lines that pad a window."""
         spec = self.preprocess.input_spec
         logits = []
         for chosen in evaluation_batches(len(inputs), spec, self.device):
