@@ -7,6 +7,7 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_evaluate import EVALUATE
 from rows_options import OPTIONS
 from rows_studies import STUDIES
 
@@ -15,6 +16,7 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    evaluate,
     leaderboard,
     prepare_data,
     promote,
@@ -32,6 +34,7 @@ COMMANDS = {
     "check_balance": check_balance,
     "check_gpu": check_gpu,
     "compare": compare,
+    "evaluate": evaluate,
     "leaderboard": leaderboard,
     "prepare_data": prepare_data,
     "promote": promote,
@@ -41,7 +44,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *EVALUATE]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 
