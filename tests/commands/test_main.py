@@ -101,7 +101,7 @@ def test_on_native_windows_a_search_is_refused_in_one_line_and_reports_work(
     monkeypatch.setattr(module, "run", lambda arguments: ran.append(name))
     monkeypatch.setattr(sys, "platform", "win32")
     words = ["--study", "kd"] if name in ("leaderboard", "analyze", "promote", "bank") else []
-    words += ["kd", "kd2"] if name == "compare" else []
+    words += {"compare": ["kd", "kd2"], "evaluate": ["--model", "kd", "--data", "nih"]}.get(name, [])
     code, error = code_of(name, *words), capsys.readouterr().err
     if name in ("leaderboard", "analyze", "balance"):
         assert (code, error, ran) == (0, "", [name])
