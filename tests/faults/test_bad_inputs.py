@@ -7,6 +7,7 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_evaluate import EVALUATE
 from rows_explain import EXPLAIN
 from rows_export import EXPORT
 from rows_options import OPTIONS
@@ -19,6 +20,7 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    evaluate,
     explain,
     export,
     leaderboard,
@@ -42,6 +44,7 @@ COMMANDS = {
     "compare": compare,
     "export": export,
     "explain": explain,
+    "evaluate": evaluate,
     "leaderboard": leaderboard,
     "package": package,
     "predict": predict,
@@ -53,7 +56,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

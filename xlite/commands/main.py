@@ -44,6 +44,7 @@ COMMANDS = {
     "balance": Command("check_balance", "measure how often each sampler shows each label", on_windows=True),
     "bank": Command("teacher_bank", "build, find or check a study's teacher bank"),
     "export": Command("export", "make a package's model smaller, 8-bit or half precision, measured on validation"),
+    "evaluate": Command("evaluate", "judge a promoted model on other data, with calibration, shift and subgroups"),
     "check-gpu": Command("check_gpu", "try this machine's GPU in minutes: numbers, speed, sharing, a killed search"),
 }
 
