@@ -91,7 +91,7 @@ def _lines(rows: Sequence[TrialRecord], name: str, colour: str, *, width: float 
         who += [*[row.number] * len(row.curve), None]
     return {
         **{"type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "customdata": who},
-        **{"line": {"color": colour, "width": width}, "marker": {"size": 4 if width < 2 else 7}},
-        "opacity": 0.55 if width < 2 else 1,
+        **{"line": {"color": colour, "width": width}, "marker": {"size": 3 if width < 2 else 7}},
+        "opacity": 0.5 if width < 2 else 1,
         "hovertemplate": "trial %{customdata}, epoch %{x}: %{y:.4f}<extra></extra>",
     }

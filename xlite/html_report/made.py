@@ -62,9 +62,7 @@ def time_section(facts: Facts) -> Section:
         told = tuple((reason, number(len(who), ".0f"), ", ".join(map(str, who))) for reason, who in reasons.items())
         blocks.append(Table("Failures, and trials left out", ("reason", "number", "trials"), told))
     answers = (hours_section(study), collapse_section(study))
-    return Section(
-        "time", "Time, cost and failures", tuple(Answer(each.title, each.conclusion) for each in answers), blocks
-    )
+    return Section("time", "Time and failures", tuple(Answer(each.title, each.conclusion) for each in answers), blocks)
 
 
 def made_section(facts: Facts) -> Section:

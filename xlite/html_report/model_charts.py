@@ -159,5 +159,6 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
         (heat,),
         layout,
         height_px=200 + 26 * len(rows),
-        min_width_px=160 + 30 * len(rows),
+        min_width_px=160 + 26 * len(rows),
+        half=len(rows) <= 15,
     )

@@ -134,6 +134,7 @@ def _parallel(facts: Facts) -> Figure | None:
         "xaxis": axis("", **ticks, range=[-0.1, len(ends) - 0.45], zeroline=False),
         "yaxis": {"visible": False, "range": [-0.08, 1.08]},
         "annotations": notes,
+        "legend": {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top"},
     }
     says = (
         f"Each line is one of {len(rows)} complete trials; the last axis is {facts.study.metric}. "

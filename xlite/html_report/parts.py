@@ -106,6 +106,12 @@ class Answer:
     question: str
     answer: str
 
+    @property
+    def sentence(self) -> str:
+        """The answer with a capital; a name such as auc_macro keeps its own."""
+        first = self.answer.split(maxsplit=1)[0] if self.answer.strip() else ""
+        return self.answer[:1].upper() + self.answer[1:] if first.strip(":,").isalpha() else self.answer
+
 
 @dataclass(frozen=True)
 class Section:

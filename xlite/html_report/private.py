@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PLACE = "(path)"
-_REST = r"[^\s'\",;()<>|]*"
-# A path begins a word: "and/or", "N/A", "</b>" and "1 / 2" are none.
-_PATH = re.compile(rf"(?<![\w<)\]])(?:[A-Za-z]:(?=[\\/]))?(?:~?[\\/]+)(?=[\w.@-]){_REST}")
+_REST = r"(?:[^\s'\",;()<>|]*[^\s'\",;:()<>|])?"
+# A path begins a word, or follows "sqlite://", and has two names at least, of which one alone would tell nothing;
+# "and/or", "N/A", "</b>", "1 / 2", "' /C" and "https://host" are none.
+_START = r"(?:(?<![\w<)\]:;/])|(?<=//))"
+_PATH = re.compile(rf"{_START}(?:[A-Za-z]:[\\/]+|~[\\/]+|[\\/]+[\w.@ -]+[\\/]+)(?=[\w.@-]){_REST}")
 T = TypeVar("T")
 
 

@@ -61,13 +61,14 @@ async function plotly() {
 // Colours of the page, so that charts follow its light or dark scheme.
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
-  const [ink, line] = ["--ink", "--line"].map(name => style.getPropertyValue(name).trim());
+  const [ink, line, paper] = ["--ink", "--line", "--paper"].map(name => style.getPropertyValue(name).trim());
   const out = {
-    margin: { l: 60, r: 20, t: 30, b: 50 }, hovermode: "closest", dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false,
+    margin: { l: 60, r: 20, t: 20, b: 50 }, hovermode: "closest", dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12 },
-    legend: { orientation: "h", y: -0.2, yanchor: "top" }, ...structuredClone(layout),
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, ...structuredClone(layout),
   };
   for (const key of ["xaxis", "yaxis"]) out[key] = { gridcolor: line, zerolinecolor: line, linecolor: line, ...out[key] };
+  for (const note of out.annotations ?? []) note.bgcolor = paper;
   return out;
 }
 

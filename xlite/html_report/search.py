@@ -34,10 +34,10 @@ _SETTINGS = {
     "teacher": "teacher, hash",
 }
 _BOARD = {
-    **{"rank": "rank", "trial": "trial", "state": "status", "backbone": "cnn_backbone", "attention": "attention_type"},
+    **{"rank": "rank", "trial": "trial", "state": "status", "validation": "value", "test": "test_value"},
+    **{"ms": "inference_time_ms", "MB": "model_size_mb", "backbone": "cnn_backbone", "attention": "attention_type"},
     **{"loss": "loss", "T": "kd_temperature", "alpha": "kd_alpha", "learning rate": "learning_rate"},
-    **{"epochs": "epochs", "validation": "value", "test": "test_value", "ms": "inference_time_ms"},
-    **{"MB": "model_size_mb", "seconds": "seconds", "notes": "notes"},
+    **{"epochs": "epochs", "seconds": "seconds", "notes": "notes"},
 }
 _FORMS = {"learning rate": ".2g", "T": ".3g", "alpha": ".3g", "ms": ".2f", "MB": ".2f", "seconds": ".0f"}
 _WHOLE = ("rank", "trial", "epochs")

@@ -9,6 +9,7 @@ from xlite.html_report.cost import cost_section
 from xlite.html_report.data import data_section
 from xlite.html_report.facts import Facts, read_facts
 from xlite.html_report.learning import learning_section
+from xlite.html_report.looking import looking_section
 from xlite.html_report.made import made_section, time_section
 from xlite.html_report.model import final_of, model_sections
 from xlite.html_report.page import page
@@ -52,6 +53,7 @@ def write_report(
         asked_section(facts),
         board_section(facts),
         *model_sections(facts),
+        *([looking_section(facts.packages[0], prepared)] if images and prepared and facts.packages else []),
         learning_section(facts),
         parameters_section(facts),
         cost_section(facts),
@@ -61,7 +63,7 @@ def write_report(
     ]
     sections = cleaned(sections, facts.places)
     made = (
-        f"Made by X-Lite {xlite.__version__}, {datetime.now():%Y-%m-%d %H:%M}. This file asks the network for nothing."
+        f"Made by X-Lite {xlite.__version__}, {datetime.now():%Y-%m-%d %H:%M}. The file asks the network for nothing."
     )
     write_text(out, page(folder.name, _subtitle(facts), cleaned(_tiles(facts), facts.places), sections, made))
     return sections
