@@ -81,6 +81,7 @@ def base_of(options: StudyOptions):
 # fmt: off
 TUNE = {
     **data_options("tune"),
+    "--no-report": lambda it: (it.reported("tune", ""), it.reported("tune", "--no-report")) == (True, False),
     "--study": lambda it: "Study new in" in it.dry("--study new"),
     "--results": lambda it: f"{it.home}/other/" in it.dry(f"--results {it.home}/other"),
     "--storage": lambda it: it.asked("--storage sqlite:////x.db").storage == "sqlite:////x.db",
@@ -288,6 +289,7 @@ BASELINES = {
 PROMOTE = {
     **opening_options("promote"),
     "--adopt": adopt("promote"),
+    "--no-report": lambda it: (it.reported("promote", ""), it.reported("promote", "--no-report")) == (True, False),
     "--trial": lambda it: (it.promoting("--trial 1")[0], it.promoting("")[0]) == (1, 2),
     "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
     "--repeats": lambda it: [it.repeating(text) for text in ("--repeats 3", "")] == [3, 1],
@@ -327,6 +329,13 @@ ANALYZE = {
     "--storage": lambda it: it.refuses("analyze", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
     "--out": lambda it: it.printed("analyze", f"--out {it.home}/an") and (it.home / "an" / "analysis.md").exists(),
 }
+REPORT = {
+    "--study": lambda it: it.refuses("report", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("report", f"--study kd --results {it.home}", "studies there: none"),
+    "--storage": lambda it: it.refuses("report", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
+    "--out": lambda it: it.printed("report", f"--out {it.home}/r.html") and (it.home / "r.html").exists(),
+    "--no-images": lambda it: written(it, "--no-images")["images"] is False and written(it, "")["images"] is True,
+}
 COMPARE = {
     "--results": lambda it: it.refuses("compare", f"a b --results {it.home}", "studies there: none"),
     "--part": lambda it: it.opens("--part test")[1]["writes"] and not it.opens("")[1]["writes"],
@@ -362,8 +371,19 @@ EFFECTS = {
     **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
+<<<<<<< HEAD
     "predict": PREDICT,
+=======
+    "report": REPORT,
+>>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
 }
+
+
+def written(it, text):
+    """How `xlite report` would write."""
+    return it.stopped_at(
+        "xlite.html_report.write.write_report", "report", f"--study kd --results {it.home}/results {text}"
+    )[1]
 
 
 def checked(it, text):

@@ -8,7 +8,11 @@ from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
 from rows_options import OPTIONS
+<<<<<<< HEAD
 from rows_predict import PREDICT
+=======
+from rows_report import REPORT
+>>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
 from rows_studies import STUDIES
 
 from xlite.commands import (
@@ -20,6 +24,7 @@ from xlite.commands import (
     predict,
     prepare_data,
     promote,
+    report,
     teacher_bank,
     train_baselines,
     train_one,
@@ -38,13 +43,18 @@ COMMANDS = {
     "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
+    "report": report,
     "teacher_bank": teacher_bank,
     "train_baselines": train_baselines,
     "train_one": train_one,
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
+<<<<<<< HEAD
 ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
+=======
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *REPORT]
+>>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
 SECRET = "SECRET"  # where a row has a password, this is it
 
 
