@@ -64,6 +64,8 @@ def test_every_chart_is_drawn_and_the_page_fits(browser: Browser, page: Path, wi
     drawn = browser.run("return document.querySelectorAll('[data-figure] .main-svg').length")
     assert figures >= 10 and drawn >= figures
     assert browser.overflow() <= 0
+    narrow = "return [...document.querySelectorAll('td, th')].filter(c => c.textContent && c.clientWidth < 20).length"
+    assert browser.run(narrow) == 0, "no column is a letter wide"
     assert browser.console() == [] and browser.requests() == []
     assert page.stat().st_size < 5e6
 

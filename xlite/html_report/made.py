@@ -52,8 +52,8 @@ def time_section(facts: Facts) -> Section:
         Table("Time; a device second is one of one CPU core or one whole GPU", columns, tuple(rows), half=True)
     ]
     if total := sum(kinds.values()):
-        spent = sorted(kinds.items(), key=lambda item: -item[1])
-        shares = tuple((kind, number(seconds, ".1f"), number(seconds / total, ".1%")) for kind, seconds in spent)
+        longest = sorted(kinds.items(), key=lambda item: -item[1])
+        shares = tuple((kind, number(seconds, ".1f"), number(seconds / total, ".1%")) for kind, seconds in longest)
         blocks.append(Table("What the time went into", ("kind", "seconds", "share"), shares, half=True))
     if failed := [row for row in study.rows if row.reason]:
         reasons: dict[str, list[int]] = {}
@@ -103,8 +103,8 @@ def _commands(facts: Facts) -> list[str]:
     if files := options.get("teacher_files"):
         tune += ["--teacher", *["FILE"] * len(files)]
     for key, value in dict(options.get("settings") or {}).items():
-        option = ["--image-size", str(value)] if key == "data.image_size" else ["--set", f"{key}={_word(value)}"]
-        tune += option
+        assignment = ["--image-size", str(value)] if key == "data.image_size" else ["--set", f"{key}={_word(value)}"]
+        tune += assignment
     for key, value in dict(request.get("column_overrides") or {}).items():
         words = value if isinstance(value, list) else [value]
         tune += [f"--{key.replace('_', '-')}", *map(str, words)]

@@ -46,7 +46,7 @@ def _section(facts: Facts, package: Package) -> Section:
     metric, test = metrics["metric"], metrics["test"]
     low, high = test.get("interval_95") or (None, None)
     interval = (
-        "no 95% interval is claimed" if low is None else f"95% interval {low:.3f} to {high:.3f}, patients resampled"
+        "no 95% interval is claimed" if low is None else f"95% interval {low:.3f} to {high:.3f}, whole groups resampled"
     )
     says: list[str | Answer] = [f"{metric} {test['metrics'][metric]:.4f} on test ({interval})."]
     if final is not None and final.promotion is not None:
@@ -54,7 +54,7 @@ def _section(facts: Facts, package: Package) -> Section:
         says.append(
             f"From trial {final.promotion.promoted_from}; {counted(len(metrics['models']), 'model')}"
             + (f", {cost.num_params:,} parameters, {cost.size_mb:.2f} MB" if cost else "")
-            + (f", {cost.latency_ms:.1f} ms an image" if cost and cost.latency_ms else "")
+            + (f", {cost.latency_ms:.1f} ms at batch 1" if cost and cost.latency_ms else "")
             + "."
         )
         if section := luck_section(replace(facts.study, finals=(final,))):
@@ -146,5 +146,6 @@ def _labels(package: Package) -> Table:
     )
     empty = {i for i in range(len(columns)) if i and all(row[i] == "" for row in rows)}
     kept = [tuple(cell for i, cell in enumerate(row) if i not in empty) for row in rows]
-    title = "Each label on test. F1, precision and recall are at its threshold; of classes, of the most probable one"
+    at = "at its threshold" if package.thresholds.get("thresholds") else "of the most probable class"
+    title = f"Each label on test; F1, precision and recall are {at}"
     return Table(title, tuple(name for i, name in enumerate(columns) if i not in empty), tuple(kept), sortable=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlite.html_report.facts import Package
-from xlite.html_report.parts import BLUE, GREY, LABEL_COLOURS, ORANGE, Figure, axis, plain
+from xlite.html_report.parts import BLUE, GREY, LABEL_COLOURS, Figure, axis, plain
 from xlite.report.sections import counted
 
 _SHOWN_AT_FIRST = 4
@@ -141,7 +141,7 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
             "ygap": 1,
         },
         **{
-            "colorscale": [[0, "rgba(59,130,196,0.04)"], [0.5, BLUE], [1, ORANGE]],
+            "colorscale": [[0, "rgba(59,130,196,0.06)"], [0.5, BLUE], [1, "#12395f"]],
             "colorbar": {"tickformat": ".0%", "thickness": 12},
         },
         "hovertemplate": "true: %{y}<br>decided: %{x}<br>%{text} (%{z:.0%})<extra></extra>",
@@ -149,10 +149,13 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
     if len(rows) <= 8:
         heat["texttemplate"] = "%{text}"
     layout = {
-        "xaxis": axis("decided", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
-        "yaxis": axis("true", autorange="reversed", showgrid=False),
+        "xaxis": axis("", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
+        "yaxis": axis("", autorange="reversed", showgrid=False),
     }
-    says = "A row's share on test that is decided to have the label of the column; the diagonal is recall."
+    says = (
+        "Of the test examples with the label of a row, the share that is decided to have that of a column; on the "
+        "diagonal it is recall."
+    )
     return Figure(
         "What is taken for what",
         says,

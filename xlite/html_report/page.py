@@ -2,8 +2,8 @@
 
 import base64
 import gzip
-from collections.abc import Sequence
-from dataclasses import asdict
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +39,16 @@ def page(
 
 
 def _drawn(figure: Figure) -> dict[str, Any]:
-    values = asdict(figure)
-    return {"data": values["traces"], "layout": values["layout"]}
+    return _json({"data": figure.traces, "layout": figure.layout})
+
+
+def _json(value: Any) -> Any:
+    """The same as JSON holds it: null for NaN and infinities, which it does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _json(item) for key, item in value.items()}
+    return [_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @cache

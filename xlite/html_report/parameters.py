@@ -154,8 +154,9 @@ def _places(values: Sequence[Any]) -> tuple[list[float | None], list[tuple[float
         low, high = min(known), max(known)
         scale = np.log10 if low > 0 and high / low > 20 else np.asarray
         ends = [float(scale(end)) for end in (low, high)]
-        heights = [None if v is None else float((scale(v) - ends[0]) / (ends[1] - ends[0])) for v in values]
-        return heights, [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
+        span = ends[1] - ends[0] or 1.0  # the trials that have the key may all have one value
+        heights = [None if v is None else (float(scale(v)) - ends[0]) / span for v in values]
+        return heights, [(0.0, f"{low:.3g}"), *([(1.0, f"{high:.3g}")] if high > low else [])]
     names = sorted({str(value) for value in known})
     at = {name: i / max(len(names) - 1, 1) for i, name in enumerate(names)}
     return [None if value is None else at[str(value)] for value in values], [

@@ -33,8 +33,8 @@ def curves(
         truth, p = target[known], column[known]
         if 0 < truth.sum() < len(truth):
             false, true, _ = roc_curve(truth, p)
-            precision, recall, _ = precision_recall_curve(truth, p, drop_intermediate=True)
-            found[name] = {"roc": _thinned(false, true), "pr": _thinned(recall[::-1], precision[::-1])}
+            precision, recall, _ = precision_recall_curve(truth, p, drop_intermediate=True)  # ends at a made-up (0, 1)
+            found[name] = {"roc": _thinned(false, true), "pr": _thinned(recall[-2::-1], precision[-2::-1])}
     whole = ~np.isnan(flat_targets).any(axis=1)
     probs, truth = flat_probs[whole], flat_targets[whole] == 1
     if exclusive:
@@ -50,6 +50,7 @@ def curves(
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
-    """[x, y] with at most MAX_POINTS points, both ends among them."""
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
+    """[x, y] with at most MAX_POINTS points, at even steps along the curve, both ends among them."""
+    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+    kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], MAX_POINTS)))
     return [np.round(x[kept], 5).tolist(), np.round(y[kept], 5).tolist()]

@@ -151,8 +151,8 @@ def write_results(
         },
     )
     if (are := task.target_spec.answers_are) is not None:
-        test = answers.test
-        drawn = curves(test.answers, test.targets, test.labels, answers.rule.thresholds, exclusive=are == "classes")
+        told, thresholds = answers.test, answers.rule.thresholds
+        drawn = curves(told.answers, told.targets, told.labels, thresholds, exclusive=are == "classes")
         write_json(folder / "curves.json", drawn)
     return lines
 
