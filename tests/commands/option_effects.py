@@ -371,11 +371,8 @@ EFFECTS = {
     **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
-<<<<<<< HEAD
     "predict": PREDICT,
-=======
     "report": REPORT,
->>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
 }
 
 

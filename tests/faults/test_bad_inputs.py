@@ -8,11 +8,8 @@ from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
 from rows_options import OPTIONS
-<<<<<<< HEAD
 from rows_predict import PREDICT
-=======
 from rows_report import REPORT
->>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
 from rows_studies import STUDIES
 
 from xlite.commands import (
@@ -50,11 +47,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-<<<<<<< HEAD
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
-=======
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *REPORT]
->>>>>>> f1d9b26 (Report: every option acts, every bad input is one line)
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *REPORT]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

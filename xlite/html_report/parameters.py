@@ -1,6 +1,6 @@
 """Sections on parameters and costs: importances, temperature and alpha, parallel coordinates, accuracy against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,17 @@ def _parallel(facts: Facts) -> Figure | None:
             }
         )
     ends = {**{key: places[key][1] for key in keys}, facts.study.metric: [(0.0, f"{low:.4f}"), (1.0, f"{high:.4f}")]}
+    says = (
+        f"Each line is one of {len(rows)} complete trials; the last axis is {facts.study.metric}. "
+        "The leaderboard has all as a table."
+    )
+    return Figure(
+        "All parameters together", says, tuple(traces), _axes(ends), height_px=460, min_width_px=122 * len(ends)
+    )
+
+
+def _axes(ends: Mapping[str, Sequence[tuple[float, str]]]) -> dict[str, Any]:
+    """The layout of upright axes, each with its marks: heights from 0 to 1 and what stands there."""
     notes = [
         {
             "x": at,
@@ -130,17 +141,12 @@ def _parallel(facts: Facts) -> Figure | None:
         "ticktext": [plain(key.rpartition(".")[2]) for key in ends],
         "side": "top",
     }
-    layout = {
+    return {
         "xaxis": axis("", **ticks, range=[-0.1, len(ends) - 0.45], zeroline=False),
         "yaxis": {"visible": False, "range": [-0.08, 1.08]},
         "annotations": notes,
         "legend": {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top"},
     }
-    says = (
-        f"Each line is one of {len(rows)} complete trials; the last axis is {facts.study.metric}. "
-        "The leaderboard has all as a table."
-    )
-    return Figure("All parameters together", says, tuple(traces), layout, height_px=460, min_width_px=122 * len(ends))
 
 
 def _varies(rows: Sequence[TrialRecord], key: str) -> bool:
