@@ -98,6 +98,7 @@ def base_of(options: StudyOptions):
 # fmt: off
 TUNE = {
     **data_options("tune"),
+    "--no-report": lambda it: (it.reported("tune", ""), it.reported("tune", "--no-report")) == (True, False),
     "--study": lambda it: "Study new in" in it.dry("--study new"),
     "--results": lambda it: f"{it.home}/other/" in it.dry(f"--results {it.home}/other"),
     "--storage": lambda it: it.asked("--storage sqlite:////x.db").storage == "sqlite:////x.db",
@@ -306,6 +307,7 @@ BASELINES = {
 PROMOTE = {
     **opening_options("promote"),
     "--adopt": adopt("promote"),
+    "--no-report": lambda it: (it.reported("promote", ""), it.reported("promote", "--no-report")) == (True, False),
     "--trial": lambda it: (it.promoting("--trial 1")[0], it.promoting("")[0]) == (1, 2),
     "--folds": lambda it: (it.promoting("--folds 3")[1]["num_folds"], it.promoting("")[1]["num_folds"]) == (3, 2),
     "--repeats": lambda it: [it.repeating(text) for text in ("--repeats 3", "")] == [3, 1],
@@ -345,6 +347,13 @@ ANALYZE = {
     "--results": lambda it: it.refuses("analyze", f"--study kd --results {it.home}", "studies there: none"),
     "--storage": lambda it: it.refuses("analyze", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
     "--out": lambda it: it.printed("analyze", f"--out {it.home}/an") and (it.home / "an" / "analysis.md").exists(),
+}
+REPORT = {
+    "--study": lambda it: it.refuses("report", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("report", f"--study kd --results {it.home}", "studies there: none"),
+    "--storage": lambda it: it.refuses("report", "--study kd --storage sqlite:////no/x.db", "/no/x.db"),
+    "--out": lambda it: it.printed("report", f"--out {it.home}/r.html") and (it.home / "r.html").exists(),
+    "--no-images": lambda it: written(it, "--no-images")["images"] is False and written(it, "")["images"] is True,
 }
 COMPARE = {
     "--results": lambda it: it.refuses("compare", f"a b --results {it.home}", "studies there: none"),
@@ -439,6 +448,7 @@ EFFECTS = {
     "package": PACKAGE,
     "explain": EXPLAIN,
     "evaluate": EVALUATE,
+    "report": REPORT,
 }
 
 
@@ -452,6 +462,13 @@ def evaluating(it, text, place="xlite.evaluate.other_data.read_other"):
     for name, result in before.items():
         it.patch.setattr(name, lambda *_, result=result, **__: result)
     return it.stopped_at(place, "evaluate", f"--model m --data {it.home}/nih {text}")
+
+
+def written(it, text):
+    """How `xlite report` would write."""
+    return it.stopped_at(
+        "xlite.html_report.write.write_report", "report", f"--study kd --results {it.home}/results {text}"
+    )[1]
 
 
 def checked(it, text):

@@ -31,6 +31,7 @@ PLACES = {
     "teacher_bank": "--study kd --results {home}/results",
     "leaderboard": "--study kd --results {home}/results",
     "analyze": "--study kd --results {home}/results --out {home}/out",
+    "report": "--study kd --results {home}/results --out {home}/report.html",
     "check_gpu": "--device cpu --out {home}/check.json",
     "predict": "--model {home}/p",
     "package": "--study kd --results {home}/results",

@@ -13,6 +13,7 @@ from rows_export import EXPORT
 from rows_options import OPTIONS
 from rows_package import PACKAGE
 from rows_predict import PREDICT
+from rows_report import REPORT
 from rows_studies import STUDIES
 
 from xlite.commands import (
@@ -28,6 +29,7 @@ from xlite.commands import (
     predict,
     prepare_data,
     promote,
+    report,
     teacher_bank,
     train_baselines,
     train_one,
@@ -50,13 +52,14 @@ COMMANDS = {
     "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
+    "report": report,
     "teacher_bank": teacher_bank,
     "train_baselines": train_baselines,
     "train_one": train_one,
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE, *REPORT]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "tune": Command("tune_kd", "search for the best distilled student, rank, retrain and test the winner"),
     "leaderboard": Command("leaderboard", "print the ranked trials of a study", on_windows=True),
     "analyze": Command("analyze", "what a study's trials show: does distillation help, what matters", on_windows=True),
+    "report": Command("report", "write what a study searched and found as one HTML file", on_windows=True),
     "compare": Command("compare", "compare students on the same patients, paired, with what they cost"),
     "promote": Command("promote", "retrain a study's winner on all the training data, test and package it"),
     "package": Command("package", "write a promoted model's package again, copy or zip it"),

@@ -17,6 +17,7 @@ from xlite.commands.options import (
     add_threshold_option,
     check_thresholds,
 )
+from xlite.commands.report import add_no_report_option, report_at_end
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -162,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
     add_promotion_options(out)
+    add_no_report_option(out)
     add_place_options(out)
     return out
 
@@ -234,4 +236,6 @@ def run(arguments: argparse.Namespace) -> int:
         packages=not arguments.no_package,
         console=console,
     )
+    if not arguments.no_report:
+        report_at_end(folder, opened.prepared, options.storage, console)
     return 0
