@@ -41,14 +41,14 @@ class Server:
     """A web server to start.
 
     Attributes:
-        name: of its console script, and what a person calls it.
-        words: the script's arguments.
+        name: what a person calls it; script: the console script that starts it, and words its arguments.
         port: of the loopback, on which they make it listen.
         page: path of the page to open.
         secrets: texts to leave out of what it printed.
     """
 
     name: str
+    script: str
     words: tuple[str, ...]
     port: int
     page: str = "/"
@@ -63,14 +63,21 @@ class Server:
 def tensorboard(folder: Path, port: int) -> Server:
     """TensorBoard of all that a study's folder holds."""
     where = ("--host", LOOPBACK, "--port", str(port))
-    return Server("tensorboard", ("--logdir", str(folder), *where, "--window_title", folder.name), port)
+    return Server("TensorBoard", "tensorboard", ("--logdir", str(folder), *where, "--window_title", folder.name), port)
 
 
 def dashboard(storage: str, study_id: int, port: int, *, secrets: tuple[str, ...]) -> Server:
     """Optuna's dashboard of the database at a URL, opened at one of its studies."""
     template = storage.replace("{", "{{").replace("}", "}}")  # Optuna formats its URL
     words = (template, "--host", LOOPBACK, "--port", str(port), "--server", "wsgiref", "--quiet")
-    return Server("optuna-dashboard", words, port, f"/dashboard/studies/{study_id}", (template, storage, *secrets))
+    return Server(
+        "optuna-dashboard",
+        "optuna-dashboard",
+        words,
+        port,
+        f"/dashboard/studies/{study_id}",
+        (template, storage, *secrets),
+    )
 
 
 def check_installed(names: Sequence[str]) -> None:
@@ -154,7 +161,7 @@ def _run(server: Server) -> Iterator[_Running]:
         reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
         reader.start()
         try:
-            process.stdin.write(json.dumps([server.name, *server.words]).encode() + b"\n")
+            process.stdin.write(json.dumps([server.script, *server.words]).encode() + b"\n")
             process.stdin.flush()
             yield _Running(server, process, lines, reader)
         finally:

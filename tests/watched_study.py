@@ -1,10 +1,17 @@
-"""A study for TensorBoard and Optuna's dashboard: trials without training, with runs, columns and a picture."""
+"""A study of trials without training, with TensorBoard runs, columns and a picture; and `xlite watch` of it."""
 
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 from studies import BATCH, LOSS, RATE, drive, open_study
 from torch.utils.tensorboard import SummaryWriter
 
@@ -14,6 +21,8 @@ from xlite.study.board import update_leaderboard
 from xlite.study.job import RUNS, TrialFolders
 from xlite.train.hparams import begin_run, write_columns
 from xlite.train.pictures import write_pictures
+
+LIMIT_S = 90
 
 
 def make_study(results: Path, url: str | None = None) -> list[TrialRecord]:
@@ -44,3 +53,40 @@ def make_study(results: Path, url: str | None = None) -> list[TrialRecord]:
             folders.record_end(row.number, row.overrides, state=row.state, epoch=len(row.curve), scalars={})
         update_leaderboard(ledger, SimpleNamespace(options=options))  # type: ignore[arg-type]
     return rows
+
+
+@dataclass
+class Watched:
+    """A running `xlite watch`, its two addresses, and what it printed before."""
+
+    process: subprocess.Popen[str]
+    addresses: dict[str, str]
+    lines: list[str]
+
+    def below(self) -> list[psutil.Process]:
+        """All processes that it started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@contextmanager
+def watched(results: Path, *options: str, **how: Any) -> Iterator[Watched]:
+    """`xlite watch` of the study "s" once it has said both addresses; killed on leaving if it is still there."""
+    words = [sys.executable, "-m", "xlite", "watch", "--study", "s", "--results", str(results), *options]
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **how}
+    with subprocess.Popen(words, text=True, **how) as process:
+        try:
+            lines, addresses = [], {}
+            for line in process.stdout or ():
+                lines.append(line)
+                if found := re.fullmatch(r"(\S+): (http://127\.0\.0\.1:\d+/\S*)\n", line):
+                    addresses[found[1]] = found[2]
+                if "Ctrl-C" in line:
+                    break
+            yield Watched(process, addresses, lines)
+        finally:
+            process.kill()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all of them end in time."""
+    return not psutil.wait_procs(processes, timeout=20)[1]
