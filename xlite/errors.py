@@ -1,6 +1,8 @@
 """The error for users' mistakes, and the exit codes of commands."""
 
 EXIT_INPUT = 2
+EXIT_PASSED_OVER = 3
+"""Done, but some files could not be read; they were listed and passed over."""
 EXIT_INTERRUPTED = 130
 
 

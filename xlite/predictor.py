@@ -11,18 +11,14 @@ from torch import nn
 
 from xlite.data.preprocess import ModelInput, Preprocess
 from xlite.data.preprocess_registry import preprocess_from
-from xlite.data.table import Item
-from xlite.data.unreadable import UnreadableImage
 from xlite.device import Device, choose_device
 from xlite.errors import InputError
 from xlite.metrics.calibration import Calibration
 from xlite.models.artifact import load_model
+from xlite.package.sources import Answer, Source, batch_arrays, model_inputs, named, rows_of
 from xlite.storage.files import read_json_object
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
 from xlite.train.inference import batch_logits, evaluation_batches
-
-Source = str | Path | Item | np.ndarray
-Answer = dict[str, float] | list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -68,51 +64,24 @@ class Predictor:
         self, sources: Sequence[Source], auxiliary: Sequence[Sequence[int]] | None = None
     ) -> list[Answer]:
         """`predict` for several sources, in batches."""
-        inputs = [self._inputs(*pair) for pair in zip(sources, auxiliary or [()] * len(sources), strict=True)]
-        flat = [one for some in inputs for one in some]
-        answers = iter(self._probabilities(flat))
-        return [self._named([(one, next(answers)) for one in some]) for some in inputs]
-
-    def _inputs(self, source: Source, auxiliary: Sequence[int]) -> list[ModelInput]:
-        try:
-            inputs = self.preprocess.inputs(Path(source) if isinstance(source, str) else source, tuple(auxiliary))
-        except UnreadableImage as error:
-            raise InputError(str(error)) from None
-        except OSError as error:
-            raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from None
-        names, highest = self.preprocess.input_spec.auxiliary, self.auxiliary_max
-        for given in (one.auxiliary for one in inputs):
-            if len(given) != len(names) or any(
-                not 0 <= value <= most for value, most in zip(given, highest, strict=False)
-            ):
-                most = f" of at most {highest}" if highest else ""
-                raise InputError(
-                    f"auxiliary={tuple(given)}: this model takes ({', '.join(names)}){most} beside its input"
-                )
-        return inputs
+        given = zip(sources, auxiliary or [()] * len(sources), strict=True)
+        inputs = [model_inputs(self.preprocess, *pair, self.auxiliary_max) for pair in given]
+        answers = self.answers([one for some in inputs for one in some])
+        return [named(self.labels, rows) for rows in rows_of(inputs, answers)]
 
     @torch.inference_mode()
-    def _probabilities(self, inputs: Sequence[ModelInput]) -> np.ndarray:
-        """(N, ..., L) of N inputs."""
+    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) calibrated probabilities of N inputs."""
         spec = self.preprocess.input_spec
         logits = []
         for chosen in evaluation_batches(len(inputs), spec, self.device):
-            some = inputs[chosen]
-            auxiliary = np.array([one.auxiliary for one in some], dtype=np.int64) if spec.auxiliary else None
-            batch = self.device.inputs(spec, np.stack([one.pixels for one in some]), auxiliary)
+            batch = self.device.inputs(spec, *batch_arrays(spec, inputs[chosen]))
             told = [batch_logits(model, batch, device=self.device).cpu().numpy() for model in self.models]
             logits.append(np.mean(told, axis=0))
         if not logits:
             return np.empty((0, len(self.labels)))
         answers = self.target_spec.probabilities(np.concatenate(logits))
         return self.calibration.apply(answers) if self.calibration else answers
-
-    def _named(self, answers: Sequence[tuple[ModelInput, np.ndarray]]) -> Answer:
-        if answers and answers[0][0].parts is None:
-            ((_, values),) = answers
-            return dict(zip(self.labels, values.tolist(), strict=True))
-        lines = [line for one, values in answers for line in values[one.parts].tolist()]
-        return [dict(zip(self.labels, line, strict=True)) for line in lines]
 
 
 def load(path: str | Path, *, target_spec: TargetSpec | None = None, device: str | None = None) -> Predictor:

@@ -1,5 +1,7 @@
 """What each option of each command does, as a check that fails where it does nothing."""
 
+from small_package import write_package
+
 from xlite.commands.options import check_thresholds
 from xlite.study.options import StudyOptions
 from xlite.study.time_budget import TimeBudget
@@ -347,12 +349,20 @@ CHECK_GPU = {
     "--device": lambda it: checked(it, "--device cpu")[1].device == "cpu",
     "--out": lambda it: checked(it, f"--out {it.home}/r.json")[1].out == it.home / "r.json",
 }
+PREDICT = {
+    "--model": lambda it: it.refuses("predict", f"{it.home}/nih --model {it.home}/results", "not a package"),
+    "--out": lambda it: predicted(it, f"--out {it.home}/o.csv") == "" and (it.home / "o.csv").exists(),
+    "--format": lambda it: predicted(it, "--format json").startswith("[\n{"),
+    "--threads": lambda it: used_threads(it, "--threads 3") == 3,
+    "--self-test": lambda it: it.refuses("predict", f"--self-test --model {packaged(it)}", "has no self-test"),
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
     **{"prepare": PREPARE, "leaderboard": LEADERBOARD, "analyze": ANALYZE, "balance": BALANCE},
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
+    "predict": PREDICT,
 }
 
 
@@ -365,3 +375,22 @@ def balance(it, text):
     """The figures that `xlite balance` writes."""
     assert it.run("balance", f"--data {it.home}/nih --out {it.home}/b --batches 4 --batch-size 4 {text}") == 0
     return (it.home / "b" / "balance.csv").read_text()
+
+
+def packaged(it):
+    """A package, and its place."""
+    write_package(it.home / "p")
+    return it.home / "p"
+
+
+def predicted(it, text):
+    """What `xlite predict` prints of the images."""
+    assert it.run("predict", f"{it.home}/nih --model {packaged(it)} {text}") == 0
+    return it.capsys.readouterr().out
+
+
+def used_threads(it, text):
+    """The threads that predictions are made in."""
+    return it.stopped_at("xlite.package.stream.predictions", "predict", f"{it.home} --model {packaged(it)} {text}")[1][
+        "threads"
+    ]

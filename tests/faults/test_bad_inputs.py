@@ -8,6 +8,7 @@ from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
 from rows_options import OPTIONS
+from rows_predict import PREDICT
 from rows_studies import STUDIES
 
 from xlite.commands import (
@@ -16,6 +17,7 @@ from xlite.commands import (
     check_gpu,
     compare,
     leaderboard,
+    predict,
     prepare_data,
     promote,
     teacher_bank,
@@ -33,6 +35,7 @@ COMMANDS = {
     "check_gpu": check_gpu,
     "compare": compare,
     "leaderboard": leaderboard,
+    "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
     "teacher_bank": teacher_bank,
@@ -41,7 +44,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

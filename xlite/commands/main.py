@@ -34,6 +34,8 @@ COMMANDS = {
     "analyze": Command("analyze", "what a study's trials show: does distillation help, what matters", on_windows=True),
     "compare": Command("compare", "compare students on the same patients, paired, with what they cost"),
     "promote": Command("promote", "retrain a study's winner on all the training data, test and package it"),
+    "predict": Command("predict", "predict what images show with a packaged model, without PyTorch", on_windows=True),
+    "explain": Command("explain", "draw where a promoted model sees what it says", on_windows=True),
     "train": Command("train_one", "train one configuration without a search"),
     "teacher": Command("train_teacher", "train a teacher"),
     "baselines": Command("train_baselines", "train the baselines, without distillation"),

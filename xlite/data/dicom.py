@@ -108,6 +108,21 @@ def read_header(path: Path) -> DicomHeader:
     return DicomHeader(None if number is None else int(number), position, orientation)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a DICOM image, px, from its header.
+
+    Raises:
+        UnreadableImage, OSError: as `read_header`.
+    """
+    import pydicom
+
+    with path.open("rb") as file, without_warnings():
+        dataset = _attempt(
+            path, lambda: pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        )
+        return _attempt(path, lambda: (int(dataset.Columns), int(dataset.Rows)))
+
+
 def _attempt(path: Path, step: Callable[[], Value]) -> Value:
     """Return `step()`; an error inside pydicom becomes an UnreadableImage."""
     from pydicom.errors import InvalidDicomError

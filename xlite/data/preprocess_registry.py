@@ -56,7 +56,10 @@ def _imported(place: str, source: str) -> type[Preprocess]:
     try:
         found: object = reduce(getattr, name.split("."), import_module(module))
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise InputError(f"{source}: its preprocessing {place} cannot be imported ({error})") from None
+        raise InputError(
+            f"{source}: its preprocessing {place} cannot be imported ({error}); it is not of this library: "
+            f"put the module {module} where Python finds it, e.g. on PYTHONPATH"
+        ) from None
     if not (isinstance(found, type) and issubclass(found, Preprocess)):
         raise InputError(f"{source}: {place} is not an xlite.data.preprocess.Preprocess")
     return found

@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from xlite.config import Augmentation
 from xlite.data.input_spec import InputSpec
 from xlite.data.preprocess import ModelInput, Preprocess, RawSource
 from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
 from xlite.errors import InputError
+
+if TYPE_CHECKING:  # a stand-alone package does without pydantic
+    from xlite.config import Augmentation
 
 SCAN_SUFFIXES = (".npz", ".npy", ".sxm")
 TOPOGRAPHY = (
@@ -40,8 +43,8 @@ _FLOAT16_LIMIT = 60_000.0  # the largest float16 is 65,504
 _DAMAGE_ERRORS = (ValueError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 _NORMAL_IQR = 1.349  # of a normal distribution with standard deviation 1
 _MIN_FINITE = 0.5  # a line with a smaller share of finite points is missing
-_NOISE: Mapping[Augmentation, float] = {"light": 0.02, "medium": 0.05, "strong": 0.1}
-_DROPOUT: Mapping[Augmentation, float] = {"light": 0.0, "medium": 0.02, "strong": 0.05}
+_NOISE: Mapping["Augmentation", float] = {"light": 0.02, "medium": 0.05, "strong": 0.1}
+_DROPOUT: Mapping["Augmentation", float] = {"light": 0.0, "medium": 0.02, "strong": 0.05}
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def fill_lines(scan: np.ndarray) -> np.ndarray:
 
 
 def augment_lines(
-    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
+    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: "Augmentation", seed: int
 ) -> np.ndarray:
     """The requested views of a batch of windows: all lines mirrored together, Gaussian noise, lines dropped.
 

@@ -4,11 +4,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from xlite.config import Augmentation
 from xlite.data.dicom import read_dicom
 from xlite.data.input_spec import InputSpec
 from xlite.data.preprocess import ModelInput, Preprocess, RawSource
@@ -16,6 +16,9 @@ from xlite.data.table import Item
 from xlite.data.unreadable import UnreadableImage
 from xlite.data.views import view_seeds
 from xlite.errors import InputError
+
+if TYPE_CHECKING:  # a stand-alone package does without pydantic
+    from xlite.config import Augmentation
 
 WINDOWS = ((0.5, 99.5), (20.0, 98.0), (0.0, 100.0))
 """The channels' windows in percentiles of the whole stack: wide, narrow, full range. MR signal has no unit like CT's
@@ -146,7 +149,7 @@ _PRESETS = {
 
 
 def augment_slices(
-    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
+    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: "Augmentation", seed: int
 ) -> np.ndarray:
     """The requested views of a batch of stacks, with one transform for all slices and channels of a stack.
 

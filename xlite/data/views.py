@@ -5,12 +5,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
-from xlite.config import Augmentation
+if TYPE_CHECKING:  # a stand-alone package does without pydantic
+    from xlite.config import Augmentation
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would query the package index at import
 
@@ -22,7 +23,7 @@ class Augment(Protocol):
     """Augments a batch; each view is a pure function of (seed, row, view), whatever else is in the batch."""
 
     def __call__(
-        self, pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int
+        self, pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: "Augmentation", seed: int
     ) -> np.ndarray:
         """The requested views of a batch, of the same shape and type.
 
@@ -47,7 +48,9 @@ def view_seeds(seed: int, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
     return (mixed >> np.uint64(32)).astype(np.uint32)
 
 
-def augment(pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: Augmentation, seed: int) -> np.ndarray:
+def augment(
+    pixels: np.ndarray, rows: np.ndarray, views: np.ndarray, *, preset: "Augmentation", seed: int
+) -> np.ndarray:
     """The requested views of a batch of images.
 
     Args:

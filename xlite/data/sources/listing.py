@@ -24,13 +24,6 @@ _MAX_LABEL_LENGTH = 200
 _OPEN_QUOTE = "unexpected end of data"  # csv's message for a quote that is never closed
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError unless `folder` is an existing folder."""
-    if not folder.is_dir():
-        problem = "not a folder" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {problem}; give the folder of the data set")
-
-
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file, decompressed if its name ends in .gz.
 

@@ -8,7 +8,6 @@ import pandas as pd
 
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.listing import (
-    check_folder,
     check_missing,
     find_images,
     find_one,
@@ -16,6 +15,7 @@ from xlite.data.sources.listing import (
     read_table,
     read_text,
 )
+from xlite.data.sources.walk import check_folder
 from xlite.data.table import Item, Table
 from xlite.errors import InputError
 

@@ -1,7 +1,5 @@
 """RSNA 2024 Lumbar Spine as distributed, three tables and DICOM series: spinal canal stenosis, a grade per level."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,27 +7,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xlite.data.dicom import read_header
+from xlite.data.levels import (
+    CONDITION,
+    LEVEL_KEYS,
+    LEVELS,
+    POINT_COLUMNS,
+    POINTS,
+    SERIES,
+    SERIES_TABLE,
+    crop_detail,
+    crop_radii,
+    find_slices,
+    stack_around,
+)
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_folder, check_missing, first_row, read_table
+from xlite.data.sources.listing import check_missing, first_row, read_table
+from xlite.data.sources.walk import check_folder
 from xlite.data.table import Item, Table
-from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
 LABELS: tuple[str, ...] = ("Normal/Mild", "Moderate", "Severe")
-LEVELS: tuple[str, ...] = ("L1/L2", "L2/L3", "L3/L4", "L4/L5", "L5/S1")
-CONDITION = "Spinal Canal Stenosis"
-SERIES = "Sagittal T2/STIR"
 NUM_SLICES = 7
-CROP_SHARE = 0.75
-"""Half the side of the crop, as a share of the distance between neighbouring levels."""
-
-_DEFAULT_RADIUS_PX = 30.0  # if no study has two neighbouring points: 0.75 of 40 px, typical of RSNA's series
-_LEVEL_KEYS = tuple(level.lower().replace("/", "_") for level in LEVELS)
-_GRADES, _POINTS, _SERIES = "train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv"
-_GRADE_COLUMNS = tuple(f"spinal_canal_stenosis_{key}" for key in _LEVEL_KEYS)
+_GRADES = "train.csv"
+_GRADE_COLUMNS = tuple(f"spinal_canal_stenosis_{key}" for key in LEVEL_KEYS)
 _TABLES = "RSNA's tables"
-_POINT_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,12 @@ def read_rsna(folder: Path, *, allow_missing: bool = False, num_slices: int = NU
     missing: list[str] = []
     for row, (study, series) in enumerate(zip(grades.studies.tolist(), grades.series.tolist(), strict=True)):
         if (study, series) not in slices_of:
-            slices_of[study, series] = _find_slices(images / study / series)
-        paths = _neighbours(slices_of[study, series], int(grades.instances[row]), num_slices)
+            slices_of[study, series] = find_slices(images / study / series)
+        paths = stack_around(slices_of[study, series], int(grades.instances[row]), num_slices)
         if paths is None:
             missing.append(str(grades.ids[row]))
             continue
-        x, y, radius = grades.crops[row].round(3).tolist()
-        items.append(Item(paths, json.dumps({"x": x, "y": y, "radius": radius})))
+        items.append(Item(paths, crop_detail(grades.crops[row])))
         kept.append(row)
     fix = "unpack RSNA's archive so that slices lie in train_images/<study>/<series>/"
     check_missing(folder, missing, len(grades.ids), what="levels' slices", fix=fix, allow_missing=allow_missing)
@@ -112,7 +112,8 @@ def read_grades(folder: Path) -> Grades:
     notes: list[str] = []
     graded = _read_grade_rows(folder, notes)
     points = _read_points(folder)
-    points["radius"] = _radii(points)
+    series = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
+    points["radius"] = crop_radii(series, points["level"].to_numpy(), points[["x", "y"]].to_numpy())
     rows = graded.merge(points, on=["study_id", "level"], how="left", validate="one_to_one")
     without = rows["x"].isna()
     elsewhere = rows["description"].notna() & (rows["description"] != SERIES)
@@ -121,13 +122,13 @@ def read_grades(folder: Path) -> Grades:
     reasons = np.select(
         [without, elsewhere, unknown],
         [
-            f"no {CONDITION} point in {_POINTS}",
+            f"no {CONDITION} point in {POINTS}",
             "its point is in series "
             + series
             + ", "
             + rows["description"].fillna("").astype(object)
             + f" and not {SERIES}",
-            "its series " + series + f" is not in {_SERIES}",
+            "its series " + series + f" is not in {SERIES_TABLE}",
         ],
         default="",
     )
@@ -166,7 +167,7 @@ def _read_grade_rows(folder: Path, notes: list[str]) -> pd.DataFrame:
         notes.append(f"{path}: {num_empty} levels have no grade; they are left out")
     studies = wide["study_id"].to_numpy(str)[study]
     grade = np.select([texts[study, level] == label for label in LABELS], list(range(len(LABELS))))
-    ids = [f"{name}_{_LEVEL_KEYS[k]}" for name, k in zip(studies.tolist(), level.tolist(), strict=True)]
+    ids = [f"{name}_{LEVEL_KEYS[k]}" for name, k in zip(studies.tolist(), level.tolist(), strict=True)]
     return pd.DataFrame({"id": ids, "study_id": studies, "level": level, "grade": grade})
 
 
@@ -175,7 +176,7 @@ def _read_points(folder: Path) -> pd.DataFrame:
 
     `description` is NaN if the series is not in the series table.
     """
-    path, points = read_table(folder, _POINTS, _POINT_COLUMNS, what=_TABLES)
+    path, points = read_table(folder, POINTS, POINT_COLUMNS, what=_TABLES)
     points = points[points["condition"] == CONDITION].drop(columns="condition")
     if points.empty:
         raise InputError(f"{path}: no row has the condition {CONDITION!r}; download RSNA's tables again")
@@ -185,7 +186,9 @@ def _read_points(folder: Path) -> pd.DataFrame:
         raise InputError(f"{path} row {row.name}: unknown level {row.level!r}; known are {', '.join(LEVELS)}")
     for name in ("instance_number", "x", "y"):
         points[name] = _numbers(path, points[name], whole=name == "instance_number")
-    series_path, series = read_table(folder, _SERIES, ("study_id", "series_id", "series_description"), what=_TABLES)
+    series_path, series = read_table(
+        folder, SERIES_TABLE, ("study_id", "series_id", "series_description"), what=_TABLES
+    )
     _check_once(series_path, series, ("study_id", "series_id"))
     keys = pd.MultiIndex.from_frame(points[["study_id", "series_id"]])
     described = series.set_index(["study_id", "series_id"])["series_description"]
@@ -230,53 +233,3 @@ def _check_once(path: Path, rows: pd.DataFrame, columns: tuple[str, ...]) -> Non
     raise InputError(
         f"{path} row {rows.index[second]}: {key} is in row {rows.index[first]} already; keep one of the two"
     )
-
-
-def _radii(points: pd.DataFrame) -> np.ndarray:
-    """(P,) the crop radius of each point, pixels; see `read_grades`."""
-    series = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
-    level = points["level"].to_numpy()
-    xy = np.full((series.max() + 1, len(LEVELS) + 2, 2), np.nan)  # NaN above the first level, below the last
-    xy[series, level + 1] = points[["x", "y"]].to_numpy()
-    distances = np.linalg.norm(np.diff(xy, axis=1), axis=2)
-    distances[~(distances > 0)] = np.nan  # two levels at the same point give no distance
-    neighbours = np.stack([distances[series, level], distances[series, level + 1]])
-    count = np.isfinite(neighbours).sum(axis=0)
-    radii = CROP_SHARE * np.where(np.isfinite(neighbours), neighbours, 0).sum(axis=0) / np.maximum(count, 1)
-    fallback = float(np.median(radii[count > 0])) if (count > 0).any() else _DEFAULT_RADIUS_PX
-    return np.where(count > 0, radii, fallback)
-
-
-def _find_slices(folder: Path) -> dict[int, Path]:
-    """Instance number -> file; the number is taken from the file's name, or else from its header."""
-    if not folder.is_dir():
-        return {}
-    slices: dict[int, Path] = {}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".dcm"))
-    for name in names:
-        number = _instance_number(folder / name)
-        if number is not None:
-            slices.setdefault(number, folder / name)
-    return slices
-
-
-def _instance_number(path: Path) -> int | None:
-    if path.stem.isascii() and path.stem.isdigit():
-        number: int | None = int(path.stem)
-    else:
-        try:
-            number = read_header(path).instance_number
-        except UnreadableImage:
-            return None
-    return number if number is not None and abs(number) < 2**31 else None
-
-
-def _neighbours(slices: dict[int, Path], instance: int, num_slices: int) -> tuple[Path, ...] | None:
-    """The stack of slices around `instance`, None if all of them are missing."""
-    wanted = np.arange(num_slices) + instance - num_slices // 2
-    present = np.array(sorted(slices), dtype=np.int64)
-    if not np.isin(wanted, present).any():
-        return None
-    nearest = present[np.abs(present[None, :] - wanted[:, None]).argmin(axis=1)]
-    return tuple(slices[number] for number in nearest.tolist())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlite.data.image_formats import HEAD_BYTES, SUFFIXES, is_picture, is_text
-from xlite.data.sources.listing import check_folder
 from xlite.errors import InputError
 from xlite.storage.text import has_control_characters
 
@@ -18,6 +17,13 @@ _DOCUMENTS = (
     *(".m", ".sh", ".db", ".sqlite", ".md5", ".sha256"),
 )
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError unless `folder` is an existing folder."""
+    if not folder.is_dir():
+        problem = "not a folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {problem}; give the folder of the data set")
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def find_files(folder: Path) -> FoundFiles:
     check_folder(folder)
     paths: list[str] = []
     empty: list[str] = []
-    for inside, is_empty, names in _walk(folder):
+    for inside, is_empty, names in walk_files(folder):
         paths += [inside + name for name in names]
         empty += [inside.rstrip("/")] if is_empty and inside else []
     paths.sort()
@@ -61,7 +67,7 @@ def find_files(folder: Path) -> FoundFiles:
                 f"{folder}: the file name {path!r} is not UTF-8 text or holds control characters; rename it"
             )
         suffix = _suffix(path)
-        head = b"" if suffix in SUFFIXES or suffix.startswith(_DOCUMENTS) else _head(folder / path)
+        head = _telling_head(folder / path, suffix)
         if suffix in SUFFIXES or is_picture(head):
             images.append(path)
             continue
@@ -72,8 +78,12 @@ def find_files(folder: Path) -> FoundFiles:
     return FoundFiles(tuple(images), tuple(others), by_suffix, tuple(sorted(empty)))
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, bool, list[str]]]:
-    """(relative folder with "/" at its end, whether nothing is in it, its files) of all that is not left out."""
+def walk_files(folder: Path) -> Iterator[tuple[str, bool, list[str]]]:
+    """(relative folder with "/" at its end, whether nothing is in it, its files) of all that is not left out.
+
+    Raises:
+        InputError: a folder in it cannot be read.
+    """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions or move it away")
@@ -89,6 +99,17 @@ def _walk(folder: Path) -> Iterator[tuple[str, bool, list[str]]]:
         inside = Path(current).relative_to(folder).as_posix()
         names = [name for name in files if not name.startswith(".") and not _is_special(current, name)]
         yield "" if inside == "." else f"{inside}/", not (folders or names), names
+
+
+def may_be_picture(path: Path) -> bool:
+    """Whether a file can be read as a picture: by its suffix, or by its first bytes where it says nothing."""
+    suffix = _suffix(path.name)
+    return suffix in SUFFIXES or is_picture(_telling_head(path, suffix))
+
+
+def _telling_head(path: Path, suffix: str) -> bytes:
+    """The first bytes of a file whose suffix does not say what it is; none of others."""
+    return b"" if suffix in SUFFIXES or suffix.startswith(_DOCUMENTS) else _head(path)
 
 
 def _is_special(folder: str, name: str) -> bool:
