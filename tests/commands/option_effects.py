@@ -356,6 +356,15 @@ PREDICT = {
     "--threads": lambda it: used_threads(it, "--threads 3") == 3,
     "--self-test": lambda it: it.refuses("predict", f"--self-test --model {packaged(it)}", "has no self-test"),
 }
+WATCH = {
+    "--study": lambda it: it.refuses("watch", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("watch", f"--study kd --results {it.home}", "studies there: none"),
+    "--storage": lambda it: it.refuses("watch", f"{shown_study(it)} --storage sqlite:////no/x.db", "/no/x.db"),
+    "--port": lambda it: watched(it, "--port 45671")[0] == "http://127.0.0.1:45671/",
+    "--dashboard-port": lambda it: (
+        watched(it, "--dashboard-port 45672")[1] == "http://127.0.0.1:45672/dashboard/studies/1"
+    ),
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
@@ -363,6 +372,7 @@ EFFECTS = {
     "check-gpu": CHECK_GPU,
     "compare": COMPARE,
     "predict": PREDICT,
+    "watch": WATCH,
 }
 
 
@@ -394,3 +404,13 @@ def used_threads(it, text):
     return it.stopped_at("xlite.package.stream.predictions", "predict", f"{it.home} --model {packaged(it)} {text}")[1][
         "threads"
     ]
+
+
+def shown_study(it):
+    return f"--study kd --results {it.home}/results"
+
+
+def watched(it, text):
+    """The addresses of TensorBoard and of Optuna's dashboard that `xlite watch` would start."""
+    (servers, _), _ = it.stopped_at("xlite.study.watch.watch", "watch", f"{shown_study(it)} {text}")
+    return [server.address for server in servers]

@@ -32,6 +32,7 @@ PLACES = {
     "leaderboard": "--study kd --results {home}/results",
     "analyze": "--study kd --results {home}/results --out {home}/out",
     "check_gpu": "--device cpu --out {home}/check.json",
+    "watch": "--study kd --results {home}/results",
     "predict": "--model {home}/p",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""

@@ -10,6 +10,7 @@ from rows_data import DATA
 from rows_options import OPTIONS
 from rows_predict import PREDICT
 from rows_studies import STUDIES
+from rows_watch import WATCH
 
 from xlite.commands import (
     analyze,
@@ -25,6 +26,7 @@ from xlite.commands import (
     train_one,
     train_teacher,
     tune_kd,
+    watch,
 )
 from xlite.commands.cli import run as run_command
 from xlite.storage.text import has_control_characters
@@ -43,8 +45,9 @@ COMMANDS = {
     "train_one": train_one,
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
+    "watch": watch,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *WATCH]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

@@ -54,6 +54,7 @@ def promote_and_tell(
         folder: of the package; None: the study's `promoted/`.
     """
     from xlite.promotion.best import promote_best
+    from xlite.promotion.pictures import show_explanations
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
     from xlite.study.board import update_leaderboard
@@ -89,6 +90,7 @@ def promote_and_tell(
             again=again,
             on_epoch=on_epoch,
         )
+    show_explanations(promotion.folder, study.task.target_spec, prepared.table, prepared.full)
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
 
