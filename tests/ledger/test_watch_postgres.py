@@ -20,7 +20,6 @@ def test_a_ledger_in_postgresql_is_shown_and_its_password_is_nowhere(tmp_path) -
                 here.addresses["optuna-dashboard"].replace("/dashboard/", "/api/") + "?after=0"
             ) as answer:
                 assert len(json.load(answer)["trials"]) == 6
-            server.stop()
         printed = "".join(here.lines)
         for secret in (PASSWORD, url):
             assert secret not in printed and secret not in " ".join(words)
