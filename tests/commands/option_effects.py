@@ -437,6 +437,15 @@ EVALUATE = {
         ("threshold-labels", 0.5), ("class-level", 2),
     )},
 }
+WATCH = {
+    "--study": lambda it: it.refuses("watch", f"--study no --results {it.home}/results", "no study 'no'"),
+    "--results": lambda it: it.refuses("watch", f"--study kd --results {it.home}", "studies there: none"),
+    "--storage": lambda it: it.refuses("watch", f"{shown_study(it)} --storage sqlite:////no/x.db", "/no/x.db"),
+    "--port": lambda it: watched(it, "--port 45671")[0] == "http://127.0.0.1:45671/",
+    "--dashboard-port": lambda it: (
+        watched(it, "--dashboard-port 45672")[1] == "http://127.0.0.1:45672/dashboard/studies/1"
+    ),
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
@@ -449,6 +458,7 @@ EFFECTS = {
     "explain": EXPLAIN,
     "evaluate": EVALUATE,
     "report": REPORT,
+    "watch": WATCH,
 }
 
 
@@ -553,3 +563,13 @@ def boxes(it):
     """NIH's list of boxes, with one of the images."""
     (it.home / "boxes.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h]\n00000000_000.png,Mass,0,0,9,9\n")
     return it.home / "boxes.csv"
+
+
+def shown_study(it):
+    return f"--study kd --results {it.home}/results"
+
+
+def watched(it, text):
+    """The addresses of TensorBoard and of Optuna's dashboard that `xlite watch` would start."""
+    (servers, _), _ = it.stopped_at("xlite.study.watch.watch", "watch", f"{shown_study(it)} {text}")
+    return [server.address for server in servers]

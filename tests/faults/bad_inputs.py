@@ -33,6 +33,7 @@ PLACES = {
     "analyze": "--study kd --results {home}/results --out {home}/out",
     "report": "--study kd --results {home}/results --out {home}/report.html",
     "check_gpu": "--device cpu --out {home}/check.json",
+    "watch": "--study kd --results {home}/results",
     "predict": "--model {home}/p",
     "package": "--study kd --results {home}/results",
     "export": "--model {home}/p --results {home}/results",

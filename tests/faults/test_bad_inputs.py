@@ -15,6 +15,7 @@ from rows_package import PACKAGE
 from rows_predict import PREDICT
 from rows_report import REPORT
 from rows_studies import STUDIES
+from rows_watch import WATCH
 
 from xlite.commands import (
     analyze,
@@ -35,6 +36,7 @@ from xlite.commands import (
     train_one,
     train_teacher,
     tune_kd,
+    watch,
 )
 from xlite.commands.cli import run as run_command
 from xlite.storage.text import has_control_characters
@@ -58,8 +60,9 @@ COMMANDS = {
     "train_one": train_one,
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
+    "watch": watch,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE, *REPORT]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE, *REPORT, *WATCH]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

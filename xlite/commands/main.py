@@ -46,6 +46,7 @@ COMMANDS = {
     "bank": Command("teacher_bank", "build, find or check a study's teacher bank"),
     "export": Command("export", "make a package's model smaller, 8-bit or half precision, measured on validation"),
     "evaluate": Command("evaluate", "judge a promoted model on other data, with calibration, shift and subgroups"),
+    "watch": Command("watch", "show a study in TensorBoard and Optuna's dashboard, also while it runs"),
     "check-gpu": Command("check_gpu", "try this machine's GPU in minutes: numbers, speed, sharing, a killed search"),
 }
 

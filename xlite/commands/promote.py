@@ -58,6 +58,7 @@ def promote_and_tell(
     """
     from xlite.commands.package import package_if_possible
     from xlite.promotion.best import promote_best
+    from xlite.promotion.pictures import show_explanations
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
     from xlite.study.board import update_leaderboard
@@ -93,6 +94,7 @@ def promote_and_tell(
             again=again,
             on_epoch=on_epoch,
         )
+    show_explanations(promotion.folder, study.task.target_spec, prepared.table, prepared.full)
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
     if packages:
