@@ -210,6 +210,18 @@ class Bench:
         place = "xlite.commands.promote.promote_and_tell"
         return self.stopped_at(place, "promote", f"--study s {text}")
 
+    def reported(self, command: str, text: str) -> bool:
+        """Whether `xlite tune` or `xlite promote` writes a report at its end."""
+        calls: list[tuple[Any, ...]] = []
+        self.patch.setattr(module(command), "report_at_end", lambda *given: calls.append(given))
+        if command == "tune":
+            self.promotion(text)
+            return bool(calls)
+        self.promoted(text)  # up to the promotion; from here on it is left out
+        self.patch.setattr("xlite.commands.promote.promote_and_tell", lambda *_, **__: None)
+        self.run("promote", f"--study s {text}")
+        return bool(calls)
+
     def repeating(self, text: str) -> int:
         """How often the folds of a promotion are dealt."""
         study, *_ = self.promoted(text)[0]

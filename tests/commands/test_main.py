@@ -101,7 +101,8 @@ def test_on_native_windows_a_search_is_refused_in_one_line_and_reports_work(
     monkeypatch.setattr(module, "run", lambda arguments: ran.append(name))
     monkeypatch.setattr(sys, "platform", "win32")
     words = ["--study", "kd"] if name in ("leaderboard", "analyze", "promote", "bank") else []
-    words += {"compare": ["kd", "kd2"], "predict": ["--model", "p"]}.get(name, [])
+    needs = {"compare": ["kd", "kd2"], "predict": ["--model", "p"], "evaluate": ["--model", "kd", "--data", "nih"]}
+    words += needs.get(name, [])
     code, error = code_of(name, *words), capsys.readouterr().err
     if name in ("leaderboard", "analyze", "balance", "predict"):
         assert (code, error, ran) == (0, "", [name])

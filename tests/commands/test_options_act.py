@@ -5,7 +5,7 @@ from conftest import write_nih_folder
 from option_effects import EFFECTS, GRID, SPACE
 from options_bench import SAYING, Bench, Told, module
 
-from xlite.commands import analyze
+from xlite.commands import analyze, report
 from xlite.commands.main import COMMANDS
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 
@@ -40,7 +40,7 @@ def home(tmp_path_factory):
 @pytest.fixture
 def it(home, monkeypatch, capsys):
     told = Told()
-    for one in (*SAYING, analyze):
+    for one in (*SAYING, analyze, report):
         monkeypatch.setattr(one, "Console", lambda: told)
     return Bench(home, told, monkeypatch, capsys)
 

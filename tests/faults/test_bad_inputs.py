@@ -7,26 +7,36 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_evaluate import EVALUATE
+from rows_explain import EXPLAIN
+from rows_export import EXPORT
 from rows_options import OPTIONS
 from rows_package import PACKAGE
 from rows_predict import PREDICT
+from rows_report import REPORT
 from rows_studies import STUDIES
+from rows_watch import WATCH
 
 from xlite.commands import (
     analyze,
     check_balance,
     check_gpu,
     compare,
+    evaluate,
+    explain,
+    export,
     leaderboard,
     package,
     predict,
     prepare_data,
     promote,
+    report,
     teacher_bank,
     train_baselines,
     train_one,
     train_teacher,
     tune_kd,
+    watch,
 )
 from xlite.commands.cli import run as run_command
 from xlite.storage.text import has_control_characters
@@ -36,18 +46,23 @@ COMMANDS = {
     "check_balance": check_balance,
     "check_gpu": check_gpu,
     "compare": compare,
+    "export": export,
+    "explain": explain,
+    "evaluate": evaluate,
     "leaderboard": leaderboard,
     "package": package,
     "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
+    "report": report,
     "teacher_bank": teacher_bank,
     "train_baselines": train_baselines,
     "train_one": train_one,
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
+    "watch": watch,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE, *REPORT, *WATCH]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

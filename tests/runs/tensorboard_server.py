@@ -35,11 +35,11 @@ def hparams(process: subprocess.Popen, log: Path, *, num_runs: int) -> tuple[lis
     while True:
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         address = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-        groups = _ask(f"{address[0]}/data/plugin/hparams/session_groups", request) if address else {}
+        groups = ask(f"{address[0]}/data/plugin/hparams/session_groups", request) if address else {}
         if len(runs := groups.get("sessionGroups", [])) == num_runs:
             break
         time.sleep(0.3)
-    experiment = _ask(f"{address[0]}/data/plugin/hparams/experiment", {})
+    experiment = ask(f"{address[0]}/data/plugin/hparams/experiment", {})
     columns = [info["name"] for info in experiment["hparamInfos"]]
     columns += [info["name"]["tag"] for info in experiment["metricInfos"]]
     return sorted(columns), {group["name"]: _values(group) for group in runs}
@@ -51,7 +51,8 @@ def _values(group: dict[str, Any]) -> dict[str, Any]:
     return {**group["hparams"], **metrics, "status": session.get("status", "STATUS_UNKNOWN")}
 
 
-def _ask(address: str, body: dict[str, Any]) -> dict[str, Any]:
+def ask(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What TensorBoard answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data = json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from conftest import REPO, read_json, run_runner
+from conftest import REPO, TINY_LABELS, read_json, run_runner
+from event_files import pictures
 from safetensors.numpy import load_file
 from tensorboard_server import hparams, tensorboard
 
@@ -126,6 +127,12 @@ def test_the_hparams_tab_is_whole_and_the_same_at_each_of_four_starts(home, tmp_
         assert shown["best/auc_macro"] == pytest.approx(float(row["value"]), abs=1e-4)
         assert shown["status"] == "STATUS_SUCCESS" and shown["optim.batch_size"] == int(row["batch_size"])
     assert not rows
+
+
+def test_tensorboard_has_a_picture_of_the_views_and_of_where_the_promoted_student_looks(home):
+    study = home[0] / "results" / "s"
+    assert set(pictures(study / "runs")) == {"views/training examples"}
+    assert set(pictures(study / "promoted")) == {f"explained/{label}" for label in TINY_LABELS}
 
 
 def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):

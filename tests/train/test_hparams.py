@@ -5,7 +5,7 @@ from event_files import content, scalars, values
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 
-from xlite.train.hparams import COLUMNS, begin_run, curve_files, end_run, write_columns
+from xlite.train.hparams import COLUMNS, add_columns, begin_run, curve_files, end_run, write_columns
 
 
 def columns(folder):
@@ -45,6 +45,24 @@ def test_columns_of_baselines_join_those_of_their_search(tmp_path):
     )
     write_columns(tmp_path, {}, metric="m")
     assert columns(tmp_path)[0] == limits != before[0]
+
+
+def test_keys_and_values_that_no_draw_had_become_columns_with_the_runs_that_have_them(tmp_path):
+    write_columns(tmp_path, {"loss.name": ["bce"], "optim.lr": [0.1, 0.2]}, metric="m", more=["objective/size_mb"])
+    add_columns(tmp_path, [{"loss.name": "focal", "loss.gamma": 2.0}, {"optim.lr": 0.3, "x.unset": None}])
+    limits, metrics = columns(tmp_path)
+    limits.pop("state")
+    assert limits == {"loss.name": ["bce", "focal"], "optim.lr": [0.1, 0.3], "loss.gamma": [2.0, 2.0]}
+    assert metrics == ["best/m", "objective/size_mb", "test/m", "rung"]
+
+
+def test_columns_that_lack_nothing_are_left_alone(tmp_path):
+    add_columns(tmp_path, [{"optim.lr": 0.1}])  # of a version without columns: TensorBoard shows the keys of all runs
+    assert not list(tmp_path.iterdir())
+    write_columns(tmp_path, {"optim.lr": [0.1, 0.2], "x.mixed": [2, "auto"], "x.on": [True]}, metric="m")
+    before = (tmp_path / COLUMNS).stat()
+    add_columns(tmp_path, [{"optim.lr": 0.15, "x.mixed": 2, "x.on": True}])
+    assert (tmp_path / COLUMNS).stat().st_ino == before.st_ino
 
 
 @pytest.mark.parametrize("damage", [b"", b"text that is no event", b"\x00" * 40])

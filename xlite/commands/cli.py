@@ -81,6 +81,12 @@ def positive_int(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    """A TCP port, 1 to 65535."""
+    good = "a port from 1 to 65535, e.g. 6006"
+    return int(_number(text, good, lambda value: value == int(value) and 0 < value < 2**16))
+
+
 def positive_float(text: str) -> float:
     """A number above 0."""
     return _number(text, "a number above 0, e.g. 0.5", lambda value: value > 0)

@@ -17,6 +17,7 @@ from xlite.commands.options import (
     add_threshold_option,
     check_thresholds,
 )
+from xlite.commands.report import add_no_report_option, report_at_end
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -57,6 +58,7 @@ def promote_and_tell(
     """
     from xlite.commands.package import package_if_possible
     from xlite.promotion.best import promote_best
+    from xlite.promotion.pictures import show_explanations
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
     from xlite.study.board import update_leaderboard
@@ -92,6 +94,7 @@ def promote_and_tell(
             again=again,
             on_epoch=on_epoch,
         )
+    show_explanations(promotion.folder, study.task.target_spec, prepared.table, prepared.full)
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
     if packages:
@@ -162,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
     add_threshold_option(out)
     add_promotion_options(out)
+    add_no_report_option(out)
     add_place_options(out)
     return out
 
@@ -234,4 +238,6 @@ def run(arguments: argparse.Namespace) -> int:
         packages=not arguments.no_package,
         console=console,
     )
+    if not arguments.no_report:
+        report_at_end(folder, opened.prepared, options.storage, console)
     return 0

@@ -26,6 +26,7 @@ from xlite.commands.options import (
     space_file,
 )
 from xlite.commands.promote_found import promote_all
+from xlite.commands.report import add_no_report_option, report_at_end
 from xlite.commands.starting_weights import add_pretrained_option, study_defaults
 from xlite.commands.teacher_options import add_teacher_options, teacher_request
 from xlite.console import Console
@@ -35,6 +36,7 @@ from xlite.storage.text import checked_name
 if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
     from xlite.study.options import StudyOptions
+    from xlite.tasks.prepare import Prepared
 
 
 PROMOTE = ("front", "knee", "best")
@@ -103,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
     _add_machine_options(out)
+    add_no_report_option(out)
     out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
     return out
 
@@ -218,6 +221,7 @@ def search(arguments: argparse.Namespace) -> int:
         if result.winner is None:
             return 0
     if result.winner is None:
+        _report(arguments, folder, prepared, study.options.storage, console)
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
         console.say(beside_teacher(result.winner, result.teacher.value, study.task.metric))
@@ -225,8 +229,14 @@ def search(arguments: argparse.Namespace) -> int:
         if note:
             console.say(note)
     promoted = not arguments.no_promote and promote_all(study, prepared, result, arguments, time_budget, console)
+    _report(arguments, folder, prepared, study.options.storage, console)
     console.say(f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + (", promoted/" if promoted else ""))
     return 0
+
+
+def _report(arguments: argparse.Namespace, folder: Path, prepared: "Prepared", storage: str, console: Console) -> None:
+    if not arguments.no_report:
+        report_at_end(folder, prepared, storage, console)
 
 
 def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -> "StudyOptions":

@@ -14,7 +14,8 @@ from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 from xlite.storage.files import atomic_write
 
-_TILE_PX, _GAP_PX, _NAME_PX = 128, 4, 22
+TILE_PX = 128
+_GAP_PX, _NAME_PX = 4, 22
 _BACKGROUND, _INK = 24, (235, 235, 235)
 
 
@@ -40,17 +41,22 @@ def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, s
     for number, label in enumerate(table.labels):
         chosen = [row for row in order.tolist() if has_label[row, number]]
         rows.append((f"{label} ({len(chosen)})", _example_tiles(table, chosen, preprocess, per_label)))
-    width = max((tile.shape[1] for _, tiles in rows for tile in tiles), default=_TILE_PX)
-    return np.concatenate([_label_row(name, tiles, width, per_label) for name, tiles in rows])
+    width = max((tile.shape[1] for _, tiles in rows for tile in tiles), default=TILE_PX)
+    return np.concatenate([named_row(name, tiles, width, per_label) for name, tiles in rows])
 
 
 def write_sheet(path: Path, table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> None:
     """Write `example_sheet` to `path` as PNG, atomically."""
     sheet = example_sheet(table, preprocess, per_label=per_label, seed=seed)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(png_of(sheet))
+
+
+def png_of(sheet: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as a PNG file's content."""
     encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert encoded
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+    return data.tobytes()
 
 
 def _example_tiles(table: Table, rows: list[int], preprocess: Preprocess, max_tiles: int) -> list[np.ndarray]:
@@ -61,12 +67,12 @@ def _example_tiles(table: Table, rows: list[int], preprocess: Preprocess, max_ti
             break
         item = table.items[row]
         try:
-            after = _tile(picture_of(preprocess.read(item), preprocess.input_spec), keep_aspect=False)
+            after = tile_of(picture_of(preprocess.read(item), preprocess.input_spec), keep_aspect=False)
             before = _raw_picture(item)
         except (UnreadableImage, InputError, OSError):
             continue
-        gap = np.full((_TILE_PX, 1, 3), _BACKGROUND, np.uint8)
-        tiles.append(after if before is None else np.hstack([_tile(before, keep_aspect=True), gap, after]))
+        gap = np.full((TILE_PX, 1, 3), _BACKGROUND, np.uint8)
+        tiles.append(after if before is None else np.hstack([tile_of(before, keep_aspect=True), gap, after]))
     return tiles
 
 
@@ -97,27 +103,27 @@ def _raw_picture(item: Item) -> np.ndarray | None:
     return read_picture(path, channels=3)
 
 
-def _tile(picture: np.ndarray, *, keep_aspect: bool) -> np.ndarray:
+def tile_of(picture: np.ndarray, *, keep_aspect: bool) -> np.ndarray:
     """(T, T, 3) uint8; with `keep_aspect` the picture is centred on the background, else stretched."""
     if picture.ndim == 2:
         picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2RGB)
     height, width = picture.shape[:2]
-    scale = _TILE_PX / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale))) if keep_aspect else (_TILE_PX, _TILE_PX)
+    scale = TILE_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale))) if keep_aspect else (TILE_PX, TILE_PX)
     shrinks = size[0] <= width and size[1] <= height
     drawn = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
-    tile = np.full((_TILE_PX, _TILE_PX, 3), _BACKGROUND, np.uint8)
-    top, left = (_TILE_PX - size[1]) // 2, (_TILE_PX - size[0]) // 2
+    tile = np.full((TILE_PX, TILE_PX, 3), _BACKGROUND, np.uint8)
+    top, left = (TILE_PX - size[1]) // 2, (TILE_PX - size[0]) // 2
     tile[top : top + size[1], left : left + size[0]] = drawn
     return tile
 
 
-def _label_row(name: str, tiles: list[np.ndarray], width: int, num_tiles: int) -> np.ndarray:
-    """A label's name above its examples, with space for `num_tiles` of `width` px."""
-    row = np.full((_NAME_PX + _TILE_PX + _GAP_PX, _GAP_PX + num_tiles * (width + _GAP_PX), 3), _BACKGROUND, np.uint8)
+def named_row(name: str, tiles: list[np.ndarray], width: int, num_tiles: int) -> np.ndarray:
+    """A name above tiles, e.g. a label's above its examples, with space for `num_tiles` of `width` px."""
+    row = np.full((_NAME_PX + TILE_PX + _GAP_PX, _GAP_PX + num_tiles * (width + _GAP_PX), 3), _BACKGROUND, np.uint8)
     text = name.encode("ascii", "replace").decode()  # OpenCV's fonts have no other characters
     cv2.putText(row, text, (_GAP_PX, _NAME_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
     for i, tile in enumerate(tiles):
         left = _GAP_PX + i * (width + _GAP_PX)
-        row[_NAME_PX : _NAME_PX + _TILE_PX, left : left + tile.shape[1]] = tile
+        row[_NAME_PX : _NAME_PX + TILE_PX, left : left + tile.shape[1]] = tile
     return row

@@ -16,7 +16,7 @@ from xlite.ledger.records import (
     best_of,
     ranking_key,
 )
-from xlite.ledger.retry import shown_url
+from xlite.ledger.retry import secrets_of, shown_url
 from xlite.ledger.study import Ledger
 from xlite.samplers.sampling import Space
 
@@ -44,6 +44,7 @@ __all__ = [
     "open_to_read",
     "pair",
     "ranking_key",
+    "secrets_of",
     "shown_url",
     "sqlite_url",
     "storage_to_write",

@@ -80,10 +80,21 @@ def stored_url(url: str) -> str:
     return bare.render_as_string(hide_password=False)
 
 
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Passwords in `url`, to be left out of what another program printed."""
+    parsed = sa.make_url(url)
+    options = [str(value) for key, value in parsed.query.items() if _is_secret(key)]
+    return tuple(filter(None, [str(parsed.password or ""), *options]))
+
+
+def _is_secret(key: str) -> bool:
+    return key.lower().endswith("password")
+
+
 def _without_secret_options(url: str) -> sa.URL:
     """Without libpq's password options: ?password=..., ?sslpassword=..."""
     parsed = sa.make_url(url)
-    query = {key: value for key, value in parsed.query.items() if not key.lower().endswith("password")}
+    query = {key: value for key, value in parsed.query.items() if not _is_secret(key)}
     return parsed._replace(query=sa.util.immutabledict(query))
 
 

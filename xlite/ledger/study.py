@@ -134,6 +134,11 @@ class Ledger:
         self.close()
 
     @property
+    def study_id(self) -> int:
+        """Its number in the database, as in the addresses of Optuna's dashboard."""
+        return self._retry(lambda: self._storage.get_study_id_from_name(self.name))
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """The metadata stored when the study was created."""
         return self._retry(lambda: self._study.user_attrs).get("metadata", {})

@@ -12,6 +12,7 @@ from torch import nn
 from xlite.data.dataset import Dataset
 from xlite.data.held_out import HELD_OUT
 from xlite.device import choose_device
+from xlite.metrics.curves import curves
 from xlite.metrics.intervals import MetricIntervals
 from xlite.models.artifact import load_model
 from xlite.promotion.choose import Chosen
@@ -111,7 +112,7 @@ def write_results(
     chosen: Chosen | None,
     identity: str,
 ) -> tuple[str, ...]:
-    """Write thresholds.json, reliability.json and metrics.json; what a person is told of calibration and thresholds.
+    """Write thresholds, reliability, curves and metrics .json; what a person is told of calibration and thresholds.
 
     Args:
         folder: holds the models already.
@@ -149,6 +150,10 @@ def write_results(
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
+    if (are := task.target_spec.answers_are) is not None:
+        told, thresholds = answers.test, answers.rule.thresholds
+        drawn = curves(told.answers, told.targets, told.labels, thresholds, exclusive=are == "classes")
+        write_json(folder / "curves.json", drawn)
     return lines
 
 

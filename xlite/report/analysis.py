@@ -46,7 +46,7 @@ class Analysis:
 
 
 def study_rows(ledger: Ledger, manifest: StudyManifest | None) -> StudyRows:
-    """What the report reads of a study.
+    """What the analysis reads of a study.
 
     Args:
         manifest: its study.json, where there is one.
@@ -54,17 +54,22 @@ def study_rows(ledger: Ledger, manifest: StudyManifest | None) -> StudyRows:
     Raises:
         InputError: no trial has ended yet.
     """
-    rows = ledger.rows()
-    if not any(row.state in _ENDED for row in rows):
+    study = rows_of(ledger, manifest)
+    if not any(row.state in _ENDED for row in study.rows):
         raise InputError(
-            f"study {ledger.name}: no trial of its {len(rows)} has ended, so there is nothing to analyse; "
+            f"study {ledger.name}: no trial of its {len(study.rows)} has ended, so there is nothing to analyse; "
             "search first with `xlite tune`, or wait"
         )
+    return study
+
+
+def rows_of(ledger: Ledger, manifest: StudyManifest | None) -> StudyRows:
+    """The same of a study of which no trial need have ended."""
     metadata = ledger.metadata
     return StudyRows(
         name=ledger.name,
         metric=" ".join(str(metadata.get("metric", "auc_macro")).split()),
-        rows=tuple(rows),
+        rows=tuple(ledger.rows()),
         finals=tuple(ledger.finals()),
         base=metadata.get("config") or (manifest.base if manifest else {}),
         teacher=" ".join(manifest.teacher.split()) if manifest else "",

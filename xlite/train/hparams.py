@@ -5,7 +5,8 @@ each stands in a file of its own, which is replaced and never appended to.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-COLUMNS, BEGIN, END = (f"events.out.tfevents.{name}" for name in ("columns", "0", "~"))
-"""Files; of a run, the first sorts before those of its curves and the last after them, as TensorBoard reads them."""
+COLUMNS, BEGIN, END, PICTURES = (f"events.out.tfevents.{name}" for name in ("columns", "0", "~", "~pictures"))
+"""Files; of a run, BEGIN sorts before those of its curves and END and PICTURES after, as TensorBoard reads them."""
 STATE, RUNG = "state", "rung"
 STATES = ("complete", "pruned", "failed", "promoted")
 
@@ -33,18 +34,24 @@ def write_columns(folder: Path, choices: Mapping[str, Sequence[Any]], *, metric:
         metric: the task's; more: tags of what else is shown beside it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    every = {STATE: list(STATES), **_earlier_choices(folder / COLUMNS)}
-    for key, values in choices.items():
-        if known := [_scalar(value) for value in values if value is not None]:
-            every[key] = [*every.get(key, []), *known]
-    experiment = Experiment(
-        hparam_infos=[_info(key, values) for key, values in every.items()],
-        metric_infos=[
-            MetricInfo(name=MetricName(tag=tag)) for tag in (f"best/{metric}", *more, f"test/{metric}", RUNG)
-        ],
-        time_created_secs=time.time(),
-    )
-    _write(folder / COLUMNS, _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)))
+    tags = (f"best/{metric}", *more, f"test/{metric}", RUNG)
+    earlier = _earlier_columns(folder)
+    parameters = _with_choices(earlier.hparam_infos if earlier else (), {STATE: STATES, **choices})
+    _write_columns(folder, parameters, [MetricInfo(name=MetricName(tag=tag)) for tag in tags])
+
+
+def add_columns(folder: Path, configurations: Iterable[Mapping[str, Any]]) -> None:
+    """Add hyper-parameters and values that the columns of the runs below `folder` lack, from what the runs were given.
+
+    TensorBoard shows no hyper-parameter that is no column, and one that few configurations have may be in none of the
+    draws that the columns were made from. Where there are no columns at all it shows the keys of all runs.
+    """
+    earlier, choices = _earlier_columns(folder), defaultdict(list)
+    for configuration in configurations:
+        for key, value in configuration.items():
+            choices[key].append(value)
+    if earlier and (parameters := _with_choices(earlier.hparam_infos, choices)) != list(earlier.hparam_infos):
+        _write_columns(folder, parameters, earlier.metric_infos)
 
 
 def begin_run(folder: Path, hyper_parameters: Mapping[str, Any], *, state: str | None = None) -> None:
@@ -54,7 +61,7 @@ def begin_run(folder: Path, hyper_parameters: Mapping[str, Any], *, state: str |
     """
     (folder / END).unlink(missing_ok=True)
     shown = {key: _scalar(value) for key, value in hyper_parameters.items() if value is not None}
-    _write(folder / BEGIN, hparams_pb(shown | ({STATE: state} if state else {}), trial_id=""))
+    write_events(folder / BEGIN, hparams_pb(shown | ({STATE: state} if state else {}), trial_id=""))
 
 
 def end_run(
@@ -67,22 +74,40 @@ def end_run(
     info = SessionEndInfo(status=status, end_time_secs=time.time())
     ended = _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
     ended.value.extend(Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items())
-    _write(folder / END, ended, step=epoch)
+    write_events(folder / END, ended, step=epoch)
 
 
 def curve_files(folder: Path) -> list[Path]:
     """The files of a run that hold its curves, in the order in which they were written."""
-    return sorted(file for file in folder.glob("events.out.tfevents.*") if file.name not in (COLUMNS, BEGIN, END))
+    return sorted(
+        file for file in folder.glob("events.out.tfevents.*") if file.name not in (COLUMNS, BEGIN, END, PICTURES)
+    )
 
 
-def _earlier_choices(file: Path) -> dict[str, list[Any]]:
-    out: dict[str, list[Any]] = {}
+def _earlier_columns(folder: Path) -> Experiment | None:
+    """The columns in `folder`; None where there are none, or what is there is damaged."""
+    file = folder / COLUMNS
     for event in EventFileLoader(str(file)).Load() if file.exists() else ():
         for value in event.summary.value:
-            for info in metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content).hparam_infos:
-                limits = [info.domain_interval.min_value, info.domain_interval.max_value]
-                out[info.name] = list(info.domain_discrete) or limits
-    return out
+            return metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
+    return None
+
+
+def _with_choices(infos: Iterable[HParamInfo], choices: Mapping[str, Sequence[Any]]) -> list[HParamInfo]:
+    """Columns, with further ones and further values of those that are there."""
+    every: dict[str, list[Any]] = {}
+    for info in infos:
+        limits = [info.domain_interval.min_value, info.domain_interval.max_value]
+        every[info.name] = list(info.domain_discrete) or limits
+    for key, values in choices.items():
+        if known := [_scalar(value) for value in values if value is not None]:
+            every[key] = [*every.get(key, []), *known]
+    return [_info(key, values) for key, values in every.items()]
+
+
+def _write_columns(folder: Path, infos: Iterable[HParamInfo], metrics: Iterable[MetricInfo]) -> None:
+    experiment = Experiment(hparam_infos=infos, metric_infos=metrics, time_created_secs=time.time())
+    write_events(folder / COLUMNS, _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)))
 
 
 def _info(key: str, values: Sequence[Any]) -> HParamInfo:
@@ -110,8 +135,11 @@ def _summary(tag: str, content: HParamsPluginData) -> Summary:
     return out
 
 
-def _write(file: Path, summary: Summary, *, step: int = 0) -> None:
-    """Replace a file of events. Its temporary name is none that TensorBoard reads; what is lost is written again."""
+def write_events(file: Path, summary: Summary, *, step: int = 0) -> None:
+    """Replace a file of events, in a folder that is there; what is lost with the machine is written again.
+
+    Its temporary name is none that TensorBoard reads.
+    """
     content = BytesIO()
     records = RecordWriter(content)
     for event in (Event(file_version="brain.Event:2"), Event(step=step, summary=summary)):

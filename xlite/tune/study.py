@@ -11,7 +11,7 @@ from xlite.distill.bank import Bank
 from xlite.errors import InputError, SpaceError
 from xlite.ledger import Ledger, TrialRecord, best_of, claim, pair
 from xlite.storage.locks import locked
-from xlite.study.board import update_leaderboard, update_runs
+from xlite.study.board import show_views, update_leaderboard, update_runs
 from xlite.study.footprints import gpu_sharing
 from xlite.study.job import Job, TrialFolders
 from xlite.study.manifest import (
@@ -152,6 +152,7 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, conso
     if asha is not None:
         asha.replay({row.number: row.curve for row in ended}, {row.number: row.cost for row in ended})
     update_runs(plan, job.folders, ended)
+    show_views(plan, job.dataset)
     view = _view(plan, ledger, len(ended), console)
     search = LedgerSearch(ledger, candidates, job.folders, asha, view, num_trials=num_wanted)
     search.deadline = deadline
