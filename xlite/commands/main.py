@@ -42,6 +42,7 @@ COMMANDS = {
     "prepare": Command("prepare_data", "read, check, cache and split a data set"),
     "balance": Command("check_balance", "measure how often each sampler shows each label", on_windows=True),
     "bank": Command("teacher_bank", "build, find or check a study's teacher bank"),
+    "evaluate": Command("evaluate", "judge a promoted model on other data, with calibration, shift and subgroups"),
     "check-gpu": Command("check_gpu", "try this machine's GPU in minutes: numbers, speed, sharing, a killed search"),
 }
 
