@@ -128,8 +128,8 @@ def choose(
         is_test = chosen & (overlap.part == "test")
     check_judged(data.take(chosen), target_spec)
     if is_test.any() and ledger is not None:
+        console.say(f"{is_test.sum():,} of the images are of the study's test part (e.g. {ids[is_test][0]})")
         record_read(ledger, package, ids[is_test].tolist(), data.folder.name, again=arguments.again)
-        console.say(f"{is_test.sum():,} of the images are of the study's test part: recorded as a read of it")
     elif arguments.again:
         console.say("--again is not needed: none of the images is known to be of the study's test part")
     about: dict[str, object] = {
@@ -149,12 +149,14 @@ def _refuse_seen(
     overlap: "Overlap",
     chosen: "np.ndarray",
 ) -> None:
+    from xlite.data.seen_pictures import SEEN_PARTS
+
     if not (refused := overlap.refused & chosen).any():
         return
-    part = str(overlap.part[refused][0])
+    parts = " and ".join(name for name in SEEN_PARTS if (overlap.part[refused] == name).any())
     raise InputError(
         f"--data {arguments.data}: {refused.sum():,} of {chosen.sum():,} images are of study {package.name}'s own "
-        f"{'training' if part == 'train' else part} part (e.g. {data.table.ids[refused][0]}), which the model has "
+        f"{parts} part (e.g. {data.table.ids[refused][0]}), which the model has "
         "seen; give --part test, or a folder without them"
     )
 

@@ -33,7 +33,7 @@ def show_all(
     if shifted := [
         f"{label} ({one.study_mean:.3f} to {one.mean:.3f})" for label, one in figures.shift.items() if one.is_large
     ]:
-        console.say(f"Scores have shifted (PSI above 0.25 and p < 0.01; mean there to here): {', '.join(shifted)}")
+        console.say(f"Scores have shifted (PSI above 0.25 and p < 0.01; from a mean to a mean): {', '.join(shifted)}")
     elif figures.shift:
         console.say("No label's scores have shifted much (PSI above 0.25 and p < 0.01)")
     else:
@@ -45,19 +45,18 @@ def show_all(
 
 def label_table(figures: Figures, rows: JudgedRows) -> FittedTable:
     """A row for each label and one for the macro averages."""
-    study = ("AUC there", "F1 there", "ECE there")
     titles = (
-        *("positives", "AUC", "interval", "AUC there", "sens.", "spec.", "F1", "F1 there", "ECE", "ECE there"),
+        *("positives", "AUC", "interval", "study AUC", "sens.", "spec.", "F1", "study F1", "ECE", "study ECE"),
         *("Brier", "PSI"),
     )
+    num_groups, kind = len(np.unique(rows.groups)), "patients" if rows.targets.ndim == 2 else "groups"
     table = FittedTable(
         {"label": "text", **dict.fromkeys(titles, "number")},
-        dropped_first=("Brier", "ECE there", "F1 there", "PSI", "ECE", "F1", "spec.", "sens."),
+        dropped_first=("Brier", "study ECE", "study F1", "PSI", "ECE", "F1", "spec.", "sens."),
         complete_in=_COMPLETE,
-        title=f"On {len(rows.groups):,} examples of {len(np.unique(rows.groups)):,} patients",
-        note="there: on the study's test part. PSI: how far scores have shifted from it (0.1 is little, 0.25 much)",
+        title=f"On {len(rows.groups):,} examples of {num_groups:,} {kind}",
+        note="study: on its own test part. PSI: how far scores have shifted from that (0.1 is little, 0.25 much)",
     )
-    assert set(study) < set(titles)
     for label, values in figures.per_label.items():
         known = f"{_count(values, 'num_positive')} of {_count(values, 'num_known')}"
         shift = figures.shift.get(label)
@@ -83,9 +82,9 @@ def _cells(values: Mapping[str, Figure], form: str) -> list[str]:
 def average_table(figures: Figures, target_spec: TargetSpec) -> FittedTable:
     """The score that the search maximised, and the other averages of these targets that are no macro average."""
     table = FittedTable(
-        {"average": "text", "here": "number", "interval": "number", "there": "number"},
+        {"average": "text", "this data": "number", "interval": "number", "study": "number"},
         dropped_first=(),
-        title="Averages, here and on the study's test part",
+        title="Averages, on this data and on the study's own test part",
     )
     names = [target_spec.score, "f1_macro_at_thresholds", *target_spec.metrics, *figures.scalars]
     of_labels = ("_micro", "_macro", "hamming", "coverage")

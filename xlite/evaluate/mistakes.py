@@ -91,12 +91,13 @@ def draw_mistakes(
     figure.suptitle(
         "Highest-scored negatives (left) and lowest-scored positives (right); red frame: decided wrongly", fontsize=11
     )
-    panels = figure.subplots(len(shown), 2 * NUM_EACH, squeeze=False)
+    ratios = [*[1.0] * NUM_EACH, 0.12, *[1.0] * NUM_EACH]
+    panels = figure.subplots(len(shown), len(ratios), squeeze=False, width_ratios=ratios)
     for line, cases in zip(panels, shown, strict=True):
         for panel in line:
             panel.set(xticks=[], yticks=[])
             panel.axis("off")
-        for start, side, truth in ((0, cases.negatives, "no"), (NUM_EACH, cases.positives, "yes")):
+        for start, side, truth in ((0, cases.negatives, "no"), (NUM_EACH + 1, cases.positives, "yes")):
             for panel, case in zip(line[start:], side, strict=False):
                 panel.axis("on")
                 picture = picture_of(np.asarray(pixels[rows[case.row]]), spec)

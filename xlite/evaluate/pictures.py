@@ -19,8 +19,8 @@ def draw_reliability(path: Path, here: Mapping[str, Sequence[Mapping[str, float]
     columns = min(_COLUMNS, len(labels))
     height = math.ceil(len(labels) / columns)
     figure = Figure(figsize=(2.9 * columns, 2.8 * height + 0.5), layout="constrained")
-    panels = figure.subplots(height, columns, squeeze=False).flat
-    for panel, label in zip(panels, labels, strict=False):
+    panels = iter(figure.subplots(height, columns, squeeze=False).flat)
+    for label, panel in zip(labels, panels, strict=False):
         curves = [("the study's test part", study.get(label, ()), "silver"), ("this data", here[label], "tab:blue")]
         highest = max((row[key] for _, curve, _ in curves for row in curve for key in ("mean_predicted", "observed")))
         end = min(1.0, max(0.05, 1.08 * highest))
@@ -38,7 +38,7 @@ def draw_reliability(path: Path, here: Mapping[str, Sequence[Mapping[str, float]
         panel.set(xlim=(0, end), ylim=(0, end))
         panel.set_title(label.replace("$", r"\$"), fontsize=9)
         panel.tick_params(labelsize=7)
-    for panel in list(panels):
+    for panel in panels:
         panel.axis("off")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     figure.supxlabel("predicted probability (bins of equal mass)", fontsize=9)
