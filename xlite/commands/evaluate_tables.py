@@ -55,12 +55,12 @@ def label_table(figures: Figures, rows: JudgedRows) -> FittedTable:
         dropped_first=("Brier", "study ECE", "study F1", "PSI", "ECE", "F1", "spec.", "sens."),
         complete_in=_COMPLETE,
         title=f"On {len(rows.groups):,} examples of {num_groups:,} {kind}",
-        note="study: on its own test part. PSI: how far scores have shifted from that (0.1 is little, 0.25 much)",
+        note="study: on its own test part. PSI: how far scores have shifted from that (*: by much, not by chance)",
     )
     for label, values in figures.per_label.items():
         known = f"{_count(values, 'num_positive')} of {_count(values, 'num_known')}"
         shift = figures.shift.get(label)
-        psi = f"{shift.psi:.2f}" if shift else ""
+        psi = f"{shift.psi:.2f}{' *' if shift.is_large else ''}" if shift else ""
         table.add_row(label, known, *_cells(values, "{}"), psi)
     table.add_section()
     table.add_row("macro", "", *_cells(figures.scalars, "{}_macro"), "")

@@ -82,7 +82,9 @@ def _grouping(folder: Path, name: str, tables: Sequence[LabelTable], ids: np.nda
     values, how = _ranges(values, is_age="age" in _words(column))
     names, counts = np.unique(values[values != ""], return_counts=True)
     if not 2 <= len(names) <= MAX_GROUPS:
-        what = f"all images are {names[0]!r}" if len(names) == 1 else f"{len(names)} groups, more than {MAX_GROUPS}"
+        what = (
+            f"all images are {str(names[0])!r}" if len(names) == 1 else f"{len(names)} groups, more than {MAX_GROUPS}"
+        )
         raise InputError(f"--subgroup {name}: {what} in {column!r}; name another column")
     unknown = f", not known of {num:,}" if (num := int((values == "").sum())) else ""
     sizes = ", ".join(f"{group} {count:,}" for group, count in zip(names.tolist(), counts.tolist(), strict=True))

@@ -87,9 +87,14 @@ def draw_mistakes(
 
     worst = sorted(range(len(found)), key=lambda place: -found[place].num_wrong)[:MAX_LABELS]
     shown = [found[place] for place in sorted(worst)]
-    figure = Figure(figsize=(2.2 + 1.45 * 2 * NUM_EACH, 0.9 + 1.85 * len(shown)), layout="constrained")
+    width, height = 0.5 + 1.62 * 2 * NUM_EACH, 0.6 + 1.85 * len(shown)  # inches
+    figure = Figure(figsize=(width, height))  # a constrained layout of so many panels takes seconds
+    figure.subplots_adjust(0.45 / width, 0.1 / height, 1 - 0.1 / width, 1 - 0.6 / height, wspace=0.05, hspace=0.22)
     figure.suptitle(
-        "Highest-scored negatives (left) and lowest-scored positives (right); red frame: decided wrongly", fontsize=11
+        "Highest-scored negatives (left) and lowest-scored positives (right); red frame: decided wrongly",
+        fontsize=11,
+        y=1 - 0.12 / height,
+        va="top",
     )
     ratios = [*[1.0] * NUM_EACH, 0.12, *[1.0] * NUM_EACH]
     panels = figure.subplots(len(shown), len(ratios), squeeze=False, width_ratios=ratios)
@@ -101,6 +106,8 @@ def draw_mistakes(
             for panel, case in zip(line[start:], side, strict=False):
                 panel.axis("on")
                 picture = picture_of(np.asarray(pixels[rows[case.row]]), spec)
+                if spec.layout == "slices" and picture.ndim > 2:
+                    picture = picture[..., 1]  # its channels are neighbouring slices, no colours
                 panel.imshow(
                     picture, cmap="gray", vmin=0, vmax=255, aspect="auto" if case.line is not None else "equal"
                 )

@@ -43,7 +43,7 @@ def _cells(answers: np.ndarray, decisions: np.ndarray, targets: np.ndarray) -> l
     return [
         cell
         for p, decided, truth in zip(answers.tolist(), decisions.tolist(), targets.tolist(), strict=True)
-        for cell in (f"{p:.6g}", int(decided), "" if np.isnan(truth) else int(truth))
+        for cell in (p, int(decided), "" if np.isnan(truth) else int(truth))
     ]
 
 
