@@ -1,5 +1,6 @@
 """What each option of each command does, as a check that fails where it does nothing."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from small_package import write_package
@@ -65,6 +66,16 @@ def opening_options(command):
 def adopt(command):
     """Effect of --adopt: there is no study to take over."""
     return lambda it: it.refuses(command, f"--study no --results {it.home}/results --adopt", "no study to take over")
+
+
+CHOOSE, JUDGE = (f"xlite.commands.evaluate.{name}" for name in ("choose", "judge_and_tell"))
+GROUPINGS = "xlite.evaluate.columns.find_groupings"
+
+
+def overrides(name, value):
+    """Effect of an option on how a folder is read, in `xlite evaluate`."""
+    word = value[0] if isinstance(value, list) else value
+    return lambda it: evaluating(it, f"--{name} {word}")[1]["column_overrides"] == {name: value}
 
 
 def over(budget, seconds):
@@ -370,6 +381,26 @@ PACKAGE = {
     "--zip": lambda it: [repackaged(it, text).zips for text in ("--zip", "")] == [["kd.zip"], []],
     "--out": lambda it: it.refuses("package", f"{promoted(it)} --out {it.home}/nih", "something else than a package"),
 }
+EVALUATE = {
+    "--model": lambda it: it.refuses("evaluate", f"--model {it.home}/none --data {it.home}", "no such folder; give a"),
+    "--data": lambda it: it.raises(lambda: evaluating(it, f"--data {it.home}/none"), "no such folder"),
+    "--task": lambda it: evaluating(it, "--task images")[0][0].name == "images",
+    "--part": lambda it: evaluating(it, "--part test", CHOOSE)[0][0].part == "test",
+    "--again": lambda it: evaluating(it, "--again", CHOOSE)[0][0].again,
+    "--keep-twins": lambda it: evaluating(it, "--keep-twins", CHOOSE)[0][0].keep_twins,
+    "--subgroup": lambda it: evaluating(it, "--subgroup sex,view", GROUPINGS)[0][1] == ("sex", "view"),
+    "--no-images": lambda it: (
+        evaluating(it, "", JUDGE)[1]["images"] and not evaluating(it, "--no-images", JUDGE)[1]["images"]
+    ),
+    "--out": lambda it: evaluating(it, "--out /tmp", JUDGE)[0][6] == Path("/tmp/evaluation/m-on-nih"),
+    "--cache-dir": lambda it: evaluating(it, f"--cache-dir {it.home}/c")[1]["cache_dir"] == it.home / "c",
+    "--allow-missing": lambda it: evaluating(it, "--allow-missing")[1]["allow_missing"],
+    **{f"--{name}": overrides(name, value) for name, value in (
+        ("layout", "none"), ("table", "t.csv"), ("file-column", "f"), ("label-column", ["l"]), ("group-column", "g"),
+        ("split-column", "s"), ("kind", "binary"), ("positive", "ill"), ("uncertain", "error"), ("unknown", ["9"]),
+        ("threshold-labels", 0.5), ("class-level", 2),
+    )},
+}
 # fmt: on
 EFFECTS = {
     **{"tune": TUNE, "train": TRAIN, "teacher": TEACHER, "baselines": BASELINES, "promote": PROMOTE, "bank": BANK},
@@ -378,7 +409,20 @@ EFFECTS = {
     "compare": COMPARE,
     "predict": PREDICT,
     "package": PACKAGE,
+    "evaluate": EVALUATE,
 }
+
+
+def evaluating(it, text, place="xlite.evaluate.other_data.read_other"):
+    """What `xlite evaluate` hands to the function at `place`, the ones before it left out."""
+    package = SimpleNamespace(name="m", task="chestxray14", target_spec=lambda task: None, predictor=lambda spec: None)
+    table = SimpleNamespace(ids=None, groups=None)
+    data = SimpleNamespace(table=table, take=lambda chosen: None)
+    it.patch.setattr("xlite.evaluate.package.open_package", lambda path: package)
+    before = {"xlite.evaluate.other_data.read_other": data, GROUPINGS: [], CHOOSE: (None, {}, [])}
+    for name, result in before.items():
+        it.patch.setattr(name, lambda *_, result=result, **__: result)
+    return it.stopped_at(place, "evaluate", f"--model m --data {it.home}/nih {text}")
 
 
 def checked(it, text):

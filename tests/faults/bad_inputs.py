@@ -34,6 +34,7 @@ PLACES = {
     "check_gpu": "--device cpu --out {home}/check.json",
     "predict": "--model {home}/p",
     "package": "--study kd --results {home}/results",
+    "evaluate": "--model {home}/package --data {home}/nih --cache-dir {home}/cache --out {home}/out",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""
 

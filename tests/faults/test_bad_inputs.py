@@ -7,6 +7,7 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_evaluate import EVALUATE
 from rows_options import OPTIONS
 from rows_package import PACKAGE
 from rows_predict import PREDICT
@@ -17,6 +18,7 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    evaluate,
     leaderboard,
     package,
     predict,
@@ -36,6 +38,7 @@ COMMANDS = {
     "check_balance": check_balance,
     "check_gpu": check_gpu,
     "compare": compare,
+    "evaluate": evaluate,
     "leaderboard": leaderboard,
     "package": package,
     "predict": predict,
@@ -47,7 +50,7 @@ COMMANDS = {
     "train_teacher": train_teacher,
     "tune_kd": tune_kd,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EVALUATE]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = read_other(
         find_task(arguments.task or package.task),
         folder,
+        package,
         predictor,
         console,
         cache_dir=cache_dir(arguments),
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     groupings = find_groupings(folder, arguments.subgroup, data.table.ids, data.table.groups)
     chosen, about, pairs = choose(arguments, package, data, target_spec, console)
     data, groupings = data.take(chosen), [one.take(chosen) for one in groupings]
-    judge_and_tell(package, data, groupings, about, pairs, out, console, images=not arguments.no_images)
+    judge_and_tell(package, data, target_spec, groupings, about, pairs, out, console, images=not arguments.no_images)
     return 0
 
 
@@ -173,6 +174,7 @@ def _tell_left_out(pairs: "list[tuple[str, str, str]]", known: int, console: Con
 def judge_and_tell(
     package: "PromotedModel",
     data: "OtherData",
+    spec: "TargetSpec",
     groupings: "list[Grouping]",
     about: "dict[str, object]",
     pairs: "list[tuple[str, str, str]]",
@@ -192,7 +194,6 @@ def judge_and_tell(
     from xlite.evaluate.write import write_answers, write_figures, write_twins
 
     predictor, table = data.predictor, data.table
-    spec = predictor.target_spec
     with console.progress("Judging images", "images") as progress:
         answers = data.answers(progress)
     decisions = decisions_of(answers, table.labels, predictor.thresholds, spec)

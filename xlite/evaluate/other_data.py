@@ -16,7 +16,7 @@ from xlite.data.table import Table
 from xlite.errors import InputError
 from xlite.evaluate.match_labels import match_labels
 from xlite.evaluate.overlap import Overlap
-from xlite.predictor import Predictor
+from xlite.evaluate.package import Answering, PromotedModel
 from xlite.tasks.prepare import DataRequest, cache_examples, read
 from xlite.tasks.target_spec import TargetSpec
 from xlite.tasks.task import Task
@@ -43,7 +43,7 @@ class OtherData:
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
     folder: Path
-    predictor: Predictor
+    predictor: Answering
 
     def take(self, chosen: np.ndarray) -> "OtherData":
         """Only the examples that `chosen` (N,) bool names."""
@@ -75,7 +75,8 @@ class OtherData:
 def read_other(
     task: Task,
     folder: Path,
-    predictor: Predictor,
+    package: PromotedModel,
+    predictor: Answering,
     console: Console,
     *,
     cache_dir: Path,
@@ -88,16 +89,16 @@ def read_other(
         InputError: it cannot be read, has no label in common with the model, no known label, or inputs that the model
             does not take.
     """
-    preprocess, kind = predictor.preprocess, predictor.target_spec.kind
+    preprocess = predictor.preprocess
     data = _data_section(preprocess).data
     request = DataRequest(
         folder, data, None, 0, "1.0", cache_dir, allow_missing, column_overrides=dict(column_overrides)
     )
     reading, read_by = read(task, request, console)
     matched = match_labels(
-        reading.table.targets, reading.table.labels, read_by.target_spec.kind, predictor.labels, kind
+        reading.table.targets, reading.table.labels, read_by.target_spec.kind, predictor.labels, package.kind
     )
-    _check_fits(reading.table, preprocess.input_spec, predictor, task)
+    _check_fits(reading.table, preprocess.input_spec, package.auxiliary_max, task)
     for note in matched.notes:
         console.say(note)
     table, cache, rows = cache_examples(reading, preprocess, request, console)
@@ -149,17 +150,17 @@ def _data_section(preprocess: Preprocess) -> RunConfig:
     return RunConfig().override(lines, source="the model's inputs")
 
 
-def _check_fits(table: Table, spec: InputSpec, predictor: Predictor, task: Task) -> None:
+def _check_fits(table: Table, spec: InputSpec, most: tuple[int, ...], task: Task) -> None:
     num = 0 if table.auxiliary is None else table.auxiliary.shape[1]
     if num != len(spec.auxiliary):
         raise InputError(
             f"--task {task.name} gives {num} integers beside an image, the model takes {len(spec.auxiliary)} "
             f"({', '.join(spec.auxiliary) or 'none'}); use the task it was trained for"
         )
-    if table.auxiliary is not None and predictor.auxiliary_max:
+    if table.auxiliary is not None and most:
         highest = table.auxiliary.max(axis=0)
-        for name, value, most in zip(spec.auxiliary, highest.tolist(), predictor.auxiliary_max, strict=True):
-            if value > most:
+        for name, value, known in zip(spec.auxiliary, highest.tolist(), most, strict=True):
+            if value > known:
                 raise InputError(
-                    f"the data has {name} {value}, the model was trained on at most {most}; leave those examples out"
+                    f"the data has {name} {value}, the model was trained on at most {known}; leave those examples out"
                 )

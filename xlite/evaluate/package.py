@@ -1,15 +1,37 @@
 """The promoted model that is evaluated, and what its package says of the study's own test part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+
+from xlite.data.preprocess import ModelInput, Preprocess
 from xlite.errors import InputError
-from xlite.predictor import Predictor, load
+from xlite.predictor import load
 from xlite.storage.files import fingerprint, read_json_object
 from xlite.tasks import TASKS, find_task
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
+
+
+class Answering(Protocol):
+    """A loaded model: `xlite.predictor.Predictor`, or a package's predictor over ONNX Runtime."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the answers."""
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Of the labels; {} for classes."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Of its training."""
+
+    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) calibrated probabilities of N inputs."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +43,7 @@ class PromotedModel:
         folder: of the package; study: of its study, None where it lies alone.
         task, kind: of the model.
         labels: L names.
+        auxiliary_max: the largest auxiliary integers in its training data; () if not known.
         weights: SHA-256 of each of its models.
         test: what metrics.json says of the study's test part.
         curves: label -> reliability curve on that part, of calibrated probabilities; {} where there is none.
@@ -32,6 +55,7 @@ class PromotedModel:
     task: str
     kind: str
     labels: tuple[str, ...]
+    auxiliary_max: tuple[int, ...]
     weights: tuple[str, ...]
     test: Mapping[str, Any]
     curves: Mapping[str, Any]
@@ -46,7 +70,7 @@ class PromotedModel:
             raise InputError(f"{self.folder}: {self.kind} targets of task {self.task}; give --task module:NAME of it")
         return TARGET_SPECS[self.kind]
 
-    def predictor(self, target_spec: TargetSpec) -> Predictor:
+    def predictor(self, target_spec: TargetSpec) -> Answering:
         """Its models, calibration and thresholds, checked and loaded."""
         return load(self.folder, target_spec=target_spec)
 
@@ -85,13 +109,14 @@ def open_package(path: Path) -> PromotedModel:
     about = [read_json_object(folder / Path(str(name)).with_suffix(".json").name) for name in models]
     try:
         task, kind, labels = str(about[0]["task"]), str(about[0]["target_kind"]), tuple(about[0]["labels"])
-        weights = tuple(str(each["weights_sha256"]) for each in about)
+        weights, highest = tuple(str(each["weights_sha256"]) for each in about), about[0].get("auxiliary_max", ())
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / str(models[0])}: its description lacks {error}; promote again") from None
     promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
-    root = promoted.parent if (promoted.parent / "study.json").is_file() else None
+    of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
+    root = promoted.parent if of_study else None
     name = root.name if root else folder.name
     reliability = folder / "reliability.json"
     curves = read_json_object(reliability).get("test", {}) if reliability.is_file() else {}
     after = curves.get("after", {}) if isinstance(curves, Mapping) else {}
-    return PromotedModel(name, folder, root, task, kind, labels, weights, metrics["test"], after)
+    return PromotedModel(name, folder, root, task, kind, labels, tuple(highest), weights, metrics["test"], after)
