@@ -199,7 +199,11 @@ def judge_and_tell(
     decisions = decisions_of(answers, table.labels, predictor.thresholds, spec)
     rows = JudgedRows(answers, decisions, table.targets, table.groups, table.labels)
     figures = figures_of(rows, predictor.thresholds, spec, package)
-    subgroups = {one.name: subgroups_of(rows, one.values, spec) for one in groupings}
+    subgroups = {}
+    with console.progress("Comparing subgroups", "columns") as progress:
+        for done, one in enumerate(groupings, start=1):
+            subgroups[one.name] = subgroups_of(rows, one.values, spec)
+            progress(done, len(groupings))
     out.mkdir(parents=True, exist_ok=True)
     about = {
         "model": {"name": package.name, "task": package.task, "kind": package.kind, "weights": list(package.weights)},

@@ -115,7 +115,7 @@ def open_package(path: Path) -> PromotedModel:
     promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
     of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
     root = promoted.parent if of_study else None
-    name = root.name if root else folder.name
+    name = "-".join([*([root.name] if root else []), *([] if root and folder is promoted else [folder.name])])
     reliability = folder / "reliability.json"
     curves = read_json_object(reliability).get("test", {}) if reliability.is_file() else {}
     after = curves.get("after", {}) if isinstance(curves, Mapping) else {}

@@ -94,7 +94,7 @@ def label_figures(rows: JudgedRows, values: np.ndarray) -> dict[str, dict[str, d
     flat = [array.reshape(-1, len(rows.labels)).T for array in (rows.answers, rows.decisions, rows.targets)]
     of_rows = np.repeat(values, parts)
     for label, scores, decided, truth in zip(rows.labels, *flat, strict=True):
-        used = ~np.isnan(truth) & (of_rows != "")
+        used = ~np.isnan(truth)
         if not used.any():
             continue
         frame = MetricFrame(
