@@ -40,7 +40,8 @@ def show_all(
         console.say("Shift of scores: not known, the package has no reliability.json")
     for grouping in groupings:
         console.say(grouping.note)
-        console.show(subgroup_table(grouping.name, subgroups[grouping.name], target_spec))
+        if subgroups[grouping.name]:
+            console.show(subgroup_table(grouping.name, subgroups[grouping.name], target_spec))
 
 
 def label_table(figures: Figures, rows: JudgedRows) -> FittedTable:

@@ -27,15 +27,23 @@ class Grouping:
     Attributes:
         name: the column's, as the table has it.
         values: (N,) unicode, "" where it is not known.
-        note: a line to say.
+        cut: how numbers were cut, "" if they were not.
     """
 
     name: str
     values: np.ndarray
-    note: str
+    cut: str = ""
+
+    @property
+    def note(self) -> str:
+        """A line to say: the subgroups and their sizes."""
+        names, counts = np.unique(self.values[self.values != ""], return_counts=True)
+        unknown = f", not known of {num:,}" if (num := int((self.values == "").sum())) else ""
+        sizes = ", ".join(f"{name} {count:,}" for name, count in zip(names.tolist(), counts.tolist(), strict=True))
+        return f"Subgroups by {self.name!r}{self.cut}: {sizes}{unknown}"
 
     def take(self, chosen: np.ndarray) -> "Grouping":
-        """Of the examples that `chosen` (N,) bool names; the note is of all."""
+        """Of the examples that `chosen` (N,) bool names."""
         return replace(self, values=self.values[chosen])
 
 
@@ -80,15 +88,13 @@ def _grouping(folder: Path, name: str, tables: Sequence[LabelTable], ids: np.nda
             "must name images or patients as the labels do"
         )
     values, how = _ranges(values, is_age="age" in _words(column))
-    names, counts = np.unique(values[values != ""], return_counts=True)
+    names = np.unique(values[values != ""])
     if not 2 <= len(names) <= MAX_GROUPS:
         what = (
             f"all images are {str(names[0])!r}" if len(names) == 1 else f"{len(names)} groups, more than {MAX_GROUPS}"
         )
         raise InputError(f"--subgroup {name}: {what} in {column!r}; name another column")
-    unknown = f", not known of {num:,}" if (num := int((values == "").sum())) else ""
-    sizes = ", ".join(f"{group} {count:,}" for group, count in zip(names.tolist(), counts.tolist(), strict=True))
-    return Grouping(column, values, f"Subgroups by {column!r}{how}: {sizes}{unknown}")
+    return Grouping(column, values, how)
 
 
 def _words(name: str) -> list[str]:

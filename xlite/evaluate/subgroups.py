@@ -58,13 +58,15 @@ class Subgroup:
 def subgroups_of(
     rows: JudgedRows, values: np.ndarray, target_spec: TargetSpec, *, seed: int = 0
 ) -> dict[str, Subgroup]:
-    """The figures of each value of a column, the largest subgroup first.
+    """The figures of each value of a column, the largest subgroup first; {} where none is known.
 
     Args:
         values: (N,) unicode; "" belongs to none.
     """
     names, counts = np.unique(values[values != ""], return_counts=True)
     ordered = names[np.argsort(-counts, kind="stable")].tolist()
+    if not ordered:
+        return {}
     masks = {name: values == name for name in ordered}
     enough = {name: _enough(rows, mask, target_spec) for name, mask in masks.items()}
     largest = ordered[0]
