@@ -1,5 +1,6 @@
 """The promoted model that is evaluated, and what its package says of the study's own test part."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 
 from xlite.data.preprocess import ModelInput, Preprocess
 from xlite.errors import InputError
+from xlite.package.manifest import MODEL
+from xlite.package.predict import open_package as open_graph
 from xlite.predictor import load
 from xlite.storage.files import fingerprint, read_json_object
 from xlite.tasks import TASKS, find_task
@@ -44,7 +47,7 @@ class PromotedModel:
         task, kind: of the model.
         labels: L names.
         auxiliary_max: the largest auxiliary integers in its training data; () if not known.
-        weights: SHA-256 of each of its models.
+        weights: SHA-256 of each of its models, and of its graph.
         test: what metrics.json says of the study's test part.
         curves: label -> reliability curve on that part, of calibrated probabilities; {} where there is none.
     """
@@ -72,6 +75,8 @@ class PromotedModel:
 
     def predictor(self, target_spec: TargetSpec) -> Answering:
         """Its models, calibration and thresholds, checked and loaded."""
+        if (self.folder / MODEL).is_file():
+            return open_graph(self.folder)
         return load(self.folder, target_spec=target_spec)
 
     def identity(self, ids: list[str]) -> str:
@@ -112,6 +117,8 @@ def open_package(path: Path) -> PromotedModel:
         weights, highest = tuple(str(each["weights_sha256"]) for each in about), about[0].get("auxiliary_max", ())
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / str(models[0])}: its description lacks {error}; promote again") from None
+    if (folder / MODEL).is_file():  # which answers: fewer bits than the weights', perhaps
+        weights = (*weights, hashlib.sha256((folder / MODEL).read_bytes()).hexdigest())
     promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
     of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
     root = promoted.parent if of_study else None
