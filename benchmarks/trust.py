@@ -75,6 +75,8 @@ def coverage(arguments: argparse.Namespace) -> Rows:
             shipped = intervals_of(metrics, groups, values)
             for name in MEANS:
                 interval = shipped.scalars[name]
+                if interval.low is None:
+                    continue
                 hits.setdefault(("macro", name, "shipped"), []).append((interval.low, interval.high))
                 hits.setdefault(("macro", name, "percentile"), []).append(_percentiles(means[name]))
             for i, label in enumerate(metrics.labels):

@@ -16,6 +16,8 @@ RUNS = {
     "trial_memory": ["--quick", "--repeats", "1"],
     "twins": ["--quick"],
     "packing": ["--device", "cpu", "--quick"],
+    "inference": ["--quick"],
+    "predict_folder": ["--quick", "--repeats", "2"],
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from xlite.commands import (
     check_balance,
+    package,
     prepare_data,
     promote,
     reopen,
@@ -34,7 +35,10 @@ from xlite.study.space import load_space
 from xlite.study.warm_start import warm_up
 from xlite.tasks import find_task
 
-SAYING = (check_balance, prepare_data, promote, teacher_bank, train_baselines, train_one, train_teacher, tune_kd)
+SAYING = (
+    *(check_balance, package, prepare_data, promote, teacher_bank, train_baselines, train_one, train_teacher),
+    tune_kd,
+)
 
 
 class Stopped(Exception):

@@ -101,9 +101,10 @@ def test_on_native_windows_a_search_is_refused_in_one_line_and_reports_work(
     monkeypatch.setattr(module, "run", lambda arguments: ran.append(name))
     monkeypatch.setattr(sys, "platform", "win32")
     words = ["--study", "kd"] if name in ("leaderboard", "analyze", "promote", "bank") else []
-    words += ["kd", "kd2"] if name == "compare" else []
+    needs = {"compare": ["kd", "kd2"], "predict": ["--model", "p"], "evaluate": ["--model", "kd", "--data", "nih"]}
+    words += needs.get(name, [])
     code, error = code_of(name, *words), capsys.readouterr().err
-    if name in ("leaderboard", "analyze", "balance"):
+    if name in ("leaderboard", "analyze", "balance", "predict"):
         assert (code, error, ran) == (0, "", [name])
     else:
         expected = f"error: xlite {name} does not run on native Windows; run it in WSL2 (install with: wsl --install)\n"
@@ -115,9 +116,10 @@ def test_what_reads_reports_and_predicts_imports_neither_fcntl_nor_resource() ->
         "import sys, warnings\n"
         "warnings.simplefilter('ignore')\n"  # filelock warns that it has no fcntl
         "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
-        "from xlite.commands import analyze, check_balance, leaderboard, reopen\n"
+        "from xlite.commands import analyze, check_balance, leaderboard, predict, reopen\n"
         "from xlite.report import analysis, balance, leaderboard\n"
         "from xlite.models import artifact\n"
+        "from xlite.package import golden, stream, write\n"
         "from xlite.tasks import prepare\n"
         "from xlite.train import inference"
     )

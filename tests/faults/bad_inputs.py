@@ -34,6 +34,10 @@ PLACES = {
     "check_gpu": "--device cpu --out {home}/check.json",
     "watch": "--study kd --results {home}/results",
     "predict": "--model {home}/p",
+    "package": "--study kd --results {home}/results",
+    "export": "--model {home}/p --results {home}/results",
+    "explain": "--model {home}/m --out {home}/sheets",
+    "evaluate": "--model {home}/package --data {home}/nih --cache-dir {home}/cache --out {home}/out",
 }
 """What each runner is given before a row's own arguments, of which the last counts; {home} is the row's folder."""
 

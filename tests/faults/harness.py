@@ -80,7 +80,7 @@ class Place:
             "--task", self.task, "--data", str(self.home / "nih"), "--results", str(self.root / "results"),
             "--cache-dir", str(self.cache), "--study", "s", "--space", str(self.home / self.space),
             "--max-concurrent", str(self.concurrent), "--max-epochs", "5", "--trials", str(NUM_TRIALS),
-            "--promote-top", "1", "--promote-seeds", "1", *self.more,
+            "--promote-top", "1", "--promote-seeds", "1", "--no-package", *self.more,
         ]  # fmt: skip
 
     def phase(self) -> str:

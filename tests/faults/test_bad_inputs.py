@@ -7,7 +7,11 @@ import pytest
 from bad_inputs import PLACES, Row, healthy
 from conftest import REPO, run_runner
 from rows_data import DATA
+from rows_evaluate import EVALUATE
+from rows_explain import EXPLAIN
+from rows_export import EXPORT
 from rows_options import OPTIONS
+from rows_package import PACKAGE
 from rows_predict import PREDICT
 from rows_studies import STUDIES
 from rows_watch import WATCH
@@ -17,7 +21,11 @@ from xlite.commands import (
     check_balance,
     check_gpu,
     compare,
+    evaluate,
+    explain,
+    export,
     leaderboard,
+    package,
     predict,
     prepare_data,
     promote,
@@ -36,7 +44,11 @@ COMMANDS = {
     "check_balance": check_balance,
     "check_gpu": check_gpu,
     "compare": compare,
+    "export": export,
+    "explain": explain,
+    "evaluate": evaluate,
     "leaderboard": leaderboard,
+    "package": package,
     "predict": predict,
     "prepare_data": prepare_data,
     "promote": promote,
@@ -47,7 +59,7 @@ COMMANDS = {
     "tune_kd": tune_kd,
     "watch": watch,
 }
-ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *WATCH]
+ROWS: list[Row] = [*OPTIONS, *DATA, *STUDIES, *PREDICT, *PACKAGE, *EXPORT, *EXPLAIN, *EVALUATE, *WATCH]
 SECRET = "SECRET"  # where a row has a password, this is it
 
 

@@ -32,7 +32,7 @@ def case(seed=0, *, num_patients=150, positives=(60, 30)):
 
 
 def test_every_metric_has_one_and_it_holds_the_metric():
-    probs, targets, groups = case()
+    probs, targets, groups = case(positives=(60, 50))
     thresholds = {"label0": 0.6, "label1": 0.8}
     found = intervals(probs, targets, groups, thresholds=thresholds)
     evaluation = MULTILABEL.judge(probs, targets, ["label0", "label1"])
@@ -63,6 +63,17 @@ def test_classes_and_grades_with_several_parts_an_example_too(target_spec):
     assert found.per_label["label1"]["recall"].low < evaluation.per_label["label1"]["recall"]
 
 
+@pytest.mark.parametrize("positives, few", [(49, True), (50, False)])
+def test_a_pr_auc_of_fewer_than_fifty_positives_has_none_nor_has_its_mean(positives, few):
+    probs, targets, groups = case(positives=(60, positives))
+    found = intervals(probs, targets, groups)
+    label, macro = found.per_label["label1"]["pr_auc"], found.scalars["pr_auc_macro"]
+    assert (label.low is None, macro.low is None) == (few, few)
+    assert label.note == ("too few: 49 positives" if few else "")
+    assert macro.note == ("1 of 2 labels have too few for one of their own" if few else "")
+    assert found.per_label["label1"]["auc"].low is not None and found.scalars["auc_macro"].note == ""
+
+
 def test_of_independent_rows_recall_has_wilsons_interval():
     probs, targets, _ = case(3, positives=(40, 150))
     found = intervals(probs, targets, np.arange(300), num_resamples=3000).per_label["label0"]["recall"]
@@ -87,7 +98,7 @@ def test_a_perfect_ranking_of_ten_positives_is_not_certain():
 def test_a_label_with_too_few_of_a_class_gets_no_interval_but_the_count(rows, note):
     probs, targets, groups = case(positives=(rows, 60))
     found = intervals(probs, targets, groups)
-    label = found.per_label["label0"]
+    label = {name: one for name, one in found.per_label["label0"].items() if name != "pr_auc"}  # it needs more
     assert {interval.note for interval in label.values()} == ({note} if rows else set())
     assert all((interval.low is None) == bool(note) for interval in label.values())
     macro = found.scalars["auc_macro"]

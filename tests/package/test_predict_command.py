@@ -1,7 +1,10 @@
 """`xlite predict` on folders of every kind of file: what is written, listed, refused; the same from a bare package."""
 
+import ast
 import csv
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -18,8 +21,9 @@ from xlite.data.scan_lines import ScanLinePreprocess
 from xlite.data.slices import SlicePreprocess
 from xlite.package.manifest import write_manifest
 from xlite.package.runtime import runtime_files, write_runtime
-from xlite.package.stream import predictions
+from xlite.package.stream import Prediction, predictions
 from xlite.package.unlike import TrainingInputs
+from xlite.package.write import as_text, rows_of_prediction
 
 FORMULA = "=cmd|' /C calc'!A0"
 ODD = ("=1+2.png", "a,b\nc.png", "<script>.png", "naïve 中文.png")
@@ -77,7 +81,7 @@ def test_a_folder_s_images_are_rows_and_what_cannot_be_read_is_listed(home, caps
     lines = said.err.splitlines()
     assert "passed over: e.png: truncated PNG (no IEND chunk)" in lines
     assert "passed over: table.png: not an image: its first bytes are of no format that is read" in lines
-    assert any(line.startswith("passed over: f.dcm: ") and "DICOM" in line for line in lines)
+    assert any(line.startswith("passed over: f.dcm: no pixel data") for line in lines)
     assert sum(line.startswith("passed over: ") for line in lines) == 3
     assert "8 images predicted" in lines[3] and "3 could not be read" in lines[4]
     assert ".csv 1" in lines[5] and ".md 1" in lines[5] and len(lines) == 6
@@ -133,7 +137,8 @@ def test_levels_of_studies_are_rows_with_the_ids_of_training(home, capsys) -> No
     assert rows[0]["id"].endswith("_l1_l2") and rows[0]["class"] in "abc" and len(rows) > 30
     capsys.readouterr()
     run(home, home / "images", code=2)
-    assert "must be told where each is" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.out == "" and "must be told where each is" in said.err
 
 
 def test_what_is_unlike_the_training_images_is_flagged_and_counted(home, capsys) -> None:
@@ -224,3 +229,53 @@ def test_the_runtime_holds_this_library_s_own_files(home) -> None:
     assert {str(REPO / name) for name in copied} == set(map(str, runtime_files()))
     assert all(path.read_bytes() == (REPO / name).read_bytes() for name, path in copied.items())
     assert not (home / "p" / "runtime" / "xlite" / "old").exists()
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_with_the_package_s_requirements_alone_gives_the_same(home, capsys, tmp_path) -> None:
+    write_runtime(home / "p")
+    write_manifest(home / "p", about_of(labels=(FORMULA, "Mass")))
+    run(home, home / "images", code=3)
+    wanted = capsys.readouterr().out
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "-r", str(home / "p" / "requirements.txt")]
+    subprocess.run(install, check=True, timeout=500)
+    words = [python, str(home / "p" / "predict.py"), str(home / "images")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout) == (3, wanted), done.stderr
+
+
+def test_requirements_are_as_those_of_this_library(home) -> None:
+    write_runtime(home / "p")
+    lines = [line.strip("# ") for line in (home / "p" / "requirements.txt").read_text().splitlines()]
+    needed = [line for line in lines if re.fullmatch(r"[a-z0-9-]+>=[\d.]+", line)]
+    assert len(needed) == 10
+    text = (REPO / "pyproject.toml").read_text()
+    assert [line for line in needed if f'"{line}"' not in text] == []
+
+
+def test_what_the_runtime_imports_is_required_or_optional() -> None:
+    names = {
+        name.split(".")[0]
+        for path in runtime_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    required, optional = {"numpy", "onnxruntime", "cv2", "PIL", "pydicom"}, {"pyarrow", "nanonispy2", "albumentations"}
+    assert names - set(sys.stdlib_module_names) == {"xlite"} | required | optional
+
+
+def test_a_probability_at_its_threshold_is_a_yes_and_without_a_threshold_nothing_is_said() -> None:
+    about = about_of(labels=("a", "b", "c"), thresholds={"a": 0.5, "b": 0.5})
+    prediction = Prediction("x", np.array([0.5, np.nextafter(np.float32(0.5), np.float32(0)), 0.9], np.float32), ())
+    ((_, *_, first, second, third, flags),) = rows_of_prediction(about, prediction)
+    assert (first, second, third, flags) == (True, False, None, "")
+    assert as_text(about, prediction).splitlines() == ["x", "  c   0.900", "  a   0.500  yes", "  b   0.500  no"]

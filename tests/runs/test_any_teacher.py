@@ -69,7 +69,9 @@ def test_a_search_under_them_is_continued_checked_and_promoted_with_moved_files(
     assert called(teacher_bank, *study, *teacher, "--check") == 0
     printed = capsys.readouterr().out
     assert "84 views match the live teacher" in printed and "Asking the teacher about" not in printed
-    assert called(promote, *study, *teacher, "--epochs", 2, "--promote-top", 1, "--promote-seeds", 1) == 0
+    assert (
+        called(promote, *study, *teacher, "--epochs", 2, "--promote-top", 1, "--promote-seeds", 1, "--no-package") == 0
+    )
     assert called(teacher_bank, *study, "--teacher", moved / "t.csv", moved / "m.onnx") == 2
     assert "bring back the teacher's files, in the order they were given in" in capsys.readouterr().err
     again = [*study, "--space", tmp_path / "space.py", "--max-epochs", 1, "--image-size", 32, "--trials", 2]

@@ -7,6 +7,8 @@ from contextlib import closing
 import pytest
 from conftest import lay_out, read_json, run_runner
 
+from xlite.package.predict import open_package
+
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time: two would share two cores
 COMPARED = (
     *("trial", "rank", "status", "value", "metric", "epochs", "best_epoch", "notes", "date", "model_name"),
@@ -31,7 +33,8 @@ def run(name, *arguments):
 def tune(home, num_trials):
     """The command that the STM study was made with."""
     return run(
-        "tune_kd", "--task", "stm_scanlines", "--data", home / "data", "--cache-dir", home / "cache",
+        "tune_kd", "--no-package",
+        "--task", "stm_scanlines", "--data", home / "data", "--cache-dir", home / "cache",
         "--results", home / "results", "--study", "stm", "--space", home / "space.py",
         "--teacher", home / "teacher" / "teacher.safetensors", "--image-size", 16, "--seed", 1,
         "--max-epochs", MAX_EPOCHS, "--promote-epochs", 4, "--max-concurrent", 1,
@@ -171,5 +174,6 @@ def test_another_trial_is_promoted_with_the_study_s_own_teacher(tmp_path):
     promoted = home / "results" / "stm" / "promoted"
     model = read_json(promoted / "model.json")
     assert (model["trial"], model["config"]["train.epochs"], model["config"]["distill.alpha"]) == (0, 4, 0.5)
+    assert open_package(promoted).about.promotion == read_json(promoted / "metrics.json")["identity"]
     assert read_json(promoted / "metrics.json")["test"]["reads_of_test_in_this_study"] == 2
     assert promotions(home) == ["3", "0"]

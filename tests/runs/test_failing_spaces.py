@@ -22,7 +22,8 @@ def space(trial):
 
 def tune(home, data, *more):
     return run_runner(
-        "tune_kd", "--data", data, "--results", home / "results", "--cache-dir", home / "cache", "--study", "s",
+        "tune_kd", "--no-package",
+        "--data", data, "--results", home / "results", "--cache-dir", home / "cache", "--study", "s",
         "--space", home / "space.py", "--max-epochs", 1, "--image-size", 32, "--max-concurrent", 1, *more,
     )  # fmt: skip
 

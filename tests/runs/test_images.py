@@ -22,7 +22,8 @@ def search(home, data, *more):
     """A short search with promotion; returns what was printed and metrics.json."""
     (home / "space.py").write_text(SPACE)
     done = run_runner(
-        "tune_kd", "--task", "images", "--data", data, "--study", "s", "--results", home / "r", "--cache-dir",
+        "tune_kd", "--no-package",
+        "--task", "images", "--data", data, "--study", "s", "--results", home / "r", "--cache-dir",
         home / "c", "--space", home / "space.py", "--trials", 2, "--max-epochs", 2, "--promote-epochs", 2,
         "--promote-top", 1, "--promote-seeds", 1,
         "--image-size", 32, *more, timeout_s=580,

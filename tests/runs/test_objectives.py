@@ -24,7 +24,8 @@ COSTS = ["inference_time_ms", "inference_median_ms", "inference_p95_ms", "model_
 
 def command(folder, data, *more):
     return (
-        "tune_kd", "--data", data, "--results", folder / "results", "--cache-dir", folder / "cache", "--study", "s",
+        "tune_kd", "--no-package",
+        "--data", data, "--results", folder / "results", "--cache-dir", folder / "cache", "--study", "s",
         "--space", folder / "space.py", "--max-epochs", 2, "--image-size", 32, "--set", "data.augmentation=light",
         "--no-promote", "--max-concurrent", 1, *more,
     )  # fmt: skip

@@ -122,7 +122,7 @@ def test_a_copy_with_moved_data_cache_and_teacher_is_worked_on_and_the_original_
     assert "name its folder with --data" in refused(capsys, called(promote, *copy))
     assert called(leaderboard, *copy) == called(analyze, *copy) == 0
     assert called(teacher_bank, *copy, *places, *teacher, "--check") == 0
-    assert called(promote, *copy, *places, *teacher, "--trial", 0, "--epochs", 1, "--again") == 0
+    assert called(promote, *copy, *places, *teacher, "--trial", 0, "--epochs", 1, "--again", "--no-package") == 0
     more = words(home, "--study", "copy", *places, *teacher, "--trials", NUM_ENDED + CUT_OFF)
     done = run_runner("tune_kd", *more, CUDA_VISIBLE_DEVICES="")
     assert "4 trials are there, 1 to go, 1 of them from their last epoch" in done.stdout, done.stdout + done.stderr

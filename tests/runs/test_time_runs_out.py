@@ -19,7 +19,8 @@ def test_the_search_ends_in_order_when_its_time_is_over(tmp_path, tiny_nih):
     def tune(*more):
         started = time.monotonic()
         done = run_runner(
-            "tune_kd", "--data", tiny_nih, "--results", tmp_path / "results", "--cache-dir", tmp_path / "cache",
+            "tune_kd", "--no-package",
+            "--data", tiny_nih, "--results", tmp_path / "results", "--cache-dir", tmp_path / "cache",
             "--study", "s", "--space", tmp_path / "space.py", "--max-epochs", 40, "--image-size", 32,
             "--max-concurrent", 1, "--set", "train.patience=40", "--promote-top", 1, "--promote-seeds", 1, *more,
         )  # fmt: skip

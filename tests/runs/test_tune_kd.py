@@ -153,6 +153,22 @@ def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):
     assert metrics["validation"]["intervals_95"]["note"] == "epoch and thresholds were chosen on this part"
 
 
+def test_the_promoted_folder_is_a_package_that_answers_as_the_models(home):
+    from xlite.package.golden import self_test
+    from xlite.package.predict import open_package
+    from xlite.predictor import load
+
+    folder, said = home
+    promoted = folder / "results" / "s" / "promoted"
+    predictor = open_package(promoted)
+    assert self_test(predictor, promoted).passed
+    golden = sorted((promoted / "golden").glob("*.png"))
+    assert len(golden) == 8
+    for told, wanted in zip(predictor.predict_batch(golden), load(promoted).predict_batch(golden), strict=True):
+        assert told == pytest.approx(wanted, abs=1e-4)
+    assert "model.onnx answers as PyTorch does" in said and "Package: " in said
+
+
 def test_the_promoted_models_own_file_gives_the_recorded_test_value(home, tiny_nih):
     """The number in metrics.json is that of the weights beside it, on the test split as stored."""
     import pandas as pd
@@ -233,7 +249,17 @@ def test_a_chosen_trial_is_promoted_by_itself_and_its_reading_of_test_counted(ho
     done = run_runner(*words)
     assert done.returncode == 2 and "its test part has been read 1 time (last: promotion of trial" in done.stderr
     done = run_runner(
-        "promote", "--study", "s", "--results", folder / "results", "--trial", 1, "--epochs", 2, "--again"
+        "promote",
+        "--study",
+        "s",
+        "--results",
+        folder / "results",
+        "--trial",
+        1,
+        "--epochs",
+        2,
+        "--again",
+        "--no-package",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "on test, read 2 times" in done.stdout

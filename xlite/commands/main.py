@@ -34,6 +34,7 @@ COMMANDS = {
     "analyze": Command("analyze", "what a study's trials show: does distillation help, what matters", on_windows=True),
     "compare": Command("compare", "compare students on the same patients, paired, with what they cost"),
     "promote": Command("promote", "retrain a study's winner on all the training data, test and package it"),
+    "package": Command("package", "write a promoted model's package again, copy or zip it"),
     "predict": Command("predict", "predict what images show with a packaged model, without PyTorch", on_windows=True),
     "explain": Command("explain", "draw where a promoted model sees what it says", on_windows=True),
     "train": Command("train_one", "train one configuration without a search"),
@@ -42,6 +43,8 @@ COMMANDS = {
     "prepare": Command("prepare_data", "read, check, cache and split a data set"),
     "balance": Command("check_balance", "measure how often each sampler shows each label", on_windows=True),
     "bank": Command("teacher_bank", "build, find or check a study's teacher bank"),
+    "export": Command("export", "make a package's model smaller, 8-bit or half precision, measured on validation"),
+    "evaluate": Command("evaluate", "judge a promoted model on other data, with calibration, shift and subgroups"),
     "watch": Command("watch", "show a study in TensorBoard and Optuna's dashboard, also while it runs"),
     "check-gpu": Command("check_gpu", "try this machine's GPU in minutes: numbers, speed, sharing, a killed search"),
 }

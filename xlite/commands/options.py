@@ -200,7 +200,7 @@ def add_threshold_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_promotion_options(parser: argparse.ArgumentParser) -> None:
-    """--promote-top, --promote-seeds, --again."""
+    """--promote-top, --promote-seeds, --again, --no-package."""
     parser.add_argument(
         "--promote-top",
         type=cli.positive_int,
@@ -216,6 +216,9 @@ def add_promotion_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--again", action="store_true", help="read the test part although it has been read, and count that"
+    )
+    parser.add_argument(
+        "--no-package", action="store_true", help="end without the ONNX package; `xlite package` writes it later"
     )
 
 

@@ -5,8 +5,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
@@ -86,12 +89,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     about = predictor.about
     cv2.setNumThreads(1)  # each thread decodes a file of its own
     search = Search(arguments.places, about.input_spec)
-    total = sum(1 for _ in Search(search.places, search.spec).found()) if sys.stderr.isatty() else None
-    report = _Report(search, total)
+    report = _Report(search)
     told = report.follow(predictions(predictor, search.found(), threads=arguments.threads))
-    as_lines = arguments.out is None and arguments.format is None and sys.stdout.isatty() and not _has_lines(search)
-    few = list(islice(told, _FEW + 1)) if as_lines else []
-    if as_lines and len(few) <= _FEW:
+    to_a_person = arguments.out is None and arguments.format is None and sys.stdout.isatty()
+    to_a_person &= search.spec.layout != "lines"  # hundreds of rows each
+    few = list(islice(told, _FEW + 1 if to_a_person else 1))  # so that nothing is written where there is nothing
+    if to_a_person and len(few) <= _FEW:
         for prediction in few:
             print(as_text(about, prediction))
     else:
@@ -101,10 +104,6 @@ def _predict(arguments: argparse.Namespace) -> int:
                     write(row)
     report.say_all(arguments.out)
     return EXIT_PASSED_OVER if report.num_passed_over else 0
-
-
-def _has_lines(search: "Search") -> bool:
-    return search.spec.layout == "lines"
 
 
 def _refuse_to_overwrite(out: Path | None, places: Sequence[Path], model: Path) -> None:
@@ -126,8 +125,11 @@ def _refuse_to_overwrite(out: Path | None, places: Sequence[Path], model: Path) 
 class _Report:
     """Counts outcomes, lists what was passed over, draws a bar where stderr is a terminal, and says the sum."""
 
-    def __init__(self, search: "Search", total: int | None) -> None:
-        self.search, self.total = search, total
+    def __init__(self, search: "Search") -> None:
+        self.search = search
+        self.total: int | None = None  # until they are counted; 100,000 files take a second or two
+        if sys.stderr.isatty():
+            Thread(target=self._count, daemon=True).start()
         self.num_predicted = self.num_passed_over = self.num_flagged = 0
         self.flags: Counter[str] = Counter()
         self.started = self.drawn = time.monotonic()
@@ -164,6 +166,10 @@ class _Report:
         if others := self._others():
             self._say(others.removeprefix("; "))
 
+    def _count(self) -> None:
+        with suppress(InputError, OSError):  # met, and said, by the search itself
+            self.total = sum(1 for _ in replace(self.search, passed_over=Counter()).found())
+
     @property
     def _what(self) -> str:
         return _WORDS[self.search.spec.layout]
@@ -179,11 +185,13 @@ class _Report:
 
     def _draw(self) -> None:
         now, done = time.monotonic(), self.num_predicted + self.num_passed_over
-        if self.total is None or now - self.drawn < _EVERY_S:
+        if not sys.stderr.isatty() or now - self.drawn < _EVERY_S:
             return
         self.drawn = now
         rate = done / (now - self.started)
-        left = time.strftime("%H:%M:%S", time.gmtime(max(self.total - done, 0) / rate))
-        bar = "#" * min(_BAR_WIDTH * done // max(self.total, 1), _BAR_WIDTH)
-        text = f"[{bar:-<{_BAR_WIDTH}}] {done:,}/{self.total:,} {self._what}, {rate:.0f} a second, {left} left"
+        text, total = f"{done:,} {self._what}, {rate:.0f} a second", self.total
+        if total:
+            bar = "#" * min(_BAR_WIDTH * done // total, _BAR_WIDTH)
+            left = time.strftime("%H:%M:%S", time.gmtime(max(total - done, 0) / rate))
+            text = f"[{bar:-<{_BAR_WIDTH}}] of {total:,}: {text}, {left} left"
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -45,14 +45,17 @@ def promote_and_tell(
     num_folds: int,
     threshold_method: str,
     again: bool,
+    packages: bool,
     console: Console,
     folder: "Path | None" = None,
 ) -> None:
-    """Train the trials of `size` on all training data or by folds, promote the best, test it, print what it does.
+    """Train the trials of `size` on all training data or by folds, promote the best, test it, tell of it, package it.
 
     Args:
-        folder: of the package; None: the study's `promoted/`.
+        packages: whether the ONNX package is written.
+        folder: of the promotion; None: the study's `promoted/`.
     """
+    from xlite.commands.package import package_if_possible
     from xlite.promotion.best import promote_best
     from xlite.promotion.pictures import show_explanations
     from xlite.promotion.promote import promotion_config
@@ -93,6 +96,8 @@ def promote_and_tell(
     show_explanations(promotion.folder, study.task.target_spec, prepared.table, prepared.full)
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
+    if packages:
+        package_if_possible(promotion.folder, study, prepared, ledger, console)
 
 
 def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) -> None:
@@ -228,6 +233,7 @@ def run(arguments: argparse.Namespace) -> int:
         num_folds=num_folds,
         threshold_method=arguments.thresholds or THRESHOLDS,
         again=arguments.again,
+        packages=not arguments.no_package,
         console=console,
     )
     return 0

@@ -101,6 +101,7 @@ def promote_in_time(
                     num_folds=options.num_folds,
                     threshold_method=arguments.thresholds or THRESHOLDS,
                     again=arguments.again,
+                    packages=not arguments.no_package,
                     console=console,
                     folder=promoted,
                 )
@@ -127,6 +128,6 @@ def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size
         words += ["--promote-seeds", str(size.num_seeds)]
     if arguments.thresholds:
         words += ["--thresholds", arguments.thresholds]
-    if arguments.again:
-        words.append("--again")
+    words += ["--again"] if arguments.again else []
+    words += ["--no-package"] if arguments.no_package else []
     return shlex.join(words)

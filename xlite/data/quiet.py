@@ -23,4 +23,7 @@ def without_warnings() -> Iterator[None]:
 @cache
 def silence_opencv() -> None:
     """Stop OpenCV from logging damaged files to stderr; they are found by what the decoder returns."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+        cv2.setLogLevel(0)
+    else:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -105,7 +105,7 @@ def nearly_identical(pictures: Pictures, part: np.ndarray, pixels: np.ndarray, r
     for same in _repeated_values(np.where(part >= 0, pictures.perceptual, 0)):
         if _differ(part[same]) and _differ(pictures.number[same]):
             first = pixels[rows[same[0]]]
-            alike = same[[_correlation(first, pixels[row]) >= ALIKE for row in rows[same].tolist()]]
+            alike = same[[correlation(first, pixels[row]) >= ALIKE for row in rows[same].tolist()]]
             if _differ(part[alike]) and _differ(pictures.number[alike]):
                 found.append(alike)
     return found
@@ -135,6 +135,7 @@ def _differ(values: np.ndarray) -> bool:
     return bool((values != values[0]).any())
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, of two cached inputs of one shape; 0 where one is constant."""
     a, b = (values.astype(np.float32).ravel() - values.mean() for values in (one, other))
     return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-12))

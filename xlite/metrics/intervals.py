@@ -12,6 +12,8 @@ from xlite.metrics.weighted import Values, WeightedMetrics
 
 LEAST_ROWS, LEAST_GROUPS = 10, 5
 """Positives, and negatives, of a label below which no interval is claimed for it; patients that they must be of."""
+LEAST_POSITIVES = {"pr_auc": 50}
+"""Metrics that need more positives: with fewer, the PR-AUC itself is too high on average (benchmarks/trust.py)."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,16 @@ def drawn_values(
 def intervals_of(metrics: WeightedMetrics, groups: np.ndarray, drawn: tuple[Values, Values]) -> MetricIntervals:
     """`metric_intervals` of resamples that are there."""
     whole = metrics.values(np.ones(len(groups)))
-    too_few = _too_few(metrics, groups)
+    too_few = {name: _too_few(metrics, groups, LEAST_POSITIVES.get(name, LEAST_ROWS)) for name in whole[1]}
     per_label = {
         label: {
-            name: Interval(None, None, note) if note else _of_label(metrics, name, i, whole[1], drawn[1])
+            name: Interval(None, None, note)
+            if (note := too_few[name][i])
+            else _of_label(metrics, name, i, whole[1], drawn[1])
             for name, values in whole[1].items()
             if np.isfinite(values[i])
         }
-        for i, (label, note) in enumerate(zip(metrics.labels, too_few, strict=True))
+        for i, label in enumerate(metrics.labels)
     }
     few = _too_few_groups(groups)
     scalars = {
@@ -92,14 +96,15 @@ def _joined(parts: Sequence[Values]) -> Values:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _too_few(metrics: WeightedMetrics, groups: np.ndarray) -> list[str]:
+def _too_few(metrics: WeightedMetrics, groups: np.ndarray, least_positives: int) -> list[str]:
     """Of each label: why no interval is claimed, or ""."""
     notes = [""] * len(metrics.labels)
-    for word, counts in (("negative", metrics.negative), ("positive", metrics.positive)):
+    kinds = (("negative", metrics.negative, LEAST_ROWS), ("positive", metrics.positive, least_positives))
+    for word, counts, least in kinds:
         for i, count in enumerate(counts.T):
             num, num_groups = int(count.sum()), len(np.unique(groups[count > 0]))
-            if num < LEAST_ROWS or num_groups < LEAST_GROUPS:
-                of = f" of {_counted(num_groups, 'patient')}" if num >= LEAST_ROWS else ""
+            if num < least or num_groups < LEAST_GROUPS:
+                of = f" of {_counted(num_groups, 'patient')}" if num >= least else ""
                 notes[i] = f"too few: {_counted(num, word)}{of}"
     return notes
 
@@ -114,22 +119,23 @@ def _of_average(
     name: str,
     whole: tuple[Values, Values],
     drawn: tuple[Values, Values],
-    too_few: Sequence[str],
+    too_few: Mapping[str, Sequence[str]],
 ) -> Interval:
     value, values = float(whole[0][name]), drawn[0][name]
     if name in metrics.means:
         of = metrics.means[name]
         there = np.asarray(metrics.positive.any(axis=0) & metrics.negative.any(axis=0))
+        rare = sum(bool(note) for note, averaged in zip(too_few[of], there, strict=True) if averaged)
+        few = f"{rare} of {len(there[there])} labels have too few for one of their own"
+        if rare and of in LEAST_POSITIVES:
+            return Interval(None, None, few)
         shares, sizes = whole[1][of][there], np.maximum(np.asarray(metrics.sizes[of])[there], 1)
         seen = np.nanvar(drawn[1][of][:, there], axis=0)
         least = shares * (1 - shares) / sizes
         # what the labels' own variances are too small by, the mean's is too
         grown = np.maximum(seen, least).sum() / seen.sum() if seen.any() else 1.0
         found = _of_share(value, float(np.nanvar(values)) * float(grown), float(len(sizes) ** 2 / (1 / sizes).sum()))
-        rare = sum(bool(note) for note, averaged in zip(too_few, there, strict=True) if averaged)
-        return (
-            replace(found, note=f"{rare} of {len(sizes)} labels have too few for one of their own") if rare else found
-        )
+        return replace(found, note=few) if rare else found
     if name in metrics.sizes:
         return _of_share(value, float(np.nanvar(values)), float(metrics.sizes[name]))
     return _percentiles(values)

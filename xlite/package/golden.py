@@ -43,7 +43,7 @@ def self_test(predictor: PackagePredictor, folder: Path) -> SelfTest:
         raise InputError(f"{file}: no such file: this package has no self-test; give its whole folder with --model")
     values = read_json_object(file)
     try:
-        sources = [_source(file.parent, one) for one in values["inputs"]]
+        sources = [golden_source(file.parent, one) for one in values["inputs"]]
         expected = [np.asarray(rows, dtype=np.float64) for rows in values["probabilities"]]
         if len(sources) != len(expected) or not sources:
             raise ValueError(f"{len(sources)} inputs, {len(expected)} answers")
@@ -57,8 +57,11 @@ def self_test(predictor: PackagePredictor, folder: Path) -> SelfTest:
     return SelfTest(len(told), float(np.max(differences)), TOLERANCES[predictor.about.precision])
 
 
-def _source(folder: Path, one: Mapping[str, Any]) -> tuple[Path | Item, tuple[int, ...]]:
-    """A file alone where there is no detail: so a scan is cut into windows as in every prediction."""
+def golden_source(folder: Path, one: Mapping[str, Any]) -> tuple[Path | Item, tuple[int, ...]]:
+    """An entry of "inputs", in golden/, as `PackagePredictor.inputs` takes it.
+
+    A file alone where there is no detail: so a scan is cut into windows as in every prediction.
+    """
     paths = tuple(folder / name for name in one["files"])
     source = Item(paths, one["detail"]) if one["detail"] else paths[0]
     return source, tuple(one["auxiliary"]) if isinstance(source, Item) else ()

@@ -46,10 +46,7 @@ def open_manifest(folder: Path) -> About:
     values = read_json_object(source)
     if values.get("format") != FORMAT:
         raise InputError(f"{source}: package format {values.get('format')}, but this version reads format {FORMAT}")
-    files, metadata = values.get("files"), values.get("about")
-    for part in (files, metadata):
-        if not isinstance(part, dict) or not all(isinstance(text, str) for text in part.values()):
-            raise InputError(f"{source}: damaged; package the model again, or copy the folder again")
+    files, metadata = (_texts(values.get(name), source) for name in ("files", "about"))
     for name, digest in files.items():
         path = folder / name
         if not path.is_file():
@@ -61,13 +58,20 @@ def open_manifest(folder: Path) -> About:
     return About.from_metadata(metadata, source=str(source))
 
 
+def _texts(part: object, source: Path) -> dict[str, str]:
+    if not isinstance(part, dict) or not all(isinstance(text, str) for text in part.values()):
+        raise InputError(f"{source}: damaged; package the model again, or copy the folder again")
+    return part
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
         name = path.name
         if name.startswith((".", "events.")) or name in (MANIFEST, "lock", "__pycache__"):
             continue
         if path.is_dir():
-            yield from _files(path)
+            if not (path / "metrics.json").exists():  # a promotion of its own, of a front's member
+                yield from _files(path)
         elif not (".checkpoint-" in name or name.endswith((".unrecordable.txt", ".lock", ".pyc", ".zip"))):
             yield path
 

@@ -17,7 +17,7 @@ from xlite.package.manifest import MODEL, open_manifest
 from xlite.package.sources import Answer, Source, batch_arrays, model_inputs, named, rows_of
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, SessionOptions
 
 _MAX_PIXELS = 2**19
 """Pixels of a batch: about 10 images of 224 px. More are no faster on a CPU and take more memory."""
@@ -117,6 +117,32 @@ def open_package(path: str | Path, *, threads: int | None = None) -> PackagePred
     return PackagePredictor(about, about.preprocessing(source=str(path)), session)
 
 
+def session_options(threads: int | None) -> "SessionOptions":
+    """Of every session of a packaged graph.
+
+    Sums of 8-bit products are exact: an x86 CPU without 8-bit dot products would add pairs of them in 16 bits, which
+    overflow. It then takes kernels that are slower; float graphs, and other CPUs, compute as they would without this.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or available_cpus()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised; its own lines on stderr would only repeat it
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores are needed for decoding
+    if not _has_8bit_dot_products():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _has_8bit_dot_products() -> bool:
+    """Whether this CPU is known to have them, as Linux tells (avx512_vnni, avx_vnni)."""
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def _described(session: "InferenceSession", path: Path) -> About:
     return About.from_metadata(session.get_modelmeta().custom_metadata_map, source=str(path))
 
@@ -128,13 +154,8 @@ def _session(path: Path, threads: int | None) -> "InferenceSession":
         import onnxruntime  # 0.2 s, which only predictions should pay
     except ImportError:
         raise InputError(f"{path}: predictions need onnxruntime; pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or available_cpus()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised; its own lines on stderr would only repeat it
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores are needed for decoding
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common class but this
         reason = " ".join(str(error).split())[:300]
         raise InputError(

@@ -38,7 +38,7 @@ numpy>=2.0
 onnxruntime>=1.20
 opencv-python-headless>=4.10
 pillow>=11.3
-pydicom>=3.0
+pydicom>=3.0.1
 # Only for predictions in .parquet:
 # pyarrow>=18.0
 # Only for Nanonis .sxm files:

@@ -53,7 +53,7 @@ def predictions(predictor: PackagePredictor, sources: Iterable[Found], *, thread
     thread itself.
     """
     known = TrainingInputs.from_json(predictor.about.training_inputs)
-    size = max(1, min(predictor.batch_size, _MAX_BATCH))
+    size = batch_size(predictor)
     pool = ThreadPoolExecutor(threads)
     waiting: deque[Future[list[Outcome]]] = deque()
     try:
@@ -66,6 +66,11 @@ def predictions(predictor: PackagePredictor, sources: Iterable[Found], *, thread
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def batch_size(predictor: PackagePredictor) -> int:
+    """Sources that one thread reads and then computes together."""
+    return min(predictor.batch_size, _MAX_BATCH)
 
 
 def _outcomes(predictor: PackagePredictor, batch: Sequence[Found], known: TrainingInputs | None) -> list[Outcome]:

@@ -96,16 +96,7 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     """
     reading, task = read(task, request, console)
     preprocess = task.preprocess(request.data, reading)
-    check_excluded(reading, {}, request)
-    with console.progress("Preparing images", "images") as progress:
-        cache = open_or_build(
-            reading.table.items,
-            reading.table.ids,
-            cache_dir=request.cache_dir,
-            preprocess=preprocess,
-            progress=progress,
-        )
-    table, rows = _leave_out(reading, cache, request, console)
+    table, cache, rows = cache_examples(reading, preprocess, request, console)
     own = task.keeps_own_split and table.official is not None
     kind = request.split or ("official" if own and not request.outer else "patient")
     pictures = pictures_of(cache.hashes()[rows])
@@ -134,6 +125,27 @@ def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
         strata = strata[drawn.rows]
         search = full.with_train(subset(drawn.table, drawn.split.train, share, seed=request.seed, strata=strata))
     return Prepared(task, drawn.table, kind, full, search, share, preprocess, drawn.file, request, understood)
+
+
+def cache_examples(
+    reading: ParsedDataset, preprocess: Preprocess, request: DataRequest, console: Console
+) -> tuple[Table, PixelCache, np.ndarray]:
+    """The readable examples of a data set, their pixel cache, and each one's row there.
+
+    Raises:
+        InputError: as `prepare`.
+    """
+    check_excluded(reading, {}, request)
+    with console.progress("Preparing images", "images") as progress:
+        cache = open_or_build(
+            reading.table.items,
+            reading.table.ids,
+            cache_dir=request.cache_dir,
+            preprocess=preprocess,
+            progress=progress,
+        )
+    table, rows = _leave_out(reading, cache, request, console)
+    return table, cache, rows
 
 
 def _hold_out(

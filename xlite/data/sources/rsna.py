@@ -112,8 +112,8 @@ def read_grades(folder: Path) -> Grades:
     notes: list[str] = []
     graded = _read_grade_rows(folder, notes)
     points = _read_points(folder)
-    series = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
-    points["radius"] = crop_radii(series, points["level"].to_numpy(), points[["x", "y"]].to_numpy())
+    numbers = points.groupby(["study_id", "series_id"], sort=False).ngroup().to_numpy()
+    points["radius"] = crop_radii(numbers, points["level"].to_numpy(), points[["x", "y"]].to_numpy())
     rows = graded.merge(points, on=["study_id", "level"], how="left", validate="one_to_one")
     without = rows["x"].isna()
     elsewhere = rows["description"].notna() & (rows["description"] != SERIES)

@@ -1,0 +1,93 @@
+"""`xlite export`: a package with a smaller graph, or a refusal that writes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+from small_net import ground_of, images, small_net, write_net
+
+from xlite.commands import cli, export
+from xlite.package.golden import self_test
+from xlite.package.manifest import open_manifest
+from xlite.package.predict import open_package
+from xlite.storage.files import write_json
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """The command on the package p/ of a small network, in a study whose data is the small network's."""
+
+    def run(*words: str, uneven: bool = False, golden: bool = True):
+        model = small_net(uneven=uneven)
+        ground = ground_of(tmp_path, model)
+        if not (tmp_path / "p").exists():
+            write_net(tmp_path / "p", model, golden=golden)
+        write_json(tmp_path / "study.json", {})
+        monkeypatch.setattr(export, "_ground", lambda *_: ground)
+        with pytest.raises(SystemExit) as left:
+            cli.run(export.run, export.parser(), ["--model", str(tmp_path / "p"), *words])
+        return left.value.code, capsys.readouterr()
+
+    return run
+
+
+def test_an_8_bit_package_answers_nearly_the_same_and_passes_its_own_test(run, tmp_path) -> None:
+    code, said = run("--int8", "--max-loss", "0.05")
+    assert code == 0, said.err
+    out = tmp_path / "p_int8"
+    assert open_manifest(out).precision == "int8"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "MODEL_CARD.md", "golden", "model.onnx", "package.json", "smaller.json"
+    ]  # fmt: skip
+    small, large = open_package(out), open_package(tmp_path / "p")
+    probabilities = [each.session.run(["probabilities"], {"pixels": images(16)})[0] for each in (small, large)]
+    assert 0 < np.abs(probabilities[0] - probabilities[1]).max() < 0.2
+    result = self_test(small, out)
+    assert result.passed and result.difference < 1e-6
+    assert small.thresholds == large.thresholds
+    assert "int8: " in said.out and "of 118 decisions on validation differ" in said.out
+
+
+def test_the_card_says_what_the_smaller_model_was_measured_to_lose(run, tmp_path) -> None:
+    run("--int8", "--max-loss", "0.05")
+    card = (tmp_path / "p_int8" / "MODEL_CARD.md").read_text()
+    assert card.startswith("# Model card\n") and "## This file is int8" in card
+    assert "All results above are of the fp32 model" in card
+    measured = json.loads((tmp_path / "p_int8" / "smaller.json").read_text())
+    assert [each["name"] for each in measured["measured"]][:2] == ["fp32", "fp16"]
+    assert measured["chosen"] in measured["measured"]
+    assert {"1"} <= measured["chosen"]["latencies"].keys()
+    assert str(tmp_path) not in json.dumps(measured) + card
+
+
+def test_half_precision_is_a_package_of_about_half_the_size(run, tmp_path) -> None:
+    code, said = run("--fp16")
+    assert code == 0, said.err
+    sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("p_fp16", "p")]
+    assert sizes[0] < 0.65 * sizes[1]
+    assert open_package(tmp_path / "p_fp16").about.precision == "fp16"
+
+
+def test_too_large_a_loss_is_refused_with_the_table_and_nothing_is_written(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("xlite.export.choose.chosen", lambda *_: None)
+    code, said = run("--int8")
+    assert code == 1
+    assert "per channel" in said.out and "Refused: auc_macro on validation is at least" in said.out
+    assert "more than --max-loss 0.005; nothing was written" in said.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "pixels.npy", "study.json"]
+
+
+def test_the_package_it_came_from_is_as_it_was(run, tmp_path) -> None:
+    run("--fp16", "--out", str(tmp_path / "half"))
+    open_manifest(tmp_path / "p")
+    assert (tmp_path / "half" / "package.json").is_file()
+
+
+def test_an_earlier_result_is_replaced_and_anything_else_is_not(run, tmp_path) -> None:
+    assert run("--fp16")[0] == 0
+    assert run("--fp16")[0] == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    code, said = run("--fp16", "--out", str(tmp_path / "mine"))
+    assert code == 2 and "mine: is there already; name another folder with --out" in said.err
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"

@@ -1,0 +1,181 @@
+"""Packages of promoted studies: whole or none, with a test of their own, and no path or id in what is read."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from conftest import lay_out, read_json
+
+from xlite.commands import package
+from xlite.commands.cli import run as run_command
+from xlite.errors import InputError
+from xlite.export import package as writing
+from xlite.export.card import card_text, write_card
+from xlite.export.deliver import copy_package, zip_package
+from xlite.export.facts import Measured, StudyFacts
+from xlite.export.use import use_text
+from xlite.ledger import open_to_read
+from xlite.package.golden import self_test
+from xlite.package.manifest import is_package, open_manifest
+from xlite.package.predict import open_package
+from xlite.predictor import load
+
+SUBSTITUTE = "<script>alert(1)</script> | `x` [a](b)\n# =cmd"
+
+
+def packaged(home, *more):
+    """The exit code of `xlite package`."""
+    words = ["--study", "stm", "--results", str(home / "results"), "--cache-dir", str(home / "cache"), *more]
+    with pytest.raises(SystemExit) as left:
+        run_command(package.run, package.parser(), words)
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A study of an earlier version, packaged now."""
+    folder = lay_out("study_stm", tmp_path_factory.mktemp("older") / "home")
+    assert packaged(folder, "--zip") == 0
+    return folder
+
+
+@pytest.fixture
+def promoted(home, tmp_path):
+    """A copy of its package."""
+    return shutil.copytree(home / "results" / "stm" / "promoted", tmp_path / "promoted")
+
+
+def reads(home):
+    with open_to_read(home / "results" / "stm", None) as ledger:
+        return len(ledger.test_reads())
+
+
+def test_an_older_study_gets_a_package_that_answers_as_its_models(home, promoted):
+    predictor, reference = open_package(promoted), load(promoted, device="cpu")
+    result = self_test(predictor, promoted)
+    assert result.passed and result.num_inputs == 8
+    scan = next((home / "data" / "scans").iterdir())
+    told, wanted = predictor.predict(scan), reference.predict(scan)
+    assert len(told) == len(wanted)
+    for ours, theirs in zip(told, wanted, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    assert {file.name for file in promoted.iterdir()} >= {
+        *("model.onnx", "model.safetensors", "model.json", "metrics.json", "thresholds.json", "golden", "runtime"),
+        *("predict.py", "requirements.txt", "MODEL_CARD.md", "USE.md", "package.json"),
+    }
+
+
+def test_packaging_does_not_read_the_test_part(home):
+    assert reads(home) == 1
+
+
+def test_card_and_instructions_have_no_path_and_no_id(home, promoted):
+    ids = {file.stem for file in (home / "data" / "scans").iterdir()}
+    groups = {row.rsplit(",", 1)[1] for row in (home / "data" / "lines.csv").read_text().splitlines()[1:]}
+    for name in ("MODEL_CARD.md", "USE.md"):
+        text = (promoted / name).read_text()
+        assert str(home) not in text and "/home" not in text
+        assert not [known for known in ids | groups if known in text]
+    card = (promoted / "MODEL_CARD.md").read_text()
+    metrics = read_json(promoted / "metrics.json")
+    low, high = metrics["test"]["interval_95"]
+    score = metrics["test"]["metrics"][metrics["metric"]]
+    assert f"**{score:.4f}** (95% interval {low:.4f} to {high:.4f})" in card
+    assert "read 1 time so far" in card and card.count("for you to write") > 40
+    assert [line for line in card.splitlines() if line.startswith("| 44 |")]
+
+
+def test_a_name_with_html_or_markdown_in_it_stays_text(promoted):
+    about = open_manifest(promoted)
+    label, other = SUBSTITUTE, about.labels[1:]
+    text = json.dumps(read_json(promoted / "metrics.json")).replace(json.dumps(about.labels[0]), json.dumps(label))
+    measured = Measured.read(promoted)
+    measured = Measured(json.loads(text), measured.thresholds, measured.description, measured.onnx_bytes)
+    about = SimpleNamespace(**{**vars(about), "labels": (label, *other)}, exclusive=True, input_spec=about.input_spec)
+    facts = StudyFacts(
+        label, label, False, {"train": (9, 3)}, {"train": {label: (1, 9)}, "val": {}}, 0, "patient", "h", "h", 0,
+        label, label, {"complete": 1}, 0.1, None, None, 1, {},
+    )  # fmt: skip
+    for page in (card_text(about, facts, measured), use_text(about, facts)):
+        body = page.rpartition("---\n\n# ")[2]
+        assert [line for line in body.splitlines() if "<script" in line] == []
+        assert "`x`" not in body and "[a]" not in body and "\n# =cmd" not in body
+        tables = [block for block in body.split("\n\n") if block.startswith("|")]
+        for rows in (block.splitlines() for block in tables):
+            assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
+
+
+def test_a_package_is_whole_or_none_and_the_same_command_completes_it(home, monkeypatch):
+    promoted = home / "results" / "stm" / "promoted"
+    before = open_manifest(promoted)
+
+    def killed(*_):
+        assert not is_package(promoted)
+        raise KeyboardInterrupt
+
+    for last in ("write_onnx", "write_golden", "write_card", "write_manifest"):
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, last, killed)
+            if last != "write_onnx":
+                patch.setattr(writing, "write_onnx", lambda *_: shutil.copy(home / "results" / "model.onnx", promoted))
+            else:
+                shutil.copy(promoted / "model.onnx", home / "results" / "model.onnx")
+            with pytest.raises(KeyboardInterrupt):
+                packaged_in(home)
+        assert not is_package(promoted) and not (promoted / "model.onnx").exists(), last
+        assert (promoted / "model.safetensors").exists()
+    assert packaged(home) == 0
+    assert open_manifest(promoted) == before
+
+
+def packaged_in(home):
+    words = ["--study", "stm", "--results", str(home / "results"), "--cache-dir", str(home / "cache")]
+    package.run(package.parser().parse_args(words))
+
+
+def test_equal_packages_give_equal_zips_and_a_copy_is_a_package(promoted, tmp_path):
+    (promoted / "events.out.tfevents.1").write_bytes(b"x")
+    first = zip_package(promoted, tmp_path / "z.zip")
+    written = first.read_bytes()
+    for file in promoted.rglob("*"):
+        file.touch()
+    assert zip_package(promoted, first).read_bytes() == written
+    out = copy_package(promoted, tmp_path / "out")
+    assert open_package(out).labels and not (out / "events.out.tfevents.1").exists()
+    copy_package(promoted, out)
+    shutil.unpack_archive(first, tmp_path / "unpacked")
+    assert open_manifest(tmp_path / "unpacked" / "z") == open_manifest(promoted)
+
+
+def test_a_card_changed_by_hand_stays_until_another_model_is_promoted(promoted, monkeypatch):
+    card, about = promoted / "MODEL_CARD.md", open_manifest(promoted)
+    facts = SimpleNamespace()
+    monkeypatch.setattr("xlite.export.card.card_text", lambda *_: "new\n")
+    assert write_card(promoted, about, facts) == [] and card.read_text().startswith("new")
+    card.write_text(card.read_text().replace("new", "my words"))
+    (line,) = write_card(promoted, about, facts)
+    assert "stays as it is" in line and card.read_text().startswith("my words")
+    other = SimpleNamespace(**{**vars(about), "promotion": "another"})
+    (line,) = write_card(promoted, other, facts)
+    assert "MODEL_CARD-before.md" in line and card.read_text().startswith("new")
+    assert (promoted / "MODEL_CARD-before.md").read_text().startswith("my words")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("metrics.json", "{}", "metrics.json: it names no models; promote again"),
+        ("metrics.json", '{"models": ', "metrics.json: not valid JSON"),
+        ("model.safetensors", "cut", "model.safetensors: damaged, or not the weights that model.json describes"),
+    ],
+)
+def test_a_damaged_promotion_is_one_line_and_no_package(file, text, words, home, promoted, capsys):
+    place = home / "results" / "stm" / "promoted"
+    (place / file).write_text(text)
+    code, error = packaged(home), capsys.readouterr().err
+    with pytest.raises(InputError):
+        open_package(place)
+    shutil.rmtree(place)
+    shutil.copytree(promoted, place)
+    assert code == 2 and words in error and error.count("\n") == 1

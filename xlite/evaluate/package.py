@@ -1,0 +1,129 @@
+"""The promoted model that is evaluated, and what its package says of the study's own test part."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from xlite.data.preprocess import ModelInput, Preprocess
+from xlite.errors import InputError
+from xlite.package.manifest import MODEL
+from xlite.package.predict import open_package as open_graph
+from xlite.predictor import load
+from xlite.storage.files import fingerprint, read_json_object
+from xlite.tasks import TASKS, find_task
+from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
+
+
+class Answering(Protocol):
+    """A loaded model: `xlite.predictor.Predictor`, or a package's predictor over ONNX Runtime."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the answers."""
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Of the labels; {} for classes."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Of its training."""
+
+    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
+        """(N, ..., L) calibrated probabilities of N inputs."""
+
+
+@dataclass(frozen=True)
+class PromotedModel:
+    """A promoted package.
+
+    Attributes:
+        name: of its study, or of its folder.
+        folder: of the package; study: of its study, None where it lies alone.
+        task, kind: of the model.
+        labels: L names.
+        auxiliary_max: the largest auxiliary integers in its training data; () if not known.
+        weights: SHA-256 of each of its models, and of its graph.
+        test: what metrics.json says of the study's test part.
+        curves: label -> reliability curve on that part, of calibrated probabilities; {} where there is none.
+    """
+
+    name: str
+    folder: Path
+    study: Path | None
+    task: str
+    kind: str
+    labels: tuple[str, ...]
+    auxiliary_max: tuple[int, ...]
+    weights: tuple[str, ...]
+    test: Mapping[str, Any]
+    curves: Mapping[str, Any]
+
+    def target_spec(self, task_option: str | None) -> TargetSpec:
+        """Of the model's task, which is one of this library, or the user's own that `--task` names."""
+        named = find_task(task_option) if task_option else None
+        own = named if named is not None and named.name == self.task else TASKS.get(self.task)
+        if own is not None and own.declared_target_spec is not None:
+            return own.declared_target_spec
+        if self.kind not in TARGET_SPECS:
+            raise InputError(f"{self.folder}: {self.kind} targets of task {self.task}; give --task module:NAME of it")
+        return TARGET_SPECS[self.kind]
+
+    def predictor(self, target_spec: TargetSpec) -> Answering:
+        """Its models, calibration and thresholds, checked and loaded."""
+        if (self.folder / MODEL).is_file():
+            return open_graph(self.folder)
+        return load(self.folder, target_spec=target_spec)
+
+    def identity(self, ids: list[str]) -> str:
+        """Of its answers for these images, for the ledger."""
+        return fingerprint(["evaluate", *sorted(self.weights), *sorted(ids)])
+
+    def of_test(self, metric: str, label: str | None = None) -> float | None:
+        """A metric on the study's test part, as promotion measured it; None where it is not known."""
+        values = self.test.get("per_label", {}).get(label, {}) if label else self.test.get("metrics", {})
+        calibration = self.test.get("calibration", {}).get("after", {})
+        more = calibration.get("per_label", {}).get(label, {}) if label else calibration.get("scalars", {})
+        value = {**values, **more}.get(metric)
+        return float(value) if isinstance(value, int | float) else None
+
+
+def open_package(path: Path) -> PromotedModel:
+    """Read a package's descriptions; the weights are read by `predictor`.
+
+    Raises:
+        InputError: no such folder, no package in it, or a file that promotion did not write so.
+    """
+    folder = path.expanduser().resolve()
+    if (folder / "study.json").is_file() and (folder / "promoted" / "metrics.json").is_file():
+        folder = folder / "promoted"
+    if not (folder / "metrics.json").is_file():
+        if front := sorted(folder.glob("*/metrics.json")):
+            names = ", ".join(file.parent.name for file in front[:6])
+            raise InputError(f"--model {path}: the members of a front are in it; name one of {names}")
+        what = "no promoted model (metrics.json) is in that folder" if folder.is_dir() else "no such folder"
+        raise InputError(f"--model {path}: {what}; give a study's promoted/")
+    metrics = read_json_object(folder / "metrics.json")
+    models = metrics.get("models")
+    if not isinstance(models, list) or not models or not isinstance(metrics.get("test"), Mapping):
+        raise InputError(f"{folder / 'metrics.json'}: it names no models or has no test part; promote again")
+    about = [read_json_object(folder / Path(str(name)).with_suffix(".json").name) for name in models]
+    try:
+        task, kind, labels = str(about[0]["task"]), str(about[0]["target_kind"]), tuple(about[0]["labels"])
+        weights, highest = tuple(str(each["weights_sha256"]) for each in about), about[0].get("auxiliary_max", ())
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / str(models[0])}: its description lacks {error}; promote again") from None
+    if (folder / MODEL).is_file():  # which answers: fewer bits than the weights', perhaps
+        weights = (*weights, hashlib.sha256((folder / MODEL).read_bytes()).hexdigest())
+    promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
+    of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
+    root = promoted.parent if of_study else None
+    name = "-".join([*([root.name] if root else []), *([] if root and folder is promoted else [folder.name])])
+    reliability = folder / "reliability.json"
+    curves = read_json_object(reliability).get("test", {}) if reliability.is_file() else {}
+    after = curves.get("after", {}) if isinstance(curves, Mapping) else {}
+    return PromotedModel(name, folder, root, task, kind, labels, tuple(highest), weights, metrics["test"], after)

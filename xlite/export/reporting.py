@@ -1,0 +1,118 @@
+"""The items of CLAIM 2024 and TRIPOD+AI, and which section of a model card answers each."""
+
+from collections.abc import Mapping, Sequence
+
+from xlite.export.markdown import table
+
+TODO = "for you to write"
+
+Item = tuple[str, str, str]
+"""Number, what is asked, and the name of the card's answer; "" where only a person can answer."""
+
+CLAIM: Sequence[Item] = (
+    ("1", "Title says that this is AI, and which kind", "kind"),
+    ("2", "Abstract: design, methods, results, conclusions", ""),
+    ("3", "Background, intended use and clinical role", ""),
+    ("4", "Aims, objectives and hypotheses", ""),
+    ("5", "Prospective or retrospective", ""),
+    ("6", "Goal of the study", "goal"),
+    ("7", "Data sources", "source"),
+    ("8", "Inclusion and exclusion criteria", ""),
+    ("9", "Data preprocessing", "preprocessing"),
+    ("10", "Selection of data subsets", "unusable"),
+    ("11", "De-identification", ""),
+    ("12", "How missing data were handled", "missing"),
+    ("13", "Image acquisition protocol", ""),
+    ("14", "How the reference standard was obtained", ""),
+    ("15", "Why this reference standard", ""),
+    ("16", "Who annotated, with which qualification", ""),
+    ("17", "Annotation of the test set", ""),
+    ("18", "Variability between and within raters", ""),
+    ("19", "How data were assigned to partitions", "split"),
+    ("20", "Level at which partitions are disjoint", "disjoint"),
+    ("21", "Intended sample size", ""),
+    ("22", "Model in detail", "model"),
+    ("23", "Software and versions", "software"),
+    ("24", "Initial parameters", "initial"),
+    ("25", "Training approach", "training"),
+    ("26", "How the final model was selected", "selection"),
+    ("27", "Ensembling", "ensemble"),
+    ("28", "Metrics of performance", "metrics"),
+    ("29", "Measures of uncertainty", "uncertainty"),
+    ("30", "Robustness or sensitivity analysis", ""),
+    ("31", "Explainability", "explain"),
+    ("32", "Evaluation on internal data", "internal"),
+    ("33", "Testing on external data", "external"),
+    ("34", "Registration of a clinical trial", ""),
+    ("35", "Numbers included and excluded", "numbers"),
+    ("36", "Demographic and clinical characteristics by partition", ""),
+    ("37", "Performance with uncertainty", "performance"),
+    ("38", "Diagnostic performance and its precision", "performance"),
+    ("39", "Failure analysis of wrong cases", ""),
+    ("40", "Limitations", "limits"),
+    ("41", "Implications for practice", ""),
+    ("42", "Full protocol or further technical details", "technical"),
+    ("43", "Availability of software, model and data", "availability"),
+    ("44", "Funding and the funders' role", ""),
+)
+
+TRIPOD: Sequence[Item] = (
+    ("1", "Title: development or evaluation, population, outcome", ""),
+    ("2", "Abstract", ""),
+    ("3a", "Healthcare context and existing models", ""),
+    ("3b", "Target population, purpose, users", ""),
+    ("3c", "Known health inequalities between groups", ""),
+    ("4", "Objectives: development, validation or both", "goal"),
+    ("5a", "Sources of data, for development and evaluation", "source"),
+    ("5b", "Dates of data collection", ""),
+    ("6a", "Setting, number and location of centres", ""),
+    ("6b", "Eligibility criteria", ""),
+    ("6c", "Treatments received", ""),
+    ("7", "Data preparation and quality checks", "preprocessing"),
+    ("8a", "Outcome, how and when it was assessed", "outcome"),
+    ("8b", "Qualification of those who assessed it", ""),
+    ("8c", "Blinding of that assessment", ""),
+    ("9a", "Choice of predictors", "predictors"),
+    ("9b", "Definition of predictors", "predictors"),
+    ("9c", "Qualification of those who assessed predictors", ""),
+    ("10", "Sample size", ""),
+    ("11", "Missing data", "missing"),
+    ("12a", "How data were used and split", "split"),
+    ("12b", "Handling of predictors", "preprocessing"),
+    ("12c", "Type of model, steps of building it, internal validation", "training"),
+    ("12d", "Heterogeneity between clusters", ""),
+    ("12e", "Measures of performance", "metrics"),
+    ("12f", "Model updating", "updating"),
+    ("12g", "How predictions were calculated for evaluation", "predictions"),
+    ("13", "Class imbalance", "imbalance"),
+    ("14", "Fairness", ""),
+    ("15", "Output of the model", "output"),
+    ("16", "Differences between training and evaluation data", "differences"),
+    ("17", "Ethical approval", ""),
+    ("18a", "Funding", ""),
+    ("18b", "Conflicts of interest", ""),
+    ("18c", "Protocol", ""),
+    ("18d", "Registration", ""),
+    ("18e", "Availability of data", ""),
+    ("18f", "Availability of code", "availability"),
+    ("19", "Involvement of patients and the public", ""),
+    ("20a", "Flow of participants", "numbers"),
+    ("20b", "Characteristics of participants", ""),
+    ("20c", "Predictors in development and evaluation data compared", ""),
+    ("21", "Participants and outcome events in each analysis", "numbers"),
+    ("22", "The full model, to predict for new individuals", "technical"),
+    ("23a", "Performance with intervals", "performance"),
+    ("23b", "Heterogeneity of performance between clusters", ""),
+    ("24", "Results of model updating", "updating"),
+    ("25", "Interpretation", ""),
+    ("26", "Limitations", "limits"),
+    ("27a", "Input of poor quality or unavailable", "poor"),
+    ("27b", "Interaction with the user, expertise needed", ""),
+    ("27c", "Next steps of research", ""),
+)
+
+
+def checklist(items: Sequence[Item], answers: Mapping[str, str]) -> str:
+    """The items as a Markdown table, answered from `answers` (Markdown by name), else "for you to write"."""
+    rows = [(number, asked, answers[name] if name else TODO) for number, asked, name in items]
+    return table(("item", "asked", "this model"), rows)
