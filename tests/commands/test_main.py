@@ -100,11 +100,12 @@ def test_on_native_windows_a_search_is_refused_in_one_line_and_reports_work(
     module = import_module(f"xlite.commands.{COMMANDS[name].module}")
     monkeypatch.setattr(module, "run", lambda arguments: ran.append(name))
     monkeypatch.setattr(sys, "platform", "win32")
-    words = ["--study", "kd"] if name in ("leaderboard", "analyze", "promote", "bank") else []
+    of_a_study = ("leaderboard", "analyze", "promote", "bank", "report", "package", "watch")
     needs = {"compare": ["kd", "kd2"], "predict": ["--model", "p"], "evaluate": ["--model", "kd", "--data", "nih"]}
-    words += needs.get(name, [])
+    needs |= {"explain": ["a.png", "--model", "p"], "export": ["--model", "p", "--int8"]}
+    words = ["--study", "kd"] if name in of_a_study else needs.get(name, [])
     code, error = code_of(name, *words), capsys.readouterr().err
-    if name in ("leaderboard", "analyze", "balance", "predict"):
+    if name in ("leaderboard", "analyze", "balance", "predict", "report", "explain"):
         assert (code, error, ran) == (0, "", [name])
     else:
         expected = f"error: xlite {name} does not run on native Windows; run it in WSL2 (install with: wsl --install)\n"
@@ -116,7 +117,9 @@ def test_what_reads_reports_and_predicts_imports_neither_fcntl_nor_resource() ->
         "import sys, warnings\n"
         "warnings.simplefilter('ignore')\n"  # filelock warns that it has no fcntl
         "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
-        "from xlite.commands import analyze, check_balance, leaderboard, predict, reopen\n"
+        "from xlite.commands import analyze, check_balance, explain, leaderboard, predict, reopen, report\n"
+        "from xlite.explain import draw\n"
+        "from xlite.html_report import write\n"
         "from xlite.report import analysis, balance, leaderboard\n"
         "from xlite.models import artifact\n"
         "from xlite.package import golden, stream, write\n"

@@ -12,6 +12,8 @@ import xlite
 from xlite.data.dataset import Dataset
 from xlite.data.preprocess import ModelInput
 from xlite.data.preprocess_registry import described
+from xlite.data.seen_pictures import FILE as SEEN_PICTURES
+from xlite.data.seen_pictures import write_seen_pictures
 from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.export.card import write_card
@@ -105,6 +107,7 @@ def _write(folder: Path, examples: Examples, facts: StudyFacts, golden: str | No
         raise InputError("--golden phantom: no images are drawn for a preprocessing of your own; use --golden own")
     else:
         lines.append("No golden/: no images are drawn for a preprocessing of your own; xlite package --golden own")
+    write_seen_pictures(folder, examples.dataset)
     write_runtime(folder)
     write_use(folder, about, facts)
     lines += write_card(folder, about, facts)
@@ -147,7 +150,7 @@ def _about(folder: Path, reference: Predictor, inputs: TrainingInputs, facts: St
 def _remove_package(folder: Path) -> None:
     """What an earlier package of this folder left; the manifest first. The card stays: a person may have written it."""
     (folder / MANIFEST).unlink(missing_ok=True)
-    for file in (*folder.glob("*.onnx"), *(folder / name for name in (SCRIPT, REQUIREMENTS, "USE.md"))):
+    for file in (*folder.glob("*.onnx"), *(folder / name for name in (SCRIPT, REQUIREMENTS, SEEN_PICTURES, "USE.md"))):
         file.unlink(missing_ok=True)
     for name in (RUNTIME, Path(EXPECTED).parent):
         shutil.rmtree(folder / name, ignore_errors=True)
