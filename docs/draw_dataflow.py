@@ -21,18 +21,20 @@ BOXES = {
     ("study",): (2, 1),
     ("tune",): (3, 1),
     ("gpu", "gpu_check"): (4, 1),
-    ("predictor",): (0, 2),
-    ("promoted model",): (1, 2),
+    ("predictor", "package"): (0, 2),
+    ("promoted package",): (1, 2),
     ("promotion",): (2, 2),
     ("ledger",): (3, 2),
     ("samplers",): (4, 2),
+    ("explain", "evaluate"): (0, 3),
+    ("export",): (1, 3),
     ("leaderboard, reports",): (2, 3),
-    ("report",): (3, 3),
+    ("report", "html_report"): (3, 3),
 }
 OUTSIDE = {
     "raw files": "Your images, volumes or scans, and a table of labels.",
-    "promoted model": "Weights, description, thresholds, test results.",
-    "leaderboard, reports": "leaderboard.csv, analysis.md, TensorBoard curves.",
+    "promoted package": "model.onnx, weights, thresholds, test results, card, predict.py.",
+    "leaderboard, reports": "leaderboard.csv, report.html, analysis.md, TensorBoard curves.",
 }
 ARROWS = (
     # from, to, what passes
@@ -48,8 +50,10 @@ ARROWS = (
     ("tune", "ledger", "results ⇅ proposals"),
     ("samplers", "ledger", "next trial"),
     ("ledger", "promotion", "winner"),
-    ("promotion", "promoted model", ""),
-    ("promoted model", "predictor", "xlite.load"),
+    ("promotion", "promoted package", ""),
+    ("export", "promoted package", "ONNX, card"),
+    ("promoted package", "predictor", "xlite.load"),
+    ("predictor", "explain", "answers"),
     ("ledger", "report", "rows"),
     ("report", "leaderboard, reports", ""),
 )

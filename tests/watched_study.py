@@ -1,6 +1,7 @@
 """A study of trials without training, with TensorBoard runs, columns and a picture; and `xlite watch` of it."""
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ def watched(results: Path, *options: str, **how: Any) -> Iterator[Watched]:
     """`xlite watch` of the study "s" once it has said both addresses; killed on leaving if it is still there."""
     words = [sys.executable, "-m", "xlite", "watch", "--study", "s", "--results", str(results), *options]
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **how}
+    how |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background job ignores it
     with subprocess.Popen(words, text=True, **how) as process:
         try:
             lines, addresses = [], {}

@@ -85,7 +85,8 @@ def test_the_wheel_holds_the_library_the_spaces_and_the_license(wheel: Path) -> 
         assert archive.read(f"xlite_kd-{xlite.__version__}.dist-info/licenses/LICENSE")
     spaces = {f"xlite/search_spaces/{path.name}" for path in (REPO / "search_spaces").glob("*.py")}
     library = {str(path.relative_to(REPO)) for path in (REPO / "xlite").rglob("*.py")}
-    assert names == library | spaces | {"xlite/py.typed"}
+    page = {f"xlite/html_report/report.{suffix}" for suffix in ("css", "html", "js")}
+    assert names == library | spaces | page | {"xlite/py.typed", "xlite/export/card.md.jinja"}
     assert f"\nName: xlite-kd\nVersion: {xlite.__version__}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
 

@@ -110,7 +110,7 @@ def promote(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(promote_module, "promote_and_tell", lambda *_, **__: time.sleep(takes_s))
         study, prepared = study_of(tmp_path, **options)
         result = SimpleNamespace(winner=WINNER, teacher=None, ledger=SimpleNamespace(rows=lambda: [WINNER]))
-        arguments = argparse.Namespace(thresholds="youden", again=False, promote=None)
+        arguments = argparse.Namespace(thresholds="youden", again=False, promote=None, no_package=False)
         budget = TimeBudget(0.0, left_s)
         return promote_all(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
 
@@ -130,7 +130,10 @@ def test_a_promotion_that_does_not_fit_is_left_to_the_command_that_is_named(prom
 
 
 def test_the_command_makes_the_promotion_that_was_left(tmp_path) -> None:
-    options, arguments = study_of(tmp_path)[0].options, argparse.Namespace(thresholds=None, again=True)
+    options, arguments = (
+        study_of(tmp_path)[0].options,
+        argparse.Namespace(thresholds=None, again=True, no_package=False),
+    )
     several = PromotionSize((WINNER, replace(WINNER, number=2)), 3, 9.0, 9.0)
     said = promote_command(arguments, options, several)
     assert said == f"xlite promote --study s --results {tmp_path} --promote-top 2 --promote-seeds 3 --again"
