@@ -65,7 +65,8 @@ class Facts:
         """Folders whose names a report leaves out."""
         manifest = self.manifest
         stored = [*manifest.options.values(), *manifest.request.values()] if manifest else []
-        found = [path for path in stored if isinstance(path, Path)]
+        every = (one for value in stored for one in (value if isinstance(value, list) else [value]))
+        found = [path for path in every if isinstance(path, Path)]
         return [self.folder, self.folder.resolve(), self.folder.parent, Path.home(), Path.cwd(), *found]
 
 
