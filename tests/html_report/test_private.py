@@ -42,7 +42,6 @@ def test_paths_go_with_their_file_names(text: str, left: str) -> None:
         "' /C calc'",
         "a\\b",
         "9/10",
-        "leaderboard.csv",
         "lr 0.01, see image.pngs",
     ],
 )

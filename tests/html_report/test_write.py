@@ -36,7 +36,7 @@ def test_a_study_without_a_trial(tmp_path: Path) -> None:
 
 
 def test_one_trial_only_failures_and_an_unfinished_one(tmp_path: Path) -> None:
-    assert "1 trials: 1 complete" in report(write_study(tmp_path / "one", 1))
+    assert "1 trial: 1 complete" in report(write_study(tmp_path / "one", 1))
     failed = report(write_study(tmp_path / "failed", 2, failing=True, reason="loss is nan"))
     assert "loss is nan" in failed and "0, 1" in failed and "none yet" in failed
 

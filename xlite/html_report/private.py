@@ -14,7 +14,7 @@ _START = r"(?:(?<![\w<)\]:;/])|(?<=//))"
 _FILE = r"\.(?:png|jpe?g|tiff?|bmp|gif|webp|dcm|npz|npy|sxm|csv)\b"
 # With such an ending a path may hold spaces, and one that is relative, or a name alone, is known as a file's.
 _WITH_SPACES = rf"[^\n'\",:;()<>|]*?{_FILE}"
-_ALONE = rf"(?<![^\s'\",;()<>|])(?!leaderboard\.csv)[^\s'\",;()<>|]+{_FILE}"
+_ALONE = rf"(?<![^\s'\",;()<>|])[^\s'\",;()<>|]+{_FILE}"
 _ROOT = r"(?:[A-Za-z]:[\\/]+|~[\\/]+|[\\/]+[\w.@ -]+[\\/]+)(?=[\w.@-])"
 _PATH = re.compile(rf"{_START}{_ROOT}(?:{_WITH_SPACES}|{_REST})|{_ALONE}", re.IGNORECASE)
 T = TypeVar("T")
