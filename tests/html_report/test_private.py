@@ -14,9 +14,13 @@ from xlite.html_report.private import cleaned, without_paths
         ("/data/nih/00000001_000.png: cannot be read", "(path): cannot be read"),
         ("open '/home/x/a.csv' failed", "open '(path)' failed"),
         ("sqlite:////srv/x/study.db is locked", "sqlite://(path) is locked"),
-        ("file:///srv/x.png", "file://(path)"),
+        ("file:///srv/x.png", "(path)"),
         ("C:\\Users\\me\\x.png and ~/x/y.png", "(path) and (path)"),
         ("(/tmp/a,/tmp/b)", "((path),(path))"),
+        ("2 of 9 images missing (e.g. 00000001_000.png: missing)", "2 of 9 images missing (e.g. (path): missing)"),
+        ("data/nih/images/00000001_000.PNG: unreadable", "(path): unreadable"),
+        ("/Users/Ann Lee/My Data/x.dcm: unreadable", "(path): unreadable"),
+        ("C:\\Users\\Ann Lee\\x.jpeg and ann.tiff", "(path) and (path)"),
     ],
 )
 def test_paths_go_with_their_file_names(text: str, left: str) -> None:
@@ -38,6 +42,7 @@ def test_paths_go_with_their_file_names(text: str, left: str) -> None:
         "' /C calc'",
         "a\\b",
         "9/10",
+        "lr 0.01, see image.pngs",
     ],
 )
 def test_other_slashes_stay(text: str) -> None:

@@ -10,6 +10,8 @@ from made_up import promoted, write_study
 
 from xlite.commands import report as command
 from xlite.commands.cli import run
+from xlite.commands.reopen import Places
+from xlite.errors import InputError
 from xlite.html_report.page import _json
 from xlite.html_report.write import write_report
 from xlite.ledger import Ledger, sqlite_url
@@ -34,7 +36,7 @@ def test_a_study_without_a_trial(tmp_path: Path) -> None:
 
 
 def test_one_trial_only_failures_and_an_unfinished_one(tmp_path: Path) -> None:
-    assert "1 trials: 1 complete" in report(write_study(tmp_path / "one", 1))
+    assert "1 trial: 1 complete" in report(write_study(tmp_path / "one", 1))
     failed = report(write_study(tmp_path / "failed", 2, failing=True, reason="loss is nan"))
     assert "loss is nan" in failed and "0, 1" in failed and "none yet" in failed
 
@@ -77,6 +79,27 @@ def test_the_command_writes_into_the_study_s_folder(tmp_path: Path, capsys: pyte
         run(command.run, command.parser(), ["--study", "kd", "--results", str(tmp_path)])
     assert left.value.code == 0 and (folder / "report.html").stat().st_size > 1e6
     assert "9 sections in" in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_the_data_is_said_on_the_terminal_and_not_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, given = lay_out("study_chest", tmp_path / "f") / "results" / "chest", []
+
+    def reopen(folder: Path, console: object, places: object) -> None:
+        given.append(places)
+        raise InputError("1 of 9 images missing (e.g. patient 7: missing)")
+
+    (cache := tmp_path / "cache" / "key").mkdir(parents=True)
+    stored = json.loads((folder / "study.json").read_text())
+    stored["options"]["cache_dir"], stored["pixel_key"] = str(cache.parent), cache.name
+    (folder / "study.json").write_text(json.dumps(stored))
+    monkeypatch.setattr("xlite.commands.reopen.reopen", reopen)
+    storage = sqlite_url(folder / "study.db")
+    with pytest.raises(SystemExit):
+        run(command.run, command.parser(), ["--study", "chest", "--results", str(folder.parent), "--storage", storage])
+    assert given == [Places(storage=storage)] and "patient 7" in capsys.readouterr().out
+    assert "patient 7" not in (folder / "report.html").read_text()
 
 
 def test_figures_are_json_without_nan() -> None:

@@ -132,7 +132,8 @@ def test_the_hparams_tab_is_whole_and_the_same_at_each_of_four_starts(home, tmp_
 def test_tensorboard_has_a_picture_of_the_views_and_of_where_the_promoted_student_looks(home):
     study = home[0] / "results" / "s"
     assert set(pictures(study / "runs")) == {"views/training examples"}
-    assert set(pictures(study / "promoted")) == {f"explained/{label}" for label in TINY_LABELS}
+    assert set(pictures(study / "runs" / "promoted")) == {f"explained/{label}" for label in TINY_LABELS}
+    assert not pictures(study / "promoted"), "this folder is passed on"
 
 
 def test_the_promoted_folder_rebuilds_the_model_and_its_numbers(home):

@@ -1,11 +1,13 @@
 """Files for TensorBoard's HParams tab: columns that only grow, values and an end that are replaced, not repeated."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from event_files import content, scalars, values
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 
-from xlite.train.hparams import COLUMNS, add_columns, begin_run, curve_files, end_run, write_columns
+from xlite.train.hparams import BEGIN, COLUMNS, add_columns, begin_run, curve_files, end_run, write_columns
 
 
 def columns(folder):
@@ -95,3 +97,10 @@ def test_a_run_that_begins_anew_forgets_its_earlier_end_and_values(tmp_path):
     end_run(tmp_path, {"optim.lr": 0.1}, state="promoted", epoch=3, scalars={"test/auc_macro": 0.7})
     begin_run(tmp_path, {"optim.lr": 0.2})
     assert (values(tmp_path), scalars(tmp_path)) == ({"optim.lr": 0.2}, {})
+
+
+def test_writers_of_one_run_do_not_meet(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(begin_run, tmp_path, {"optim.lr": 0.1}) for _ in range(200)]:
+            done.result()
+    assert [file.name for file in tmp_path.iterdir()] == [BEGIN] and values(tmp_path) == {"optim.lr": 0.1}

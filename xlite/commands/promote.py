@@ -62,6 +62,7 @@ def promote_and_tell(
     from xlite.promotion.promote import promotion_config
     from xlite.promotion.retrain import Candidate
     from xlite.study.board import update_leaderboard
+    from xlite.study.job import RUNS
     from xlite.study.members import members_of
 
     candidates, training = [], {"epochs": epochs, "num_folds": num_folds, "num_seeds": size.num_seeds}
@@ -94,7 +95,8 @@ def promote_and_tell(
             again=again,
             on_epoch=on_epoch,
         )
-    show_explanations(promotion.folder, study.task.target_spec, prepared.table, prepared.full)
+    run = study.options.folder / RUNS / promotion.folder.relative_to(study.options.folder)
+    show_explanations(promotion.folder, run, study.task.target_spec, prepared.table, prepared.full)
     update_leaderboard(ledger, study)
     tell(promotion, study.task.target_spec, console)
     if packages:

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.html_report.write import write_report
 
     console = Console()
-    prepared, why_not = _data(folder, console)
+    prepared, why_not = _data(folder, arguments.storage, console)
     sections = write_report(
         folder, out, storage=arguments.storage, prepared=prepared, why_not=why_not, images=not arguments.no_images
     )
@@ -62,8 +62,11 @@ def report_at_end(folder: Path, prepared: "Prepared", storage: str, console: Con
         console.say(f"No report: {error or type(error).__name__}; `xlite report --study {folder.name}` tries again")
 
 
-def _data(folder: Path, console: Console) -> "tuple[Prepared | None, str]":
-    """The study's data, or why it is not at hand. Its pixels are only opened, never made again."""
+def _data(folder: Path, storage: str | None, console: Console) -> "tuple[Prepared | None, str]":
+    """The study's data, or why it is not at hand.
+
+    Where its pixel cache is gone, nothing is made again; where its files have other modification times, it is.
+    """
     from xlite.ledger import StudyManifest
 
     manifest = StudyManifest.read(folder)
@@ -72,11 +75,12 @@ def _data(folder: Path, console: Console) -> "tuple[Prepared | None, str]":
         return None, "nothing is recorded of it"
     if not (cache / manifest.pixel_key).is_dir():
         return None, "its pixel cache is not where it was"
-    from xlite.commands.reopen import reopen
+    from xlite.commands.reopen import Places, reopen
 
     try:
-        opened = reopen(folder, console)
-    except InputError as error:
-        return None, str(error)
+        opened = reopen(folder, console, Places(storage=storage))
+    except InputError as error:  # it may name a file, and so a patient
+        console.say(f"No data in the report: {error}")
+        return None, "it is not what it was, or not where it was"
     opened.ledger.close()
     return opened.prepared, ""

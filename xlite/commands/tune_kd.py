@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from xlite.commands.options import (
     add_threshold_option,
     cache_dir,
     check_thresholds,
+    home,
     open_configured,
     settings,
     shown,
@@ -206,7 +208,8 @@ def search(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
         return 0
-    console.say(f"Watch it: tensorboard --logdir {shown(folder)}")
+    elsewhere = [] if folder.parent == home() / "ray_results" else ["--results", shown(folder.parent)]
+    console.say("Watch it: " + shlex.join(["xlite", "watch", "--study", folder.name, *elsewhere]))
     result = run_study(plan, prepared, console, time_budget)
     console.show(render(leaderboard_of(result.ledger), top=5))
     if result.num_interrupted:

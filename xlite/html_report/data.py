@@ -38,7 +38,7 @@ def data_section(facts: Facts, prepared: "Prepared | None", *, why_not: str = ""
     says = [
         f"{prepared.task.title}: {len(dataset.targets):,} examples of {understood['groups']:,} patients or groups; "
         f"{sizes}; split by {prepared.split_kind}.",
-        *_findings(understood),
+        *_findings(understood, patients_are_known=understood["groups"] < len(dataset.targets)),
     ]
     if prepared.subset_share < 1:
         says.append(f"The search saw {prepared.subset_share:.0%} of the training part, the promotion all of it.")
@@ -80,7 +80,7 @@ def _share(positive: int, known: int) -> list[Cell]:
     return [Number(positive, f"{positive:,}"), share]
 
 
-def _findings(understood: Mapping[str, Any]) -> Sequence[str]:
+def _findings(understood: Mapping[str, Any], *, patients_are_known: bool) -> Sequence[str]:
     """Left out files, copies and near copies, in counts; names are those of patients' images, so none are told."""
     counts, said = understood.get("pictures", {}), []
     if lost := understood.get("missing", 0) + understood.get("unusable", 0):
@@ -95,6 +95,10 @@ def _findings(understood: Mapping[str, Any]) -> Sequence[str]:
         )
     if counts.get("near_sets"):
         said.append(f"{counted(counts['near_sets'], 'set')} of almost identical pictures lie in several parts.")
+    if patients_are_known and (shared := counts.get("pictures_of_several_groups")):
+        said.append(f"{counted(shared, 'picture')} of several patients or groups.")
+    if patients_are_known and (near := counts.get("near_sets_of_several_groups")):
+        said.append(f"{counted(near, 'set')} of almost identical pictures of several patients or groups.")
     if counts.get("constant"):
         said.append(f"{counted(counts['constant'], 'picture')} of a single value.")
-    return said or ["No file was left out, and no two pictures are alike."]
+    return said or ["No file was left out, no picture is there twice, and none is almost the same in two parts."]

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from xlite.errors import InputError
-from xlite.ledger import Ledger, StudyManifest, TestRead, TrialRecord, open_to_read
+from xlite.ledger import Ledger, StudyManifest, TestRead, TrialRecord, knee_of, open_to_read
 from xlite.report.analysis import rows_of
 from xlite.report.leaderboard import leaderboard_of
 from xlite.report.sections import StudyRows
@@ -35,6 +36,11 @@ class Package:
     reliability: Mapping[str, Any]
     curves: Mapping[str, Any]
 
+    @property
+    def trial(self) -> str:
+        """Of a member of a front ", trial 12", else ""."""
+        return f", trial {int(self.name)}" if self.name else ""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -42,7 +48,8 @@ class Facts:
 
     Attributes:
         board: the leaderboard with every column.
-        complete: its complete trials as Optuna's, with the ranges their parameters were drawn from.
+        complete: its complete trials as Optuna's.
+        ranges: that parameters were drawn from, in trials of any state.
     """
 
     folder: Path
@@ -51,6 +58,7 @@ class Facts:
     metadata: Mapping[str, Any]
     board: pd.DataFrame
     complete: tuple[FrozenTrial, ...]
+    ranges: Mapping[str, BaseDistribution]
     baselines: tuple[TrialRecord, ...]
     reads: tuple[TestRead, ...]
     packages: tuple[Package, ...]
@@ -61,11 +69,19 @@ class Facts:
         return self.manifest.settings if self.manifest and self.manifest.settings else self.metadata
 
     @property
+    def package(self) -> Package | None:
+        """Its package; of a front's the knee's where that is promoted, else the first."""
+        knee = knee_of(self.study.rows, self.study.objectives)
+        of_knee = (each for each in self.packages if knee is not None and each.name == f"{knee.number:05d}")
+        return next(of_knee, next(iter(self.packages), None))
+
+    @property
     def places(self) -> list[Path]:
         """Folders whose names a report leaves out."""
         manifest = self.manifest
         stored = [*manifest.options.values(), *manifest.request.values()] if manifest else []
-        found = [path for path in stored if isinstance(path, Path)]
+        every = (one for value in stored for one in (value if isinstance(value, list) else [value]))
+        found = [path for path in every if isinstance(path, Path)]
         return [self.folder, self.folder.resolve(), self.folder.parent, Path.home(), Path.cwd(), *found]
 
 
@@ -88,6 +104,7 @@ def _facts(folder: Path, ledger: Ledger) -> Facts:
         metadata=ledger.metadata,
         board=leaderboard_of(ledger),
         complete=tuple(ledger.complete_trials()),
+        ranges=ledger.distributions(),
         baselines=tuple(ledger.baselines()),
         reads=tuple(ledger.test_reads()),
         packages=tuple(_packages(folder / PROMOTED)),

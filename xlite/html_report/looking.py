@@ -23,7 +23,12 @@ def looking_section(package: Package, prepared: "Prepared", *, seed: int = 0) ->
     from xlite.explain.overlay import overlay
     from xlite.predictor import load
 
-    predictor, dataset, pictures, says = load(package.folder), prepared.full, [], []
+    place, title = "looking" + package.name, "Where the model looks" + package.trial
+    try:
+        predictor = load(package.folder, target_spec=prepared.task.target_spec)
+    except InputError as error:
+        return Section(place, title, (f"The model cannot be opened: {error}.",))
+    dataset, pictures, says = prepared.full, [], []
     rng, positions = np.random.default_rng(seed), dataset.part("val")
     having = {number: with_label(dataset, positions, number) for number in range(len(dataset.labels))}
     most = sorted((number for number in having if len(having[number])), key=lambda number: -len(having[number]))
@@ -43,7 +48,7 @@ def looking_section(package: Package, prepared: "Prepared", *, seed: int = 0) ->
         pictures.append(_picture(overlay(found), told + limit))
     about = "What speaks for a label in one validation image that has it; what the model answers stands below."
     blocks = [Pictures("Grad-CAM; along scan lines gradient times input", tuple(pictures))] if pictures else []
-    return Section("looking" + package.name, "Where the model looks", (about, *says), blocks)
+    return Section(place, title, (about, *says), blocks)
 
 
 def _picture(png: bytes, says: str) -> Picture:

@@ -13,14 +13,20 @@ from xlite.report.training import collapse_section, hours_section
 from xlite.storage.files import read_json_object
 
 _OPTIONS = {
+    **{"grid_trials": "--trials", "seed": "--seed", "split": "--split", "subset": "--subset"},
     **{"max_epochs": "--max-epochs", "promote_epochs": "--promote-epochs", "num_folds": "--folds"},
     **{"num_repeats": "--repeats", "promote_top": "--promote-top", "promote_seeds": "--promote-seeds"},
     **{"max_params": "--max-params", "max_mb": "--max-mb", "max_latency_ms": "--max-latency-ms"},
     **{"cpus_per_trial": "--cpus-per-trial", "gpus_per_trial": "--gpus-per-trial", "warm_start": "--warm-start"},
-    **{"max_concurrent": "--max-concurrent", "latency_device": "--latency-device"},
+    **{"max_concurrent": "--max-concurrent", "latency_device": "--latency-device", "pretrained": "--pretrained"},
+    **{"teacher_answers": "--teacher-answers", "thresholds": "--thresholds"},
+    "guarantee_share": "--guarantee-share",
 }
-_LEFT_OUT = {"num_folds": 1, "num_repeats": 1, "cpus_per_trial": 1}
+_LEFT_OUT = {"num_folds": 1, "num_repeats": 1, "cpus_per_trial": 1, "pretrained": "auto", "thresholds": "f1"}
+_LEFT_OUT |= {"subset": "auto"}
 """Options at these values are the default of every task, so they are not told."""
+_FILES = {"teacher_files": "--teacher", "teacher_trained_on": "--teacher-trained-on"}
+_FLAGS = {"allow_other_split": "--allow-other-split", "allow_missing": "--allow-missing"}
 
 
 def time_section(facts: Facts) -> Section:
@@ -31,7 +37,8 @@ def time_section(facts: Facts) -> Section:
     by_state: dict[str, list[TrialRecord]] = {}
     for row in study.rows:
         by_state.setdefault(f"{row.state} trials", []).append(row)
-    groups = {**by_state, "promotions": list(study.finals), "baselines": list(facts.baselines)}
+    trained = [row for row in study.finals if row.summary.seconds]
+    groups = {**by_state, "promotions": trained, "baselines": list(facts.baselines)}
     for name, members in groups.items():
         if members:
             seconds = sum(row.summary.seconds for row in members)
@@ -70,7 +77,9 @@ def made_section(facts: Facts) -> Section:
     blocks: list[Block] = []
     if commands := _commands(facts):
         blocks.append(
-            Lines("Commands; FOLDER and FILE stand for places on the machine", "\n".join(commands), half=True)
+            Lines(
+                "Commands, shortened; FOLDER and FILE stand for places on the machine", "\n".join(commands), half=True
+            )
         )
     if versions := _versions(facts):
         blocks.append(Table("Versions", ("what", "version"), tuple(versions.items()), half=True))
@@ -81,36 +90,33 @@ def _commands(facts: Facts) -> list[str]:
     manifest, name = facts.manifest, facts.folder.name
     if manifest is None or manifest.options.get("phase", "search") != "search":
         return []
-    options, request = manifest.options, manifest.request
+    methods = [row.promotion.thresholds for row in facts.study.finals if row.promotion]
+    request, options = manifest.request, {**manifest.request, **manifest.options}
+    options["thresholds"] = methods[-1] if methods else None
+    options.setdefault("grid_trials", options.get("num_trials"))  # None of a grid that runs whole
     tune = ["xlite", "tune", "--study", name, "--task", str(options.get("task"))]
     data = request.get("folder")
     if isinstance(data, Path) and data.parent.name != "phantom":
         tune += ["--data", "FOLDER"]
     tune += ["--space", Path(str(options.get("space"))).stem if _is_shipped(options) else "FILE.py"]
-    tune += ["--trials", str(options.get("num_trials")), "--seed", str(options.get("seed"))]
     for key, option in _OPTIONS.items():
         value = options.get(key)
         if value is not None and value != _LEFT_OUT.get(key):
             tune += [option, str(value)]
     if objectives := options.get("objectives"):
         tune += ["--objectives", ",".join(objectives)]
-    if split := request.get("split"):
-        tune += ["--split", str(split)]
-    if share := request.get("guarantee_share"):
-        tune += ["--guarantee-share", str(share)]
-    if request.get("subset", "auto") != "auto":
-        tune += ["--subset", str(request["subset"])]
-    if files := options.get("teacher_files"):
-        tune += ["--teacher", *["FILE"] * len(files)]
+    for key, option in _FILES.items():
+        tune += [option, *["FILE"] * len(options[key])] if options.get(key) else []
+    if weights := options.get("teacher_weights"):
+        tune += ["--teacher-weights", *map(str, weights)]
+    tune += [option for key, option in _FLAGS.items() if options.get(key)]
     for key, value in dict(options.get("settings") or {}).items():
         assignment = ["--image-size", str(value)] if key == "data.image_size" else ["--set", f"{key}={_word(value)}"]
         tune += assignment
     for key, value in dict(request.get("column_overrides") or {}).items():
         words = value if isinstance(value, list) else [value]
         tune += [f"--{key.replace('_', '-')}", *map(str, words)]
-    promoted = [row.promotion.promoted_from for row in facts.study.finals if row.promotion]
-    last = [f"xlite promote --study {shlex.quote(name)} --trial {trial}" for trial in promoted]
-    return [shlex.join(tune), *last, f"xlite report --study {shlex.quote(name)}"]
+    return [shlex.join(tune), f"xlite report --study {shlex.quote(name)}"]
 
 
 def _is_shipped(options: Mapping[str, Any]) -> bool:

@@ -41,6 +41,11 @@ def final_of(facts: Facts, package: Package) -> TrialRecord | None:
     return next(iter(named), finals[-1] if finals and identity is None else None)
 
 
+def value_text(value: float | None) -> str:
+    """A score; no score is defined where, say, all known labels of a part are of one class."""
+    return "undefined" if value is None else f"{value:.4f}"
+
+
 def _section(facts: Facts, package: Package) -> Section:
     metrics, final = package.metrics, final_of(facts, package)
     metric, test = metrics["metric"], metrics["test"]
@@ -48,7 +53,7 @@ def _section(facts: Facts, package: Package) -> Section:
     interval = (
         "no 95% interval is claimed" if low is None else f"95% interval {low:.3f} to {high:.3f}, whole groups resampled"
     )
-    says: list[str | Answer] = [f"{metric} {test['metrics'][metric]:.4f} on test ({interval})."]
+    says: list[str | Answer] = [f"{metric} {value_text(test['metrics'][metric])} on test ({interval})."]
     if final is not None and final.promotion is not None:
         cost = final.cost
         says.append(
@@ -98,7 +103,7 @@ def _values(metrics: Mapping[str, Any], final: TrialRecord | None) -> Table:
                 counted(len(metrics["test_values"]), "seed"),
             )
         )
-    title = f"From search to test: {metric}. The first value is of the luckiest of many trials"
+    title = f"From search to test: {metric}" + (". The first value is of the luckiest of many trials" if chosen else "")
     return Table(title, ("where", metric, "95% interval"), tuple(rows), half=True)
 
 

@@ -1,10 +1,11 @@
-"""Charts of a promotion on test: AUC of each label, ROC, precision and recall, calibration, what is taken for what."""
+"""Charts of a promotion on test: AUC of each label, ROC, precision and recall, calibration, decisions by true label."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlite.html_report.facts import Package
 from xlite.html_report.parts import BLUE, GREY, LABEL_COLOURS, Figure, axis, plain
+from xlite.metrics.curves import NONE
 from xlite.report.sections import counted
 
 _SHOWN_AT_FIRST = 4
@@ -55,11 +56,13 @@ def _intervals(test: Mapping[str, Any]) -> Figure | None:
     return Figure("AUC of each label", says, tuple(traces), layout, height_px=140 + 24 * len(names))
 
 
-def _by_label(test: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str, bool]]:
-    """(label, colour, shown at first): those with the most positives."""
+def _by_label(test: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, dict[str, str], bool]]:
+    """(label, its line, shown at first): those with the most positives."""
     order = sorted(names, key=lambda name: -(test["per_label"].get(name, {}).get("num_positive") or 0))
     shown = set(order[:_SHOWN_AT_FIRST])
-    return [(name, LABEL_COLOURS[i % len(LABEL_COLOURS)], name in shown) for i, name in enumerate(order)]
+    num = len(LABEL_COLOURS)
+    lines = [{"color": LABEL_COLOURS[i % num], "dash": "dash" if i >= num else "solid"} for i in range(len(order))]
+    return [(name, line, name in shown) for name, line in zip(order, lines, strict=True)]
 
 
 def _curves(package: Package, test: Mapping[str, Any]) -> list[Figure]:
@@ -72,9 +75,7 @@ def _curves(package: Package, test: Mapping[str, Any]) -> list[Figure]:
         ("pr", "Precision and recall", "recall", "precision", ""),
     )
     for key, title, x, y, about in kinds:
-        traces = [
-            _line(name, colour, shown, *labels[name][key]) for name, colour, shown in _by_label(test, list(labels))
-        ]
+        traces = [_line(name, line, shown, *labels[name][key]) for name, line, shown in _by_label(test, list(labels))]
         if key == "roc":
             traces.append(_diagonal("chance"))
         layout = {"xaxis": axis(x, range=[-0.02, 1.02]), "yaxis": axis(y, range=[-0.02, 1.02])}
@@ -84,16 +85,16 @@ def _curves(package: Package, test: Mapping[str, Any]) -> list[Figure]:
 
 
 def _line(
-    name: str, colour: str, shown: bool, x: Sequence[float], y: Sequence[float], mode: str = "lines"
+    name: str, line: Mapping[str, str], shown: bool, x: Sequence[float], y: Sequence[float], mode: str = "lines"
 ) -> dict[str, Any]:
     return {
-        **{"type": "scatter", "mode": mode, "name": plain(name), "x": x, "y": y, "line": {"color": colour}},
+        **{"type": "scatter", "mode": mode, "name": plain(name), "x": x, "y": y, "line": line},
         **({} if shown else {"visible": "legendonly"}),
     }
 
 
 def _diagonal(name: str) -> dict[str, Any]:
-    return {**_line(name, GREY, True, [0, 1], [0, 1]), "line": {"dash": "dot", "color": GREY}, "hoverinfo": "skip"}
+    return {**_line(name, {"dash": "dot", "color": GREY}, True, [0, 1], [0, 1]), "hoverinfo": "skip"}
 
 
 def _calibration(package: Package, test: Mapping[str, Any]) -> Figure | None:
@@ -101,10 +102,10 @@ def _calibration(package: Package, test: Mapping[str, Any]) -> Figure | None:
     if not after:
         return None
     traces = []
-    for name, colour, shown in _by_label(test, list(after)):
+    for name, line, shown in _by_label(test, list(after)):
         bins = after[name]
         x, y = [each["mean_predicted"] for each in bins], [each["observed"] for each in bins]
-        traces.append(_line(name, colour, shown, x, y, "lines+markers"))
+        traces.append(_line(name, line, shown, x, y, "lines+markers"))
     scalars = [
         test.get("calibration", {}).get(when, {}).get("scalars", {}).get("ece_macro") for when in ("before", "after")
     ]
@@ -152,12 +153,16 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
         "xaxis": axis("", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
         "yaxis": axis("", autorange="reversed", showgrid=False),
     }
-    says = (
-        "Of the test examples with the label of a row, the share that is decided to have that of a column; on the "
-        "diagonal it is recall."
+    says = "Of the test examples with the label of a row, the share that is decided to have that of a column"
+    independent = found["rows"][-1] == NONE
+    says += (
+        "; an example may truly have both. Only examples with all labels known are counted. On the diagonal, but for "
+        f"“{NONE}”, it is recall."
+        if independent
+        else "; on the diagonal it is recall."
     )
     return Figure(
-        "What is taken for what",
+        "Decided together" if independent else "What is taken for what",
         says,
         (heat,),
         layout,

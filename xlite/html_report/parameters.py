@@ -1,4 +1,4 @@
-"""Sections on parameters and costs: importances, temperature and alpha, parallel coordinates, accuracy against cost."""
+"""The section on parameters: importances, temperature and alpha, parallel coordinates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def parameters_section(facts: Facts) -> Section:
     answers = [importance_section(found, len(trials), ""), sensitivity_section(study, slices, "")]
     blocks = [_importances(found)] if found else []
     blocks += [_slice(each, study.metric) for each in slices if len(each.values)]
-    if together := _parallel(facts):
+    if together := _parallel(facts, [one.key for one in found.parameters] if found else []):
         blocks.append(together)
     says = tuple(Answer(each.title, each.conclusion) for each in answers)
     return Section("parameters", "What mattered", says, blocks)
@@ -74,10 +74,16 @@ def _slice(found: Sensitivity, metric: str) -> Figure:
     return Figure(f"Score by {name}", says, (points, *([means] if judged else [])), layout, height_px=340, half=True)
 
 
-def _parallel(facts: Facts) -> Figure | None:
-    """One line a trial across its parameters; the highest fifth is red. None with fewer than two trials or keys."""
+def _parallel(facts: Facts, important: Sequence[str]) -> Figure | None:
+    """One line a trial across its parameters; the highest fifth is red. None with fewer than two trials or keys.
+
+    Args:
+        important: keys that come first.
+    """
     rows = facts.study.complete
-    keys = [key for key in sorted({k for row in rows for k in row.overrides}) if _varies(rows, key)][:_MAX_AXES]
+    varied = {key for key in sorted({k for row in rows for k in row.overrides}) if _varies(rows, key)}
+    every = [*(key for key in important if key in varied), *sorted(varied - set(important))]
+    keys = every[:_MAX_AXES]
     if len(rows) < 2 or len(keys) < 2:
         return None
     places = {key: _places([row.overrides.get(key) for row in rows]) for key in keys}
@@ -112,13 +118,10 @@ def _parallel(facts: Facts) -> Figure | None:
             }
         )
     ends = {**{key: places[key][1] for key in keys}, facts.study.metric: [(0.0, f"{low:.4f}"), (1.0, f"{high:.4f}")]}
-    says = (
-        f"Each line is one of {len(rows)} complete trials; the last axis is {facts.study.metric}. "
-        "The leaderboard has all as a table."
-    )
-    return Figure(
-        "All parameters together", says, tuple(traces), _axes(ends), height_px=460, min_width_px=122 * len(ends)
-    )
+    says = f"Each line is one of {len(rows)} complete trials; the last axis is {facts.study.metric}."
+    share = "All" if keys == every else f"{len(keys)} of {len(every)}"
+    title = f"{share} parameters together" + (", the most important first" if important else "")
+    return Figure(title, says, tuple(traces), _axes(ends), height_px=460, min_width_px=122 * len(ends))
 
 
 def _axes(ends: Mapping[str, Sequence[tuple[float, str]]]) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def _axes(ends: Mapping[str, Sequence[tuple[float, str]]]) -> dict[str, Any]:
     ]
     ticks = {
         "tickvals": list(range(len(ends))),
-        "ticktext": [plain(key.rpartition(".")[2]) for key in ends],
+        "ticktext": [plain(key).replace(".", ".<br>") for key in ends],
         "side": "top",
     }
     return {

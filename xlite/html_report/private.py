@@ -1,4 +1,4 @@
-"""What a report may not hold: paths of the machine it was made on."""
+"""What a report may not hold: paths of the machine it was made on, and names of raw files, which name patients."""
 
 import re
 from collections.abc import Iterable
@@ -11,12 +11,17 @@ _REST = r"(?:[^\s'\",;()<>|]*[^\s'\",;:()<>|])?"
 # A path begins a word, or follows "sqlite://", and has two names at least, of which one alone would tell nothing;
 # "and/or", "N/A", "</b>", "1 / 2", "' /C" and "https://host" are none.
 _START = r"(?:(?<![\w<)\]:;/])|(?<=//))"
-_PATH = re.compile(rf"{_START}(?:[A-Za-z]:[\\/]+|~[\\/]+|[\\/]+[\w.@ -]+[\\/]+)(?=[\w.@-]){_REST}")
+_FILE = r"\.(?:png|jpe?g|tiff?|bmp|gif|webp|dcm|npz|npy|sxm|csv)\b"
+# With such an ending a path may hold spaces, and one that is relative, or a name alone, is known as a file's.
+_WITH_SPACES = rf"[^\n'\",:;()<>|]*?{_FILE}"
+_ALONE = rf"(?<![^\s'\",;()<>|])[^\s'\",;()<>|]+{_FILE}"
+_ROOT = r"(?:[A-Za-z]:[\\/]+|~[\\/]+|[\\/]+[\w.@ -]+[\\/]+)(?=[\w.@-])"
+_PATH = re.compile(rf"{_START}{_ROOT}(?:{_WITH_SPACES}|{_REST})|{_ALONE}", re.IGNORECASE)
 T = TypeVar("T")
 
 
 def without_paths(text: str, known: Iterable[Path] = ()) -> str:
-    """`text` with each absolute path replaced by PLACE, file names included: NIH's name the patient.
+    """`text` with each absolute path and each raw file's name replaced by PLACE: NIH's name the patient.
 
     Args:
         known: folders whose names may hold spaces, by which a path is not recognised otherwise.

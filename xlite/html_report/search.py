@@ -1,4 +1,4 @@
-"""Sections on the search: what was asked for, the leaderboard, how trials learned, what they cost."""
+"""Sections on the search: what was asked for, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xlite.html_report.facts import Facts
-from xlite.html_report.parts import (
-    Cell,
-    Number,
-    Section,
-    Table,
-    number,
-)
+from xlite.html_report.parts import Cell, Number, Section, Table, number
 from xlite.ledger import best_of
 from xlite.report.analysis import describe_rows
 from xlite.report.sections import counted
@@ -40,7 +34,7 @@ _BOARD = {
     **{"epochs": "epochs", "seconds": "seconds", "notes": "notes"},
 }
 _FORMS = {"learning rate": ".2g", "T": ".3g", "alpha": ".3g", "ms": ".2f", "MB": ".2f", "seconds": ".0f"}
-_WHOLE = ("rank", "trial", "epochs")
+_WHOLE = ("rank", "front", "trial", "epochs", "params")
 
 
 def asked_section(facts: Facts) -> Section:
@@ -67,15 +61,12 @@ def asked_section(facts: Facts) -> Section:
 def _space(facts: Facts) -> list[tuple[Cell, ...]]:
     """Each key that trials change: its range, what was tried of it, and the best trial's."""
     rows, best = facts.study.rows, best_of(facts.study.rows)
-    ranges: dict[str, str] = {}
-    for trial in facts.complete:
-        for key, of in trial.distributions.items():
-            ranges.setdefault(key, _range(vars(of) if not hasattr(of, "_asdict") else of._asdict()))
-    winner = facts.study.config(best) if best else {}
+    ranges = {key: _range(of._asdict()) for key, of in facts.ranges.items()}
+    chosen = best.overrides if best else {}
     found: list[tuple[Cell, ...]] = []
     for key in sorted({key for row in rows for key in row.overrides}):
         tried = [row.overrides[key] for row in rows if key in row.overrides]
-        found.append((key, ranges.get(key, ""), _tried(tried), _value(winner.get(key))))
+        found.append((key, ranges.get(key, ""), _tried(tried), _value(chosen.get(key))))
     return found
 
 
@@ -106,14 +97,15 @@ def board_section(facts: Facts) -> Section:
             for name in objectives[1:]
             if name[10:] not in ("latency_ms", "size_mb")
         }
-        columns = {"rank": "rank", "front": "front", **columns, **more}
+        columns = {"rank": "rank", "front": "front", "knee": "knee", **columns, **more}
+    board = facts.board.replace({"status": {"completed": "complete"}})
     phases, rows = facts.board.attrs["phases"], []
-    for phase, (_, row) in zip(phases, facts.board.iterrows(), strict=True):
+    for phase, (_, row) in zip(phases, board.iterrows(), strict=True):
         cells = {title: _cell(title, row[name]) for title, name in columns.items()}
         if phase != "search":
             cells["rank"] = phase
         rows.append(tuple(cells.values()))
-    states = tuple(dict.fromkeys(str(state) for state in facts.board["status"]))
+    states = tuple(dict.fromkeys(str(state) for state in board["status"]))
     says = f"Scores are {facts.study.metric}. A pruned trial was stopped early, so it ranks below every complete one."
     title = f"{counted(len(rows), 'row')}: promotions first, then trials by rank, then baselines"
     table = Table(title, tuple(columns), tuple(rows), sortable=True, states=states)

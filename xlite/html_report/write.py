@@ -11,19 +11,18 @@ from xlite.html_report.facts import Facts, read_facts
 from xlite.html_report.learning import learning_section
 from xlite.html_report.looking import looking_section
 from xlite.html_report.made import made_section, time_section
-from xlite.html_report.model import final_of, model_sections
+from xlite.html_report.model import final_of, model_sections, value_text
 from xlite.html_report.page import page
 from xlite.html_report.parameters import parameters_section
 from xlite.html_report.parts import Section
 from xlite.html_report.private import cleaned
 from xlite.html_report.search import asked_section, board_section
 from xlite.ledger import best_of
+from xlite.report.sections import counted
 from xlite.storage.files import write_text
 
 if TYPE_CHECKING:
     from xlite.tasks.prepare import Prepared
-
-FILE = "report.html"
 
 
 def write_report(
@@ -53,7 +52,7 @@ def write_report(
         asked_section(facts),
         board_section(facts),
         *model_sections(facts),
-        *([looking_section(facts.packages[0], prepared)] if images and prepared and facts.packages else []),
+        *([looking_section(facts.package, prepared)] if images and prepared and facts.package else []),
         learning_section(facts),
         parameters_section(facts),
         cost_section(facts),
@@ -76,22 +75,21 @@ def _subtitle(facts: Facts) -> str:
     started = [row.started for row in facts.study.rows if row.started]
     when = f"; begun {min(started):%Y-%m-%d}" if started else ""
     told = f"{task} ({kind}); " if task else ""
-    return f"{told}{len(states)} trials" + (f": {counts}" if counts else "") + when
+    return told + counted(len(states), "trial") + (f": {counts}" if counts else "") + when
 
 
 def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
     study, best = facts.study, best_of(facts.study.rows)
     value = "none yet" if best is None or best.value is None else f"{best.value:.4f}"
     tiles = [(f"best trial, validation {study.metric}", value, f"trial {best.number}, {best.state}" if best else "")]
-    if facts.packages:
-        package, final = facts.packages[0], final_of(facts, facts.packages[0])
-        test = package.metrics["test"]
+    if package := facts.package:
+        final, test = final_of(facts, package), package.metrics["test"]
         low, high = test.get("interval_95") or (None, None)
         interval = f"95%: {low:.3f} to {high:.3f}" if low is not None else "no interval claimed"
         tiles.append(
             (
-                f"promoted, test {package.metrics['metric']}",
-                f"{test['metrics'][package.metrics['metric']]:.4f}",
+                f"promoted{package.trial}, test {package.metrics['metric']}",
+                value_text(test["metrics"][package.metrics["metric"]]),
                 interval,
             )
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError
@@ -363,6 +364,10 @@ class Ledger:
     def complete_trials(self) -> list[FrozenTrial]:
         """The complete trials as Optuna's, with the ranges that their parameters were drawn from."""
         return [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of each parameter that any trial has, the range that the first of them drew it from."""
+        return {key: of for trial in reversed(self._trials()) for key, of in trial.distributions.items()}
 
     def _trials(self) -> list[FrozenTrial]:
         return self._retry(lambda: self._study.get_trials(deepcopy=False))

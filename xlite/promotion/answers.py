@@ -131,6 +131,10 @@ def write_results(
         "reads_of_test_in_this_study": reads,
     }
     seen = {"note": "epoch and thresholds were chosen on this part", **answers.validation_intervals.to_json()}
+    if (are := task.target_spec.answers_are) is not None:
+        told, thresholds = answers.test, answers.rule.thresholds
+        drawn = curves(told.answers, told.targets, told.labels, thresholds, exclusive=are == "classes")
+        write_json(folder / "curves.json", drawn)
     write_json(
         folder / "metrics.json",
         {
@@ -150,10 +154,6 @@ def write_results(
             **(chosen.to_json(answers.test_values) if chosen else {}),
         },
     )
-    if (are := task.target_spec.answers_are) is not None:
-        told, thresholds = answers.test, answers.rule.thresholds
-        drawn = curves(told.answers, told.targets, told.labels, thresholds, exclusive=are == "classes")
-        write_json(folder / "curves.json", drawn)
     return lines
 
 

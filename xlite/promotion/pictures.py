@@ -22,17 +22,18 @@ _ABOUT = (
 )
 
 
-def show_explanations(folder: Path, spec: TargetSpec, table: Table, dataset: Dataset) -> None:
-    """Explain, for each of the first labels, the first validation example that has it, in the run of a promotion.
+def show_explanations(folder: Path, run: Path, spec: TargetSpec, table: Table, dataset: Dataset) -> None:
+    """Explain, for each of the first labels, the first validation example that has it.
 
     Nothing is drawn from the first raw file on that cannot be read now, and where the model cannot be opened from its
     folder, as with a preprocessing of one's own.
 
     Args:
-        folder: of the promoted models.
+        folder: of the promoted models, which is passed on, and so without pictures of patients.
+        run: TensorBoard's run for them.
         table, dataset: of the study's data, row by row the same.
     """
-    (folder / PICTURES).unlink(missing_ok=True)  # of an earlier promotion
+    (run / PICTURES).unlink(missing_ok=True)  # of an earlier promotion
     pictures: dict[str, bytes] = {}
     try:
         predictor = load(folder, target_spec=spec)
@@ -43,7 +44,7 @@ def show_explanations(folder: Path, spec: TargetSpec, table: Table, dataset: Dat
     except InputError:
         pass
     if pictures:
-        write_pictures(folder, pictures, _ABOUT)
+        write_pictures(run, pictures, _ABOUT)
 
 
 def _examples(dataset: Dataset) -> dict[str, int]:

@@ -5,6 +5,7 @@ each stands in a file of its own, which is replaced and never appended to.
 """
 
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -138,13 +139,16 @@ def _summary(tag: str, content: HParamsPluginData) -> Summary:
 def write_events(file: Path, summary: Summary, *, step: int = 0) -> None:
     """Replace a file of events, in a folder that is there; what is lost with the machine is written again.
 
-    Its temporary name is none that TensorBoard reads.
+    Its temporary name is no other writer's, and none that TensorBoard reads: that is any with "tfevents" in it.
     """
     content = BytesIO()
     records = RecordWriter(content)
     for event in (Event(file_version="brain.Event:2"), Event(step=step, summary=summary)):
         event.wall_time = time.time()
         records.write(event.SerializeToString())
-    temporary = file.with_name(".hparams.tmp")
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(file)
+    temporary = file.with_name(f".hparams.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.write_bytes(content.getvalue())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
