@@ -6,19 +6,24 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from conftest import lay_out, read_json
 
 from xlite.commands import evaluate, explain, package
 from xlite.commands.cli import run as run_command
+from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.export import package as writing
 from xlite.export.card import card_text, write_card
+from xlite.export.card_parts import data_text
 from xlite.export.deliver import copy_package, zip_package
 from xlite.export.facts import Measured, StudyFacts
+from xlite.export.golden import RawExample, write_golden
 from xlite.export.use import use_text
 from xlite.ledger import open_to_read
-from xlite.package.golden import self_test
+from xlite.package.golden import golden_source, self_test
 from xlite.package.manifest import is_package, open_manifest, packaged_files, strangers
 from xlite.package.predict import open_package
 from xlite.predictor import load
@@ -86,6 +91,25 @@ def test_card_and_instructions_have_no_path_and_no_id(home, promoted):
     assert f"**{score:.4f}** (95% interval {low:.4f} to {high:.4f})" in card
     assert "read 1 time so far" in card and card.count("for you to write") > 40
     assert [line for line in card.splitlines() if line.startswith("| 44 |")]
+    assert "ms an example by PyTorch, on 1 thread of a CPU" in card
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        ({}, "Whether copies of a picture are in two parts is not known."),
+        ({"in_several_parts": 0, "near_sets": 0}, "Copies of a picture are never in two parts."),
+        (
+            {"in_several_parts": 4, "near_sets": 1},
+            "Examples with a copy in another part: 4; sets of almost identical pictures that lie in several parts: 1.",
+        ),
+    ],
+)
+def test_the_card_says_whether_parts_share_pictures(pictures, said):
+    facts = SimpleNamespace(
+        drawn=False, unusable=0, split_kind="patient", seed=0, split_hash="h", data_hash="h", pictures=pictures
+    )
+    assert data_text(facts).endswith(f" {said}")
 
 
 def test_a_name_with_html_or_markdown_in_it_stays_text(promoted):
@@ -129,6 +153,30 @@ def test_a_package_is_whole_or_none_and_the_same_command_completes_it(home, monk
         assert (promoted / "model.safetensors").exists()
     assert packaged(home) == 0
     assert open_manifest(promoted) == before
+
+
+def test_a_package_that_cannot_be_made_as_asked_leaves_the_one_there(home, monkeypatch, capsys):
+    monkeypatch.setattr(writing, "has_phantom", lambda _: False)
+    assert packaged(home, "--golden", "phantom") == 2 and "use --golden own" in capsys.readouterr().err
+    assert open_package(home / "results" / "stm" / "promoted").labels
+
+
+def test_inputs_of_ones_own_are_tested_with_all_their_files_and_integers(tmp_path):
+    asked = []
+    predictor = SimpleNamespace(
+        preprocess=None,
+        about=SimpleNamespace(input_spec=SimpleNamespace(auxiliary_max=(3,))),
+        inputs=lambda *source: asked.append(source),
+        rows=lambda inputs: [np.array([0.5])],
+    )
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((4, 4), np.uint8))
+    both = RawExample(Item((tmp_path / "a.png", tmp_path / "b.png")), (2,))
+    write_golden(tmp_path, predictor, [both, RawExample(Item((tmp_path / "a.png",)), (1,))])
+    copies = [tmp_path / "golden" / f"input_00{number}.png" for number in (1, 2)]
+    assert asked == [(Item(tuple(copies)), (2,)), (copies[0], (1,))]
+    stored = read_json(tmp_path / "golden" / "expected.json")["inputs"]
+    assert [golden_source(tmp_path / "golden", one) for one in stored] == asked
 
 
 def packaged_in(home):

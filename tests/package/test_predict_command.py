@@ -141,11 +141,13 @@ def test_a_file_that_is_no_scan_by_its_name_is_passed_over(home, capsys) -> None
 
 def test_levels_of_studies_are_rows_with_the_ids_of_training(home, capsys) -> None:
     preprocess = SlicePreprocess(8, num_slices=3)
-    write_package(home / "p", about_of(preprocess, labels="abc", kind="ordinal", highest=(4,)))
+    known = TrainingInputs(((0, 255),) * 3, ((0, 255),) * 3, sides=(320, 640)).to_json()
+    write_package(home / "p", about_of(preprocess, labels="abc", kind="ordinal", highest=(4,), training_inputs=known))
     write_lumbar_phantom(home / "d", num_studies=12, image_px=64)
     run(home, home / "d", "--out", home / "o.csv")
     rows = table(home / "o.csv")
     assert rows[0]["id"].endswith("_l1_l2") and rows[0]["class"] in "abc" and len(rows) > 30
+    assert {row["flags"] for row in rows} == {"size"}
     capsys.readouterr()
     run(home, home / "images", code=2)
     said = capsys.readouterr()
