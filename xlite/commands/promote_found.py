@@ -70,7 +70,6 @@ def promote_in_time(
         promoted: the package's folder.
     """
     from xlite.commands.promote import promote_and_tell
-    from xlite.package.manifest import is_package
     from xlite.study.promotion_size import promotion_size
     from xlite.study.time_budget import OutOfTime
 
@@ -110,20 +109,24 @@ def promote_in_time(
             return True
         except OutOfTime:
             if len(result.ledger.finals()) > num_recorded:
-                if not arguments.no_package and not is_package(promoted):
-                    again = shlex.join(["xlite", "package", *_study_words(options)])
-                    console.say(
-                        f"--promote-reserve: the model is promoted, but not packaged in time. To do so: {again}"
-                    )
+                _tell_of_package(promoted, arguments, options, console)
                 return True
             reason = "promotion did not end in time; what is trained is kept"
-    if promoted.name != "promoted":
-        console.say(f"--promote-reserve: {reason}. The same command promotes the rest of the front")
-    else:
+    again = "The same command promotes the rest of the front"
+    if promoted.name == "promoted":
         numbers = ", ".join(str(trial.number) for trial in size.trials)
-        again = promote_command(arguments, options, size)
-        console.say(f"--promote-reserve: {reason}. To promote trial {numbers}: {again}")
+        again = f"To promote trial {numbers}: {promote_command(arguments, options, size)}"
+    console.say(f"--promote-reserve: {reason}. {again}")
     return False
+
+
+def _tell_of_package(promoted: Path, arguments: argparse.Namespace, options: "StudyOptions", console: Console) -> None:
+    """Where the time ended after the promotion did: the command that writes the package, if that is missing."""
+    from xlite.package.manifest import is_package
+
+    if not arguments.no_package and not is_package(promoted):
+        again = shlex.join(["xlite", "package", *_study_words(options)])
+        console.say(f"--promote-reserve: the model is promoted, but not packaged in time. To do so: {again}")
 
 
 def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size: "PromotionSize") -> str:
