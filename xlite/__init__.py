@@ -30,14 +30,19 @@ def load(
         device: "cpu"; or "cuda", by PyTorch.
 
     Raises:
-        InputError: as `xlite.package.predict.open_package` and `xlite.predictor.load`.
+        InputError: as `xlite.package.predict.open_package` and `xlite.predictor.load`; a model.onnx for a GPU or with a
+            `target_spec`.
     """
-    from xlite.package.manifest import MANIFEST, MODEL  # here, so that `import xlite` stays quick
+    from xlite.errors import InputError
+    from xlite.package.manifest import MODEL, is_package  # here, so that `import xlite` stays quick
 
-    folder = Path(path).expanduser()
-    if folder.suffix == Path(MODEL).suffix or (
-        target_spec is None and device != "cuda" and (folder / MANIFEST).is_file()
-    ):
+    folder, needs_torch = Path(path).expanduser(), target_spec is not None or device not in (None, "cpu")
+    is_graph = folder.suffix == Path(MODEL).suffix
+    if is_graph and needs_torch:
+        raise InputError(
+            f"{folder}: runs on the CPU, by what its graph says; leave out device= and target_spec=, or give promoted/"
+        )
+    if is_graph or (is_package(folder) and not needs_torch):
         from xlite.package.predict import open_package
 
         return open_package(folder)

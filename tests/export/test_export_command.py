@@ -8,7 +8,7 @@ from small_net import ground_of, images, small_net, write_net
 
 from xlite.commands import cli, export
 from xlite.package.golden import self_test
-from xlite.package.manifest import open_manifest
+from xlite.package.manifest import open_manifest, write_manifest
 from xlite.package.predict import open_package
 from xlite.storage.files import write_json
 
@@ -83,11 +83,33 @@ def test_the_package_it_came_from_is_as_it_was(run, tmp_path) -> None:
     assert (tmp_path / "half" / "package.json").is_file()
 
 
+def test_what_is_of_the_fp32_model_alone_or_of_the_user_is_not_in_the_smaller_package(run, tmp_path) -> None:
+    def write(folder, *names):
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("{}")
+
+    write_net(tmp_path / "p", small_net(), golden=False)
+    write(tmp_path / "p", *(f"{name}.json" for name in ("model_1", "metrics", "curves", "reliability", "thresholds")))
+    write(tmp_path / "p", "model_1.safetensors", "runtime/model.py")
+    write_manifest(tmp_path / "p", open_manifest(tmp_path / "p"))
+    write(tmp_path / "p", "predictions.csv", "golden/mine.png")
+    assert run("--fp16")[0] == 0
+    names = {path.relative_to(tmp_path / "p_fp16").as_posix() for path in (tmp_path / "p_fp16").rglob("*.*")}
+    assert names == {
+        *("MODEL_CARD.md", "model.onnx", "package.json", "smaller.json", "thresholds.json", "runtime/model.py")
+    }
+
+
 def test_an_earlier_result_is_replaced_and_anything_else_is_not(run, tmp_path) -> None:
     assert run("--fp16")[0] == 0
     assert run("--fp16")[0] == 0
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "p_fp16" / "predictions.csv").write_text("mine")
+    code, said = run("--fp16")
+    assert code == 2 and "predictions.csv there is not of the package" in said.err
+    assert (tmp_path / "p_fp16" / "predictions.csv").read_text() == "mine"
     code, said = run("--fp16", "--out", str(tmp_path / "mine"))
     assert code == 2 and "mine: is there already; name another folder with --out" in said.err
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"

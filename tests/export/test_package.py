@@ -2,22 +2,29 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from conftest import lay_out, read_json
 
-from xlite.commands import package
+from xlite.commands import evaluate, explain, package
 from xlite.commands.cli import run as run_command
+from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.export import package as writing
 from xlite.export.card import card_text, write_card
+from xlite.export.card_parts import data_text
 from xlite.export.deliver import copy_package, zip_package
 from xlite.export.facts import Measured, StudyFacts
+from xlite.export.golden import RawExample, write_golden
 from xlite.export.use import use_text
 from xlite.ledger import open_to_read
-from xlite.package.golden import self_test
-from xlite.package.manifest import is_package, open_manifest
+from xlite.package.golden import golden_source, self_test
+from xlite.package.manifest import is_package, open_manifest, packaged_files, strangers
 from xlite.package.predict import open_package
 from xlite.predictor import load
 
@@ -84,6 +91,25 @@ def test_card_and_instructions_have_no_path_and_no_id(home, promoted):
     assert f"**{score:.4f}** (95% interval {low:.4f} to {high:.4f})" in card
     assert "read 1 time so far" in card and card.count("for you to write") > 40
     assert [line for line in card.splitlines() if line.startswith("| 44 |")]
+    assert "ms an example by PyTorch, on 1 thread of a CPU" in card
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        ({}, "Whether copies of a picture are in two parts is not known."),
+        ({"in_several_parts": 0, "near_sets": 0}, "Copies of a picture are never in two parts."),
+        (
+            {"in_several_parts": 4, "near_sets": 1},
+            "Examples with a copy in another part: 4; sets of almost identical pictures that lie in several parts: 1.",
+        ),
+    ],
+)
+def test_the_card_says_whether_parts_share_pictures(pictures, said):
+    facts = SimpleNamespace(
+        drawn=False, unusable=0, split_kind="patient", seed=0, split_hash="h", data_hash="h", pictures=pictures
+    )
+    assert data_text(facts).endswith(f" {said}")
 
 
 def test_a_name_with_html_or_markdown_in_it_stays_text(promoted):
@@ -129,23 +155,79 @@ def test_a_package_is_whole_or_none_and_the_same_command_completes_it(home, monk
     assert open_manifest(promoted) == before
 
 
+def test_a_package_that_cannot_be_made_as_asked_leaves_the_one_there(home, monkeypatch, capsys):
+    monkeypatch.setattr(writing, "has_phantom", lambda _: False)
+    assert packaged(home, "--golden", "phantom") == 2 and "use --golden own" in capsys.readouterr().err
+    assert open_package(home / "results" / "stm" / "promoted").labels
+
+
+def test_inputs_of_ones_own_are_tested_with_all_their_files_and_integers(tmp_path):
+    asked = []
+    predictor = SimpleNamespace(
+        preprocess=None,
+        about=SimpleNamespace(input_spec=SimpleNamespace(auxiliary_max=(3,))),
+        inputs=lambda *source: asked.append(source),
+        rows=lambda inputs: [np.array([0.5])],
+    )
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((4, 4), np.uint8))
+    both = RawExample(Item((tmp_path / "a.png", tmp_path / "b.png")), (2,))
+    write_golden(tmp_path, predictor, [both, RawExample(Item((tmp_path / "a.png",)), (1,))])
+    copies = [tmp_path / "golden" / f"input_00{number}.png" for number in (1, 2)]
+    assert asked == [(Item(tuple(copies)), (2,)), (copies[0], (1,))]
+    stored = read_json(tmp_path / "golden" / "expected.json")["inputs"]
+    assert [golden_source(tmp_path / "golden", one) for one in stored] == asked
+
+
 def packaged_in(home):
     words = ["--study", "stm", "--results", str(home / "results"), "--cache-dir", str(home / "cache")]
     package.run(package.parser().parse_args(words))
 
 
 def test_equal_packages_give_equal_zips_and_a_copy_is_a_package(promoted, tmp_path):
-    (promoted / "events.out.tfevents.1").write_bytes(b"x")
+    for name in ("events.out.tfevents.1", "predictions.csv", "evaluation/x/predictions.csv", "data/cache/pixels.npy"):
+        (promoted / name).parent.mkdir(parents=True, exist_ok=True)
+        (promoted / name).write_bytes(b"x")
     first = zip_package(promoted, tmp_path / "z.zip")
     written = first.read_bytes()
     for file in promoted.rglob("*"):
         file.touch()
     assert zip_package(promoted, first).read_bytes() == written
     out = copy_package(promoted, tmp_path / "out")
-    assert open_package(out).labels and not (out / "events.out.tfevents.1").exists()
-    copy_package(promoted, out)
     shutil.unpack_archive(first, tmp_path / "unpacked")
-    assert open_manifest(tmp_path / "unpacked" / "z") == open_manifest(promoted)
+    assert open_manifest(tmp_path / "unpacked" / "z") == open_manifest(promoted) == open_package(out).about
+    for copied in (out, tmp_path / "unpacked" / "z"):
+        assert strangers(copied) == []
+    copy_package(promoted, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "promoted", "unpacked", "z.zip"]
+    (out / "predictions.csv").write_text("x")
+    for place in (out, promoted):
+        with pytest.raises(InputError, match=r" there is not of the package; move it, or name another folder"):
+            copy_package(tmp_path / "unpacked" / "z", place)
+    assert (out / "predictions.csv").exists() and (promoted / "model.safetensors").exists()
+
+
+def test_the_commands_of_the_instructions_run_as_they_stand_and_leave_the_package_as_it_was(
+    home, promoted, monkeypatch
+):
+    before = strangers(promoted)
+
+    def lines(head):
+        return [line.split() for line in (promoted / "USE.md").read_text().splitlines() if line.startswith(head)]
+
+    (_, *tested), (_, *predicted) = lines("python predict.py")
+    places = [str(home / "data" / "scans") if word == "SCANS" else word for word in predicted]
+    for words in (tested, places):
+        done = subprocess.run([sys.executable, *words], cwd=promoted, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+    with_xlite, explained, evaluated = lines("xlite ")
+    assert with_xlite[2:] == [predicted[1], "--model", ".", *predicted[2:]]
+    monkeypatch.chdir(promoted)
+    drawn, judged = explain.parser().parse_args(explained[2:]), evaluate.parser().parse_args(evaluated[2:])
+    explain.check_out(drawn.out.resolve(), [home / "data"], drawn.model)
+    written = [place.resolve() for place in (drawn.out, judged.out, judged.cache_dir)]
+    assert written == [promoted.parent / "explained", promoted.parent, promoted.parent / "cache"]
+    assert (promoted.parent / "predictions.csv").is_file() and strangers(promoted) == before
 
 
 def test_a_card_changed_by_hand_stays_until_another_model_is_promoted(promoted, monkeypatch):
@@ -156,10 +238,15 @@ def test_a_card_changed_by_hand_stays_until_another_model_is_promoted(promoted, 
     card.write_text(card.read_text().replace("new", "my words"))
     (line,) = write_card(promoted, about, facts)
     assert "stays as it is" in line and card.read_text().startswith("my words")
-    other = SimpleNamespace(**{**vars(about), "promotion": "another"})
-    (line,) = write_card(promoted, other, facts)
-    assert "MODEL_CARD-before.md" in line and card.read_text().startswith("new")
+    for promotion, name in (("another", "MODEL_CARD-before.md"), ("a third", "MODEL_CARD-before-2.md")):
+        (line,) = write_card(promoted, SimpleNamespace(**{**vars(about), "promotion": promotion}), facts)
+        assert f"it is {name} now" in line and card.read_text().startswith("new")
+        assert "my words" in (promoted / name).read_text() and name not in packaged_files(promoted)
+        card.write_text(card.read_text() + "my words, after the end\n")
     assert (promoted / "MODEL_CARD-before.md").read_text().startswith("my words")
+    card.write_text("my own card\n")
+    (line,) = write_card(promoted, about, facts)
+    assert "stays as it is" in line and card.read_text() == "my own card\n"
 
 
 @pytest.mark.parametrize(

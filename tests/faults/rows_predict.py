@@ -54,7 +54,7 @@ PREDICT = [
     Row("predict-nothing", "predict", "", r"give files or folders to predict, or --self-test alone", package(), shell=True),
     Row("predict-both", "predict", f"{IMAGES} --self-test", r"or --self-test alone", package()),
     Row("predict-nowhere", "predict", "{home}/nowhere", r"nowhere: no such file or folder", package(), shell=True),
-    Row("predict-empty", "predict", "{home}/results", r"results: no images there; other files in these folders, not opened: \.db 1", package()),
+    Row("predict-empty", "predict", "{home}/results", r"results: no images there; other files in these folders, not read: \.db 1", package()),
     Row("predict-threads", "predict", f"{IMAGES} --threads 0", r"--threads: got '0'", package()),
     Row("predict-no-points", "predict", IMAGES, r"must be told where each is.*train_label_coordinates\.csv with the columns study_id", lumbar),
     # the package
@@ -75,7 +75,7 @@ PREDICT = [
     # where answers go
     Row("predict-out-suffix", "predict", f"{IMAGES} --out {{home}}/out.xlsx", r"out\.xlsx: end it in \.csv, \.json, \.parquet", package()),
     Row("predict-out-folder", "predict", f"{IMAGES} --out {{home}}/no/out.csv", r"/no: no such folder", package()),
-    Row("predict-out-image", "predict", f"{IMAGES} --format csv --out {{home}}/nih/images_001/images/00000000_000.png", r"it is an image or a part of the package", package()),
+    Row("predict-out-image", "predict", f"{IMAGES} --format csv --out {{home}}/nih/images_001/images/00000000_000.png", r"it is an input or a part of the package", package()),
     Row("predict-parquet-stdout", "predict", f"{IMAGES} --format parquet", r"--format parquet: it is no text; name a file with --out", package()),
     Row("predict-name-escape", "predict", "'{home}/\x1b[2Jx.png'", r"/\\x1b\[2Jx\.png: no such file", package()),
 ]

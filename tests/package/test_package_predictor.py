@@ -18,6 +18,7 @@ from xlite.data.slices import SlicePreprocess
 from xlite.errors import InputError
 from xlite.package.manifest import write_manifest
 from xlite.package.predict import PackagePredictor, open_package
+from xlite.tasks.target_spec import MULTILABEL
 
 RNG = np.random.default_rng(0)
 KINDS = {
@@ -57,6 +58,16 @@ def test_a_file_is_preprocessed_as_in_training(tmp_path) -> None:
         assert isinstance(predictor, PackagePredictor)
         np.testing.assert_allclose(list(predictor.predict(str(picture)).values()), wanted, atol=1e-6)
     assert predictor.thresholds == {"Effusion": 0.5, "Mass": 0.5} and predictor.predict_batch([]) == []
+
+
+def test_a_graph_alone_runs_on_no_other_device_and_takes_no_target_spec(tmp_path) -> None:
+    write_package(tmp_path)
+    assert isinstance(xlite.load(tmp_path / "model.onnx", device="cpu"), PackagePredictor)
+    for given in ({"device": "cuda"}, {"device": "gpu"}, {"target_spec": MULTILABEL}):
+        with pytest.raises(InputError, match=r"model.onnx: runs on the CPU.* leave out device= and target_spec="):
+            xlite.load(tmp_path / "model.onnx", **given)
+        with pytest.raises(InputError, match=r"one model is needed, there is none"):  # PyTorch's, which is asked
+            xlite.load(tmp_path, **given)
 
 
 def test_a_scan_is_answered_line_by_line(tmp_path) -> None:

@@ -58,7 +58,7 @@ def table(path):
 def run(home, *words, code=0):
     """The exit code is `code`; in the package's folder's parent."""
     with pytest.raises(SystemExit) as left:
-        cli.run(predict.run, predict.parser(), [str(word) for word in words] + ["--model", str(home / "p")])
+        cli.run(predict.run, predict.parser(), ["--model", str(home / "p"), *(str(word) for word in words)])
     assert left.value.code == code
 
 
@@ -128,13 +128,26 @@ def test_scans_give_a_row_a_line(home) -> None:
     assert [(row["id"], int(row["line"])) for row in rows] == [(f"{n}.npy", k) for n in range(3) for k in range(20)]
 
 
+def test_a_file_that_is_no_scan_by_its_name_is_passed_over(home, capsys) -> None:
+    write_package(home / "p", about_of(ScanLinePreprocess(8, 8), labels="ab", kind="multiclass"))
+    np.save(home / "a.npy", RNG.normal(size=(20, 9)))
+    (home / "a.npy").rename(home / "A.NPY")
+    (home / "B.SXM").write_text("x")
+    run(home, home / "A.NPY", home / "images" / "README.md", home / "B.SXM", "--out", home / "o.csv", code=3)
+    assert len(table(home / "o.csv")) == 20
+    said = capsys.readouterr().err
+    assert "README.md: not a scan; give .npz, .npy, .sxm" in said and "B.SXM: nanonispy2 reads no file" in said
+
+
 def test_levels_of_studies_are_rows_with_the_ids_of_training(home, capsys) -> None:
     preprocess = SlicePreprocess(8, num_slices=3)
-    write_package(home / "p", about_of(preprocess, labels="abc", kind="ordinal", highest=(4,)))
+    known = TrainingInputs(((0, 255),) * 3, ((0, 255),) * 3, sides=(320, 640)).to_json()
+    write_package(home / "p", about_of(preprocess, labels="abc", kind="ordinal", highest=(4,), training_inputs=known))
     write_lumbar_phantom(home / "d", num_studies=12, image_px=64)
     run(home, home / "d", "--out", home / "o.csv")
     rows = table(home / "o.csv")
     assert rows[0]["id"].endswith("_l1_l2") and rows[0]["class"] in "abc" and len(rows) > 30
+    assert {row["flags"] for row in rows} == {"size"}
     capsys.readouterr()
     run(home, home / "images", code=2)
     said = capsys.readouterr()
@@ -164,7 +177,7 @@ def test_nothing_is_left_of_a_file_that_did_not_become_whole(home, capsys, monke
     (home / "empty").mkdir()
     (home / "empty" / "notes.txt").write_text("x")
     run(home, home / "empty", "--out", home / "o.csv", code=2)
-    assert "no images there; other files in these folders, not opened: .txt 1" in capsys.readouterr().err
+    assert "no images there; other files in these folders, not read: .txt 1" in capsys.readouterr().err
 
     def interrupted(*args, **named):
         yield from (outcome for outcome, _ in zip(predictions(*args, **named), range(3), strict=False))
@@ -175,12 +188,18 @@ def test_nothing_is_left_of_a_file_that_did_not_become_whole(home, capsys, monke
     assert not [path.name for path in home.iterdir() if "o.csv" in path.name]
 
 
-@pytest.mark.parametrize("out", ["images/a.png", "p/model.onnx", "p/package.json", "scan.npy"])
-def test_images_and_the_package_are_not_written_over(home, out, capsys) -> None:
-    (home / "scan.npy").write_text("x")
+@pytest.mark.parametrize("model", ["p", "p/model.onnx"])
+@pytest.mark.parametrize(
+    "out",
+    ["images/a.png", "p/model.onnx", "p/package.json", "p/metrics.json", "SCAN.NPY", "train_label_coordinates.csv"],
+)
+def test_inputs_and_the_package_are_not_written_over(home, out, model, capsys) -> None:
+    for name in ("SCAN.NPY", "train_label_coordinates.csv", "p/metrics.json"):
+        (home / name).write_text("x")
+    write_manifest(home / "p", about_of(labels=(FORMULA, "Mass")))
     before = (home / out).read_bytes()
-    run(home, home / "images", "--format", "csv", "--out", home / out, code=2)
-    assert "it is an image or a part of the package" in capsys.readouterr().err
+    run(home, home / "images", "--format", "csv", "--out", home / out, "--model", home / model, code=2)
+    assert "it is an input or a part of the package" in capsys.readouterr().err
     assert (home / out).read_bytes() == before
 
 
@@ -226,7 +245,15 @@ def test_the_runtime_holds_this_library_s_own_files(home) -> None:
     (home / "p" / "runtime" / "xlite" / "old").mkdir(parents=True)
     write_runtime(home / "p")
     copied = {path.relative_to(home / "p" / "runtime"): path for path in (home / "p" / "runtime").rglob("*.py")}
-    assert {str(REPO / name) for name in copied} == set(map(str, runtime_files()))
+    names = {name.as_posix() for name in copied}
+    assert names >= {
+        f"xlite/{name}.py"
+        for name in (
+            *("__init__", "errors", "commands/predict", "package/predict", "package/golden", "data/decode"),
+            *("data/slices", "data/scan_lines", "data/levels", "storage/text"),
+        )
+    }
+    assert not {name for name in names if name.split("/")[1] in ("export", "train", "models", "promotion", "tune")}
     assert all(path.read_bytes() == (REPO / name).read_bytes() for name, path in copied.items())
     assert not (home / "p" / "runtime" / "xlite" / "old").exists()
 

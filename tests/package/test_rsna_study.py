@@ -54,6 +54,21 @@ def test_a_level_without_slices_is_listed(lumbar) -> None:
     assert problems and all(one.id.startswith(study.name) and "no slices around" in one.problem for one in problems)
 
 
+def test_a_level_whose_crop_has_no_size_is_listed_whatever_else_the_table_holds(lumbar) -> None:
+    whole = by_id(find_levels(lumbar, 3))
+    study = next(iter(whole)).split("_")[0]
+    change(lumbar, lambda rows: rows.__setitem__(slice(None), [row for row in rows if alone(row, study)]))
+    problems = {one.id: one.problem for one in find_levels(lumbar, 3)}
+    assert problems.pop(f"{study}_l3_l4").startswith("no point of a level above or below in its series")
+    assert set(problems.values()) == {""}
+    change(lumbar, lambda rows: rows.__setitem__(slice(None), [row for row in rows if row[0] in ("study_id", study)]))
+    assert [one.problem != "" for one in find_levels(lumbar, 3)] == [True]
+
+
+def alone(row, study):
+    return row[0] != study or "L3/L4" in row
+
+
 def change(lumbar, edit):
     path = lumbar / "train_label_coordinates.csv"
     rows = list(csv.reader(path.read_text().splitlines()))

@@ -136,9 +136,11 @@ def test_the_ensembles_mean_logits_are_tested_and_every_fold_is_recorded(tiny_da
         bank = open_or_build(source, data_key=fold.train_hash(), logits_shape=(3,), folder=tmp_path / "b")
         members.append(Member(f"model_{number}", fold, bank))
     (tmp_path / "promoted").mkdir()
-    (tmp_path / "promoted" / "model_1.safetensors").write_bytes(b"of an earlier promotion")
+    for name in ("model_1.safetensors", "model.onnx", "USE.md", "package.json"):
+        (tmp_path / "promoted" / name).write_bytes(b"of an earlier promotion")
     done = promote(config, TASK, members, ledger, winner=ledger.best(), folder=tmp_path / "promoted")
 
+    assert not [name for name in ("model.onnx", "USE.md", "package.json") if (tmp_path / "promoted" / name).exists()]
     assert not list((tmp_path / "promoted").glob(".model*"))  # nothing hidden is left of what took turns with it
     models = [load_model(tmp_path / "promoted" / f"model_{number}.safetensors")[0] for number in (1, 2)]
     test = tiny_dataset.parts["test"]

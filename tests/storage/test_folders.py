@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xlite.errors import InputError
-from xlite.storage.folders import check_folder, temporary_folder
+from xlite.storage.folders import check_folder, replace_folder, temporary_folder
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -53,6 +53,17 @@ def test_tmpdir_is_used_unless_sockets_need_a_shorter_path(named, tmp_path):
     assert temporary_folder(76) == Path("/tmp")
     named("/var/tmp")
     assert temporary_folder(76) == Path("/var/tmp")
+
+
+def test_a_folder_is_replaced_whole_or_stays(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "said").write_text(name)
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "none", tmp_path / "old")
+    assert (tmp_path / "old" / "said").read_text() == "old"
+    replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "said").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_tmpdir_that_cannot_be_used_is_one_line(named, tmp_path):

@@ -106,10 +106,18 @@ def test_promotion_is_expected_to_take_as_long_as_its_epochs_took_in_the_search(
 def promote(tmp_path, monkeypatch, capsys):
     """Promotes for so long, with so much time left; returns whether it was done and what was said."""
 
-    def promoted(*, takes_s: float, left_s: float, **options) -> tuple[bool, str]:
-        monkeypatch.setattr(promote_module, "promote_and_tell", lambda *_, **__: time.sleep(takes_s))
+    def promoted(*, takes_s: float, left_s: float, recorded: bool = False, **options) -> tuple[bool, str]:
+        finals: list[TrialRecord] = []
+
+        def promotes(*_: object, **__: object) -> None:
+            finals.extend([WINNER] * recorded)
+            time.sleep(takes_s)
+
+        monkeypatch.setattr(promote_module, "promote_and_tell", promotes)
         study, prepared = study_of(tmp_path, **options)
-        result = SimpleNamespace(winner=WINNER, teacher=None, ledger=SimpleNamespace(rows=lambda: [WINNER]))
+        result = SimpleNamespace(
+            winner=WINNER, teacher=None, ledger=SimpleNamespace(rows=lambda: [WINNER], finals=lambda: finals)
+        )
         arguments = argparse.Namespace(thresholds="youden", again=False, promote=None, no_package=False)
         budget = TimeBudget(0.0, left_s)
         return promote_all(study, prepared, result, arguments, budget, Console()), capsys.readouterr().out
@@ -153,3 +161,11 @@ def test_a_promotion_that_takes_longer_than_expected_is_ended_in_time(promote) -
     done, said = promote(takes_s=5.0, left_s=0.1, promote_epochs=0)
     assert not done and time.monotonic() - started < 2
     assert "promotion did not end in time; what is trained is kept. To promote trial 4: xlite promote" in said
+
+
+def test_a_promotion_that_ended_before_its_package_did_names_the_command_that_packages(promote, tmp_path) -> None:
+    done, said = promote(takes_s=5.0, left_s=0.1, recorded=True, promote_epochs=0)
+    assert done and said == (
+        "--promote-reserve: the model is promoted, but not packaged in time. To do so: "
+        f"xlite package --study s --results {tmp_path}\n"
+    )

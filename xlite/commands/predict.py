@@ -110,16 +110,17 @@ def _refuse_to_overwrite(out: Path | None, places: Sequence[Path], model: Path) 
     """Check that a file which is there already and will be replaced is neither an input nor part of the package."""
     if out is None or not out.exists():
         return
+    from xlite.data.levels import POINTS, SERIES_TABLE
     from xlite.data.scan_lines import SCAN_SUFFIXES
     from xlite.data.sources.walk import may_be_picture
-    from xlite.package.manifest import MANIFEST, is_package
-    from xlite.storage.files import read_json_object
+    from xlite.package.manifest import is_package, manifest_files
 
-    package = {MANIFEST, *read_json_object(model / MANIFEST).get("files", ())} if is_package(model) else {model.name}
     root = (model if model.is_dir() else model.parent).resolve()
-    is_input = out in {place.resolve() for place in places} or may_be_picture(out) or out.suffix in SCAN_SUFFIXES
+    package = manifest_files(root) if is_package(root) else [model.name]
+    is_input = out in {place.resolve() for place in places} or may_be_picture(out)
+    is_input |= out.suffix.lower() in SCAN_SUFFIXES or out.name in (POINTS, SERIES_TABLE)
     if is_input or any(out == root / name for name in package):
-        raise InputError(f"--out {out}: it is an image or a part of the package; name another file")
+        raise InputError(f"--out {out}: it is an input or a part of the package; name another file")
 
 
 class _Report:
@@ -177,7 +178,7 @@ class _Report:
     def _others(self) -> str:
         counts = self.search.passed_over
         kinds = ", ".join(f"{suffix or 'no suffix'} {count:,}" for suffix, count in counts.most_common(5))
-        return f"; other files in these folders, not opened: {kinds}" if kinds else ""
+        return f"; other files in these folders, not read: {kinds}" if kinds else ""
 
     def _say(self, line: str) -> None:
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""

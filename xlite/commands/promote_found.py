@@ -89,6 +89,7 @@ def promote_in_time(
     else:
         if size.num_seeds > 1 or len(size.trials) > 1:
             console.say(size.describe())
+        num_recorded = len(result.ledger.finals())
         try:
             with time_budget.alarm():
                 promote_and_tell(
@@ -107,21 +108,30 @@ def promote_in_time(
                 )
             return True
         except OutOfTime:
+            if len(result.ledger.finals()) > num_recorded:
+                _tell_of_package(promoted, arguments, options, console)
+                return True
             reason = "promotion did not end in time; what is trained is kept"
-    if promoted.name != "promoted":
-        console.say(f"--promote-reserve: {reason}. The same command promotes the rest of the front")
-    else:
+    again = "The same command promotes the rest of the front"
+    if promoted.name == "promoted":
         numbers = ", ".join(str(trial.number) for trial in size.trials)
-        again = promote_command(arguments, options, size)
-        console.say(f"--promote-reserve: {reason}. To promote trial {numbers}: {again}")
+        again = f"To promote trial {numbers}: {promote_command(arguments, options, size)}"
+    console.say(f"--promote-reserve: {reason}. {again}")
     return False
+
+
+def _tell_of_package(promoted: Path, arguments: argparse.Namespace, options: "StudyOptions", console: Console) -> None:
+    """Where the time ended after the promotion did: the command that writes the package, if that is missing."""
+    from xlite.package.manifest import is_package
+
+    if not arguments.no_package and not is_package(promoted):
+        again = shlex.join(["xlite", "package", *_study_words(options)])
+        console.say(f"--promote-reserve: the model is promoted, but not packaged in time. To do so: {again}")
 
 
 def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size: "PromotionSize") -> str:
     """The command that makes this promotion, as a person would type it; study.json has all else."""
-    words = ["xlite", "promote", "--study", options.root.name]
-    if options.folder.parent != home() / "ray_results":
-        words += ["--results", shown(options.folder.parent)]
+    words = ["xlite", "promote", *_study_words(options)]
     num_trials = len(size.trials)
     words += ["--trial", str(size.trials[0].number)] if num_trials == 1 else ["--promote-top", str(num_trials)]
     if size.num_seeds > 1:
@@ -131,3 +141,8 @@ def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size
     words += ["--again"] if arguments.again else []
     words += ["--no-package"] if arguments.no_package else []
     return shlex.join(words)
+
+
+def _study_words(options: "StudyOptions") -> list[str]:
+    elsewhere = options.folder.parent != home() / "ray_results"
+    return ["--study", options.root.name, *(["--results", shown(options.folder.parent)] if elsewhere else [])]

@@ -22,15 +22,16 @@ CROP_SHARE = 0.75
 _DEFAULT_RADIUS_PX = 30.0  # if no study has two neighbouring points: 0.75 of 40 px, typical of RSNA's series
 
 
-def crop_radii(series: np.ndarray, level: np.ndarray, xy: np.ndarray) -> np.ndarray:
+def crop_radii(series: np.ndarray, level: np.ndarray, xy: np.ndarray, *, fallback: float | None = None) -> np.ndarray:
     """(P,) the crop radius of each point, pixels: CROP_SHARE of the mean distance to the levels above and below.
 
-    A point with neither in its series gets the median radius of all points.
+    A point with neither in its series gets `fallback`.
 
     Args:
         series: (P,) whole numbers from 0, one for each series.
         level: (P,) from 0 (L1/L2) to 4 (L5/S1), each once in a series.
         xy: (P, 2) the points, pixels.
+        fallback: None: the median radius of all points.
     """
     places = np.full((series.max() + 1, len(LEVELS) + 2, 2), np.nan)  # NaN above the first level, below the last
     places[series, level + 1] = xy
@@ -39,7 +40,8 @@ def crop_radii(series: np.ndarray, level: np.ndarray, xy: np.ndarray) -> np.ndar
     neighbours = np.stack([distances[series, level], distances[series, level + 1]])
     count = np.isfinite(neighbours).sum(axis=0)
     radii = CROP_SHARE * np.where(np.isfinite(neighbours), neighbours, 0).sum(axis=0) / np.maximum(count, 1)
-    fallback = float(np.median(radii[count > 0])) if (count > 0).any() else _DEFAULT_RADIUS_PX
+    if fallback is None:
+        fallback = float(np.median(radii[count > 0])) if (count > 0).any() else _DEFAULT_RADIUS_PX
     return np.where(count > 0, radii, fallback)
 
 

@@ -268,8 +268,10 @@ def _finite_scan(path: Path, values: np.ndarray) -> np.ndarray:
 
 def _read_channels(path: Path) -> dict[str, np.ndarray]:
     """The file's arrays by lower-case name: those with known names, else all two-dimensional ones."""
-    assert path.suffix in SCAN_SUFFIXES, path
-    if path.suffix == ".sxm":
+    suffix = path.suffix.lower()
+    if suffix not in SCAN_SUFFIXES:
+        raise UnreadableImage(path, f"not a scan; give {', '.join(SCAN_SUFFIXES)}")
+    if suffix == ".sxm":
         return _read_sxm(path)
     try:
         with path.open("rb") as file:  # np.load does not close the file of a damaged archive
@@ -291,6 +293,8 @@ def _read_sxm(path: Path) -> dict[str, np.ndarray]:
         from nanonispy2.read import Scan
     except ImportError:
         raise InputError(f"{path}: reading Nanonis files needs nanonispy2; pip install nanonispy2") from None
+    if path.suffix != ".sxm":
+        raise UnreadableImage(path, "nanonispy2 reads no file of this suffix; rename it to end in .sxm")
     end_of_header = path.read_bytes().find(_SXM_END)
     if end_of_header < 0:
         raise UnreadableImage(path, "no Nanonis header, or truncated within it")

@@ -1,6 +1,6 @@
 """MODEL_CARD.md: what a packaged model is, on which data it was made, how good it is, and what is left to write."""
 
-import hashlib
+from itertools import chain, count
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -22,17 +22,16 @@ from xlite.export.facts import Measured, StudyFacts
 from xlite.export.markdown import inert, table
 from xlite.export.reporting import CLAIM, TODO, TRIPOD, checklist
 from xlite.package.about import About
+from xlite.package.card import CARD, is_untouched, promotion_of, sealed
 from xlite.storage.files import write_text
 
-CARD = "MODEL_CARD.md"
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
-_END = "<!-- written by xlite, promotion {promotion}, sha256 {digest} -->"
 
 
 def write_card(folder: Path, about: About, facts: StudyFacts) -> list[str]:
-    """Write the card, unless a person has changed the one of this promotion.
+    """Write the card, unless a person has changed or written the one of this promotion.
 
-    A changed card of another promotion is kept as MODEL_CARD-before.md.
+    A changed card of another promotion is kept beside it, under a name that is free: MODEL_CARD-before.md, ...
 
     Returns:
         Lines for a person.
@@ -40,13 +39,14 @@ def write_card(folder: Path, about: About, facts: StudyFacts) -> list[str]:
     text = card_text(about, facts, Measured.read(folder))
     there, lines = folder / CARD, []
     if there.is_file():
-        body, promotion, digest = _taken_apart(there.read_text(encoding="utf-8"))
-        if _digest(body) != digest:
-            if promotion == about.promotion:
+        card = there.read_text(encoding="utf-8", errors="replace")
+        if not is_untouched(card):
+            if promotion_of(card) in ("", about.promotion):
                 return [f"{CARD} was changed by hand, so it stays as it is; remove it for a new one"]
-            there.replace(folder / "MODEL_CARD-before.md")
-            lines = [f"{CARD} of the promotion before was changed by hand; it is MODEL_CARD-before.md now"]
-    write_text(there, text + _END.format(promotion=about.promotion, digest=_digest(text)) + "\n")
+            kept = _free(folder)
+            there.rename(kept)
+            lines = [f"{CARD} of the promotion before was changed by hand; it is {kept.name} now"]
+    write_text(there, sealed(text, about.promotion))
     return lines
 
 
@@ -111,12 +111,6 @@ def _header(about: About, facts: StudyFacts, measured: Measured) -> ModelCardDat
     )
 
 
-def _digest(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()[:16]
-
-
-def _taken_apart(text: str) -> tuple[str, str, str]:
-    """Body, promotion and digest of a card; empty texts where its last line is not there any more."""
-    body, _, end = text.rpartition("<!-- written by xlite, promotion ")
-    words = end.split()
-    return body, words[0].rstrip(",") if words else "", words[2] if len(words) > 2 else ""
+def _free(folder: Path) -> Path:
+    names = (folder / f"MODEL_CARD-before{end}.md" for end in chain([""], (f"-{number}" for number in count(2))))
+    return next(path for path in names if not path.exists())

@@ -44,7 +44,7 @@ def model_table(about: About, facts: StudyFacts, measured: Measured) -> str:
         ("output", inert(f"{len(about.labels)} calibrated probabilities: {', '.join(about.labels)}")),
     ]
     if cost and cost.latency_ms is not None:
-        rows.append(("latency", f"{cost.latency_ms:.1f} ms an example by PyTorch, on the machine of the promotion"))
+        rows.append(("latency", f"{cost.latency_ms:.1f} ms an example by PyTorch, {_timed_on(facts, measured)}"))
     return table(("", ""), rows)
 
 
@@ -58,7 +58,7 @@ def data_text(facts: StudyFacts) -> str:
     unusable = f" Left out as missing or unreadable: {facts.unusable:,}." if facts.unusable else ""
     return (
         f"{source}\n\nThe split is {_SPLITS[facts.split_kind]} (seed {facts.seed}); its hash is `{facts.split_hash}`, "
-        f"that of images and labels `{facts.data_hash}`.{unusable} Copies of a picture are never in two parts."
+        f"that of images and labels `{facts.data_hash}`.{unusable} {_copies(facts)}"
     )
 
 
@@ -238,7 +238,7 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
         "output": "calibrated probabilities; "
         + ("a threshold for each label" if about.thresholds else "the most probable class"),
         "differences": f"none known: parts of one data set; {TODO}",
-        "poor": "unreadable files are refused; inputs unlike the training images are flagged by `predict.py`",
+        "poor": "unreadable files are listed and passed over; `predict.py` flags inputs unlike the training images",
     }
 
 
@@ -247,7 +247,29 @@ def _disjoint(facts: StudyFacts) -> str:
         return f"image, not patient: {TODO} why"
     if all(num == groups for num, groups in facts.parts.values()):
         return f"image: the data names no patients with several images; whether there are any: {TODO}"
-    return "patient (group); copies of a picture stay together"
+    return f"patient (group). {_copies(facts)}"
+
+
+def _copies(facts: StudyFacts) -> str:
+    """Whether pictures of one part are in another."""
+    if not facts.pictures:
+        return "Whether copies of a picture are in two parts is not known."
+    crossing, near = facts.pictures["in_several_parts"], facts.pictures["near_sets"]
+    if not crossing and not near:
+        return "Copies of a picture are never in two parts."
+    return (
+        f"Examples with a copy in another part: {crossing:,}; sets of almost identical pictures that lie in several "
+        f"parts: {near:,}."
+    )
+
+
+def _timed_on(facts: StudyFacts, measured: Measured) -> str:
+    """The device of the promotion's timing and, of a CPU, its threads; see `latency_target`."""
+    kind, _, threads = facts.latency_device.partition(":")
+    trained_on = facts.promotion.summary.device if facts.promotion else ""
+    if (kind or trained_on) != "cpu":
+        return f"on {inert(trained_on if trained_on not in ('', 'cpu') else 'a GPU')}"
+    return f"on {counted(int(threads or measured.description['config']['train.threads']), 'thread')} of a CPU"
 
 
 def _ensemble(about: About) -> str:

@@ -1,7 +1,7 @@
 """What a card says of the study behind a model: its data, search, promotion and cost. No paths, no ids."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class StudyFacts:
         search_value: of the promoted trial, in the search.
         reads_of_test: how often the study's test part has been read.
         versions: of Python and packages, when the study began or continued last.
+        latency_device: where the study asked for latencies, "cpu", "cpu:4", ...; "" where it did not say.
+        pictures: how many are alike, see `PictureFindings.counts`; {} if not known.
     """
 
     name: str
@@ -55,6 +57,8 @@ class StudyFacts:
     search_value: float | None
     reads_of_test: int
     versions: Mapping[str, str]
+    latency_device: str = ""
+    pictures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ def facts_of(study: Study, prepared: Prepared, ledger: Ledger, promoted: Path) -
         search_value=next((row.value for row in rows if row.number == origin), None),
         reads_of_test=len(ledger.test_reads()),
         versions=manifest.get("versions", {}),
+        latency_device=manifest.get("latency_device", ""),
+        pictures=prepared.understood.get("pictures", {}),
     )
 
 

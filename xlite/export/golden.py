@@ -20,7 +20,7 @@ from xlite.data.slices import SlicePreprocess
 from xlite.data.sources.rsna import read_rsna
 from xlite.data.table import Item
 from xlite.export.nameless import copy_nameless
-from xlite.package.golden import EXPECTED
+from xlite.package.golden import EXPECTED, golden_source
 from xlite.package.predict import PackagePredictor
 from xlite.storage.files import write_json
 
@@ -84,11 +84,10 @@ def write_golden(package: Path, predictor: PackagePredictor, own: Sequence[RawEx
     inputs, told = [], []
     for one in given:
         item = Item(tuple(copies[path] for path in one.item.paths), one.item.detail)
-        source = item if item.detail else item.path
-        (rows,) = predictor.rows([predictor.inputs(source, one.auxiliary if item.detail else ())])
-        told.append(np.round(rows.astype(np.float64), 7).tolist())
         names = [path.name for path in item.paths]
         inputs.append({"files": names, "detail": item.detail, "auxiliary": list(one.auxiliary)})
+        (rows,) = predictor.rows([predictor.inputs(*golden_source(folder, inputs[-1]))])
+        told.append(np.round(rows.astype(np.float64), 7).tolist())
     write_json(package / EXPECTED, {"inputs": inputs, "probabilities": told})
 
 

@@ -28,7 +28,6 @@ _DECODED = (
     ),
 )
 """Tags that decide the pixels; LUTDescriptor and LUTData are within the two sequences."""
-_JPEG_QUALITY = 95
 
 
 def copy_nameless(source: Path, target: Path) -> Path:
@@ -55,12 +54,12 @@ def copy_nameless(source: Path, target: Path) -> Path:
 def _copy_picture(source: Path, target: Path) -> Path:
     try:
         with without_warnings(), Image.open(source) as opened:
-            kept_as_jpeg, upright = opened.format == "JPEG", ImageOps.exif_transpose(opened)
+            upright = ImageOps.exif_transpose(opened)
         clean = Image.frombytes(upright.mode, upright.size, upright.tobytes())  # nothing but the pixels
         if upright.mode == "P":
             clean.putpalette(upright.getpalette() or [])
-        suffix = ".jpg" if kept_as_jpeg else ".tif" if upright.mode in ("F", "CMYK") else ".png"
-        clean.save(target.with_suffix(suffix), quality=_JPEG_QUALITY)  # heeded by JPEG alone
+        suffix = ".tif" if upright.mode in ("F", "CMYK") else ".png"  # without loss, also of a JPEG's pixels
+        clean.save(target.with_suffix(suffix))
     except OSError as error:
         if error.filename is not None:
             raise
@@ -79,7 +78,7 @@ def _copy_dicom(source: Path, target: Path) -> Path:
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = original.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
         meta.MediaStorageSOPClassUID = clean.SOPClassUID = SecondaryCaptureImageStorage
-        meta.MediaStorageSOPInstanceUID = clean.SOPInstanceUID = UID(f"2.25.{1 + sum(target.stem.encode())}")
+        meta.MediaStorageSOPInstanceUID = clean.SOPInstanceUID = UID(f"2.25.{int.from_bytes(target.stem.encode())}")
         clean.file_meta = meta
         clean.save_as(target, enforce_file_format=True)
     return target

@@ -1,6 +1,5 @@
 """A promoted model as a package that stands alone: model.onnx, golden/, predict.py, the card, package.json."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -12,7 +11,6 @@ import xlite
 from xlite.data.dataset import Dataset
 from xlite.data.preprocess import ModelInput
 from xlite.data.preprocess_registry import described
-from xlite.data.seen_pictures import FILE as SEEN_PICTURES
 from xlite.data.seen_pictures import write_seen_pictures
 from xlite.data.table import Item
 from xlite.errors import InputError
@@ -23,10 +21,9 @@ from xlite.export.golden import RawExample, has_phantom, own_examples, write_gol
 from xlite.export.onnx_graph import OPSET, write_onnx
 from xlite.export.use import write_use
 from xlite.package.about import About
-from xlite.package.golden import EXPECTED
-from xlite.package.manifest import MANIFEST, MODEL, write_manifest
+from xlite.package.manifest import MODEL, remove_package, write_manifest
 from xlite.package.predict import open_package
-from xlite.package.runtime import REQUIREMENTS, RUNTIME, SCRIPT, write_runtime
+from xlite.package.runtime import write_runtime
 from xlite.package.unlike import TrainingInputs, raw_side
 from xlite.predictor import Predictor, load
 from xlite.storage.files import fingerprint, read_json_object
@@ -83,28 +80,29 @@ def write_package(folder: Path, examples: Examples, facts: StudyFacts, *, golden
     """
     try:
         with locked(folder, waiting=None):
-            _remove_package(folder)
+            reference = load(folder, device="cpu")
+            if golden == "phantom" and not has_phantom(reference.preprocess):
+                raise InputError(
+                    "--golden phantom: no images are drawn for a preprocessing of your own; use --golden own"
+                )
+            remove_package(folder)
             try:
-                return _write(folder, examples, facts, golden)
+                return _write(folder, reference, examples, facts, golden)
             except BaseException:
-                _remove_package(folder)
+                remove_package(folder)
                 raise
     except BlockingIOError:
         raise InputError(f"{folder}: another process promotes or packages there; wait for it") from None
 
 
-def _write(folder: Path, examples: Examples, facts: StudyFacts, golden: str | None) -> list[str]:
-    reference = load(folder, device="cpu")
+def _write(folder: Path, reference: Predictor, examples: Examples, facts: StudyFacts, golden: str | None) -> list[str]:
     about = _about(folder, reference, examples.training_inputs(), facts)
     write_onnx(reference.models, about, folder / MODEL)
     packaged = open_package(folder / MODEL)
     difference = check_equal(reference, packaged, examples.validation_inputs())
     lines = [f"model.onnx answers as PyTorch does: probabilities differ by at most {difference:.1g}"]
-    own = _own(examples, reference) if golden == "own" else None
-    if own is not None or has_phantom(reference.preprocess):
-        write_golden(folder, packaged, own)
-    elif golden == "phantom":
-        raise InputError("--golden phantom: no images are drawn for a preprocessing of your own; use --golden own")
+    if golden == "own" or has_phantom(reference.preprocess):
+        write_golden(folder, packaged, _own(examples, reference) if golden == "own" else None)
     else:
         lines.append("No golden/: no images are drawn for a preprocessing of your own; xlite package --golden own")
     write_seen_pictures(folder, examples.dataset)
@@ -145,15 +143,6 @@ def _about(folder: Path, reference: Predictor, inputs: TrainingInputs, facts: St
         },
         promotion=metrics.get("identity") or fingerprint(weights),  # the first versions recorded none
     )
-
-
-def _remove_package(folder: Path) -> None:
-    """What an earlier package of this folder left; the manifest first. The card stays: a person may have written it."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for file in (*folder.glob("*.onnx"), *(folder / name for name in (SCRIPT, REQUIREMENTS, SEEN_PICTURES, "USE.md"))):
-        file.unlink(missing_ok=True)
-    for name in (RUNTIME, Path(EXPECTED).parent):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _spread(positions: np.ndarray, num: int) -> np.ndarray:

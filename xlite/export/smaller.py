@@ -11,16 +11,18 @@ import numpy as np
 import onnx
 
 from xlite.errors import InputError
+from xlite.export.deliver import check_place
 from xlite.export.judged import Ground, Judged
 from xlite.package.about import About
 from xlite.package.golden import EXPECTED, golden_source
-from xlite.package.manifest import MODEL, packaged_files, write_manifest
+from xlite.package.manifest import MANIFEST, MODEL, manifest_files, write_manifest
 from xlite.package.predict import PackagePredictor, open_package
 from xlite.storage.files import read_json_object, write_json
+from xlite.storage.folders import replace_folder
 
 MEASURED = "smaller.json"
-_NOT_TAKEN = (".safetensors", "metrics.json", "reliability.json", "model.json")
-"""What is of the fp32 model alone: its weights for PyTorch, and its results on test."""
+_NOT_TAKEN = (MANIFEST, MODEL, "metrics.json", "reliability.json", "curves.json")
+"""What is of the fp32 model alone, as are its weights for PyTorch: its results on test."""
 _USE = f"""
 ## This version
 
@@ -47,8 +49,11 @@ def write_smaller(source: Path, out: Path, taken: Judged, judged: Sequence[Judge
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         made = Path(scratch) / out.name
         made.mkdir()
-        for name in packaged_files(source):
-            if not (name == MODEL or name.endswith(_NOT_TAKEN)):
+        names = manifest_files(source)
+        weights = [Path(name) for name in names if name.endswith(".safetensors")]
+        left = {*_NOT_TAKEN, *(str(file.with_suffix(end)) for file in weights for end in (".safetensors", ".json"))}
+        for name in names:
+            if name not in left:
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source / name, made / name)
         onnx.save(_described(taken.graph, about), made / MODEL)
@@ -59,8 +64,7 @@ def write_smaller(source: Path, out: Path, taken: Judged, judged: Sequence[Judge
         if (made / EXPECTED).is_file():
             _renew_golden(open_package(made / MODEL), made)
         write_manifest(made, about)
-        shutil.rmtree(out, ignore_errors=True)
-        made.rename(out)
+        replace_folder(made, out)
 
 
 def check_free(out: Path) -> None:
@@ -71,6 +75,7 @@ def check_free(out: Path) -> None:
     """
     if out.exists() and not (out / MEASURED).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name another folder with --out")
+    check_place(out)
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder; name another with --out")
 

@@ -25,7 +25,7 @@ _GIVE: Mapping[str, tuple[str, str]] = {
 
 
 def write_use(folder: Path, about: About, facts: StudyFacts) -> None:
-    """Write USE.md into a package's folder; all commands are run there."""
+    """Write USE.md into a package's folder; all commands are run there, and write beside it, not into it."""
     write_text(folder / "USE.md", use_text(about, facts))
 
 
@@ -37,10 +37,11 @@ def use_text(about: About, facts: StudyFacts) -> str:
         "Run the commands in this folder. [MODEL_CARD.md](MODEL_CARD.md) says what the model is for.",
         "## Once",
         code_block("bash", "pip install -r requirements.txt", "python predict.py --self-test"),
-        "The self-test predicts the inputs in `golden/` and compares. It needs neither PyTorch nor X-Lite.",
+        "The self-test predicts the inputs in `golden/` and compares. Python 3.11 or newer is needed, but neither "
+        "PyTorch nor X-Lite.",
         *_own_class(about),
         "## Predict",
-        code_block("bash", f"python predict.py {what} --out predictions.csv"),
+        code_block("bash", f"python predict.py {what} --out ../predictions.csv"),
         f"{explained} A name that ends in `.json` or `.parquet` gives that format (`.parquet` needs `pyarrow`). "
         "Files that cannot be read are listed and passed over; the exit code is then 3. Inputs unlike the training "
         "images are flagged.",
@@ -48,9 +49,9 @@ def use_text(about: About, facts: StudyFacts) -> str:
         "## With X-Lite installed",
         code_block(
             "bash",
-            f"xlite predict {what} --model . --out predictions.csv",
-            f"xlite explain {what} --model . --out explained",
-            "xlite evaluate --model . --data OTHER_DATA",
+            f"xlite predict {what} --model . --out ../predictions.csv",
+            f"xlite explain {what} --model . --out ../explained",
+            "xlite evaluate --model . --data OTHER_DATA --out .. --cache-dir ../cache",
         ),
         code_block("python", "import xlite", *_PYTHON[about.input_spec.layout]),
         "## The graph itself",

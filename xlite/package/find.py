@@ -74,4 +74,4 @@ class Search:
                     self.passed_over[path.suffix.lower()] += 1
 
     def _is_wanted(self, path: Path) -> bool:
-        return path.suffix in SCAN_SUFFIXES if self.spec.layout == "lines" else may_be_picture(path)
+        return path.suffix.lower() in SCAN_SUFFIXES if self.spec.layout == "lines" else may_be_picture(path)

@@ -40,7 +40,10 @@ def self_test(predictor: PackagePredictor, folder: Path) -> SelfTest:
     """
     file = folder / EXPECTED
     if not file.is_file():
-        raise InputError(f"{file}: no such file: this package has no self-test; give its whole folder with --model")
+        raise InputError(
+            f"{file}: no such file: this package has no self-test; give its whole folder, or make one with "
+            "xlite package --golden own"
+        )
     values = read_json_object(file)
     try:
         sources = [golden_source(file.parent, one) for one in values["inputs"]]
@@ -60,8 +63,8 @@ def self_test(predictor: PackagePredictor, folder: Path) -> SelfTest:
 def golden_source(folder: Path, one: Mapping[str, Any]) -> tuple[Path | Item, tuple[int, ...]]:
     """An entry of "inputs", in golden/, as `PackagePredictor.inputs` takes it.
 
-    A file alone where there is no detail: so a scan is cut into windows as in every prediction.
+    A path where there is one file without detail: so a scan is cut into windows as in every prediction.
     """
     paths = tuple(folder / name for name in one["files"])
-    source = Item(paths, one["detail"]) if one["detail"] else paths[0]
-    return source, tuple(one["auxiliary"]) if isinstance(source, Item) else ()
+    source = Item(paths, one["detail"]) if one["detail"] or len(paths) > 1 else paths[0]
+    return source, tuple(one["auxiliary"])

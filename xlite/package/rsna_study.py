@@ -62,6 +62,7 @@ def find_levels(place: Path, num_slices: int) -> Iterator[Level]:
         np.array([series[point.series] for point in points]),
         np.array([point.level for point in points]),
         np.array([point.xy for point in points]),
+        fallback=math.nan,  # training's median is not known here, and that of these points is another
     )
     slices: dict[tuple[str, str], dict[int, Path]] = {}
     for point, radius in sorted(zip(points, radii.tolist(), strict=True), key=lambda pair: pair[0].order):
@@ -72,7 +73,13 @@ def find_levels(place: Path, num_slices: int) -> Iterator[Level]:
             slices = {point.series: find_slices(folder)}  # of one series at a time
         stack = stack_around(slices[point.series], point.instance, num_slices) if slices[point.series] else None
         detail = crop_detail(np.array([*point.xy, radius]))
-        problem = "" if stack else f"no slices around instance {point.instance} in {IMAGES}/{'/'.join(point.series)}"
+        problem = ""
+        if not stack:
+            problem = f"no slices around instance {point.instance} in {IMAGES}/{'/'.join(point.series)}"
+        elif math.isnan(radius):
+            problem = (
+                f"no point of a level above or below in its series, whose distance sets the crop; add it to {POINTS}"
+            )
         name = f"{point.series[0]}_{LEVEL_KEYS[point.level]}"
         yield Level(name, point.level, Item(stack or (folder,), detail), problem)
 

@@ -13,12 +13,14 @@ _START = "xlite.commands.predict"
 
 _SCRIPT = '''"""Predict what images show: python predict.py IMAGES (--help lists the options).
 
-Needs the packages in requirements.txt; X-Lite's own files are beside it in runtime/.
+Needs Python 3.11 or newer and the packages in requirements.txt; X-Lite's own files are beside it in runtime/.
 """
 
 import sys
 from pathlib import Path
 
+if sys.version_info < (3, 11):
+    sys.exit("error: this needs Python 3.11 or newer")
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "runtime"))
 
@@ -33,7 +35,7 @@ if __name__ == "__main__":
 '''
 
 _REQUIREMENTS = """\
-# What predict.py needs: pip install -r requirements.txt
+# What predict.py needs, with Python 3.11 or newer: pip install -r requirements.txt
 numpy>=2.0
 onnxruntime>=1.20
 opencv-python-headless>=4.10

@@ -95,11 +95,14 @@ def _outcomes(predictor: PackagePredictor, batch: Sequence[Found], known: Traini
 def _flags(known: TrainingInputs | None, found: Found, inputs: Sequence[ModelInput]) -> tuple[str, ...]:
     if known is None:
         return ()
-    side = raw_side(found.source) if known.sides and isinstance(found.source, Path) else None
+    side = raw_side(_file_of(found)) if known.sides else None
     return tuple(dict.fromkeys(flag for one in inputs for flag in known.flags(one.pixels, side)))
 
 
 def _without_path(message: str, found: Found) -> str:
     """The reason alone, where the message begins with the file that the id names already."""
-    path = found.source if isinstance(found.source, Path) else found.source.path
-    return message.removeprefix(f"{path}: ")
+    return message.removeprefix(f"{_file_of(found)}: ")
+
+
+def _file_of(found: Found) -> Path:
+    return found.source if isinstance(found.source, Path) else found.source.path

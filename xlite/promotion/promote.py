@@ -18,7 +18,7 @@ from xlite.models.artifact import load_model, remove_spares
 from xlite.models.cost import count_cost
 from xlite.models.latency import measure_latencies
 from xlite.models.limits import Cost
-from xlite.package.manifest import MANIFEST
+from xlite.package.manifest import remove_package
 from xlite.promotion.answers import Answers, answers_of, write_results
 from xlite.promotion.choose import Chosen
 from xlite.promotion.reads import check_reads
@@ -106,7 +106,7 @@ def promote(
     check_reads(ledger, identity, again=again)
     try:
         with locked(folder, waiting=None):
-            (folder / MANIFEST).unlink(missing_ok=True)  # its models are replaced: no package until all is written
+            remove_package(folder)  # its models are replaced: no package until all is written
             promotion = _promote(
                 config,
                 task,

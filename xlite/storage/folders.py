@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 from xlite.errors import InputError
@@ -29,6 +30,20 @@ def check_folder(folder: Path, fix: str) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); {fix}") from None
     if free < MIN_FREE_BYTES:
         raise InputError(f"{folder}: its disk has {free / 2**20:.1f} MiB free; free some space, or {fix}")
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move the folder `new` to `place`, on the same disk; a folder there is moved aside first and removed last."""
+    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.old")
+    if place.exists():
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        if aside.exists():
+            aside.rename(place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def temporary_folder(num_below: int = 0) -> Path:
