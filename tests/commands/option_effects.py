@@ -73,7 +73,7 @@ def adopt(command):
 
 
 CHOOSE, JUDGE = (f"xlite.commands.evaluate.{name}" for name in ("choose", "judge_and_tell"))
-GROUPINGS = "xlite.evaluate.columns.find_groupings"
+COLUMNS = "xlite.evaluate.columns.find_columns"
 
 
 def overrides(name, value):
@@ -424,13 +424,15 @@ EVALUATE = {
     "--part": lambda it: evaluating(it, "--part test", CHOOSE)[0][0].part == "test",
     "--again": lambda it: evaluating(it, "--again", CHOOSE)[0][0].again,
     "--keep-twins": lambda it: evaluating(it, "--keep-twins", CHOOSE)[0][0].keep_twins,
-    "--subgroup": lambda it: evaluating(it, "--subgroup sex,view", GROUPINGS)[0][1] == ("sex", "view"),
+    "--subgroup": lambda it: evaluating(it, "--subgroup sex,view", COLUMNS)[0][1] == ("sex", "view"),
     "--no-images": lambda it: (
         evaluating(it, "", JUDGE)[1]["images"] and not evaluating(it, "--no-images", JUDGE)[1]["images"]
     ),
     "--out": lambda it: evaluating(it, "--out /tmp", JUDGE)[0][6] == Path("/tmp/evaluation/m-on-nih"),
     "--cache-dir": lambda it: evaluating(it, f"--cache-dir {it.home}/c")[1]["cache_dir"] == it.home / "c",
     "--allow-missing": lambda it: evaluating(it, "--allow-missing")[1]["allow_missing"],
+    "--storage": lambda it: evaluating(it, "--storage sqlite:////x.db", CHOOSE)[0][0].storage == "sqlite:////x.db",
+    "--study-data": lambda it: evaluating(it, "--study-data /d", CHOOSE)[0][0].study_data == Path("/d"),
     **{f"--{name}": overrides(name, value) for name, value in (
         ("layout", "none"), ("table", "t.csv"), ("file-column", "f"), ("label-column", ["l"]), ("group-column", "g"),
         ("split-column", "s"), ("kind", "binary"), ("positive", "ill"), ("uncertain", "error"), ("unknown", ["9"]),
@@ -464,11 +466,13 @@ EFFECTS = {
 
 def evaluating(it, text, place="xlite.evaluate.other_data.read_other"):
     """What `xlite evaluate` hands to the function at `place`, the ones before it left out."""
-    package = SimpleNamespace(name="m", task="chestxray14", target_spec=lambda task: None, predictor=lambda spec: None)
+    package = SimpleNamespace(
+        name="m", task="chestxray14", weights=(), target_spec=lambda task: None, predictor=lambda spec: None
+    )
     table = SimpleNamespace(ids=None, groups=None)
     data = SimpleNamespace(table=table, take=lambda chosen: None)
     it.patch.setattr("xlite.evaluate.package.open_package", lambda path: package)
-    before = {"xlite.evaluate.other_data.read_other": data, GROUPINGS: [], CHOOSE: (None, {}, [])}
+    before = {"xlite.evaluate.other_data.read_other": data, COLUMNS: [], CHOOSE: (None, {}, [])}
     for name, result in before.items():
         it.patch.setattr(name, lambda *_, result=result, **__: result)
     return it.stopped_at(place, "evaluate", f"--model m --data {it.home}/nih {text}")

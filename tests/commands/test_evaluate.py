@@ -1,6 +1,7 @@
 """`xlite evaluate` on real files: other data, the study's own, twins, labels in another order, packages alone."""
 
 import csv
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -10,10 +11,13 @@ import pandas as pd
 import pytest
 from conftest import write_nih_folder
 from sklearn.metrics import roc_auc_score
+from small_package import about_of, write_package
 
 from xlite.commands import evaluate, evaluate_study
+from xlite.commands.reopen import reopen
 from xlite.config import RunConfig
 from xlite.console import SilentConsole
+from xlite.data.decode import ImagePreprocess
 from xlite.data.seen_pictures import write_seen_pictures
 from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialResult, sqlite_url
@@ -58,7 +62,7 @@ def evaluated(home, monkeypatch, capsys, tmp_path):
     """Run the command; evaluation.json, the rows of answers.csv, and what was printed."""
     folder, data = home
 
-    def reopen(root, console, *, writes):
+    def reopen(root, console, places, *, writes):
         assert writes
         ledger = Ledger.open(sqlite_url(root / "study.db"), root.name, create=False)
         return SimpleNamespace(prepared=SimpleNamespace(full=data), ledger=ledger)
@@ -70,7 +74,9 @@ def evaluated(home, monkeypatch, capsys, tmp_path):
         words = words if sheet else (*words, "--no-images")  # half the time
         own = ["--model", model, "--data", str(data), "--cache-dir", "cache", "--out", str(tmp_path)]
         assert evaluate.run(evaluate.parser().parse_args([*own, *words])) == 0
-        (out,) = (tmp_path / "evaluation").iterdir()
+        out = max(
+            (tmp_path / "evaluation").iterdir(), key=lambda folder: (folder / "evaluation.json").stat().st_mtime_ns
+        )
         with (out / "answers.csv").open() as file:
             return read_json(out / "evaluation.json"), list(csv.DictReader(file)), capsys.readouterr().out
 
@@ -130,8 +136,11 @@ def test_labels_in_another_order_and_with_others_among_them_give_the_same(evalua
         one, two = (each["metrics"]["per_label"][label]["auc"] for each in (first, plain))
         assert one == two
     assert "Cardiomegaly" in first["labels"]["absent_in_data"] and first["labels"]["unknown_to_model"] == ["Fracture"]
-    mean = np.mean([first["metrics"]["per_label"][label]["auc"]["value"] for label in ("Infiltration", "Effusion")])
-    assert first["metrics"]["scalars"]["auc_macro"]["value"] == pytest.approx(mean)
+    for name, own in (("auc_macro", "auc"), ("ece_macro", "ece"), ("specificity_macro", "specificity")):
+        two = [first["metrics"]["per_label"][label][own] for label in ("Infiltration", "Effusion")]
+        for kind in ("value", "study"):  # the study's, too, is over the two labels, not over its three
+            mean = np.mean([each[kind] for each in two])
+            assert first["metrics"]["scalars"][name][kind] == pytest.approx(mean), (name, kind)
 
 
 def test_the_study_s_training_is_refused_and_a_look_at_its_test_part_is_recorded(evaluated, home):
@@ -169,6 +178,44 @@ def with_twins(home, tmp_path_factory):
     return copied, [path.name for path in theirs[:3]]
 
 
+def test_a_study_that_cannot_be_opened_ends_it_before_anything_is_judged(evaluated, home, monkeypatch):
+    monkeypatch.setattr(evaluate_study, "reopen", reopen)  # its study.json says nothing
+    before = len(reads(home))
+    with pytest.raises(InputError) as raised:
+        evaluated("nih", "--part", "test", "--again")
+    for words in (
+        "study s cannot be opened, so what the model has seen is not known",
+        "evaluate a copy of the package",
+    ):
+        assert words in str(raised.value) and "\n" not in str(raised.value)
+    assert len(reads(home)) == before and not evaluated.out.exists()
+
+
+def test_an_8_bit_package_in_its_study_is_evaluated_and_its_study_known(evaluated, home):
+    package = home[0] / "results" / "s" / "promoted_int8"
+    about = about_of(ImagePreprocess(32), labels=FINDINGS, precision="int8", task="chestxray14")
+    write_package(package, about)
+    found, rows, said = evaluated("other", model=str(package))
+    assert found["model"]["name"] == "s-promoted_int8" and len(found["model"]["weights"]) == 1
+    assert found["data"]["compared_with_the_study"] == "ids and pictures" and len(rows) == 120
+    assert found["metrics"]["scalars"]["auc_macro"]["study"] is None and found["shift"] == {}
+    assert "the package has no reliability.json" in said
+    with pytest.raises(InputError, match=r"images are of study s-promoted_int8's own train and val part"):
+        evaluated("nih", model=str(package))
+
+
+def test_folders_of_one_name_have_an_evaluation_each(evaluated, home, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("second") / "other"
+    shutil.copytree(home[0] / "other", folder)
+    for data in ("other", folder, folder, "other"):
+        evaluated(data)
+    first, second = sorted(evaluated.out.iterdir())
+    assert first.name == "s-on-other" and re.fullmatch(r"s-on-other-[0-9a-f]{8}", second.name)
+    told = [(each / "evaluation.json").read_text() for each in (first, second)]
+    assert read_json(first / "evaluation.json")["identity"] != read_json(second / "evaluation.json")["identity"]
+    assert all(str(folder.parent) not in text for text in told)
+
+
 def test_twins_are_named_and_left_out_unless_they_are_asked_for(evaluated, with_twins):
     folder, names = with_twins
     found, rows, said = evaluated(folder)
@@ -185,10 +232,11 @@ def test_a_package_that_lies_alone_says_what_it_cannot_check(evaluated, home, wi
     shutil.copytree(home[0] / "results" / "s" / "promoted", alone)
     found, rows, said = evaluated(with_twins[0], model=str(alone))
     line = "Not checked whether the model has seen any of the images (the package lies alone, without its study)"
-    assert line in said and found["data"]["compared_with_the_study"] == line and len(rows) == 120
+    assert line in said and found["data"]["compared_with_the_study"] == "nothing" and len(rows) == 120
     write_seen_pictures(alone, home[1])
     found, rows, said = evaluated(with_twins[0], model=str(alone))
     assert "Only identical pictures are noticed, by the hashes in the package" in said and len(rows) == 117
+    assert found["data"]["compared_with_the_study"] == "hashes"
 
 
 def test_subgroups_of_the_label_table_and_no_sheet(evaluated, home, tmp_path_factory):
@@ -206,6 +254,12 @@ def test_subgroups_of_the_label_table_and_no_sheet(evaluated, home, tmp_path_fac
     assert groups["F"]["per_label"]["Effusion"]["auc"] == pytest.approx(roc_auc_score(truth, p), abs=1e-4)
     assert "Subgroups by 'Patient Gender': F 60, M 60" in said
     assert not (evaluated.out / "s-on-sexes" / "mistakes.png").exists()
+
+
+def test_an_unknown_column_is_told_before_any_image_is_read(evaluated, monkeypatch):
+    monkeypatch.setattr("xlite.evaluate.other_data.read_other", None)
+    with pytest.raises(InputError, match=r"--subgroup scanner: no table in .*other has such a column"):
+        evaluated("other", "--subgroup", "scanner")
 
 
 def test_official_lists_choose_the_part(evaluated, home, tmp_path_factory):

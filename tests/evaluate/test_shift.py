@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from xlite.evaluate.figures import _scored
 from xlite.evaluate.shift import shift_of
 from xlite.evaluate.specificity import specificity
 from xlite.metrics.calibration import reliability_curve
@@ -38,6 +39,14 @@ def test_a_large_psi_of_few_images_is_not_called_a_shift():
     curve = reliability_curve(rng.random(300), np.zeros(300), bins="mass")
     found = shift_of(rng.random((20, 1)), ["a"], {"a": curve})["a"]
     assert found.psi > 0.25 and not found.is_large  # 14 (1/20 + 1/300) = 0.75 is what chance makes
+
+
+def test_unknown_scores_are_left_out_where_the_label_is_known_anywhere():
+    answers = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])
+    targets = np.array([[0, np.nan, np.nan], [np.nan, 1, np.nan], [np.nan] * 3])
+    np.testing.assert_array_equal(_scored(answers, targets), [[0.1, np.nan, 0.3], [np.nan, 0.5, 0.6]])
+    found = shift_of(_scored(answers, targets), ["a", "b", "c"], dict.fromkeys("abc", CURVE))
+    assert [found[label].mean for label in "abc"] == pytest.approx([0.1, 0.5, 0.45])
 
 
 def test_specificity_is_the_share_of_negatives_decided_negative_unknown_ones_left_out():

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from xlite.errors import InputError
-from xlite.evaluate.columns import find_groupings
+from xlite.evaluate.columns import find_columns, join
 
 IDS, PATIENTS = np.array(["a/1.png", "a/2.png", "b/3.png", "b/4.png"]), np.array(["p1", "p1", "p2", "p3"])
 
 
 def found(folder, name, text, ids=IDS, groups=PATIENTS):
     (folder / "people.csv").write_text(text)
-    (one,) = find_groupings(folder, [name], ids, groups)
-    return one
+    (column,) = find_columns(folder, [name])
+    return join(column, ids, groups)
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,18 @@ def test_a_column_is_joined_by_id_name_or_patient(tmp_path, text):
     assert found(tmp_path, "sex", text).values.tolist() == ["F", "F", "M", ""]
 
 
-def test_a_patient_with_two_values_has_none(tmp_path):
-    assert found(tmp_path, "sex", "patient,sex\np1,F\np1,M\np2,M\np3,F\n").values.tolist() == ["", "", "M", "F"]
+def test_a_patient_with_two_values_has_none_and_a_blank_is_no_value(tmp_path):
+    text = "patient,sex\np1,F\np1,M\np2,M\np2,\np3,F\n"
+    assert found(tmp_path, "sex", text).values.tolist() == ["", "", "M", "F"]
+
+
+def test_of_columns_that_differ_in_case_alone_the_one_written_so_is_taken(tmp_path):
+    (tmp_path / "other.csv").write_text("patient,Sex\np1,M\np2,M\np3,F\n")
+    text = "patient,sex\np1,F\np2,M\np3,F\n"
+    assert found(tmp_path, "sex", text).values.tolist() == ["F", "F", "M", "F"]
+    assert found(tmp_path, "Sex", text).values.tolist() == ["M", "M", "M", "F"]
+    with pytest.raises(InputError, match="it could be Sex or sex; write one of them"):
+        found(tmp_path, "SEX", text)
 
 
 def test_ages_are_cut_and_nih_s_old_form_is_read(tmp_path):
@@ -46,6 +56,15 @@ def test_ages_are_cut_and_nih_s_old_form_is_read(tmp_path):
         "",
     ]
     assert one.note.endswith("cut at 18, 40, 65: 18 to 39 3, 40 to 64 2, below 18 2, from 65 2, not known of 1")
+
+
+def test_ages_in_months_weeks_and_days_are_less_than_years(tmp_path):
+    ids = np.array([f"{i}.png" for i in range(10)])
+    ages = ["230M", "215M", "080W", "300d", "019Y", "041Y", "042Y", "066Y", "067Y", "68"]
+    text = "image,age\n" + "".join(f"{name},{age}\n" for name, age in zip(ids, ages, strict=True))
+    below, young, middle, old = "below 18", "18 to below 40", "40 to below 65", "from 65"
+    expected = [young, below, below, below, young, middle, middle, old, old, old]
+    assert found(tmp_path, "age", text, ids, ids).values.tolist() == expected
 
 
 @pytest.mark.parametrize(

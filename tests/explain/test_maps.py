@@ -83,7 +83,6 @@ def test_what_is_no_map_is_refused_and_says_why():
     assert found.map is None and "nothing in the picture speaks for this label" in found.note
     flat = predictor_of(untrained(PLAIN, backbone="lcnet_050"), labels=("a", "b", "c"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradients, "class_activations", None)  # explain has its own name for it
         patch.setattr("xlite.explain.maps.class_activations", lambda *_: np.full((1, 7, 7), 0.25, np.float32))
         (found,) = explain(flat, NOISE, ["a"])
     assert found.map is None and "the same everywhere (7 x 7 cells)" in found.note

@@ -43,7 +43,7 @@ def test_nihs_list_is_read_with_its_broken_header_and_its_name_for_infiltration(
     for name, content in (("b.csv", table.encode()), ("b.csv.gz", gzip.compress(table.encode()))):
         (tmp_path / name).write_bytes(content)
         boxes = read_boxes(tmp_path / name, FINDINGS)
-        assert boxes == {"1.png": {"Infiltration": [Box(0.5, 0.25, 0.125, 0.0625)], "Mass": [Box(0, 0, 1, 1)]}}
+        assert boxes == {"1": {"Infiltration": [Box(0.5, 0.25, 0.125, 0.0625)], "Mass": [Box(0, 0, 1, 1)]}}
     (tmp_path / "b.csv").write_text(HEADER + "1.png,Mass,0,0,many,1\n")
     with pytest.raises(InputError, match="row 2: write a name, a label and four numbers"):
         read_boxes(tmp_path / "b.csv", FINDINGS)

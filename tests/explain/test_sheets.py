@@ -18,6 +18,7 @@ from xlite.commands import explain as command
 from xlite.data.slices import SlicePreprocess
 from xlite.explain.maps import explain
 from xlite.explain.overlay import overlay, sheet
+from xlite.storage.files import write_json
 from xlite.tasks.target_spec import MULTICLASS
 
 
@@ -112,18 +113,25 @@ def test_the_command_draws_lists_what_it_cannot_read_and_leaves_the_images_as_th
         assert decoded((place / "sheets" / name).read_bytes()).std() > 20
 
 
-def test_images_without_a_label_above_its_threshold_are_listed_not_drawn(place, capsys):
+def test_labels_above_their_thresholds_are_drawn_and_images_without_one_are_listed(place, capsys):
+    write_json(place / "m" / "metrics.json", {"models": ["model_0.safetensors"]})
+    write_json(place / "m" / "thresholds.json", {"thresholds": {"Effusion": 1.0, "Mass": 0.0}})
     assert run(place) == 3
-    for row in rows_of(place):
-        assert row["sheet"] or row["note"]
-        assert not row["label"] or float(row["probability"]) >= 0.5
+    assert [row["label"] for row in rows_of(place)[:4]] == ["Mass"] * 4 and list((place / "sheets").glob("*.png"))
+    shutil.rmtree(place / "sheets")
+    write_json(place / "m" / "thresholds.json", {"thresholds": {"Effusion": 1.0, "Mass": 1.0}})
+    assert run(place) == 3
+    told = [(row["label"], row["sheet"], row["note"]) for row in rows_of(place)[:4]]
+    assert told == [("", "", "not drawn: no label is above its threshold")] * 4
+    assert not list((place / "sheets").glob("*.png"))
 
 
 def test_boxes_are_scored_and_images_without_are_told(place, capsys):
     header = "Image Index,Finding Label,Bbox [x,y,w,h]\n"
-    boxes = [f"<b>{number}.png,Mass,0,0,1024,1024\n" for number in range(3)]
+    boxes = [f"<b>{number}.{suffix},Mass,0,0,1024,1024\n" for number, suffix in enumerate(("png", "png", "jpg"))]
     (place / "boxes.csv").write_text(header + "".join(boxes))
-    run(place, "--boxes", str(place / "boxes.csv"))
+    assert run(place, "--boxes", str(place / "boxes.csv")) == 0  # the file that is no image has none, and is not read
+    assert [row["note"] for row in rows_of(place)[3:]] == ["not drawn: no box"] * 2
     said = capsys.readouterr().out
     assert "Mass" in said and "0.29 to 1.00" in said  # three of three hit a box that is the whole picture
     shutil.rmtree(place / "sheets")

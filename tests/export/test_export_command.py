@@ -4,13 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from conftest import lay_out
 from small_net import ground_of, images, small_net, write_net
+from small_package import about_of
 
 from xlite.commands import cli, export
+from xlite.console import SilentConsole
+from xlite.errors import InputError
+from xlite.ledger import Ledger, sqlite_url
 from xlite.package.golden import self_test
 from xlite.package.manifest import open_manifest, write_manifest
 from xlite.package.predict import open_package
-from xlite.storage.files import write_json
+from xlite.storage.files import read_json, write_json
 
 
 @pytest.fixture
@@ -66,6 +71,24 @@ def test_half_precision_is_a_package_of_about_half_the_size(run, tmp_path) -> No
     sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("p_fp16", "p")]
     assert sizes[0] < 0.65 * sizes[1]
     assert open_package(tmp_path / "p_fp16").about.precision == "fp16"
+
+
+def test_graphs_are_judged_on_validation_of_the_study_that_promoted_the_package(tmp_path) -> None:
+    home = lay_out("study_stm", tmp_path / "home")
+    study = home / "results" / "stm"
+    with Ledger.open(sqlite_url(study / "study.db"), "stm", create=False) as ledger:
+        (identity,) = {row.promotion.identity for row in ledger.finals()}
+        reads = ledger.test_reads()
+    words = ["--int8", "--model", str(study / "promoted"), "--cache-dir", str(tmp_path / "cache")]
+    arguments = export.parser().parse_args(words)
+    ground = export._ground(study, about_of(promotion=identity), arguments, SilentConsole())
+    validation = read_json(study / "promoted" / "metrics.json")["validation"]["per_label"]
+    positives = {label: values["num_positive"] for label, values in validation.items()}
+    assert dict(zip(ground.dataset.labels, np.nansum(ground.targets, axis=(0, 1)), strict=True)) == positives
+    with Ledger.open(sqlite_url(study / "study.db"), "stm", create=False) as ledger:
+        assert ledger.test_reads() == reads
+    with pytest.raises(InputError, match="was not promoted in study stm; name its own with --study"):
+        export._ground(study, about_of(promotion="0" * 16), arguments, SilentConsole())
 
 
 def test_too_large_a_loss_is_refused_with_the_table_and_nothing_is_written(run, tmp_path, monkeypatch) -> None:

@@ -7,6 +7,7 @@ from onnx import TensorProto, numpy_helper
 from small_net import ground_of, images, small_net
 
 from xlite.errors import InputError
+from xlite.export import choose
 from xlite.export.choose import chosen, int8_candidates, most_sensitive
 from xlite.export.half import half_weights
 from xlite.export.judged import Judged, judge, judge_reference, opened, with_latencies
@@ -23,16 +24,19 @@ def outputs(model, pixels, name="probabilities"):
     return opened(model.SerializeToString(), 1).run([name], {"pixels": pixels})[0]
 
 
-def candidates(tmp_path, *, uneven, max_loss=0.02):
+def candidates(tmp_path, *, uneven, max_loss=0.02, tell=pytest.fail):
     model = small_net(uneven=uneven)
     ground = ground_of(tmp_path, model)
     reference, answers = judge_reference(ground, model.SerializeToString())
     assert reference.score == 1
     steps = []
     found = int8_candidates(
-        ground, saved(tmp_path, model), answers, max_loss=max_loss, progress=lambda *step: steps.append(step)
+        *(ground, saved(tmp_path, model), answers),
+        max_loss=max_loss,
+        progress=lambda *step: steps.append(step),
+        tell=tell,
     )
-    assert steps[-1][0] == steps[-1][1] == 3 + len(found)
+    assert steps[-1][0] == steps[-1][1]
     return found
 
 
@@ -64,6 +68,21 @@ def test_where_nothing_is_accurate_enough_sensitive_blocks_stay_float(tmp_path) 
         "2 sensitive block(s), last layer",
         "3 sensitive block(s), last layer",
     ]
+
+
+def test_a_graph_that_onnx_runtime_cannot_load_is_left_out_and_named(tmp_path, monkeypatch) -> None:
+    def made(model, ranges, recipe):
+        graph = quantised(model, ranges, recipe)
+        if recipe.per_channel or recipe.every_operator:
+            graph.graph.node[3].op_type = "NoSuchOperator"
+        return graph
+
+    monkeypatch.setattr(choose, "quantised", made)
+    left_out = []
+    found = candidates(tmp_path, uneven=False, tell=left_out.append)
+    assert {each.weights for each in found} == {"per tensor"} and len(left_out) == 4
+    assert all("ONNX Runtime" in line and "NoSuchOperator" in line for line in left_out)
+    assert left_out[0].startswith("Left out: int8 per channel, ranges by MinMax, float: last layer: ")
 
 
 def test_the_most_sensitive_block_is_the_uneven_one(tmp_path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_folder_options, cache_dir, column_overrides, home, shown
+from xlite.commands.options import add_folder_options, cache_dir, column_overrides, home, shown, storage_url
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.storage.files import fingerprint
 from xlite.storage.folders import check_folder
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: data/cache)")
     out.add_argument(
+        "--storage", type=storage_url, metavar="URL", help="database of the model's study (default: as the study says)"
+    )
+    out.add_argument(
+        "--study-data", type=Path, metavar="DIR", help="raw data of the model's study (default: as the study says)"
+    )
+    out.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
     )
     add_folder_options(out)
@@ -67,14 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"--data {arguments.data}: {'is a file, not a folder' if folder.exists() else 'no such folder'}"
         )
-    out = arguments.out / "evaluation" / _name(package.name, folder, arguments.part)
+    out = _place(arguments.out / "evaluation", package, folder, arguments.part)
     check_folder(out, "name another folder with --out")
     check_folder(cache_dir(arguments), "name another folder with --cache-dir")
-    from xlite.evaluate.columns import find_groupings
+    from xlite.evaluate.columns import find_columns, join
     from xlite.evaluate.other_data import read_other
     from xlite.tasks import find_task
 
     console, target_spec = Console(), package.target_spec(arguments.task)
+    columns = find_columns(folder, arguments.subgroup)
     predictor = package.predictor(target_spec)
     data = read_other(
         find_task(arguments.task or package.task),
@@ -86,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         allow_missing=arguments.allow_missing,
         column_overrides=column_overrides(arguments),
     )
-    groupings = find_groupings(folder, arguments.subgroup, data.table.ids, data.table.groups)
+    groupings = [join(column, data.table.ids, data.table.groups) for column in columns]
     chosen, about, pairs = choose(arguments, package, data, target_spec, console)
     data, groupings = data.take(chosen), [one.take(chosen) for one in groupings]
     judge_and_tell(package, data, target_spec, groupings, about, pairs, out, console, images=not arguments.no_images)
@@ -108,9 +116,11 @@ def choose(
     import numpy as np
 
     from xlite.commands.evaluate_study import find_overlap, record_read
+    from xlite.commands.reopen import Places
     from xlite.evaluate.other_data import check_judged, of_part
 
-    overlap, study, ledger, note = find_overlap(package, data)
+    places = Places(arguments.storage, arguments.study_data)
+    overlap, study, ledger, note = find_overlap(package, data, places, console)
     if note:
         console.say(note)
     chosen = of_part(data, overlap, arguments.part)
@@ -138,7 +148,7 @@ def choose(
         "twins": len(pairs),
         "left_out": left_out,
         "of_the_studys_test_part": int(is_test.sum()),
-        "compared_with_the_study": note or "ids and pictures",
+        "compared_with_the_study": "nothing" if study is None else "hashes" if ledger is None else "ids and pictures",
     }
     return chosen, about, pairs
 
@@ -206,6 +216,7 @@ def judge_and_tell(
             progress(done, len(groupings))
     out.mkdir(parents=True, exist_ok=True)
     about = {
+        "identity": _identity(package, data.folder),
         "model": {"name": package.name, "task": package.task, "kind": package.kind, "weights": list(package.weights)},
         "data": {
             "name": data.folder.name,
@@ -237,7 +248,15 @@ def judge_and_tell(
     console.say(f"Written to {shown(out)}: {', '.join(written)}")
 
 
-def _name(model: str, folder: Path, part: str) -> str:
-    """MODEL-on-DATA, with the part if not all was judged."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.name).strip("._-") or "data"
-    return f"{model}-on-{safe}" + ("" if part == "all" else f"-{part}")
+def _place(folder: Path, package: "PromotedModel", data: Path, part: str) -> Path:
+    """MODEL-on-DATA, with the part if not all was judged; with 8 hex digits where another evaluation is called so."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", data.name).strip("._-") or "data"
+    out = folder / (f"{package.name}-on-{safe}" + ("" if part == "all" else f"-{part}"))
+    there, own = out / "evaluation.json", _identity(package, data)
+    is_other = there.is_file() and own not in there.read_text(encoding="utf-8", errors="replace")
+    return out.with_name(f"{out.name}-{own[:8]}") if is_other else out
+
+
+def _identity(package: "PromotedModel", data: Path) -> str:
+    """Of model and folder; no path can be read from it."""
+    return fingerprint([*package.weights, str(data)])

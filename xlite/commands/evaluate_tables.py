@@ -36,6 +36,8 @@ def show_all(
         console.say(f"Scores have shifted (PSI above 0.25 and p < 0.01; from a mean to a mean): {', '.join(shifted)}")
     elif figures.shift:
         console.say("No label's scores have shifted much (PSI above 0.25 and p < 0.01)")
+    elif target_spec.answers_are is None:
+        console.say("Shift of scores: not measured, since these answers are no probabilities")
     else:
         console.say("Shift of scores: not known, the package has no reliability.json")
     for grouping in groupings:

@@ -131,7 +131,8 @@ def _make(
     judged = [reference, judge(ground, half_weights(graph), answers, ("fp16", "", "", ""))]
     if kind == "int8":
         with console.progress("Trying ways to quantise", "steps") as progress:
-            judged += int8_candidates(ground, prepared(package / MODEL), answers, max_loss=max_loss, progress=progress)
+            model = prepared(package / MODEL)
+            judged += int8_candidates(ground, model, answers, max_loss=max_loss, progress=progress, tell=console.say)
     measured = with_latencies(judged, ground)
     return chosen([each for each in measured if each.name == kind], max_loss), measured
 

@@ -16,7 +16,9 @@ MAX_GROUPS = 12
 _MOST_VALUES = 8  # a column with more different numbers is cut into ranges
 _AGES = (18, 40, 65)
 _SAME_WORDS = {"gender": "sex", "viewposition": "view"}
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*Y?", re.IGNORECASE)  # NIH once wrote 058Y
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)()")
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWD])?", re.IGNORECASE)  # DICOM's and NIH's: 058Y, 007M, 003W, 012D
+_PER_YEAR = {"Y": 1, "M": 12, "W": 52, "D": 365}
 _BLANK = {"", "nan", "na", "n/a", "none", "null", "unknown", "?"}
 
 
@@ -47,19 +49,28 @@ class Grouping:
         return replace(self, values=self.values[chosen])
 
 
-def find_groupings(folder: Path, asked: Sequence[str], ids: np.ndarray, groups: np.ndarray) -> list[Grouping]:
-    """For each name asked for, the column of a table in `folder` and its value for each of N examples.
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column that was asked for by a name; `tables` have it."""
 
-    Case and punctuation do not count, a name may be some of the column's words ("sex": "Patient Sex"), and gender is
-    sex. A table says which example a row is of by its id (with folders and suffix or without) or by its patient.
-    Columns of many different numbers are cut: ages at 18, 40 and 65, others at their quartiles.
+    asked: str
+    name: str
+    tables: tuple[LabelTable, ...]
+
+
+def find_columns(folder: Path, asked: Sequence[str]) -> list[Column]:
+    """For each name asked for, the column of tables in `folder`.
+
+    Case and punctuation do not count unless columns differ by nothing else, a name may be some of the column's words
+    ("sex": "Patient Sex"), and gender is sex.
 
     Raises:
-        InputError: no such column, or several; none of its rows is of these examples; one group or more than
-            MAX_GROUPS.
+        InputError: no such column, or several.
     """
+    if not asked:
+        return []
     tables = [table for path in sorted(folder.iterdir()) if is_table(path) and (table := _readable(path)) is not None]
-    return [_grouping(folder, name, tables, ids, groups) for name in asked]
+    return [_column(folder, name, tables) for name in asked]
 
 
 def _readable(path: Path) -> LabelTable | None:
@@ -69,23 +80,34 @@ def _readable(path: Path) -> LabelTable | None:
         return None
 
 
-def _grouping(folder: Path, name: str, tables: Sequence[LabelTable], ids: np.ndarray, groups: np.ndarray) -> Grouping:
+def _column(folder: Path, name: str, tables: Sequence[LabelTable]) -> Column:
     found = [(table, str(column)) for table in tables for column in table.rows.columns if _names(name, str(column))]
-    exact = [(table, column) for table, column in found if _words(column) == _words(name)]
-    found = exact or found
+    same_words = [(table, column) for table, column in found if _words(column) == _words(name)]
+    found = [(table, column) for table, column in found if column == name] or same_words or found
     columns = sorted({column for _, column in found})
     if len(columns) > 1:
         raise InputError(f"--subgroup {name}: it could be {' or '.join(columns)}; write one of them")
     if not found:
         there = ", ".join(sorted({str(column) for table in tables for column in table.rows.columns})[:20]) or "none"
         raise InputError(f"--subgroup {name}: no table in {folder} has such a column; there are {there}")
-    keys = _keys(ids, groups)
-    values = max((_values(table, column, keys) for table, column in found), key=lambda values: (values != "").sum())
-    column = columns[0]
+    return Column(name, columns[0], tuple(table for table, _ in found))
+
+
+def join(asked: Column, ids: np.ndarray, groups: np.ndarray) -> Grouping:
+    """The column's value for each of N examples.
+
+    A table says which example a row is of by its id (with folders and suffix or without) or by its patient. Columns of
+    many different numbers are cut: ages at 18, 40 and 65, others at their quartiles.
+
+    Raises:
+        InputError: none of its rows is of these examples; one group or more than MAX_GROUPS.
+    """
+    name, column, keys = asked.asked, asked.name, _keys(ids, groups)
+    values = max((_values(table, column, keys) for table in asked.tables), key=lambda values: (values != "").sum())
     if not (values != "").any():
         raise InputError(
-            f"--subgroup {name}: no row of {found[0][0].path.name} gives an image or patient one {column}; its rows "
-            "must name images or patients as the labels do"
+            f"--subgroup {name}: no row of {asked.tables[0].path.name} gives an image or patient one {column}; its "
+            "rows must name images or patients as the labels do"
         )
     values, how = _ranges(values, is_age="age" in _words(column))
     names = np.unique(values[values != ""])
@@ -118,13 +140,16 @@ def _values(table: LabelTable, column: str, keys: Sequence[Sequence[str]]) -> np
     """(N,) the column's text for each example, by the key and the table's column that fit most of them."""
     best = np.full(len(keys[0]), "", dtype=object)
     texts = table.rows[column].map(lambda text: "" if text.casefold() in _BLANK else text)
+    known = texts != ""
     for kind in keys:
         wanted = set(kind)
         for other in table.rows.columns:
             own = table.rows[other]
             if other == column or not own.isin(wanted).any():
                 continue
-            one_value = texts.groupby(own).agg(lambda group: group.iloc[0] if group.nunique() == 1 else "")
+            one_value = (
+                texts[known].groupby(own[known]).agg(lambda group: group.iloc[0] if group.nunique() == 1 else "")
+            )
             found = pd.Series(list(kind)).map(one_value).fillna("").to_numpy()
             if (found != "").sum() > (best != "").sum():
                 best = found
@@ -134,8 +159,8 @@ def _values(table: LabelTable, column: str, keys: Sequence[Sequence[str]]) -> np
 def _ranges(values: np.ndarray, *, is_age: bool) -> tuple[np.ndarray, str]:
     """The values, numbers of many different sizes as ranges; and how they were cut."""
     known = values != ""
-    matches = [_AGE.fullmatch(text) for text in values[known].tolist()]
-    numbers = np.array([float(match[1]) for match in matches if match])
+    matches = [(_AGE if is_age else _NUMBER).fullmatch(text) for text in values[known].tolist()]
+    numbers = np.array([float(match[1]) / _PER_YEAR[(match[2] or "Y").upper()] for match in matches if match])
     if len(numbers) < known.sum() or len(np.unique(numbers)) <= _MOST_VALUES:
         return values, ""
     edges = np.array(_AGES, dtype=float) if is_age else np.unique(np.quantile(numbers, [0.25, 0.5, 0.75]))

@@ -1,6 +1,6 @@
 """What a model's answers on other data are worth: metrics with intervals beside the study's own, calibration, shift."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +72,9 @@ def figures_of(
     evaluation = target_spec.judge(answers, targets, labels)
     evaluation = target_spec.at_thresholds(evaluation, answers, targets, labels, thresholds=thresholds)
     intervals = target_spec.intervals(answers, targets, labels, groups=rows.groups, thresholds=thresholds, seed=seed)
+    averaged = [label for label in evaluation.per_label if label not in evaluation.undefined]
     scalars = {
-        name: Figure(value, intervals.scalars.get(name), package.of_test(name))
+        name: Figure(value, intervals.scalars.get(name), _study_average(package, name, averaged))
         for name, value in evaluation.scalars.items()
     }
     per_label = {
@@ -87,18 +88,35 @@ def figures_of(
     shift: Mapping[str, Shift] = {}
     if target_spec.answers_are is not None:
         macro, by_label, found = specificity(rows.decisions, targets, labels, rows.groups, seed=seed)
-        scalars |= {name: Figure(value, found.scalars.get(name), None) for name, value in macro.items()}
+        study = _mean([_study_specificity(package, label) for label in averaged])
+        scalars |= {name: Figure(value, found.scalars.get(name), study) for name, value in macro.items()}
         for label, value in by_label.items():
             study = _study_specificity(package, label)
             per_label[label]["specificity"] = Figure(value, found.per_label[label].get("specificity"), study)
         calibration, curves = calibration_metrics(answers, targets, labels)
-        scalars |= {name: Figure(value, None, package.of_test(name)) for name, value in calibration["scalars"].items()}
+        scalars |= {
+            name: Figure(value, None, _study_average(package, name, averaged))
+            for name, value in calibration["scalars"].items()
+        }
         for label, values in calibration["per_label"].items():
             per_label[label] |= {
                 name: Figure(value, None, package.of_test(name, label)) for name, value in values.items()
             }
         shift = shift_of(_scored(answers, targets), labels, package.curves)
     return Figures(scalars, per_label, curves, shift, evaluation.notes)
+
+
+def _study_average(package: PromotedModel, name: str, labels: Sequence[str]) -> float | None:
+    """A scalar on the study's test part; of macro averages that over the same labels as here."""
+    if "_macro" not in name:
+        return package.of_test(name)
+    return _mean([package.of_test(name.replace("_macro", ""), label) for label in labels])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _study_specificity(package: PromotedModel, label: str) -> float | None:
@@ -113,7 +131,11 @@ def _study_specificity(package: PromotedModel, label: str) -> float | None:
 
 
 def _scored(answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(M, L): every example, labelled or not; of lines only those with a known class, since others may be padding."""
-    if answers.ndim == 2:
-        return answers
-    return answers[~np.isnan(targets).any(axis=-1)]
+    """(M, L) scores of examples with a known label; NaN where this label is not known, unless the data lacks it.
+
+    The study's scores are of known labels, too.
+    """
+    known = ~np.isnan(targets)
+    used = known.any(axis=-1)
+    known = known[used]
+    return np.where(known | ~known.any(axis=0), answers[used], np.nan)

@@ -107,7 +107,7 @@ def draw_mistakes(
                 panel.axis("on")
                 picture = picture_of(np.asarray(pixels[rows[case.row]]), spec)
                 if spec.layout == "slices" and picture.ndim > 2:
-                    picture = picture[..., 1]  # its channels are neighbouring slices, no colours
+                    picture = picture[..., 0]  # its channels are intensity windows, no colours; the first is the widest
                 panel.imshow(
                     picture, cmap="gray", vmin=0, vmax=255, aspect="auto" if case.line is not None else "equal"
                 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlite.data.preprocess import ModelInput, Preprocess
 from xlite.errors import InputError
-from xlite.package.manifest import MODEL
+from xlite.package.manifest import MODEL, is_package, open_manifest
 from xlite.package.predict import open_package as open_graph
 from xlite.predictor import load
 from xlite.storage.files import fingerprint, read_json_object
@@ -47,8 +47,8 @@ class PromotedModel:
         task, kind: of the model.
         labels: L names.
         auxiliary_max: the largest auxiliary integers in its training data; () if not known.
-        weights: SHA-256 of each of its models, and of its graph.
-        test: what metrics.json says of the study's test part.
+        weights: SHA-256 of its graph; before there were packages, of each of its models.
+        test: what metrics.json says of the study's test part; {} of a smaller model, which has none.
         curves: label -> reliability curve on that part, of calibrated probabilities; {} where there is none.
     """
 
@@ -75,7 +75,7 @@ class PromotedModel:
 
     def predictor(self, target_spec: TargetSpec) -> Answering:
         """Its models, calibration and thresholds, checked and loaded."""
-        if (self.folder / MODEL).is_file():
+        if is_package(self.folder):
             return open_graph(self.folder)
         return load(self.folder, target_spec=target_spec)
 
@@ -101,29 +101,42 @@ def open_package(path: Path) -> PromotedModel:
     folder = path.expanduser().resolve()
     if (folder / "study.json").is_file() and (folder / "promoted" / "metrics.json").is_file():
         folder = folder / "promoted"
-    if not (folder / "metrics.json").is_file():
+    metrics_file, packaged = folder / "metrics.json", is_package(folder)
+    if not (metrics_file.is_file() or packaged):
         if front := sorted(folder.glob("*/metrics.json")):
             names = ", ".join(file.parent.name for file in front[:6])
             raise InputError(f"--model {path}: the members of a front are in it; name one of {names}")
         what = "no promoted model (metrics.json) is in that folder" if folder.is_dir() else "no such folder"
         raise InputError(f"--model {path}: {what}; give a study's promoted/")
-    metrics = read_json_object(folder / "metrics.json")
-    models = metrics.get("models")
-    if not isinstance(models, list) or not models or not isinstance(metrics.get("test"), Mapping):
-        raise InputError(f"{folder / 'metrics.json'}: it names no models or has no test part; promote again")
-    about = [read_json_object(folder / Path(str(name)).with_suffix(".json").name) for name in models]
-    try:
-        task, kind, labels = str(about[0]["task"]), str(about[0]["target_kind"]), tuple(about[0]["labels"])
-        weights, highest = tuple(str(each["weights_sha256"]) for each in about), about[0].get("auxiliary_max", ())
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / str(models[0])}: its description lacks {error}; promote again") from None
-    if (folder / MODEL).is_file():  # which answers: fewer bits than the weights', perhaps
-        weights = (*weights, hashlib.sha256((folder / MODEL).read_bytes()).hexdigest())
+    metrics = read_json_object(metrics_file) if metrics_file.is_file() else {"test": {}}
+    models = metrics.get("models", ())
+    if not isinstance(metrics.get("test"), Mapping) or not (packaged or (isinstance(models, list) and models)):
+        raise InputError(f"{metrics_file}: it names no models or has no test part; promote again")
+    described = _of_package(folder) if packaged else _of_models(folder, models)
     promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
-    of_study = promoted.name == "promoted" and (promoted.parent / "study.json").is_file()
-    root = promoted.parent if of_study else None
-    name = "-".join([*([root.name] if root else []), *([] if root and folder is promoted else [folder.name])])
+    root = promoted.parent if (promoted.parent / "study.json").is_file() else None
+    name = "-".join([*([root.name] if root else []), *([] if root and folder.name == "promoted" else [folder.name])])
     reliability = folder / "reliability.json"
     curves = read_json_object(reliability).get("test", {}) if reliability.is_file() else {}
     after = curves.get("after", {}) if isinstance(curves, Mapping) else {}
-    return PromotedModel(name, folder, root, task, kind, labels, tuple(highest), weights, metrics["test"], after)
+    return PromotedModel(name, folder, root, *described, metrics["test"], after)
+
+
+_Described = tuple[str, str, tuple[str, ...], tuple[int, ...], tuple[str, ...]]
+"""Task, kind, labels, auxiliary_max and weights of a `PromotedModel`."""
+
+
+def _of_package(folder: Path) -> _Described:
+    about = open_manifest(folder)
+    weights = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+    return about.task, about.target_kind, about.labels, about.input_spec.auxiliary_max, (weights,)
+
+
+def _of_models(folder: Path, models: Sequence[object]) -> _Described:
+    about = [read_json_object(folder / Path(str(name)).with_suffix(".json").name) for name in models]
+    try:
+        weights = tuple(str(each["weights_sha256"]) for each in about)
+        highest = tuple(about[0].get("auxiliary_max", ()))
+        return str(about[0]["task"]), str(about[0]["target_kind"]), tuple(about[0]["labels"]), highest, weights
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / str(models[0])}: its description lacks {error}; promote again") from None

@@ -50,11 +50,11 @@ def shift_of(
     """The shift of each label whose curve the study has.
 
     Args:
-        answers: (N, L) probabilities, N >= 1.
+        answers: (N, L) probabilities; NaN is left out. Each label has one at least.
         study: label -> rows of `reliability_curve` in bins of equal mass.
     """
     return {
-        label: _shift(column, study[label])
+        label: _shift(column[~np.isnan(column)], study[label])
         for label, column in zip(labels, answers.T, strict=True)
         if len(study.get(label, ())) > 1
     }

@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is explained of each source, see `explain`; `boxes` by image name and label, instead of `labels`."""
+    """What is explained of each source, see `explain`; `boxes`, of `read_boxes`, instead of `labels`."""
 
     labels: tuple[str, ...] | None = None
     top: int | None = None
@@ -60,7 +60,11 @@ def draw_all(predictor: Predictor, sources: Iterable[Found], wanted: Wanted, out
 
 
 def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, drawn: Drawn) -> None:
-    boxes = None if wanted.boxes is None else wanted.boxes.get(Path(found.id).name, {})
+    boxes = None if wanted.boxes is None else wanted.boxes.get(Path(found.id).stem, {})
+    if boxes == {} and not found.problem:
+        drawn.empty.append(f"{found.id}: no box")
+        drawn.rows.append(_row(found.id, "", None, "not drawn: no box"))
+        return
     labels = wanted.labels if boxes is None else tuple(boxes)
     try:
         if found.problem:
@@ -77,7 +81,7 @@ def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, dr
             temporary.write_bytes(sheet(explained, found.id))
         drawn.sheets += 1
     else:
-        reason = explained[0].note if explained else "no box" if boxes == {} else "no label is above its threshold"
+        reason = explained[0].note if explained else "no label is above its threshold"
         drawn.empty.append(f"{found.id}: {reason}")
     drawn.rows += [_row(found.id, path.name if has_map else "", one, one.note) for one in explained]
     if not explained:

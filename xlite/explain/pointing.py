@@ -84,7 +84,7 @@ def scores(pointed: Iterable[Pointed]) -> list[PointingScore]:
 
 
 def read_boxes(path: Path, labels: Sequence[str]) -> dict[str, dict[str, list[Box]]]:
-    """Image name -> label -> boxes, from NIH's list (.csv or .csv.gz), of the labels that a model has.
+    """Image name without suffix -> label -> boxes, from NIH's list (.csv or .csv.gz), of the labels that a model has.
 
     Raises:
         InputError: no such file, not this table, or a row without four numbers.
@@ -107,7 +107,7 @@ def read_boxes(path: Path, labels: Sequence[str]) -> dict[str, dict[str, list[Bo
         except ValueError:
             raise InputError(f"{path} row {number}: write a name, a label and four numbers") from None
         if (label := _NIH_NAMES.get(label, label)) in labels:
-            found[name][label].append(Box(left, top, width, height))
+            found[Path(name).stem][label].append(Box(left, top, width, height))
     return found
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import TensorsData
 
-from xlite.export.judged import Ground, Judged, judge, opened
+from xlite.errors import InputError
+from xlite.export.judged import CannotRun, Ground, Judged, judge, opened
 from xlite.export.layers import Layers
 from xlite.export.quantise import METHODS, Feed, Method, Recipe, activation_ranges, quantised
 
 NUM_KEPT_BLOCKS = (1, 2, 3, 5, 8)
 """How many of the most sensitive blocks stay float, where nothing else is accurate enough."""
-_SENSITIVITY_BATCHES = 8
 _LARGER = 1.1
 """A file up to so many times the smallest counts as equally small."""
 
@@ -24,6 +24,7 @@ def int8_candidates(
     *,
     max_loss: float,
     progress: Callable[[int, int], None],
+    tell: Callable[[str], None],
 ) -> list[Judged]:
     """Every 8-bit graph that was tried, judged.
 
@@ -35,9 +36,10 @@ def int8_candidates(
         model: `prepared`.
         reference: the fp32 graph's answers on validation.
         progress: called with (done, total) steps.
+        tell: called with a line on each graph that ONNX Runtime cannot load, and which is left out.
 
     Raises:
-        InputError: an operator cannot be quantised, or as `judge`.
+        InputError: an operator cannot be quantised, ONNX Runtime can load none, or as `judge`.
     """
     layers, feeds = Layers(model), ground.calibration()
     recipes = [Recipe(per_channel, method) for per_channel in (False, True) for method in METHODS]
@@ -49,18 +51,24 @@ def int8_candidates(
     found: list[tuple[Recipe, Judged]] = []
 
     def try_all(recipes: Sequence[Recipe], total: int) -> None:
-        for recipe in recipes:
+        for done, recipe in enumerate(recipes, start=total - len(recipes) + 1):
             graph = quantised(model, ranges[recipe.method], recipe)
             names = ("int8", recipe.weights, recipe.method, recipe.described)
-            found.append((recipe, judge(ground, graph, reference, names)))
-            progress(len(METHODS) + len(found), total)
+            try:
+                found.append((recipe, judge(ground, graph, reference, names)))
+            except CannotRun as error:
+                tell(f"Left out: int8 {recipe.weights}, ranges by {recipe.method}, float: {recipe.described}: {error}")
+            progress(done, total)
 
     try_all(recipes, total)
+    if not found:
+        raise InputError("ONNX Runtime can load no 8-bit graph of this model; use --fp16")
     best = min(found, key=lambda pair: (max(pair[1].loss, 0), pair[1].distance))[0]
     variants = list(_variants(best, layers))
     try_all(variants, total + len(variants))
     if min(each.loss for _, each in found) > max_loss:
-        order = most_sensitive(model, ranges[best.method], best, feeds[:_SENSITIVITY_BATCHES])
+        half = feeds[::2]  # of the images, spread over the training part like all
+        order = most_sensitive(model, ranges[best.method], best, half)
         kept = [_keeping(best, layers, order[:num]) for num in NUM_KEPT_BLOCKS if num < len(order)]
         try_all(kept, total + len(variants) + len(kept))
     return [judged for _, judged in found]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ import onnxruntime
 
 from xlite.cores import available_cpus
 from xlite.data.dataset import Dataset
+from xlite.errors import InputError
 from xlite.export.quantise import Feed
 from xlite.metrics.differences import Difference, paired_difference
 from xlite.metrics.resampling import Weighted
@@ -54,11 +55,11 @@ class Ground:
         """Inputs of up to `NUM_CALIBRATION` training images, in small batches."""
         train = self.dataset.part("train")
         chosen = train[np.unique(np.linspace(0, len(train) - 1, NUM_CALIBRATION).round().astype(int))]
-        return self._feeds(chosen, max(1, self._batch_size // 4))
+        return list(self._feeds(chosen, max(1, self._batch_size // 4)))
 
     def one(self) -> Feed:
         """The input of one validation image."""
-        return self._feeds(self.positions[:1], 1)[0]
+        return next(self._feeds(self.positions[:1], 1))
 
     def answers(self, session: onnxruntime.InferenceSession) -> np.ndarray:
         """(N, ..., L) calibrated probabilities of validation."""
@@ -77,16 +78,12 @@ class Ground:
             return (answers >= limits)[known]
         return answers.argmax(-1)[known.any(-1)]
 
-    def _feeds(self, positions: np.ndarray, size: int) -> list[Feed]:
+    def _feeds(self, positions: np.ndarray, size: int) -> Iterator[Feed]:
         pixels = self.dataset.open_pixels()
-        feeds: list[Feed] = []
         for start in range(0, len(positions), size):
             some = positions[start : start + size]
             auxiliary = self.dataset.auxiliary_of(some)
-            feeds.append(
-                {"pixels": pixels[self.dataset.rows[some]], **({} if auxiliary is None else {"auxiliary": auxiliary})}
-            )
-        return feeds
+            yield {"pixels": pixels[self.dataset.rows[some]], **({} if auxiliary is None else {"auxiliary": auxiliary})}
 
     @property
     def _batch_size(self) -> int:
@@ -138,9 +135,17 @@ class Judged:
         return -self.difference.mean if self.difference else 0.0
 
 
+class CannotRun(InputError):
+    """ONNX Runtime cannot load a graph."""
+
+
 def opened(graph: bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A session of a serialised graph, with the options of predictions."""
-    return onnxruntime.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])
+    """A session of a serialised graph, with the options of predictions. Raises CannotRun."""
+    try:
+        return onnxruntime.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common class but this
+        reason = " ".join(str(error).split())[:200]
+        raise CannotRun(f"ONNX Runtime {onnxruntime.__version__} cannot load this graph ({reason})") from None
 
 
 def judge_reference(ground: Ground, graph: bytes) -> tuple[Judged, np.ndarray]:
@@ -156,7 +161,7 @@ def judge(
     """Another graph beside the fp32 one, whose answers are `reference`.
 
     Raises:
-        InputError: all rows of validation are of one patient, or the metric is undefined there.
+        InputError: all rows of validation are of one patient, or the metric is undefined there. CannotRun, as `opened`.
     """
     graph = model.SerializeToString()
     answers = ground.answers(opened(graph))
