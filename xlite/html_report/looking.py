@@ -1,4 +1,4 @@
-"""The section on where a promoted model looks: Grad-CAM over validation images, drawn by `xlite.explain`."""
+"""The section on where a promoted model looks: maps over validation images, drawn by `xlite.explain`."""
 
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,8 @@ def looking_section(package: Package, prepared: "Prepared", *, seed: int = 0) ->
         limit = "" if found.threshold is None else f", threshold {found.threshold:.2f}"
         pictures.append(_picture(overlay(found), told + limit))
     about = "What speaks for a label in one validation image that has it; what the model answers stands below."
-    blocks = [Pictures("Grad-CAM; along scan lines gradient times input", tuple(pictures))] if pictures else []
+    kind = "Gradient times input" if dataset.input_spec.layout == "lines" else "Class activation maps"
+    blocks = [Pictures(kind, tuple(pictures))] if pictures else []
     return Section(place, title, (about, *says), blocks)
 
 

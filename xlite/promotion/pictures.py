@@ -17,7 +17,7 @@ from xlite.train.pictures import write_pictures
 MAX_EXAMPLES = 4
 """About half a second each, on the built-in data."""
 _ABOUT = (
-    "The label's map over a validation example that has it. Of an image or a slice: Grad-CAM of the label's logit; of "
+    "The label's map over a validation example that has it. Of an image or a slice: class activation map; of "
     "scan lines: gradient times input"
 )
 
