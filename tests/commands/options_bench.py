@@ -27,6 +27,7 @@ from xlite.commands.main import COMMANDS
 from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
+from xlite.html_report import facts  # noqa: F401 - before leaderboard_of is replaced, or it keeps the replacement
 from xlite.ledger import TrialRecord
 from xlite.study.options import Study, StudyOptions
 from xlite.study.plan import open_space, option_notes
@@ -136,7 +137,7 @@ class Bench:
     def promotion(self, text: str) -> dict[str, Any] | None:
         """The options of the promotion after a search, which is left out; None without one."""
         rows = [TrialRecord(number, "search", "complete", 0.5 - number / 10) for number in range(3)]
-        winner, ledger = rows[0], SimpleNamespace(rows=lambda: rows)
+        winner, ledger = rows[0], SimpleNamespace(rows=lambda: rows, finals=list)
         result = SimpleNamespace(ledger=ledger, teacher=None, winner=winner, num_interrupted=0, num_left=0)
         calls: list[dict[str, Any]] = []
         self.patch.setattr("xlite.tune.study.run_study", lambda *_: result)
@@ -203,7 +204,7 @@ class Bench:
     def promoted(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What `xlite promote` hands on, of a study of three trials, the last the best."""
         rows = [TrialRecord(number, "search", "complete", 0.5 + number / 10) for number in range(3)]
-        ledger = SimpleNamespace(rows=lambda: rows)
+        ledger = SimpleNamespace(rows=lambda: rows, finals=list)
         study = Study(self.asked("--promote-epochs 9 --folds 2"), find_task("chestxray14"), RunConfig())
         opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
         self.patch.setattr(reopen, "reopen", lambda *_, **__: opened)
