@@ -15,6 +15,9 @@ from xlite.report.sections import Section, markdown_table, not_enough
 MIN_TRIALS = 16
 """Complete trials below which nothing is said."""
 NUM_RESAMPLES = 50
+MOST_RESAMPLED = 64
+"""Trials in a resample or shuffle. fANOVA takes time with their square; so intervals and chance level of larger studies
+are those of so many trials, wider and higher than they could be."""
 _FEW = 4
 _NUM_TREES, _NUM_TREES_RESAMPLED = 64, 8  # the few trees of a resample widen its interval a little
 
@@ -67,7 +70,7 @@ def importances(trials: Sequence[FrozenTrial], *, seed: int = 0) -> Importances 
     chosen = [{key: one[key] for key in keys} for one in parameters]
     varied = {key: distributions[key] for key in keys}
     rng = np.random.default_rng([seed, 4])
-    everything = np.arange(len(trials))
+    everything, size = np.arange(len(trials)), min(len(trials), MOST_RESAMPLED)
 
     def shares(rows: np.ndarray, values: np.ndarray, num_trees: int) -> list[float]:
         """In the order of `keys`; `values` belong to `rows`. Equal values say nothing: equal shares."""
@@ -83,9 +86,12 @@ def importances(trials: Sequence[FrozenTrial], *, seed: int = 0) -> Importances 
         return [float(found[key]) for key in keys]
 
     whole = shares(everything, values, _NUM_TREES)
-    draws = [rng.integers(len(trials), size=len(trials)) for _ in range(NUM_RESAMPLES)]
+    draws = [rng.integers(len(trials), size=size) for _ in range(NUM_RESAMPLES)]
     resampled = [shares(rows, values[rows], _NUM_TREES_RESAMPLED) for rows in draws]
-    shuffled = [max(shares(everything, rng.permutation(values), _NUM_TREES_RESAMPLED)) for _ in range(NUM_RESAMPLES)]
+    shuffled = [
+        max(shares(everything[:size], rng.permutation(values)[:size], _NUM_TREES_RESAMPLED))
+        for _ in range(NUM_RESAMPLES)
+    ]
     low, high = np.quantile(np.array(resampled), [0.025, 0.975], axis=0)
     found = [
         Importance(key, share, min(float(low[i]), share), max(float(high[i]), share))
