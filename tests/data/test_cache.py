@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xlite.data.cache import PixelCache, list_caches, open_or_build
+from xlite.data.cache import PixelCache, open_or_build
 from xlite.data.decode import ImagePreprocess, decode, read_picture
 from xlite.data.picture_hash import PictureHashes, hashes_of
 from xlite.data.table import Item
@@ -147,7 +147,7 @@ def test_a_bug_in_a_decoder_is_not_reported_as_a_damaged_image(files: list[Path]
 
     with pytest.raises(ZeroDivisionError):
         build(files, decode=broken)
-    assert [info.complete for info in list_caches(tmp_path / "cache")] == [False]
+    assert not list((tmp_path / "cache").rglob("cache.json"))
 
 
 @pytest.mark.parametrize("cut", [1, 12 * 256, 12 * 256 + 128])
@@ -160,6 +160,21 @@ def test_truncated_pixels_are_found_and_rebuilt(files: list[Path], build: Build,
     calls.clear()
     np.testing.assert_array_equal(build(files).pixels, before)
     assert len(calls) == len(files)
+
+
+def test_a_rebuild_that_was_interrupted_is_not_taken_for_the_complete_cache_before_it(
+    files: list[Path], build: Build
+) -> None:
+    path = build(files).path
+    before = np.load(path / "pixels.npy")
+    os.truncate(path / "pixels.npy", 1000)
+
+    def interrupted(path: Path, preprocess: ImagePreprocess) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(files, decode=interrupted)
+    np.testing.assert_array_equal(build(files).pixels, before)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": "other"}'])

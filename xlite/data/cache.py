@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from collections.abc import Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +62,6 @@ class PixelCache:
         return _map, (self.path, self.ok, self.failures)
 
 
-@dataclass(frozen=True)
-class CacheInfo:
-    """One cache folder: bytes on disk, whether it is complete, when it was last opened (Unix time)."""
-
-    path: Path
-    num_bytes: int
-    complete: bool
-    last_used_s: float
-
-
 def open_or_build(
     items: Sequence[Item],
     ids: np.ndarray,
@@ -105,28 +94,26 @@ def open_or_build(
         try:
             with locked(folder, waiting=lambda: _report_journal(folder, progress, len(items))):
                 record = _complete_record(folder)
+                if record is None:  # one of pixels that are gone would call the new ones complete from the start
+                    (folder / RECORD).unlink(missing_ok=True)
                 if record is None or _lacks_rows(folder, record):
                     failures, unread = build(folder, items, missing, preprocess, num_threads, progress)
                     record = _write_record(folder, ids, preprocess, failures, unread)
         except OSError as error:
-            if (
-                record is None
-            ):  # else only unread rows or hashes are missing, e.g. in a read-only folder: use it as it is
+            # Else only unread rows or hashes are missing, e.g. in a read-only folder: use it as it is.
+            if record is None:
                 raise InputError(
                     f"{folder}: the pixel cache cannot be written ({error.strerror or error}); "
                     "fix that or use another --cache-dir"
                 ) from error
-    return _open(folder, record, ids)
-
-
-def list_caches(cache_dir: Path) -> list[CacheInfo]:
-    """The caches in `cache_dir`, by name. A folder that holds any other file than a cache's is not listed."""
-    folders = sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []
-    return [info for folder in folders if (info := _cache_info(folder)) is not None]
+    failures = record["failures"]
+    return _map(folder, np.array([name not in failures for name in ids.tolist()], dtype=bool), failures)
 
 
 def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
     """Remove the caches in `cache_dir`, complete or not, whose key is not in `keep` and which nobody is building.
+
+    A folder that holds any other file than a cache's is left.
 
     Returns:
         The removed caches: (folder, bytes it took on disk).
@@ -135,24 +122,22 @@ def remove_unused(cache_dir: Path, *, keep: Set[str]) -> list[tuple[Path, int]]:
         InputError: a folder cannot be removed.
     """
     removed = []
-    for info in list_caches(cache_dir):
-        if info.path.name in keep:
+    for folder in sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []:
+        if folder.name in keep or (num_bytes := _cache_bytes(folder)) is None:
             continue
         try:
-            with locked(info.path, waiting=None):
+            with locked(folder, waiting=None):
                 # The record goes first, so that an interrupted removal leaves no complete cache; the lock's file goes
                 # last, since others may be waiting for it.
-                names = {path.name for path in info.path.iterdir()} - {LOCK}
+                names = {path.name for path in folder.iterdir()} - {LOCK}
                 for name in [RECORD, *sorted(names - {RECORD}), LOCK]:
-                    (info.path / name).unlink(missing_ok=True)
-                info.path.rmdir()
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
         except BlockingIOError:
             continue
         except OSError as error:
-            raise InputError(
-                f"{info.path}: cannot be removed ({error.strerror or error}); remove it by hand"
-            ) from error
-        removed.append((info.path, info.num_bytes))
+            raise InputError(f"{folder}: cannot be removed ({error.strerror or error}); remove it by hand") from error
+        removed.append((folder, num_bytes))
     return removed
 
 
@@ -221,13 +206,6 @@ def _write_record(
     return record
 
 
-def _open(folder: Path, record: dict[str, Any], ids: np.ndarray) -> PixelCache:
-    with suppress(OSError):  # the record's mtime is the time of last use; a shared cache may be read-only
-        os.utime(folder / RECORD)
-    failures = record["failures"]
-    return _map(folder, np.array([name not in failures for name in ids.tolist()], dtype=bool), failures)
-
-
 def _map(folder: Path, ok: np.ndarray, failures: dict[str, str]) -> PixelCache:
     return PixelCache(folder, np.load(folder / PIXELS, mmap_mode="r"), ok, failures)
 
@@ -237,8 +215,8 @@ def _report_journal(folder: Path, progress: ProgressCallback | None, num_images:
         progress(len(read_journal(folder / JOURNAL)[0]), num_images)
 
 
-def _cache_info(folder: Path) -> CacheInfo | None:
-    """None if `folder` is no cache: its name is no key, or it holds anything but a cache's regular files.
+def _cache_bytes(folder: Path) -> int | None:
+    """Bytes of a cache on disk; None if `folder` is none: its name is no key, or it holds anything but a cache's files.
 
     Links are never followed.
     """
@@ -246,10 +224,8 @@ def _cache_info(folder: Path) -> CacheInfo | None:
         return None
     try:
         found = {path.name: path.lstat() for path in folder.iterdir()}
-        last_used_s = max(entry.st_mtime for entry in (folder.lstat(), *found.values()))
     except OSError:  # a regular file, not readable, or just removed
         return None
     if not all(_CACHE_FILES.fullmatch(name) and stat.S_ISREG(entry.st_mode) for name, entry in found.items()):
         return None
-    num_bytes = sum(512 * entry.st_blocks for entry in found.values())
-    return CacheInfo(folder, num_bytes, _complete_record(folder) is not None, last_used_s)
+    return sum(512 * entry.st_blocks for entry in found.values())
