@@ -1,5 +1,6 @@
 """DICOM files: any depth, sign and colour is read correctly, and anything but a single image is refused."""
 
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydicom.encaps import encapsulate
 from xlite.data import dicom
 from xlite.data.decode import read_picture
 from xlite.data.dicom import read_colour_or_grey, read_dicom, read_header
+from xlite.data.quiet import without_warnings
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
@@ -304,3 +306,14 @@ def test_no_warning_leaks_and_the_filters_stay_as_they_were_under_threads(tmp_pa
             read = list(pool.map(read_dicom, paths))
     assert not seen and warnings.filters == before
     assert all(np.array_equal(one, pattern().astype(np.float32)) for one in read)
+
+
+def test_two_files_are_decoded_at_the_same_time() -> None:
+    both = threading.Barrier(2)
+
+    def decode(_: int) -> int:
+        with without_warnings():
+            return both.wait(timeout=10)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(decode, range(2))) == [0, 1]

@@ -4,7 +4,7 @@ pydicom is imported inside the functions: it takes 0.3 s, which only data sets w
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -245,7 +245,7 @@ def _check_decoder(path: Path, dataset: "Dataset") -> None:
         raise InputError(f"{path}: compressed as {syntax.name} ({syntax}); {fix}")
 
 
-def _floats(value: object, count: int) -> tuple[float, ...] | None:
+def _floats(value: Iterable[float] | None, count: int) -> tuple[float, ...] | None:
     """The `count` numbers of a multi-valued element, None if it has another number of them."""
-    numbers = tuple(float(number) for number in value) if isinstance(value, list | tuple) or value else ()  # type: ignore[attr-defined]
+    numbers = tuple(float(number) for number in value or ())
     return numbers if len(numbers) == count else None

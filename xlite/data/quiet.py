@@ -3,21 +3,35 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import cv2
 
-# warnings.catch_warnings changes the whole process: two threads inside it could restore the wrong filters.
 _LOCK = threading.Lock()
+_inside: list[ExitStack] = []
+"""One entry for each thread inside `without_warnings`, the same for all."""
 
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Suppress Python warnings, in one thread at a time; pydicom and Pillow warn of much that does not matter here."""
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Suppress Python warnings; pydicom and Pillow warn of much that does not matter here.
+
+    The filters are the whole process's: the first thread inside sets them, the last one restores them.
+    """
+    with _LOCK:
+        filters = _inside[0] if _inside else ExitStack()
+        if not _inside:
+            filters.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        _inside.append(filters)
+    try:
         yield
+    finally:
+        with _LOCK:
+            _inside.pop()
+            if not _inside:
+                filters.close()
 
 
 @cache
