@@ -311,3 +311,17 @@ def test_a_damaged_dicom_is_unreadable(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UnreadableImage):
             decode(path, ImagePreprocess(8))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0, 3)])
+def test_an_array_without_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="an array of shape"):  # OpenCV's CLAHE never ends on one
+        ImagePreprocess(8).from_array(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused_wherever_it_is(value: float) -> None:
+    array = np.ones((8, 8), np.float32)
+    array[5, 3] = value
+    with pytest.raises(InputError, match="not finite"):
+        ImagePreprocess(8).from_array(array)

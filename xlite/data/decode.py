@@ -82,7 +82,8 @@ class ImagePreprocess(Preprocess):
         Raises:
             InputError: not a picture, or its values are not finite.
         """
-        if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or array.dtype.kind not in "uif":
+        is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+        if not is_picture or not array.size or array.dtype.kind not in "uif":
             raise InputError(
                 f"an array of shape {array.shape} and type {array.dtype}: give (H, W) or (H, W, 3) numbers"
             )
@@ -125,7 +126,7 @@ def read_picture(path: Path, *, channels: int) -> np.ndarray:
 
     Grey, palette, RGB and RGBA of 8 or more bits are supported; alpha is ignored, the EXIF orientation is applied. More
     than 8 bits are scaled to 0..255 by the image's own minimum and maximum, DICOM as a viewer shows it. PNG has
-    checksums, so all damage is found; of a JPEG a missing end is found, of other formats what their decoder cannot
+    checksums, so all damage is found; in a JPEG a missing end is found, in other formats what their decoder cannot
     read. Nothing is printed, whatever the bytes are: JPEG is decoded by Pillow, which is silent and gives the same
     pixels as OpenCV; only gdcm, where it is installed, may write a line about a damaged DICOM file. The bytes decide
     the format, not the file's name.
@@ -220,9 +221,9 @@ def _in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _to_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
-    low, high, _, _ = cv2.minMaxLoc(image.reshape(len(image), -1))  # over all channels together
-    if not math.isfinite(high - low):
+    if not np.isfinite(image).all():
         raise UnreadableImage(path, "pixel values are not finite")
+    low, high, _, _ = cv2.minMaxLoc(image.reshape(len(image), -1))  # over all channels together
     scale = 255 / (high - low) if high > low else 0.0
     return cv2.convertScaleAbs(image, alpha=scale, beta=-low * scale)
 
