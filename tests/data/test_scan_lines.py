@@ -76,6 +76,15 @@ def test_gaps_are_filled_from_their_neighbours():
     np.testing.assert_array_equal(filled[5], scan[4])
 
 
+@pytest.mark.parametrize("num_measured", [0, 23])
+def test_a_scan_without_a_line_that_was_measured_for_the_most_part_is_unreadable(tmp_path, num_measured):
+    values = surface()
+    values[:, num_measured:] = np.nan
+    np.save(tmp_path / "s.npy", values)
+    with pytest.raises(UnreadableImage, match="aborted scan"):
+        ScanLinePreprocess(16, 20).inputs(tmp_path / "s.npy")
+
+
 def test_a_scan_that_became_shorter_is_unreadable(tmp_path):
     np.save(tmp_path / "s.npy", surface(lines=6))
     with pytest.raises(UnreadableImage, match="6 lines"):

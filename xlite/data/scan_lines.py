@@ -148,7 +148,8 @@ def load_scan(path: Path) -> np.ndarray:
         (lines, points) float64, NaN where nothing was measured.
 
     Raises:
-        UnreadableImage: damaged, not a two-dimensional array of numbers, all NaN, or every line constant.
+        UnreadableImage: damaged, not a two-dimensional array of numbers, every line missing (see `missing_lines`), or
+            every line constant.
         InputError: several arrays with unknown names; .sxm without nanonispy2 installed.
         OSError: the file cannot be opened or read.
     """
@@ -162,9 +163,9 @@ def load_scan(path: Path) -> np.ndarray:
             )
         known = list(channels)
     scans = [_finite_scan(path, channels[name]) for name in known]
-    measured = [scan for scan in scans if np.isfinite(scan).any()]
+    measured = [scan for scan in scans if not missing_lines(scan).all()]
     if not measured:
-        raise UnreadableImage(path, "aborted scan (all values are NaN)")
+        raise UnreadableImage(path, "aborted scan (less than half of every line was measured)")
     varied = [scan for scan in measured if _varies(scan)]
     if not varied:
         raise UnreadableImage(path, "every line is constant")
