@@ -169,32 +169,20 @@ def check_split(table: Table, split: Split) -> tuple[str, ...]:
     for part in PARTS:
         targets = table.targets[split.rows_of(part)].reshape(-1, len(table.labels))
         has = {"positives": (targets == 1).any(axis=0), "negatives": (targets == 0).any(axis=0)}
-        if part != "test" and not (has["positives"] & has["negatives"]).any():
-            raise InputError(
-                f"no label has both positives and negatives in the {len(targets)} images of the {part} part; "
-                "add images, or try another seed or --split"
+        if not (has["positives"] & has["negatives"]).any():
+            nothing = f"no label has both positives and negatives in the {len(targets)} images of the {part} part"
+            if part != "test":
+                raise InputError(f"{nothing}; add images, or try another seed or --split")
+            notes.append(
+                f"{nothing}: nothing can be tested on it, so a promotion would fail; "
+                "add images, try another seed or --split, or --no-promote"
             )
+            continue
+        left_out = "" if part == "train" else ": left out of its averages"
         for sign, present in has.items():
             if names := [label for label, some in zip(table.labels, present, strict=True) if not some]:
-                notes.append(f"the {part} part has no {sign} of {', '.join(names)}")
+                notes.append(f"the {part} part has no {sign} of {', '.join(names)}{left_out}")
     return tuple(notes)
-
-
-def unjudged(table: Table, split: Split) -> list[str]:
-    """Notes on the labels that the validation or test part cannot measure."""
-    notes = []
-    for part, name in ((split.val, "val"), (split.test, "test")):
-        targets = table.targets[part].reshape(-1, len(table.labels))
-        judged = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
-        if not judged.any():
-            notes.append(
-                f"no label has both positives and negatives in the {len(part)} images of the {name} part: nothing can "
-                "be tested on it, so a promotion would fail; add images, try another seed or --split, or --no-promote"
-            )
-        elif not judged.all():
-            names = ", ".join(label for label, known in zip(table.labels, judged, strict=True) if not known)
-            notes.append(f"the {name} part has one class only of {names}: left out of its mean AUC")
-    return notes
 
 
 def subset(

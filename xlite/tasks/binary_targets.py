@@ -6,8 +6,6 @@ from typing import Literal, cast
 import numpy as np
 
 from xlite.data.balance import sample_weights
-from xlite.data.split import Split, check_split, unjudged
-from xlite.data.table import Table
 from xlite.errors import InputError
 
 _LEAST_SHARE = 1e-3  # a class or label rarer than this still starts with a finite bias
@@ -63,15 +61,6 @@ def class_weights(targets: np.ndarray, sampler: str) -> np.ndarray | None:
     weights = 1.0 / (counts + 1)
     known = np.isfinite(targets).all(axis=1)
     return np.where(known, weights[np.nan_to_num(targets).argmax(axis=1)], weights.min())
-
-
-def check_parts(table: Table, split: Split) -> tuple[str, ...]:
-    """Notes on the labels that a part of the split has no positives or no negatives of.
-
-    Raises:
-        InputError: as `check_split`.
-    """
-    return (*check_split(table, split), *unjudged(table, split))
 
 
 def made_up_labels(num: int, shape: tuple[int, ...]) -> np.ndarray:

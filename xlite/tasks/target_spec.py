@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from xlite.config import RunConfig
-from xlite.data.split import Split
+from xlite.data.split import Split, check_split
 from xlite.data.stratify import row_targets
 from xlite.data.table import Table
 from xlite.errors import InputError
@@ -30,7 +30,6 @@ from xlite.metrics.weighted import (
     weighted_multilabel,
 )
 from xlite.tasks.binary_targets import (
-    check_parts,
     class_weights,
     label_row,
     label_weights,
@@ -230,7 +229,7 @@ MULTILABEL = TargetSpec(
     sample_weights=label_weights,
     choose_thresholds=choose_thresholds,
     strata=row_targets,
-    check_split=check_parts,
+    check_split=check_split,
     made_up=made_up_labels,
     columns=LABEL_COLUMNS,
     metrics=LABEL_METRICS,
