@@ -8,7 +8,7 @@ import pytest
 from xlite.data.split import PARTS, load_or_make_split
 from xlite.data.split_apart import SplitTable, split_apart
 from xlite.data.table import Item, Table
-from xlite.data.twins import Pictures, nearly_identical, pictures_of, with_united_groups
+from xlite.data.twins import Pictures, nearly_identical, pictures_of, united, with_united_groups
 from xlite.errors import InputError
 
 NUM = 60
@@ -51,8 +51,8 @@ def test_a_drawn_split_has_each_picture_in_one_part(tmp_path: Path, strategy: st
 
 def test_patients_with_a_picture_in_common_are_one_group_in_a_chain() -> None:
     table = table_of(8, groups=[3, 3, 1, 1, 2, 2, 4, 5])
-    united = with_united_groups(table, pictures((1, 2), (3, 4), num=8).number)
-    assert united.groups.tolist() == ["1"] * 6 + ["4", "5"]
+    found = with_united_groups(table, pictures((1, 2), (3, 4), num=8).number)
+    assert found.groups.tolist() == ["1"] * 6 + ["4", "5"]
 
 
 @pytest.mark.parametrize("strategy", ["patient", "image", "official"])
@@ -161,3 +161,9 @@ def test_near_twins_are_sets_of_one_perceptual_hash_in_several_parts_whose_pixel
     assert [same.tolist() for same in found] == [[0, 1, 2]]
     part[1] = -1  # left out
     assert nearly_identical(shown, part, pixels[::-1], np.arange(9)[::-1]) == []
+
+
+def test_pictures_that_look_alike_get_one_number_with_all_their_copies() -> None:
+    number = np.array([3, 1, 0, 1, 2, 4, 2])
+    assert united(number, [np.array([1, 2]), np.array([0, 4])]).tolist() == [3, 1, 1, 1, 3, 4, 3]
+    assert united(number, []).tolist() == number.tolist()

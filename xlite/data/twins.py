@@ -8,7 +8,7 @@ import numpy as np
 from xlite.data.table import Table
 
 RANK = {"train": 0, "val": 1, "test": 2}
-"""Of official parts: a picture that several have stays in the highest."""
+"""Rank of the official parts: of a picture in several, the copy in the highest is kept."""
 
 ALIKE = 0.95
 """Least correlation of the cached inputs of nearly identical pictures; see benchmarks/twins.py."""
@@ -64,7 +64,7 @@ def pictures_of(hashes: np.ndarray) -> Pictures:
 
 
 def with_united_groups(table: Table, number: np.ndarray) -> Table:
-    """`table` with groups that have a picture in common made one; it is called as the first of them.
+    """`table` with groups that have a picture in common made one, named after the first of them.
 
     Args:
         number: (N,) of each row's picture.
@@ -82,11 +82,11 @@ def with_united_groups(table: Table, number: np.ndarray) -> Table:
 
 
 def united(number: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
-    """The numbers (N,) of pictures, with those of each set of rows made one."""
-    number = number.copy()
+    """The numbers (N,) of pictures, with those of each set of rows made one; no picture is in two sets."""
+    new = np.arange(number.max() + 1)
     for rows in sets:
-        number[np.isin(number, number[rows])] = number[rows[0]]
-    return number
+        new[number[rows]] = number[rows[0]]
+    return new[number]
 
 
 def nearly_identical(pictures: Pictures, part: np.ndarray, pixels: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
