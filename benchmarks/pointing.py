@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from xlite.data.phantom.chest import draw_chest
-from xlite.data.phantom.chest_places import drawn_place
-from xlite.data.phantom.chest_records import draw_records
+from xlite.data.phantom.chest_records import Picture, draw_records
 from xlite.explain.maps import Explanation, explain
 from xlite.explain.pointing import Pointed, PointingScore, scores
 from xlite.models.build import build_model
@@ -32,6 +31,8 @@ SEED = 1
 """Of the phantoms; those that `xlite` makes to train on have 0."""
 PX = 256
 MARGIN_PX = 8
+LEAST_CHANGE = 0.25
+"""Share of a finding's greatest change of the grey level, from which on a pixel belongs to it."""
 
 
 def main() -> None:
@@ -46,6 +47,17 @@ def main() -> None:
         predictor = load(path, device="cpu")
         print(f"\n{path.name}: {predictor.models[0].config.backbone}, attention {predictor.models[0].config.attention}")
         tell(*play(predictor, arguments.images))
+
+
+def drawn_place(picture: Picture, finding: str, *, seed: int, image_px: int) -> np.ndarray:
+    """(image_px, image_px) bool: the pixels that this finding changes most; arguments as of `draw_chest`.
+
+    Exact, since everything else is drawn from random streams of its own and stays as it is.
+    """
+    without = replace(picture, severities={k: v for k, v in picture.severities.items() if k != finding})
+    one, other = (draw_chest(each, seed=seed, image_px=image_px).astype(np.int16) for each in (picture, without))
+    change = np.abs(one - other)
+    return change >= max(1.0, LEAST_CHANGE * change.max())
 
 
 def randomised(predictor: Predictor) -> Predictor:

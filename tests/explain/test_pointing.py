@@ -1,4 +1,4 @@
-"""The pointing game counts peaks in boxes against chance; the phantom says where each finding is drawn."""
+"""The pointing game counts peaks in boxes against chance."""
 
 import gzip
 from dataclasses import replace
@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from explaining import QuadrantModel, predictor_of
 
-from xlite.data.phantom.chest import draw_chest
-from xlite.data.phantom.chest_places import drawn_place
-from xlite.data.phantom.chest_records import FINDINGS, Picture
+from xlite.data.phantom.chest_records import FINDINGS
 from xlite.errors import InputError
 from xlite.explain.maps import explain
 from xlite.explain.pointing import Box, Pointed, point, read_boxes, scores
@@ -47,20 +45,3 @@ def test_nihs_list_is_read_with_its_broken_header_and_its_name_for_infiltration(
     (tmp_path / "b.csv").write_text(HEADER + "1.png,Mass,0,0,many,1\n")
     with pytest.raises(InputError, match="row 2: write a name, a label and four numbers"):
         read_boxes(tmp_path / "b.csv", FINDINGS)
-
-
-@pytest.mark.parametrize("finding", FINDINGS)
-def test_a_findings_place_is_what_it_changes_and_most_of_the_picture_is_not(finding):
-    picture = Picture(3, 0, {finding: 0.8, **({"Mass": 0.6} if finding != "Mass" else {})})
-    place = drawn_place(picture, finding, seed=0, image_px=128)
-    assert 0 < place.mean() < 0.35
-    without = replace(picture, severities={k: v for k, v in picture.severities.items() if k != finding})
-    change = np.abs(draw_chest(picture, seed=0, image_px=128).astype(int) - draw_chest(without, seed=0, image_px=128))
-    assert change[place].min() > change[~place].max() and change.max() > 10
-
-
-def test_a_small_finding_has_a_small_place_and_one_that_is_not_drawn_none():
-    mass = drawn_place(Picture(5, 0, {"Mass": 0.5, "Effusion": 0.9}), "Mass", seed=0, image_px=128)
-    rows, columns = np.nonzero(mass)
-    assert np.ptp(rows) < 32 and np.ptp(columns) < 32
-    assert not drawn_place(Picture(5, 0, {"Mass": 0.5}), "Effusion", seed=0, image_px=128).any()

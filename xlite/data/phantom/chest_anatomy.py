@@ -18,7 +18,6 @@ class Anatomy:
     """One patient's chest in body coordinates (see chest_canvas); lengths in image widths.
 
     Attributes:
-        female: draws breasts.
         lung_width: from spine to the lateral chest wall at the base.
         apex_y: top of the lungs.
         dome_y: top of the right and left hemidiaphragm.
@@ -35,7 +34,6 @@ class Anatomy:
         bubble: radius of the gastric air bubble, 0 for none.
     """
 
-    female: bool
     lung_width: float
     apex_y: float
     dome_y: tuple[float, float]
@@ -167,7 +165,6 @@ def draw_anatomy(rng: np.random.Generator, *, female: bool) -> Anatomy:
     size = rng.normal(1.0, 0.045) * (0.965 if female else 1.0)
     right_dome = 0.665 + rng.normal(0, 0.022) + 0.3 * (size - 1)
     return Anatomy(
-        female=female,
         lung_width=0.362 * size,
         apex_y=0.135 + rng.normal(0, 0.014),
         dome_y=(right_dome, right_dome + rng.normal(0.022, 0.009)),

@@ -1,11 +1,11 @@
 """Writes a chest X-ray data set of phantoms in the layout of NIH ChestX-ray14, to try the library without data."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 
+from xlite.console import ProgressCallback
 from xlite.cores import available_cpus
 from xlite.data.phantom.chest import draw_chest
 from xlite.data.phantom.chest_records import Picture, draw_records
@@ -32,7 +32,7 @@ def write_phantom(
     image_px: int = 256,
     seed: int = 0,
     num_threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Write the data set into `folder`, atomically, unless it is there already.
 
@@ -57,10 +57,7 @@ def write_phantom(
 
 
 def _write(
-    folder: Path,
-    parameters: dict[str, int],
-    num_threads: int | None,
-    progress: Callable[[int, int], None] | None,
+    folder: Path, parameters: dict[str, int], num_threads: int | None, progress: ProgressCallback | None
 ) -> None:
     pictures = draw_records(parameters["num_images"], parameters["seed"])
     images = folder / "images_001" / "images"

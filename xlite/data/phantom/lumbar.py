@@ -4,16 +4,17 @@ pydicom is imported inside the functions: it takes 0.3 s, which only writing the
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xlite.console import ProgressCallback
+from xlite.data.levels import CONDITION, IMAGES, LEVEL_KEYS, LEVELS, POINT_COLUMNS, POINTS, SERIES, SERIES_TABLE
 from xlite.data.phantom.lumbar_scene import NUM_LEVELS, Spine, draw_slice, draw_spine, make_frame, slice_positions
 from xlite.data.phantom.writing import check_minimum, write_once
-from xlite.data.sources.rsna import CONDITION, LABELS, LEVELS, SERIES
+from xlite.data.sources.rsna import LABELS
 from xlite.errors import InputError
 from xlite.storage.files import write_text
 
@@ -56,7 +57,7 @@ def write_lumbar_phantom(
     num_studies: int = 100,
     image_px: int = 128,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Write the data set into `folder`, atomically, unless it is there already.
 
@@ -101,13 +102,13 @@ def _draw_studies(num_studies: int, seed: int) -> list[_Study]:
     ]
 
 
-def _write(folder: Path, studies: list[_Study], image_px: int, progress: Callable[[int, int], None] | None) -> None:
-    others = [f"{condition}_{_key(level)}" for condition in _OTHER_CONDITIONS for level in LEVELS]
-    grades = [",".join(["study_id", *(f"spinal_canal_stenosis_{_key(level)}" for level in LEVELS), *others])]
+def _write(folder: Path, studies: list[_Study], image_px: int, progress: ProgressCallback | None) -> None:
+    others = [f"{condition}_{key}" for condition in _OTHER_CONDITIONS for key in LEVEL_KEYS]
+    grades = [",".join(["study_id", *(f"spinal_canal_stenosis_{key}" for key in LEVEL_KEYS), *others])]
     series = ["study_id,series_id,series_description"]
-    points = ["study_id,series_id,instance_number,condition,level,x,y"]
+    points = [",".join(POINT_COLUMNS)]
     for done, study in enumerate(studies, start=1):
-        middle, points_px = _write_series(folder / "train_images", study, image_px)
+        middle, points_px = _write_series(folder / IMAGES, study, image_px)
         grades.append(",".join([str(study.study_id), *(LABELS[k] for k in study.grades), *("" for _ in others)]))
         series.append(f"{study.study_id},{study.series_id},{SERIES}")
         points += [
@@ -116,12 +117,8 @@ def _write(folder: Path, studies: list[_Study], image_px: int, progress: Callabl
         ]
         if progress is not None:
             progress(done, len(studies))
-    for name, lines in (("train", grades), ("train_series_descriptions", series), ("train_label_coordinates", points)):
-        write_text(folder / f"{name}.csv", "\n".join([*lines, ""]))
-
-
-def _key(level: str) -> str:
-    return level.lower().replace("/", "_")
+    for name, lines in (("train.csv", grades), (SERIES_TABLE, series), (POINTS, points)):
+        write_text(folder / name, "\n".join([*lines, ""]))
 
 
 def _write_series(images: Path, study: _Study, image_px: int) -> tuple[int, np.ndarray]:

@@ -1,13 +1,13 @@
 """Writes a data set of STM phantoms with a label for each scan line: .npz scans and lines.csv."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from xlite.console import ProgressCallback
 from xlite.data.phantom.writing import check_minimum, write_once
 from xlite.storage.files import write_text
 
@@ -59,7 +59,7 @@ def write_stm_phantom(
     lines: int = 128,
     points: int = 128,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Write the data set into `folder`, atomically, unless it is there already.
 
@@ -222,9 +222,7 @@ def _streaks(rng: np.random.Generator, tip: Tip, points: int) -> np.ndarray:
     return streaks
 
 
-def _write(
-    folder: Path, num_scans: int, shape: tuple[int, int], seed: int, progress: Callable[[int, int], None] | None
-) -> None:
+def _write(folder: Path, num_scans: int, shape: tuple[int, int], seed: int, progress: ProgressCallback | None) -> None:
     lines, points = shape
     (folder / "scans").mkdir(parents=True)
     table = ["scan,line,label,group\n"]
