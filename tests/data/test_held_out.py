@@ -71,7 +71,7 @@ def test_labels_without_a_held_out_positive_are_named():
     table = made()
     rows = np.flatnonzero(table.targets[:, 1] == 0)[:50]
     (note,) = unguaranteed(table, rows)
-    assert note == "no held-out image is positive for b: nothing of it can be guaranteed"
+    assert note == "no held-out image is positive for b: no guarantee is possible"
 
 
 @pytest.fixture(scope="module")

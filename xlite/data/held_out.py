@@ -45,4 +45,4 @@ def unguaranteed(table: Table, held_out: np.ndarray) -> list[str]:
     """A note on the labels of which no held-out row is positive."""
     positive = (table.targets[held_out] == 1).any(axis=0)
     names = [label for label, some in zip(table.labels, positive, strict=True) if not some]
-    return [f"no held-out image is positive for {', '.join(names)}: nothing of it can be guaranteed"] if names else []
+    return [f"no held-out image is positive for {', '.join(names)}: no guarantee is possible"] if names else []

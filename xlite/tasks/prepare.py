@@ -14,6 +14,7 @@ import numpy as np
 from xlite.config import DataConfig
 from xlite.console import Console
 from xlite.data.cache import PixelCache, open_or_build
+from xlite.data.cache_build import PIXELS
 from xlite.data.dataset import Dataset
 from xlite.data.held_out import HELD_OUT, hold_out, unguaranteed
 from xlite.data.preprocess import Preprocess
@@ -218,8 +219,8 @@ def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: 
 
 def _dataset(table: Table, rows: np.ndarray, split: Split, cache: PixelCache, preprocess: Preprocess) -> Dataset:
     return Dataset(
-        pixel_file=cache.path / "pixels.npy",
-        pixel_key=cache.path.name,
+        pixel_file=cache.path / PIXELS,
+        pixel_key=cache.key,
         rows=rows,
         ids=table.ids,
         groups=table.groups,
@@ -261,7 +262,7 @@ def _leave_out(
     rows = np.flatnonzero(cache.ok)
     if not excluded:
         return reading.table, rows
-    listing = request.cache_dir / f"excluded-{cache.path.name}.csv"
+    listing = request.cache_dir / f"excluded-{cache.key}.csv"
     write_text(listing, csv_text([("image", "reason"), *excluded.items()]))
     if not len(rows):
         name, reason = next(iter(unreadable.items()))
