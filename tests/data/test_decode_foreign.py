@@ -70,6 +70,13 @@ def test_undetectable_jpeg_damage_is_ignored_without_output(tmp_path: Path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_jpeg_with_damaged_exif_data_is_read_without_a_warning(tmp_path: Path) -> None:
+    for name, more in (("whole.jpg", {}), ("damaged.jpg", {"exif": b"Exif\0\0MM\0*" + b"\xff" * 60})):
+        Image.fromarray(picture()).save(tmp_path / name, **more)
+    whole, damaged = (read_picture(tmp_path / name, channels=1) for name in ("whole.jpg", "damaged.jpg"))
+    np.testing.assert_array_equal(damaged, whole)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_jpeg_has_the_pixels_that_opencv_reads(tmp_path: Path, channels: int, subsampling: int) -> None:

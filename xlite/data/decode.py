@@ -177,30 +177,28 @@ def _read_with_opencv(path: Path, data: bytes, channels: int) -> np.ndarray:
 def _read_with_pillow(path: Path, data: bytes) -> np.ndarray:
     """(H, W) or (H, W, 3) uint8 of the first frame."""
     own = PILLOW_BY_SUFFIX.get(path.suffix.lower())
+    formats = PILLOW_FORMATS if own is None else (own,)
     try:
-        with without_warnings():
-            image: Image.Image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS if own is None else (own,))
-            reason = too_many_pixels(*image.size)
-            image.getexif()  # kept, so that it is parsed in here
-        if reason is None:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):
-                return _to_8_bits(path, np.asarray(image).astype(np.float32))
-            return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+        with without_warnings(), Image.open(io.BytesIO(data), formats=formats) as image:
+            if reason := too_many_pixels(*image.size):
+                raise UnreadableImage(path, reason)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith(("I", "F")):
+                return _to_8_bits(path, np.asarray(upright).astype(np.float32))
+            return np.array(upright.convert("L" if upright.mode in ("1", "L", "LA", "La") else "RGB"))
     except UnidentifiedImageError:
-        reason = "not an image: its first bytes are of no format that is read"
+        raise UnreadableImage(path, "not an image: its first bytes are of no format that is read") from None
     except UnreadableImage:
         raise
     except Exception as error:  # damaged bytes make Pillow raise anything
-        reason = f"damaged image ({_in_one_line(error)})"
-    raise UnreadableImage(path, reason)
+        raise UnreadableImage(path, f"damaged image ({_in_one_line(error)})") from None
 
 
 def _read_jpeg(path: Path, data: bytes, channels: int) -> np.ndarray | None:
     """(H, W) or (H, W, 3) uint8; None for CMYK, which OpenCV converts to RGB."""
     mode = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        with without_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             if image.mode == "CMYK":
                 return None
             image.draft(mode, image.size)  # the decoder itself converts colour to grey, as in OpenCV

@@ -19,7 +19,7 @@ _GAP_PX, _NAME_PX = 4, 22
 _BACKGROUND, _INK = 24, (235, 235, 235)
 
 
-def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> np.ndarray:
+def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4) -> np.ndarray:
     """Draw up to `per_label` random examples of each label; those that cannot be read are skipped.
 
     An example is shown after `preprocess` and, if its raw file is an image, before it, on the left. Of a stack of
@@ -28,14 +28,12 @@ def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, s
 
     Args:
         per_label: at least 1.
-        seed: of the choice of examples.
 
     Returns:
         (H, W, 3) uint8, red, green, blue.
     """
     assert per_label >= 1 and len(table.labels) >= 1
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(table))
+    order = np.random.default_rng(0).permutation(len(table))
     rows = []
     has_label = (table.targets == 1).reshape(len(table), -1, len(table.labels)).any(axis=1)
     for number, label in enumerate(table.labels):
@@ -45,9 +43,9 @@ def example_sheet(table: Table, preprocess: Preprocess, *, per_label: int = 4, s
     return np.concatenate([named_row(name, tiles, width, per_label) for name, tiles in rows])
 
 
-def write_sheet(path: Path, table: Table, preprocess: Preprocess, *, per_label: int = 4, seed: int = 0) -> None:
+def write_sheet(path: Path, table: Table, preprocess: Preprocess) -> None:
     """Write `example_sheet` to `path` as PNG, atomically."""
-    sheet = example_sheet(table, preprocess, per_label=per_label, seed=seed)
+    sheet = example_sheet(table, preprocess)
     with atomic_write(path) as temporary:
         temporary.write_bytes(png_of(sheet))
 

@@ -19,6 +19,7 @@ Part = Literal["train", "val", "test"]
 SplitStrategy = Literal["patient", "official", "image"]
 PARTS: tuple[Part, ...] = get_args(Part)
 FRACTIONS = (0.70, 0.15, 0.15)
+"""Of the rows for train, val and test, where the split is drawn."""
 OFFICIAL_VAL_FRACTION = 1 / 8
 AUTO_SUBSET, AUTO_SUBSET_ABOVE = 0.2, 20_000
 
@@ -56,7 +57,6 @@ def make_split(
     *,
     strategy: SplitStrategy,
     seed: int,
-    fractions: tuple[float, float, float] = FRACTIONS,
     strata: np.ndarray | None = None,
     pictures: np.ndarray | None = None,
     outer: tuple[int, ...] = (),
@@ -67,7 +67,6 @@ def make_split(
         strategy: "patient" keeps groups whole; "image" ignores groups and gives exact sizes; "official" uses the data
             set's lists; in place of a missing validation or test list it draws an eighth of the training list, with
             groups kept whole.
-        fractions: of the rows for train, val and test, summing to 1; "official" ignores them.
         strata: (N, K) of 0, 1 or NaN, see `TargetSpec.strata`; default: all labels.
         pictures: (N,) numbers; "image" keeps rows with the same number together. Default: all differ.
         outer: (fold from 1, number of folds): that outer fold of all rows is test, val is drawn from the others.
@@ -75,7 +74,6 @@ def make_split(
     Raises:
         InputError: too few rows or groups for the parts, or no usable official lists.
     """
-    assert min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9, fractions
     rng = np.random.default_rng(seed)
     strata = row_targets(table.targets) if strata is None else strata
     if outer:
@@ -85,12 +83,12 @@ def make_split(
         part = _official_parts(table, strata, rng)
     elif strategy == "patient":
         _check_groups(table, np.arange(len(table)), len(PARTS), "train, val and test")
-        part = stratified_group_split(strata, table.groups, fractions, rng)
+        part = stratified_group_split(strata, table.groups, FRACTIONS, rng)
     else:
         num_pictures = len(table) if pictures is None else len(np.unique(pictures))
         if num_pictures < len(PARTS):
             raise InputError(f"{num_pictures} images cannot fill train, val and test; add images")
-        part = stratified_group_split(strata, pictures if num_pictures < len(table) else None, fractions, rng)
+        part = stratified_group_split(strata, pictures if num_pictures < len(table) else None, FRACTIONS, rng)
     return _split_of(part, strategy, seed)
 
 

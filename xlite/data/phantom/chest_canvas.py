@@ -20,9 +20,9 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 Stroke = tuple[np.ndarray, float, float]  # lines (L, K, 2) in body coordinates, their width, their strength in [0, 1]
 
 
-def smooth_outline(points: np.ndarray, num_between: int = 6) -> np.ndarray:
-    """Closed Catmull-Rom curve through (K, 2) points; returns (K * num_between, 2)."""
-    t = (np.arange(num_between) / num_between)[:, None]
+def smooth_outline(points: np.ndarray) -> np.ndarray:
+    """Closed Catmull-Rom curve through (K, 2) points; returns (6 * K, 2)."""
+    t = (np.arange(6) / 6)[:, None]
     around = np.concatenate([points[-1:], points, points[:2]])[:, None]
     p0, p1, p2, p3 = around[:-3], around[1:-2], around[2:-1], around[3:]
     curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
