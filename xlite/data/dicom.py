@@ -1,10 +1,10 @@
-"""Reads one DICOM file: the image, grey in its own units or in colour, and the header values that order a series.
+"""Reads one DICOM file: the image, grey in its own units or as a viewer shows it, its size, its number in a series.
 
 pydicom is imported inside the functions: it takes 0.3 s, which only data sets with DICOM files should pay.
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,24 +27,8 @@ _DECODED_AS_RGB = ("YBR_RCT", "YBR_ICT")  # of JPEG 2000, whose decoders return 
 _DECODERS = "python-gdcm pylibjpeg pylibjpeg-openjpeg"  # the extra `dicom` of pyproject.toml
 # What these decode, if Pillow does not: 1.2.840.10008.1.2 and one of
 _JPEGS = (".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".4.201", ".4.202", ".4.203")
-_HEADER_TAGS = ["InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"]
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class DicomHeader:
-    """The position of a slice in its series; None where the file does not give it.
-
-    Attributes:
-        instance_number: number of the slice.
-        position_mm: patient coordinates of the first pixel's centre.
-        orientation: direction cosines of a row, then of a column.
-    """
-
-    instance_number: int | None
-    position_mm: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
 
 
 def read_dicom(path: Path) -> np.ndarray:
@@ -91,8 +75,8 @@ def read_colour_or_grey(path: Path) -> np.ndarray:
     return to_8_bits(display)
 
 
-def read_header(path: Path) -> DicomHeader:
-    """Read the header values that order a series; the pixels are not read.
+def read_instance_number(path: Path) -> int | None:
+    """The number of a slice in its series, from its header; None where that has none.
 
     Raises:
         UnreadableImage: not DICOM, or the header is damaged.
@@ -100,19 +84,19 @@ def read_header(path: Path) -> DicomHeader:
     """
     import pydicom
 
+    def number() -> int | None:
+        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["InstanceNumber"]).get("InstanceNumber")
+        return None if found is None else int(found)
+
     with path.open("rb") as file, without_warnings():
-        dataset = _attempt(path, lambda: pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS]))
-        number = _attempt(path, lambda: dataset.get("InstanceNumber"))
-        position = _attempt(path, lambda: _floats(dataset.get("ImagePositionPatient"), 3))
-        orientation = _attempt(path, lambda: _floats(dataset.get("ImageOrientationPatient"), 6))
-    return DicomHeader(None if number is None else int(number), position, orientation)
+        return _attempt(path, number)
 
 
 def read_size(path: Path) -> tuple[int, int]:
     """(width, height) of a DICOM image, px, from its header.
 
     Raises:
-        UnreadableImage, OSError: as `read_header`.
+        UnreadableImage, OSError: as `read_instance_number`.
     """
     import pydicom
 
@@ -243,9 +227,3 @@ def _check_decoder(path: Path, dataset: "Dataset") -> None:
         known = str(syntax).removeprefix("1.2.840.10008.1.2") in _JPEGS
         fix = f"pip install {_DECODERS} to read it" if known else "decompress it, e.g. with gdcmconv --raw"
         raise InputError(f"{path}: compressed as {syntax.name} ({syntax}); {fix}")
-
-
-def _floats(value: Iterable[float] | None, count: int) -> tuple[float, ...] | None:
-    """The `count` numbers of a multi-valued element, None if it has another number of them."""
-    numbers = tuple(float(number) for number in value or ())
-    return numbers if len(numbers) == count else None

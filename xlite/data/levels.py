@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xlite.data.dicom import read_header
+from xlite.data.dicom import read_instance_number
 from xlite.data.unreadable import UnreadableImage
 
 LEVELS: tuple[str, ...] = ("L1/L2", "L2/L3", "L3/L4", "L4/L5", "L5/S1")
@@ -70,7 +70,7 @@ def _instance_number(path: Path) -> int | None:
         number: int | None = int(path.stem)
     else:
         try:
-            number = read_header(path).instance_number
+            number = read_instance_number(path)
         except UnreadableImage:
             return None
     return number if number is not None and abs(number) < 2**31 else None
