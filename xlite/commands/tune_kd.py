@@ -262,7 +262,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
     budget = defaults.demo_budget if is_demo else defaults.budget
     num_trials = arguments.trials or budget.num_trials
     _check_promotion(arguments, num_trials)
-    folds = num_folds(arguments, defaults.demo_folds if is_demo else defaults.folds)
+    folds = num_folds(arguments, 1 if is_demo else defaults.folds)
     return StudyOptions(
         name=name,
         folder=folder,

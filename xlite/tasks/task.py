@@ -47,7 +47,7 @@ class Defaults:
         budget: for the user's own data; demo_budget: for the built-in data set, to finish in minutes.
         config: dotted configuration keys every run of the study starts from.
         teacher: dotted keys of the default teacher's own configuration, over `config`; its epochs are the budget's.
-        folds, demo_folds: models of the promoted ensemble, each trained without one fold; 1 promotes a single model.
+        folds: models of the ensemble promoted on the user's own data, each trained without one fold; 1: a single model.
     """
 
     space: str
@@ -57,7 +57,6 @@ class Defaults:
     config: Mapping[str, Any]
     teacher: Mapping[str, Any]
     folds: int = 1
-    demo_folds: int = 1
 
 
 @dataclass(frozen=True)
