@@ -77,7 +77,7 @@ def make_split(
     rng = np.random.default_rng(seed)
     strata = row_targets(table.targets) if strata is None else strata
     if outer:
-        whole = table.groups if strategy == "patient" or pictures is None else pictures
+        whole = pictures if strategy == "image" and pictures is not None else table.groups
         part = _outer_parts(strata, whole, outer, seed)
     elif strategy == "official":
         part = _official_parts(table, strata, rng)
