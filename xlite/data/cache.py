@@ -52,7 +52,7 @@ class PixelCache:
     def hashes(self) -> np.ndarray:
         """(N, 2) uint64: each row's `PictureHashes`; 0 in rows that are not ok.
 
-        Those of a cache that an earlier version made in a folder that is now read-only are made of its pixels.
+        For a read-only cache that an earlier version made they are computed from its pixels.
         """
         if has_hashes(self.path, len(self.ok)):
             return np.where(self.ok[:, None], np.load(self.path / HASHES), np.uint64(0))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PERCENTILES = (0.5, 99.5)
-"""The range without a window: hot pixels and burnt-in text are few and must not stretch it. As the lumbar task's."""
+"""The range without a window: hot pixels and burnt-in text are few and must not stretch it; as in the lumbar task."""
 _MAX_SAMPLES = 100_000  # more pixels change the percentiles little and take longer
 _MIN_INSIDE = 0.01  # a window with less of the image inside it is one for other units
 _FILL_SHARE, _FILL_GAP, _MIN_LEVELS = 0.01, 0.25, 16

@@ -1,4 +1,4 @@
-"""Hashes of the pictures a model has seen, small enough to go with it: whoever has a picture can ask whether it is one.
+"""Hashes of the pictures a model has seen, small enough to go with it: they tell whether it has seen a given picture.
 
 They say nothing else: a hash is 64 bits of a digest, without id, label or part, and cannot be turned back into one.
 """

@@ -42,7 +42,7 @@ def teacher_config(
 ) -> RunConfig:
     """The default teacher's configuration: on the study's data and seed, with all cores of the machine.
 
-    What `--set` gives the students of distillation, and their `model.weights`, are none of its own.
+    It takes neither the students' distillation settings nor their `model.weights` from `--set`.
     """
     own: dict[str, Any] = {"distill.alpha": 0.0, "model.weights": None}
     own |= {"train.threads": available_cpus(), "train.epochs": epochs}

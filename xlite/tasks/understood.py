@@ -77,7 +77,7 @@ class PictureFindings:
         }
 
     def lines(self, listing: Path, split_file: Path) -> list[str]:
-        """What the person should know: a line for each kind of finding."""
+        """Lines for the user, one for each kind of finding."""
         counts, ids, lines = self.counts(), self.table.ids, []
         if counts["identical"]:
             lines.append(f"Identical images: {self._identical(counts, split_file)}; listed in {listing}")
