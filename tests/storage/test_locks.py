@@ -1,5 +1,8 @@
 """Locks: one holder at a time, free as soon as the holder ends, however it ends; the file itself means nothing."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from xlite.errors import InputError
 from xlite.storage.locks import LOCK, locked, try_lock
 
 HOLD = """
@@ -51,6 +55,15 @@ def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False):
         lock.release()
         assert try_lock(tmp_path / LOCK) is not None
+
+
+def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=r"lock: no file can be locked there \(Operation not supported\); use a place"):
+        try_lock(tmp_path / LOCK)
 
 
 def test_a_lock_file_left_behind_means_nothing_and_is_kept(tmp_path: Path) -> None:

@@ -17,21 +17,20 @@ class StudyLock:
     """An exclusive lock for asking for a study's trials; reading and recording promotions need none.
 
     SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock on a connection of its own, taken again
-    after a server restart. Other databases, and file systems without locks, have none: there a second driver is
-    detected when its trial's number is taken.
+    after a server restart. Other databases have none: there a second driver is detected when its trial's number is
+    taken.
     """
 
     def __init__(self, engine: sa.Engine, name: str, retry: Retry) -> None:
         self._engine, self._url, self._name, self._retry = engine, retry.url, name, retry
         self._file_lock: BaseFileLock | None = None
         self._connection: sa.Connection | None = None
-        self._can_lock = True
 
     def acquire(self) -> None:
         """Take the lock, or check that it is still held.
 
         Raises:
-            InputError: another process holds it.
+            InputError: another process holds it, or the file system has no locks.
         """
         file = sqlite_file(self._url)
         if file is not None:
@@ -57,15 +56,8 @@ class StudyLock:
             self.release()
 
     def _lock_file(self, path: Path) -> bool:
-        if self._file_lock is not None or not self._can_lock:
-            return True
-        try:
+        if self._file_lock is None:
             self._file_lock = try_lock(path)
-        except OSError as error:
-            if error.filename is not None:  # the file cannot be opened
-                raise
-            self._can_lock = False  # the file system has no locks
-            return True
         return self._file_lock is not None
 
     def _lock_session(self) -> bool:

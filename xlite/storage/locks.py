@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from xlite.errors import InputError
+
 LOCK = "lock"
 """Name of the lock file in a locked folder; it stays when the lock is released."""
 _POLL_S = 0.2
@@ -20,7 +22,8 @@ def try_lock(file: Path) -> BaseFileLock | None:
         The lock, held until its `release()` or the end of this process; None if another process holds it.
 
     Raises:
-        OSError: the file cannot be opened for writing, or its file system has no locks.
+        OSError: the file cannot be opened for writing.
+        InputError: its file system has no locks.
     """
     # No fallback to a lock that exists as long as its file does: it would outlive a killed process.
     lock = FileLock(file, thread_local=False, fallback_to_soft=False)
@@ -32,6 +35,12 @@ def try_lock(file: Path) -> BaseFileLock | None:
             return None
         except FileNotFoundError:  # the folder was removed between its creation and the file's
             continue
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise InputError(
+                f"{file}: no file can be locked there ({error.strerror}); use a place on another disk"
+            ) from None
 
 
 @contextmanager
@@ -40,7 +49,7 @@ def locked_file(file: Path, *, waiting: Callable[[], None] | None) -> Iterator[N
 
     Raises:
         BlockingIOError: another holds it and `waiting` is None.
-        OSError: as `try_lock`.
+        OSError, InputError: as `try_lock`.
     """
     while (lock := try_lock(file)) is None:
         if waiting is None:
