@@ -81,10 +81,10 @@ def test_the_distinct_models_of_a_space_are_found(tmp_path):
         (("1e-3}", '1e-3, "optim.clip_norm": 1.0}'), "BASELINE sets optim.clip_norm"),
         (('"optim.learning_rate": trial', '"optim.rate": trial'), "optim.rate|optim.learning_rate"),
         (("1e-4, 1e-2", "1e-2, 1e-4"), "failed: ValueError"),
-        (("return {", "return [{").__class__(("return {", "import nothing_here\n    return {")), "ModuleNotFoundError"),
+        (("return {", "import nothing_here\n    return {"), "ModuleNotFoundError"),
         (("BASELINE", "BASE"), "define `space"),
         (("def space", "def spaces"), "define `space"),
-        (("BASELINE =", "BASELINE ="[:-1]), "cannot be run"),
+        (("BASELINE =", "BASELINE"), "cannot be run"),
     ],
 )
 def test_a_bad_space_is_one_line_that_names_its_file(tmp_path, change, words):
@@ -92,6 +92,19 @@ def test_a_bad_space_is_one_line_that_names_its_file(tmp_path, change, words):
     with pytest.raises(InputError, match=words) as caught:
         check_space(load_space(path, "multilabel"), RunConfig())
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("None", "must be a list of dicts"),
+        ('[{"model.dropout": [0.1, 0.2]}]', r"CONFIGURATIONS\[0\] has model.dropout=\[0.1, 0.2\]; write"),
+        ('[{"model.dropout": 0.1}, {"model.dropout": (0.2,)}]', r"CONFIGURATIONS\[1\] has model.dropout=\(0.2,\)"),
+    ],
+)
+def test_a_bad_grid_is_one_line_too(tmp_path, grid, words):
+    with pytest.raises(InputError, match=words):
+        load_space(written(tmp_path, f"CONFIGURATIONS = {grid}"), "multilabel")
 
 
 def test_a_key_of_the_study_as_a_whole_cannot_be_searched(tmp_path):

@@ -6,7 +6,7 @@ import inspect
 import json
 import runpy
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ class SearchSpace:
 
     Attributes:
         propose: define-by-run; returns dotted configuration keys. Raises SpaceError where the file's code fails.
-        first: configurations that are run before any is sampled: BASELINE, or a grid's all.
+        first: configurations that are run before any is sampled: BASELINE, or all of a grid.
         is_grid: every one of `first` runs to its end and nothing else is run.
         code_hash: 16 hex digits of the file's parsed code, without comments, docstrings and layout. Files that it
             imports are not part of it.
@@ -80,7 +80,7 @@ def load_space(path: Path, kind: str) -> SearchSpace:
         configurations = names["CONFIGURATIONS"]
         if isinstance(configurations, Mapping):
             configurations = configurations.get(kind, ())
-        grid = tuple(configurations)
+        grid = tuple(configurations) if isinstance(configurations, Iterable) else ()
         if not grid or not all(isinstance(c, Mapping) for c in grid):
             raise InputError(
                 f"{path}: CONFIGURATIONS must be a list of dicts, not empty, or such lists by kind ({kind} here)"
@@ -122,6 +122,9 @@ def _grid_proposal(path: Path, grid: tuple[Mapping[str, Any], ...]) -> Propose:
         if set(configuration) != set(keys):
             odd = sorted(set(configuration) ^ set(keys))
             raise InputError(f"{path}: CONFIGURATIONS[{number}] and [0] differ in keys: {', '.join(odd)}")
+        for key, value in configuration.items():
+            if not isinstance(value, str | int | float | None):
+                raise InputError(f"{path}: CONFIGURATIONS[{number}] has {key}={value!r}; write text, a number or None")
     values = {key: sorted({c[key] for c in grid}, key=repr) for key in keys}
 
     def propose(trial: optuna.Trial) -> dict[str, Any]:
