@@ -10,16 +10,16 @@ import pytest
 from xlite.config import RunConfig
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord
-from xlite.study.promotion_size import promotion_size, search_seconds
+from xlite.study.promotion_size import promotion_choices, promotion_size, search_seconds
 from xlite.train.summary import RunSummary
 
 START = datetime(2026, 3, 9, 12)
 
 
 def row(number, value, *, state="complete", begin_s=0.0, end_s=600.0):
-    """A trial of 10 epochs in 100 s."""
+    """A trial of 100 epochs in 1,000 s."""
     at = {"started": START + timedelta(seconds=begin_s), "finished": START + timedelta(seconds=end_s)}
-    return TrialRecord(number, "search", state, value, summary=RunSummary(epochs=10, seconds=100.0), **at)
+    return TrialRecord(number, "search", state, value, summary=RunSummary(epochs=100, seconds=1000.0), **at)
 
 
 ROWS = [row(0, 0.7), row(1, 0.9), row(2, 0.8), row(3, None, state="failed"), row(4, 0.95, state="pruned")]
@@ -42,6 +42,12 @@ def test_as_many_of_three_by_three_as_take_no_longer_than_the_search(tmp_path):
     assert sizes[600.0] == ([1, 2], 3, 600.0)  # rather more seeds than more trials
     assert sizes[599.0] == sizes[400.0] == ([1, 2], 2, 400.0)
     assert sizes[399.0] == sizes[1.0] == ([1], 1, 100.0)
+
+
+def test_it_is_known_beforehand_what_may_be_trained():
+    assert promotion_choices(None, None, num_trials=9) == [(3, 3), (2, 3), (3, 2), (2, 2), (1, 1)]
+    assert promotion_choices(None, 1, num_trials=9) == promotion_choices(1, None, num_trials=9) == [(1, 1)]
+    assert promotion_choices(1, 3, num_trials=9) == [(1, 3)]
 
 
 def test_no_more_than_the_time_that_is_left(tmp_path):
@@ -79,3 +85,8 @@ def test_more_trials_than_there_are_is_an_error(tmp_path):
 def test_trials_at_the_same_time_count_once_and_pauses_do_not():
     rows = [row(0, 0.7, end_s=100), row(1, 0.7, begin_s=50, end_s=150), row(2, 0.7, begin_s=1000, end_s=1010)]
     assert search_seconds(rows) == 160.0
+
+
+def test_a_trial_that_was_interrupted_for_days_counts_for_its_own_seconds():
+    waited = row(0, 0.7, end_s=3 * 86_400)
+    assert search_seconds([waited]) == 1060.0  # and a minute, in which a worker starts

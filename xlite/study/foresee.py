@@ -19,7 +19,7 @@ from xlite.ledger import StudyManifest
 from xlite.storage.files import read_json_object
 from xlite.study.estimate import FORWARD, RUNNING_FILES, Estimate, epochs_s, gigabytes, trials_s
 from xlite.study.plan import StudyPlan
-from xlite.study.promotion_size import MOST
+from xlite.study.promotion_size import promotion_choices
 from xlite.study.rungs import expected_epochs
 from xlite.study.step_cost import StepCost, measure_step
 from xlite.study.teacher import num_views
@@ -33,7 +33,7 @@ def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool, num_searches
 
     Args:
         promotes: whether this command promotes the winner.
-        num_searches: as long as this one that the command makes, one for each outer fold.
+        num_searches: such searches that the command runs, one for each outer fold.
     """
     options = plan.study.options
     if StudyManifest.read(options.folder) is not None:
@@ -100,16 +100,13 @@ def _promotion_s(example_s: float, plan: StudyPlan, prepared: Prepared, *, searc
     options, full = plan.study.options, prepared.full
     num_train, num_val = len(full.part("train")), len(full.part("val"))
     fold = (num_train + num_val) // options.num_folds
-    sizes = (num_train, num_val) if options.num_folds == 1 else (num_train + num_val - fold, fold)
+    parts = (num_train, num_val) if options.num_folds == 1 else (num_train + num_val - fold, fold)
     num_models = options.num_folds * options.num_repeats if options.num_folds > 1 else 1
-    one_s = num_models * epochs_s(example_s, num_epochs=options.promote_epochs, num_train=sizes[0], num_val=sizes[1])
+    one_s = num_models * epochs_s(example_s, num_epochs=options.promote_epochs, num_train=parts[0], num_val=parts[1])
     is_there = options.num_folds == 1 and prepared.search is full and options.promote_epochs == options.max_epochs
-    top, seeds = options.promote_top or 1, options.promote_seeds or 1
-    least_s = one_s * top * (seeds - is_there)
-    if options.promote_top and options.promote_seeds:
-        return least_s, least_s
-    most_s = one_s * (options.promote_top or MOST) * ((options.promote_seeds or MOST) - is_there)
-    return least_s, max(least_s, min(most_s, search_s))
+    sizes = promotion_choices(options.promote_top, options.promote_seeds, num_trials=plan.num_trials)
+    times_s = [one_s * num_trained * (num_seeds - is_there) for num_trained, num_seeds in sizes]
+    return min(times_s), max(min(times_s), min(max(times_s), search_s))
 
 
 def _teacher(plan: StudyPlan, prepared: Prepared) -> tuple[float, float]:

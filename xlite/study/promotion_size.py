@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from xlite.errors import InputError
 from xlite.ledger import TrialRecord, ranking_key
@@ -12,6 +13,8 @@ from xlite.tasks.prepare import Prepared
 
 MOST = 3
 """Trials, and seeds of each, where nothing is asked."""
+WORKER_START_S = 60.0
+"""At most of a trial's time beside its own seconds."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,25 @@ def promotion_size(
     if top is not None and top > len(ranked):
         raise InputError(f"--promote-top {top}: there are only {counted(len(ranked), 'trial')} with a value")
     check_size(top, num_seeds)
-    if num_seeds == 1:
-        top = 1
-    tops = [top] if top else range(min(MOST, len(ranked)), 0, -1)
-    seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
-    pairs = [(k, s) for k in tops for s in seeds if (k > 1) == (s > 1)]
-    pairs = sorted(pairs or [(tops[0], seeds[0])], key=lambda pair: (-pair[0] * pair[1], -pair[1]))
     searched_s = search_seconds(rows)
     sizes = []
-    for k, s in pairs:
+    for k, s in promotion_choices(top, num_seeds, num_trials=len(ranked)):
         seconds = sum(promotion_seconds(study, prepared, row, num_folds=num_folds, num_seeds=s) for row in ranked[:k])
         sizes.append(PromotionSize(tuple(ranked[:k]), s, seconds, searched_s))
     return next((size for size in sizes if size.seconds <= min(searched_s, limit_s)), sizes[-1])
+
+
+def promotion_choices(top: int | None, num_seeds: int | None, *, num_trials: int) -> list[tuple[int, int]]:
+    """How many of `num_trials` may be trained again and with how many seeds each, the most models first.
+
+    See `promotion_size`.
+    """
+    if num_seeds == 1:
+        top = 1
+    tops = [top] if top else range(min(MOST, num_trials), 0, -1)
+    seeds = [num_seeds] if num_seeds else range(MOST, 0, -1)
+    pairs = [(k, s) for k in tops for s in seeds if (k > 1) == (s > 1)] or [(tops[0], seeds[0])]
+    return sorted(pairs, key=lambda pair: (-pair[0] * pair[1], -pair[1]))
 
 
 def check_size(top: int | None, num_seeds: int | None) -> None:
@@ -99,8 +109,15 @@ def _can_be_trained(study: Study, row: TrialRecord) -> bool:
 
 
 def search_seconds(rows: Sequence[TrialRecord]) -> float:
-    """How long trials ran, those at the same time counted once."""
-    spans = sorted((row.started, row.finished) for row in rows if row.started and row.finished)
+    """How long trials ran, those at the same time counted once.
+
+    One that was interrupted may have waited for days: it counts for its own seconds, and the start of a worker.
+    """
+    spans = sorted(
+        (max(row.started, row.finished - timedelta(seconds=row.summary.seconds + WORKER_START_S)), row.finished)
+        for row in rows
+        if row.started and row.finished
+    )
     total, until = 0.0, None
     for started, finished in spans:
         begin = started if until is None else max(started, until)
