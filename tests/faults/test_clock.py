@@ -8,9 +8,8 @@ import xlite
 from xlite.storage.files import wait_for_disk_space
 from xlite.study.time_budget import TimeBudget
 
-STAMPS = {"hparams.py", "session.py", "reads.py", "write.py"}
-"""Events, readings of test and reports have the time of day; an abandoned session folder is as old as its file says,
-if unlocked."""
+STAMPS = {"hparams.py", "reads.py", "write.py"}
+"""Events, readings of test and reports have the time of day."""
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 
 

@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,8 +15,6 @@ from xlite.storage.locks import LOCK, locked, try_lock
 PREFIX, TOKEN, RAY = "xlite-", "token", "r"
 """How session folders begin; files in one. Ray makes its own folder accessible to everybody, hence one inside ours."""
 _NUM_BELOW = len(f"/{PREFIX}12345678/{RAY}/session_2026-01-31_12-30-59_123456_1234567/sockets/plasma_store")
-_OLD_S = 60.0
-"""Age of a folder that must have its lock by now, if its process lives."""
 
 
 def session_place() -> Path:
@@ -54,8 +51,7 @@ def session_folder() -> Iterator[Path]:
 def _remove_abandoned(folder: Path) -> None:
     """Remove a session folder of this user whose process has ended."""
     try:
-        about = (folder / TOKEN).stat()
-        if about.st_uid != os.getuid() or time.time() - about.st_mtime < _OLD_S:
+        if (folder / TOKEN).stat().st_uid != os.getuid():  # a token is there from when the folder is locked
             return
         lock = try_lock(folder / LOCK)
     except OSError:  # not a session folder, or another user's
