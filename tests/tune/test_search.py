@@ -8,6 +8,7 @@ from event_files import scalars, values
 from ray.tune.search import Searcher
 from search_bench import SIZES, StopsAll, curve_of, epoch, failed, only_large, search
 
+from xlite.errors import InputError
 from xlite.ledger import Ledger, sqlite_url
 from xlite.models.limits import Limits
 from xlite.study.time_budget import TimeBudget
@@ -219,6 +220,26 @@ def test_a_trial_that_waits_is_said_to_and_one_that_gave_up_waiting_stays_open(l
     assert ledger.rows()[0].state == "running"
     assert str(bridge.failure) == "/results: no space left; fix that, then run the same command again"
     assert bridge.suggest("b") == Searcher.FINISHED  # None would let Ray wait for ever
+
+
+@pytest.mark.parametrize("lost", ["report", "finish"])
+def test_a_ledger_out_of_reach_ends_the_search_at_once_and_its_trials_stay_open(ledger, monkeypatch, lost):
+    def fails(*_, **__):
+        asked.append(lost)
+        raise InputError("study.db: database is locked; run again")
+
+    asked = []
+    bridge = search(ledger)
+    bridge.suggest("a"), bridge.suggest("b")
+    assert not bridge.deadline.stop_all()
+    monkeypatch.setattr(ledger, lost, fails)
+    bridge.on_trial_complete("a", epoch(1, 0.5, finished=True))
+    assert bridge.deadline.stop_all() and not bridge.deadline.has_stopped
+    assert str(bridge.failure) == "study.db: database is locked; run again"
+    bridge.on_trial_result("b", epoch(1, 0.5))  # nobody waits for it again
+    bridge.on_trial_complete("a", error=True)  # as Ray tells of a trial that it could not end
+    assert bridge.suggest("c") is None and asked == [lost]
+    assert [row.state for row in ledger.rows()] == ["running", "running"]
 
 
 def test_ray_ends_a_trial_after_every_message_but_an_epoch_and_a_wait():

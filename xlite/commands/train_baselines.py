@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.study.foresee import foresee
     from xlite.study.options import Study
     from xlite.study.plan import plan_study
+    from xlite.study.time_budget import TimeBudget
     from xlite.tasks import find_task
     from xlite.tune.preflight import check_surroundings
     from xlite.tune.study import run_study
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_study(Study(options, prepared.task, base), prepared.search, console)
     for line in (*plan.describe(), *foresee(plan, prepared, promotes=False)):
         console.say(line)
-    result = run_study(plan, prepared, console)
+    result = run_study(plan, prepared, console, TimeBudget())
     console.show(table_of(result.ledger.rows(), prepared.task.target_spec))
     console.say(f"They stand in {shown(folder / 'leaderboard.csv')}, phase baseline")
     if result.winner is None and not result.num_interrupted:

@@ -17,12 +17,13 @@ class Deadline(tune.Stopper):
 
     Attributes:
         has_stopped: whether it did.
+        is_over: set to stop them at once, whatever time is left.
     """
 
     def __init__(self, time_budget: TimeBudget, promotion_s: Callable[[], float] = lambda: 0.0) -> None:
         self.time_budget, self.promotion_s = time_budget, promotion_s
         self.kept_s: float | None = None
-        self.has_stopped = False
+        self.has_stopped = self.is_over = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -30,6 +31,8 @@ class Deadline(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether to stop; a promotion that would not fit at all gets no time."""
         left_s = self.time_budget.left_s()
+        if self.is_over:
+            return True
         if self.time_budget.may_start() or math.isinf(left_s):
             return False
         if self.kept_s is None:

@@ -61,6 +61,6 @@ def as_result(message: Message) -> dict[str, Any]:
     return {MESSAGE_KEY: message, "done": not isinstance(message, HeldUp)}
 
 
-def message_of(result: Mapping[str, Any] | None) -> Message | None:
+def message_of(result: Mapping[str, Any]) -> Message | None:
     """The message of a result; None where a worker died without one."""
-    return result.get(MESSAGE_KEY) if result else None
+    return result.get(MESSAGE_KEY)

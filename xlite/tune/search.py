@@ -3,9 +3,9 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune.search import Searcher
 
@@ -16,6 +16,7 @@ from xlite.ledger.objectives import scalars_of
 from xlite.study.candidates import Candidate, Candidates
 from xlite.study.job import Assignment, TrialFolders
 from xlite.study.time_budget import TimeBudget
+from xlite.study.view import SearchView
 from xlite.train.summary import NO_RUN
 from xlite.tune.asha import VALUE_KEY, ResumableASHA
 from xlite.tune.deadline import Deadline
@@ -49,15 +50,6 @@ class _Alike:
         return self.count >= self.limit
 
 
-class Observer(Protocol):
-    """Hears of every trial: the live view, the leaderboard file."""
-
-    def started(self, number: int, overrides: Mapping[str, Any]) -> None: ...
-    def progressed(self, number: int, epoch: int, best_so_far: float) -> None: ...
-    def held_up(self, number: int, reason: str) -> None: ...
-    def ended(self, number: int, outcome: str, best_so_far: float | None, reason: str) -> None: ...
-
-
 @dataclass
 class _Running:
     """A trial that Ray runs, the epoch and best value reported so far, and whether it waits for its disk."""
@@ -84,7 +76,6 @@ class LedgerSearch(Searcher):
 
     Attributes:
         deadline: none unless it is set.
-        is_held_back: whether it keeps trials from being started.
     """
 
     def __init__(
@@ -93,7 +84,7 @@ class LedgerSearch(Searcher):
         candidates: Candidates,
         folders: TrialFolders,
         asha: ResumableASHA | None,
-        observer: Observer,
+        observer: SearchView,
         *,
         num_trials: int,
     ) -> None:
@@ -109,7 +100,6 @@ class LedgerSearch(Searcher):
         self.exhausted = False
         self.tried = {candidates.identity(row.overrides) for row in ledger.rows() if not self.is_open(row)}
         self.deadline = Deadline(TimeBudget())
-        self.is_held_back = False
 
     def is_open(self, row: TrialRecord) -> bool:
         """Whether a student was left out for a limit that it no longer exceeds."""
@@ -120,7 +110,6 @@ class LedgerSearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """{"assignment": Assignment} of the next trial; Ray calls this when a worker is free."""
-        self.is_held_back = self.remaining > 0 and not self.deadline.time_budget.may_start()
         try:
             trial = self.resume(trial_id) or self.ask()
         except InputError as error:
@@ -138,6 +127,11 @@ class LedgerSearch(Searcher):
         config = config.override({"train.micro_batches": attempt.accumulation}, source="attempt")
         self.observer.started(trial.number, candidate.overrides)
         return {"assignment": Assignment(trial.number, candidate.overrides, config, attempt)}
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the time is over before the trials."""
+        return self.remaining > 0 and not self.exhausted and not self.deadline.time_budget.may_start()
 
     @property
     def goes_on(self) -> bool:
@@ -221,6 +215,27 @@ class LedgerSearch(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record one more epoch, or say what holds the trial up."""
+        self.note(lambda: self.take(trial_id, result))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended: by itself, by ASHA, by an error; or it was interrupted and stays open in the ledger."""
+        if trial_id in self.running:
+            self.note(lambda: self.end(trial_id, result or {}, error))
+
+    def note(self, write: Callable[[], None]) -> None:
+        """Write to the ledger; where it is out of reach for good the search ends at once, its trials still open.
+
+        To Ray an error raised here would be the trial's failure.
+        """
+        if self.deadline.is_over:
+            return
+        try:
+            write()
+        except InputError as error:
+            self.failure, self.deadline.is_over = error, True
+
+    def take(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """What a trial reports."""
         message, trial = message_of(result), self.running[trial_id]
         if isinstance(message, HeldUp):
             if not trial.is_held_up:  # it says so every second
@@ -239,11 +254,9 @@ class LedgerSearch(Searcher):
         for missing in range(trial.epoch + 1, min(epoch, len(curve) + 1)):
             self.ledger.report(trial.number, missing, max(curve[:missing]))
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended: by itself, by ASHA, by an error; or it was interrupted and stays open in the ledger."""
-        if trial_id not in self.running:
-            return
-        self.on_trial_result(trial_id, result or {})
+    def end(self, trial_id: str, result: Mapping[str, Any], error: bool) -> None:
+        """How a trial ended, with what it reported last."""
+        self.take(trial_id, result)
         message = message_of(result)
         if self.has_another_attempt(trial_id, message, error):
             self.reschedule(trial_id)

@@ -24,6 +24,7 @@ from xlite.study.manifest import (
 )
 from xlite.study.members import promotion_seconds
 from xlite.study.plan import StudyPlan
+from xlite.study.promotion_size import promotion_choices
 from xlite.study.rungs import expected_epochs
 from xlite.study.teacher import StudyTeacher, obtain_bank, obtain_teacher, tell_what_it_has_seen
 from xlite.study.time_budget import TimeBudget
@@ -57,10 +58,7 @@ class StudyResult:
     num_left: int
 
 
-NO_LIMIT = TimeBudget()
-
-
-def run_study(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: TimeBudget = NO_LIMIT) -> StudyResult:
+def run_study(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: TimeBudget) -> StudyResult:
     """Train or load the teacher, build or open its bank, and run the trials that are still missing.
 
     Raises:
@@ -112,9 +110,11 @@ def _run(plan: StudyPlan, prepared: Prepared, console: Console, time_budget: Tim
         job = _job(plan, prepared, bank)
 
         def promotion_s() -> float:
-            best = ledger.best()
-            one_s = promotion_seconds(study, prepared, best, num_folds=options.num_folds) if best else 0.0
-            return one_s * (options.promote_top or 1) * (options.promote_seeds or 1)
+            if (best := ledger.best()) is None:
+                return 0.0
+            sizes = promotion_choices(options.promote_top, options.promote_seeds, num_trials=plan.num_trials)
+            top, num_seeds = sizes[-1]
+            return top * promotion_seconds(study, prepared, best, num_folds=options.num_folds, num_seeds=num_seeds)
 
         deadline = Deadline(time_budget, promotion_s)
         try:
@@ -163,12 +163,13 @@ def _search(plan: StudyPlan, ledger: Ledger, job: Job, deadline: Deadline, conso
             f"Continuing {study.options.root.name}: {len(ended)} trials are there, {max(0, num_wanted)} to go"
             f"{from_checkpoint}"
         )
-    search.is_held_back = num_wanted > 0 and not deadline.time_budget.may_start()
     if num_wanted > 0 and not search.is_held_back:
         with gpu_sharing(study.options, candidates.shares, plan.footprints, console) as (shares, sharing), view:
             search.candidates = replace(candidates, shares=shares)
             job = replace(job, sharing=sharing)
             run_trials(job, search, asha or FIFOScheduler(), shares=shares, options=study.options)
+    if deadline.is_over and search.failure is not None:  # the ledger is out of reach
+        raise search.failure
     update_leaderboard(ledger, study)
     console.say(where_time_went(ledger.rows()))
     if search.failure is not None:
