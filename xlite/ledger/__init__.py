@@ -9,7 +9,6 @@ from xlite.ledger.reads import TestRead
 from xlite.ledger.records import (
     CandidateRecord,
     Outcome,
-    Phase,
     PromotionRecord,
     TrialRecord,
     TrialResult,
@@ -18,7 +17,6 @@ from xlite.ledger.records import (
 )
 from xlite.ledger.retry import secrets_of, shown_url
 from xlite.ledger.study import Ledger
-from xlite.samplers.sampling import Space
 
 __all__ = [
     "CandidateRecord",
@@ -26,11 +24,9 @@ __all__ = [
     "Objective",
     "Objectives",
     "Outcome",
-    "Phase",
     "PromotionRecord",
     "Proposal",
     "Refused",
-    "Space",
     "StudyManifest",
     "TestRead",
     "TrialRecord",

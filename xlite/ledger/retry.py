@@ -123,7 +123,6 @@ class Retry:
             InputError: the error is not transient, or lasted for `limit_s` seconds.
         """
         started, pause = time.monotonic(), _FIRST_PAUSE_S
-        announced = False
         for attempt in itertools.count():
             try:
                 return action()
@@ -133,14 +132,13 @@ class Retry:
                     raise
             waited = time.monotonic() - started
             if not problem.transient or waited + pause > self.limit_s:
-                duration = f" (for {waited:.0f} s)" if announced else ""
+                duration = f" (for {waited:.0f} s)" if attempt > 1 else ""
                 raise InputError(
                     f"{self._shown}: {problem}{duration}; check that it can be reached and written and that its disk "
                     "is not full, then run again"
                 )
-            if attempt and not announced:  # the first failure may be a stale connection to a restarted server
+            if attempt == 1:  # the first failure may be a stale connection to a restarted server
                 self._on_wait(f"{self._shown}: {problem}; waiting up to {self.limit_s:.0f} s for it")
-                announced = True
             time.sleep(pause)
             pause = min(2 * pause, _MAX_PAUSE_S)
         raise AssertionError("unreachable")

@@ -69,14 +69,10 @@ class History:
         for name, distribution in trial.distributions.items():
             self._known[name] = distribution if self._known.get(name, distribution) == distribution else None
 
-    def best_ended(self) -> FrozenTrial:
-        """The complete or pruned trial with the highest value; the earliest of equals."""
-        return max(self._ended, key=best_value)
-
     def front(self) -> list[FrozenTrial]:
-        """The ended trials that no other dominates, by number; with one objective the best one alone."""
+        """The ended trials that no other dominates, by number; with one objective the best, the earliest of equals."""
         if self.num_objectives == 1:
-            return [self.best_ended()]
+            return [max(self._ended, key=best_value)]
         ranks = front_ranks(np.array([[best_value(trial), *self._others[trial.number]] for trial in self._ended]))
         return [trial for trial, rank in zip(self._ended, ranks, strict=True) if rank == 1]
 

@@ -58,11 +58,6 @@ class Contestant:
         return tuple(str(each["weights_sha256"]) for each in self.descriptions)
 
     @property
-    def base_split(self) -> str:
-        """Hash of the split that its parts, or the folds it was trained on, come from."""
-        return self.dataset.split_hash
-
-    @property
     def by_folds(self) -> bool:
         """Whether the validation part was dealt into folds: some of its models were trained on each row of it."""
         return any("-fold" in str(each.get("split_hash")) for each in self.descriptions)
@@ -209,7 +204,7 @@ def _unseen(students: Sequence[Contestant], part: ComparedPart) -> np.ndarray:
     ids = set.intersection(*(set(each.dataset.ids[each.dataset.parts[part]].tolist()) for each in students))
     for each in students:
         ids -= set(each.dataset.ids[each.seen(part)].tolist())
-    if len({each.base_split for each in students}) > 1:
+    if len({each.dataset.split_hash for each in students}) > 1:
         first = students[0].dataset
         known = [each for each in students if each.whole_patients]
         patients = {group for each in known for group in each.dataset.groups[each.seen(part)].tolist()}

@@ -45,7 +45,7 @@ class Estimate:
         )
 
     def describe_searches(self, num: int) -> str:
-        """One line on so many searches."""
+        """One line on `num` such searches."""
         low, high = (num * seconds for seconds in self._whole_s)
         divisor, unit = _unit(high)
         disk = gigabytes(num * (self.results_bytes + self.cache_bytes))

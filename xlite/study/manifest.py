@@ -50,7 +50,7 @@ def write_study(
         "options": kept,
         "request": asdict(prepared.request),
         "base": flatten(plan.study.base),
-        "teacher": {"name": teacher.names, "value": round(value, 6) if math.isfinite(value) else None}
+        "teacher": {"name": teacher.teacher.names, "value": round(value, 6) if math.isfinite(value) else None}
         if teacher
         else None,
         "split_file": prepared.split_file,

@@ -66,7 +66,7 @@ def measure_costs(
     limits: Limits,
     progress: ProgressCallback | None = None,
 ) -> ModelCosts:
-    """Build and time every architecture of the space once, at batch 1 on `device`, of a CPU so many `threads`.
+    """Build and time every architecture of the space once, at batch 1 on `device`, on a CPU with `threads`.
 
     Raises:
         InputError: an unknown backbone, or no model within the limits.

@@ -49,7 +49,7 @@ class StudyOptions:
         num_folds: models of the promoted ensemble, each judged on the fold it did not see; 1 promotes a single model.
         promote_top, promote_seeds: trials that are trained again before one is promoted, and seeds of each; None: as
             many as fit into the search's own time.
-        num_repeats: how often the folds are dealt, each time anew; so many times the models.
+        num_repeats: how often the folds are dealt, each time anew, for as many times the models.
         teacher_files: none trains the task's default teacher. The other options of a teacher: see `TeacherRequest`.
         pretrained: whether models start from published weights, see `Pretrained`.
         defaults: which of the task's defaults it follows; None: the device's.

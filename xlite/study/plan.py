@@ -40,7 +40,7 @@ class StudyPlan:
         grace_epochs: ASHA's first rung; 0 for a grid, whose trials all run to the end.
         footprints: what configurations take of a GPU, by `probe.footprint_key`, or why that is not known.
         distils: whether any trial needs a teacher.
-        configs: drawn from the space, of a grid all.
+        configs: drawn from the space; all of a grid.
     """
 
     study: Study
@@ -150,7 +150,7 @@ def option_notes(study: Study, space: SearchSpace, configs: Sequence[RunConfig],
     """A line for each option of this study that has no effect, or another than it says.
 
     Args:
-        space: without repeats; configs: drawn from it, of a grid all.
+        space: without repeats; configs: drawn from it; all of a grid.
     """
     options, notes = study.options, []
     if space.is_grid and len(configs) > len(space.first):

@@ -16,7 +16,7 @@ NUM_PROBES = 100
 
 
 def check_space(space: SearchSpace, base: RunConfig, *, reserved: Iterable[str] = ()) -> list[RunConfig]:
-    """Configurations drawn from the space, its first ones before others; of a grid all.
+    """Configurations drawn from the space, its first ones before others; all of a grid.
 
     Args:
         base: what the space's choices are laid over.

@@ -38,7 +38,7 @@ class Shares:
         return self.by_footprint.get(key, self.gpus_per_trial)
 
     def describe(self) -> str:
-        """One line for the person."""
+        """One line for a person."""
         threads = f"{self.cpus_per_trial} CPU thread{'s' if self.cpus_per_trial > 1 else ''}"
         trials = f"{self.max_concurrent} trial{'s' if self.max_concurrent > 1 else ''} at once, {threads}"
         classes = Counter(self.by_footprint.values())

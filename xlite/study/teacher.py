@@ -28,11 +28,6 @@ class StudyTeacher:
     teacher: Teacher
     value: float
 
-    @property
-    def names(self) -> str:
-        """What it is made of."""
-        return self.teacher.names
-
 
 def obtain_teacher(study: Study, dataset: Dataset, console: Console) -> StudyTeacher:
     """The files given, or the task's default teacher, trained unless it is there already.

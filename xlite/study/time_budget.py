@@ -1,4 +1,4 @@
-"""When a search starts nothing more and when everything is to end, by a clock that nobody sets."""
+"""When a search starts no more trials and when everything is to end, by the monotonic clock."""
 
 import math
 import signal
@@ -20,7 +20,7 @@ class TimeBudget:
     """Time that counts from when this is made.
 
     Attributes:
-        search_s: trials start for so long; None: no limit.
+        search_s: no trial starts after this; None: no limit.
         reserve_s: after that, for running trials to end and for promotion; None: no limit.
 
     Raises:

@@ -28,7 +28,7 @@ LEAVE_S = 5.0
 """How long a server may take to end."""
 NUM_LAST_LINES = 5
 _POLL_S = 0.2
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -218,8 +218,8 @@ def _signals_interrupt() -> Iterator[None]:
 def _held(held: ExitStack, port: int) -> int:
     """The port, or for 0 a free one, taken until `held` is left."""
     one = held.enter_context(socket.socket())
-    if os.name == "posix":  # as the servers do: else a port whose last connection has just ended would count as taken
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # as the servers do: else a port whose last connection has just ended would count as taken
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind((LOOPBACK, port))
     one.listen()
     return int(one.getsockname()[1])

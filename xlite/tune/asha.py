@@ -44,10 +44,6 @@ class FrontBracket(_Bracket):
                 return TrialScheduler.CONTINUE if len(recorded) - 1 in kept else TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 
-    def debug_str(self) -> str:
-        """How many trials were compared at each rung."""
-        return "Bracket: " + " | ".join(f"{milestone}: {len(recorded)}" for milestone, recorded in self._rungs)
-
 
 class ResumableASHA(ASHAScheduler):
     """ASHA on the best value so far, with one bracket: a trial outside the best third of its rung is stopped.

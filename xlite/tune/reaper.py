@@ -17,7 +17,7 @@ LEAVE_S = 5.0
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it is there, under this number, and not ended and unasked after."""
+    """Whether it still runs under this number; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -25,7 +25,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def find(lines: Iterable[str]) -> list[psutil.Process]:
-    """The processes that the lines name and that are there."""
+    """Those of the processes that the lines name that still run."""
     found = []
     for line in lines:
         pid, created = line.split()

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -153,7 +152,13 @@ class DistillationTrial(tune.Trainable):
     def epochs(self) -> Iterator[EpochResult | WaitsForDisk]:
         """The trial's epochs, from where an earlier process left it."""
         if self.kept is None:
-            self.held.enter_context(locked(self.folder, waiting=_LockTimeout(self.folder)))
+            until = time.monotonic() + LOCK_TIMEOUT_S
+
+            def give_up() -> None:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_TIMEOUT_S:.0f} s")
+
+            self.held.enter_context(locked(self.folder, waiting=give_up))
             config, task = self.assignment.config, find_task(self.job.task).resolve_targets(self.job.kind)
             device = choose_device(config.train.precision, kind=self.job.device_kind)
             self.kept = train_resumable(
@@ -209,14 +214,3 @@ class DistillationTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Ray ends this worker."""
         self.end()
-
-
-class _LockTimeout:
-    """Called while another process holds a trial's folder; gives up in the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.until = folder, time.monotonic() + LOCK_TIMEOUT_S
-
-    def __call__(self) -> None:
-        if time.monotonic() > self.until:
-            raise TimeoutError(f"another process has been training in {self.folder} for {LOCK_TIMEOUT_S:.0f} s")
