@@ -2,10 +2,12 @@
 
 import ast
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import xlite
-from xlite.storage.files import wait_for_disk_space
+from xlite.storage import files
 from xlite.study.time_budget import TimeBudget
 
 STAMPS = {"hparams.py", "reads.py", "write.py"}
@@ -36,5 +38,7 @@ def test_a_time_budget_is_not_spent_by_a_jump_of_the_clock(monkeypatch):
 
 
 def test_waiting_for_disk_space_does_not_end_with_a_jump_of_the_clock(tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1e12)
-    wait_for_disk_space(tmp_path, 1, timeout_s=0)
+    free, now_s = iter([0, 1]), count(0, 10**12)
+    monkeypatch.setattr(files, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=next(free))))
+    monkeypatch.setattr(time, "time", lambda: next(now_s))
+    assert len(list(files.waits_for_disk_space(tmp_path, 1, timeout_s=0.1))) == 1

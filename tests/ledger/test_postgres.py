@@ -99,8 +99,11 @@ def test_a_server_killed_in_between_loses_and_duplicates_nothing(
     assert not any(PASSWORD in line for line in lines)
 
 
-def test_an_unreachable_server_is_a_one_line_error_without_the_password(server: Server, url: str) -> None:
-    with open_study(url, retry_s=0.3, on_wait=lambda line: None) as ledger:
+def test_an_unreachable_server_is_a_one_line_error_without_the_password(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLITE_PATIENCE_S", "0.3")
+    with open_study(url, on_wait=lambda line: None) as ledger:
         ledger.ask(space)
         server.kill()
         try:

@@ -61,8 +61,11 @@ def test_each_writing_call_waits_for_a_lock_and_reports_it_once(file: Path, call
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_lasting_lock_is_a_one_line_error_and_nothing_is_half_done(file: Path, call: str) -> None:
-    with open_study(sqlite_url(file), retry_s=0.15, on_wait=lambda line: None) as ledger:
+def test_a_lasting_lock_is_a_one_line_error_and_nothing_is_half_done(
+    file: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLITE_PATIENCE_S", "0.15")
+    with open_study(sqlite_url(file), on_wait=lambda line: None) as ledger:
         ledger.ask(space)
         if "enqueued" in call:
             ledger.enqueue({})
@@ -112,8 +115,11 @@ def test_opening_waits_for_a_lock_but_not_for_a_missing_folder(file: Path) -> No
     assert len(lines) == 1
 
 
-def test_waiting_is_reported_on_stderr_by_default(file: Path, capsys: pytest.CaptureFixture) -> None:
-    with open_study(sqlite_url(file), retry_s=0.4) as ledger:
+def test_waiting_is_reported_on_stderr_by_default(
+    file: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLITE_PATIENCE_S", "0.4")
+    with open_study(sqlite_url(file)) as ledger:
         other = lock(file)
         with pytest.raises(InputError):
             ledger.ask(space)

@@ -45,7 +45,7 @@ def imputed(sampling: Sampling) -> list[FrozenTrial]:
 
 def kind_of(sampling: Sampling) -> type:
     """The sampler of the trial started last; of a model, Optuna's."""
-    sampler = sampling.sampler
+    sampler = sampling._study.sampler
     return type(sampler.sampler) if isinstance(sampler, proposals.ModelBased) else type(sampler)
 
 

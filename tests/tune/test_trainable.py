@@ -1,5 +1,6 @@
 """A worker that is used for one trial after another, without Ray around it."""
 
+import errno
 import gc
 import weakref
 from collections.abc import Callable
@@ -76,6 +77,19 @@ def test_on_a_full_disk_a_trial_says_so_within_a_second_and_the_wait_is_no_hang(
         result = worker.step()
         assert result[MESSAGE_KEY] == told and not result["done"]
     assert isinstance(worker.step()[MESSAGE_KEY], EpochDone)
+
+
+def test_a_disk_that_is_full_when_the_trial_s_record_is_written_is_waited_for_too(worker, monkeypatch):
+    def fails(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", "trial.json")
+
+    with monkeypatch.context() as full:
+        full.setattr(worker, "write_record", fails)
+        assert isinstance(worker.step()[MESSAGE_KEY], HeldUp)
+        full.setattr(files, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=0)))
+        assert isinstance(worker.step()[MESSAGE_KEY], HeldUp)
+    result = worker.step()
+    assert isinstance(result[MESSAGE_KEY], EpochDone) and result[EPOCH_KEY] == 1
 
 
 def test_a_trial_whose_disk_stays_full_is_left_for_the_next_run(worker, monkeypatch):

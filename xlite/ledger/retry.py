@@ -107,13 +107,12 @@ class Retry:
 
     Args:
         url: of the database.
-        limit_s: how long a call is retried; None: XLITE_PATIENCE_S of the environment, else RETRY_S.
         on_wait: called with a line when a call starts to wait; None: standard error.
     """
 
-    def __init__(self, url: str, *, limit_s: float | None = None, on_wait: Callable[[str], None] | None = None) -> None:
+    def __init__(self, url: str, *, on_wait: Callable[[str], None] | None = None) -> None:
         self.url = url
-        self.limit_s = float(os.environ.get("XLITE_PATIENCE_S", RETRY_S)) if limit_s is None else limit_s
+        self.limit_s = float(os.environ.get("XLITE_PATIENCE_S", RETRY_S))
         self._shown, self._on_wait = shown_url(url), on_wait or _print_to_stderr
 
     def __call__(self, action: Callable[[], T]) -> T:

@@ -70,7 +70,6 @@ class Ledger:
         seed: int = 0,
         num_startup: int = NUM_STARTUP,
         metadata: Mapping[str, Any] | None = None,
-        retry_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> Self:
         """Open a study.
@@ -82,7 +81,6 @@ class Ledger:
             seed: of the sampler.
             num_startup: ended trials before the sampler fits a model.
             metadata: JSON to store with a new study; its "metric" names the value in Optuna's dashboard.
-            retry_s: how long calls are retried; None: XLITE_PATIENCE_S, else 120.
             on_wait: called with a line when a call starts to wait; None: standard error.
 
         Raises:
@@ -94,7 +92,7 @@ class Ledger:
             raise InputError(f"study name {name!r}: names ending in {' or '.join(RESERVED)} are reserved")
         if phase == "baseline":
             name += BASELINE
-        retry = Retry(storage_url, limit_s=retry_s, on_wait=on_wait)
+        retry = Retry(storage_url, on_wait=on_wait)
         storage = open_storage(storage_url, create=create, retry=retry)
         names = retry(lambda: optuna.get_all_study_names(storage)) if storage else []
         if storage is None or (name not in names and not create):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from xlite.errors import InputError, SpaceError
@@ -55,11 +55,6 @@ class Sampling:
                 self.history.add_running(trial.number)
             else:
                 self.history.add_ended(trial, others.get(trial.number, ()))
-
-    @property
-    def sampler(self) -> BaseSampler:
-        """The sampler of the trial started last."""
-        return self._study.sampler
 
     def add(self, trial: FrozenTrial) -> None:
         """Append a waiting trial to the queue that `start` takes from."""

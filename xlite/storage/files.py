@@ -84,16 +84,6 @@ def waits_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600
         time.sleep(min(1.0, timeout_s))
 
 
-def wait_for_disk_space(folder: Path, num_bytes: int, *, timeout_s: float = 600.0) -> None:
-    """Return once the disk of `folder` has `num_bytes` free, so that a disk that is full for a while loses nothing.
-
-    Raises:
-        StillFull: after `timeout_s`.
-    """
-    for _ in waits_for_disk_space(folder, num_bytes, timeout_s=timeout_s):
-        pass
-
-
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
     with atomic_write(path) as temporary:

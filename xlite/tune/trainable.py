@@ -16,7 +16,7 @@ from ray import tune
 from xlite.config import flatten
 from xlite.device import choose_device, is_gpu_fault, is_out_of_memory, release_memory
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS
-from xlite.storage.files import StillFull, wait_for_disk_space, write_json, write_text
+from xlite.storage.files import StillFull, waits_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
 from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
@@ -69,7 +69,7 @@ class DistillationTrial(tune.Trainable):
         self.assignment: Assignment = config["assignment"]
         self.number, self.attempt = self.assignment.number, self.assignment.attempt
         self.folder = self.job.folders.of(self.number)
-        self.disk_is_full = False
+        self.waiting: Iterator[None] = iter(())
         self.kept: Iterator[EpochResult | WaitsForDisk] | None = None
         self.summary = NO_RUN
         self.told_at: float | None = None
@@ -85,16 +85,12 @@ class DistillationTrial(tune.Trainable):
         if self.told_at is not None:
             self.reporting_s += time.perf_counter() - self.told_at
             self.told_at = None
-        if self.disk_is_full:
-            try:
-                wait_for_disk_space(self.folder.parent, ROOM_BYTES)
-            except StillFull as failure:
-                return CutOff(f"{failure.filename}: {failure.strerror}")
-            self.disk_is_full = False
         if verdict := self.verdict():
             return verdict
         traces = self.job.folders.traces(self.number)
         try:
+            for _ in self.waiting:
+                return self.held_up()
             self.folder.mkdir(parents=True, exist_ok=True)
             with traces.open("w") as file:
                 faulthandler.dump_traceback_later(self.job.hang_limit_s, exit=True, file=file)
@@ -113,7 +109,7 @@ class DistillationTrial(tune.Trainable):
         except Exception as failure:
             if isinstance(failure, OSError) and failure.errno in DISK_FULL:
                 self.end()  # the next step waits, then resumes from the last checkpoint
-                self.disk_is_full = True
+                self.waiting = waits_for_disk_space(self.folder.parent, ROOM_BYTES)
                 return self.held_up()
             if is_out_of_memory(failure):
                 reason = f"out of GPU memory at {self.attempt.share:g} of it: {str(failure).splitlines()[0]}"
