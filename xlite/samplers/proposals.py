@@ -27,7 +27,7 @@ MAX_GP_TRIALS = 50
 MAX_GP_TRIALS_SEVERAL = 20
 """The same with several objectives: a proposal by expected hypervolume takes three times as long, a second or more."""
 EXPLORE_EVERY = 2
-"""One trial of so many, after the first ones, is a local mutation, as long as one is untried."""
+"""After the first trials every second one is a local mutation, as long as one is untried."""
 
 
 def make_sampler(history: History, number: int, *, num_startup: int, seed: int, study_seed: int) -> BaseSampler:

@@ -127,7 +127,7 @@ def label_pairs(first: Side, second: Side, rows: Rows, *, seed: int = 0) -> list
 
 
 def untested(rows: Rows) -> list[str]:
-    """The labels with too few groups that have them, or have them not."""
+    """The labels that too few groups have, or too few lack."""
     return [label for place, label in enumerate(rows.labels) if _cases(rows, place) < MIN_CASES]
 
 

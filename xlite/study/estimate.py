@@ -78,10 +78,10 @@ def _range(values: Sequence[float], divisor: float) -> str:
 
 
 def _unit(seconds: float) -> tuple[int, str]:
-    """The divisor and the name of the unit in which so long a time is told."""
+    """Divisor and name of the unit for a time of this length."""
     return next((each for each in ((1, "s"), (60, "min")) if seconds < 120 * each[0]), (3600, "h"))
 
 
 def _digits(value: float) -> str:
-    """Two digits that count, not below a hundredth."""
+    """Two significant digits, but none below a hundredth."""
     return f"{value:.0f}" if value >= 9.5 else f"{value:.1f}" if value >= 0.095 else f"{value:.2f}"

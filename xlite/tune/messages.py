@@ -44,7 +44,7 @@ class CutOff:
 
 @dataclass(frozen=True)
 class GpuFaults:
-    """A GPU that the trial shares failed so many times under it, so it is to have one alone."""
+    """The GPU that the trial shares failed under it so often that it should have one to itself."""
 
     num_faults: int
 

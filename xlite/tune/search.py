@@ -26,7 +26,7 @@ MAX_LEFT_OUT = 200
 """Proposals in a row above the size limits before the search gives up."""
 
 MIN_DRAWS, MAX_DRAWS, DRAWS_PER_TRIED = 1_000, 20_000, 20
-"""Random draws that bring nothing new before a space counts as exhausted: so many for each configuration tried."""
+"""Random draws without anything new before a space counts as exhausted: the last for each configuration tried."""
 
 SAME_FAILURES = 5
 """So many failures in a row for one reason (or a quarter of the trials, if that is more) end a search."""
