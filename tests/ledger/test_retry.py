@@ -127,6 +127,12 @@ def test_waiting_is_reported_on_stderr_by_default(
     assert capsys.readouterr().err.count("waiting up to 0 s for it\n") == 1
 
 
+def test_a_limit_that_is_no_number_is_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLITE_PATIENCE_S", "5m")
+    with pytest.raises(InputError, match=r"XLITE_PATIENCE_S '5m': write a number of seconds, e\.g\. 300"):
+        open_study(sqlite_url(file))
+
+
 def test_the_environment_sets_the_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLITE_PATIENCE_S", "0.1")
     with open_study(sqlite_url(file), on_wait=lambda line: None) as ledger:

@@ -112,7 +112,11 @@ class Retry:
 
     def __init__(self, url: str, *, on_wait: Callable[[str], None] | None = None) -> None:
         self.url = url
-        self.limit_s = float(os.environ.get("XLITE_PATIENCE_S", RETRY_S))
+        patience = os.environ.get("XLITE_PATIENCE_S", str(RETRY_S))
+        try:
+            self.limit_s = float(patience)
+        except ValueError:
+            raise InputError(f"XLITE_PATIENCE_S {patience!r}: write a number of seconds, e.g. 300") from None
         self._shown, self._on_wait = shown_url(url), on_wait or _print_to_stderr
 
     def __call__(self, action: Callable[[], T]) -> T:
