@@ -31,7 +31,7 @@ COMMANDS_INTRO = """\
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | `train`, `teacher`: the training failed; `bank --check`: no match; `check-gpu`: a step failed |
+| 1 | a training failed; `bank --check`: no match; `check-gpu`: a step failed |
 | 2 | bad input, a full disk, or a file or database that cannot be used; one line on stderr says which |
 | 130 | stopped by Ctrl-C; the same command continues |
 """

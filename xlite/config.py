@@ -182,16 +182,13 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _warmup_and_freezing_end(self) -> Self:
-        if self.optim.warmup_epochs >= self.train.epochs and self.optim.warmup_epochs > 0:
-            raise ValueError(
-                f"`optim.warmup_epochs < train.epochs` must hold, but got "
-                f"(optim.warmup_epochs={self.optim.warmup_epochs}, train.epochs={self.train.epochs})"
-            )
-        if self.optim.freeze_epochs >= self.train.epochs and self.optim.freeze_epochs > 0:
-            raise ValueError(
-                f"`optim.freeze_epochs < train.epochs` must hold, but got "
-                f"(optim.freeze_epochs={self.optim.freeze_epochs}, train.epochs={self.train.epochs})"
-            )
+        for key in ("warmup_epochs", "freeze_epochs"):
+            value = getattr(self.optim, key)
+            if value > 0 and value >= self.train.epochs:
+                raise ValueError(
+                    f"`optim.{key} < train.epochs` must hold, but got "
+                    f"(optim.{key}={value}, train.epochs={self.train.epochs})"
+                )
         return self
 
     @model_validator(mode="after")

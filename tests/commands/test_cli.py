@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from xlite.commands import cli
-from xlite.errors import InputError
+from xlite.errors import InputError, TrainingFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = {"pydantic", "torch", "optuna", "pandas", "ray", "numpy", "timm", "cv2", "sklearn"}
@@ -70,6 +70,11 @@ def test_what_a_person_can_mend_is_one_line(
 def test_our_own_bugs_keep_their_traceback(bug: Exception) -> None:
     with pytest.raises(type(bug)):
         cli.run(raises(bug), cli.parser("A test."), [])
+
+
+def test_a_training_that_fails_is_one_line_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(raises(TrainingFailed("the loss is nan at epoch 2"))) == 1
+    assert capsys.readouterr().err == "Training failed: the loss is nan at epoch 2\n"
 
 
 def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_a_model_exported_by_torch_answers_as_it_does_there(tiny_dataset, views,
         torch.nn.AdaptiveAvgPool2d(1),
     ]
     model = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
-    file = tmp_path / "t.onnx"
+    file = tmp_path / "t[1].onnx"
     torch.onnx.export(
         model, (torch.zeros(2, 1, 32, 32),), file, dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
@@ -118,7 +118,7 @@ def test_a_model_exported_by_torch_answers_as_it_does_there(tiny_dataset, views,
     with torch.inference_mode():
         there = model(torch.from_numpy(views / 255).float()[:, None]).numpy()
     np.testing.assert_allclose(ask(member, views), there, atol=1e-4)
-    data = tmp_path / "t.onnx.data"
+    data = tmp_path / "t[1].onnx.data"
     key = member.key
     data.write_bytes((data.read_bytes() if data.exists() else b"") + b"\0")  # weights beside the file count
     assert load(file, tiny_dataset).key != key
@@ -131,7 +131,8 @@ WRONG = {
     "no labels": ({"about": {"output": "logits", "scale": 1}}, r"`labels`: Field required"),
     "nothing said": ({"about": None}, r"its metadata \(or a JSON beside it, m.json\): `labels`: .*`output`: .*`scale`"),
     "key": ({"about": {**GREY, "sacle": 255}}, r"m.json: `sacle`: Extra inputs are not permitted"),
-    "scale": ({"about": {**GREY, "scale": 7}}, r"`scale`: "),
+    "scale": ({"about": {**GREY, "scale": 7}}, r"`scale`: Input should be 1 or 255; "),
+    "label": ({"about": {**GREY, "labels": ["a", 2, "c"]}}, r"`labels`: Input should be a valid string"),
     "labels twice": ({"about": {**GREY, "labels": ["a", "a", "c"]}}, r"two of its labels are called a"),
     "no common label": ({"about": {**GREY, "labels": ["x", "y", "z"]}}, r"knows 3 labels \(x, y, z\), the data has"),
     "open size": ({"size": "S"}, r"name one side that fits as `image_size`"),

@@ -12,6 +12,7 @@ from test_bank import CPU, IMAGE, teacher_of
 from xlite.config import ModelConfig, RunConfig
 from xlite.console import Console
 from xlite.data.batches import ViewReader
+from xlite.data.input_spec import InputSpec
 from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.bank_check import check_bank
@@ -19,7 +20,7 @@ from xlite.distill.teacher import Teacher, check_file, load_teacher
 from xlite.distill.teacher_checks import check_range, trained_on_note, validation_value
 from xlite.distill.teachers.own import load_own
 from xlite.errors import InputError
-from xlite.models.artifact import save_artifact, state_copy
+from xlite.models.artifact import load_artifact, save_artifact, state_copy
 from xlite.models.build import build_model
 from xlite.study.options import TeacherRequest
 from xlite.study.teacher import load_study_teacher, tell_what_it_has_seen
@@ -82,6 +83,35 @@ def test_a_model_of_ours_is_matched_by_name_too(tiny_dataset, tmp_path):
     assert np.isnan(asked[:, 1]).all() and "does not know b" in found.notes[0]
     with pytest.raises(InputError, match="it lacks b"):
         load(tiny_dataset, "multiclass")
+
+
+def test_what_its_labels_are_called_is_in_the_key_where_they_are_not_the_data_s(tiny_dataset, tmp_path):
+    def key(*labels):
+        file = own_file(tmp_path, labels)
+        return load_own(file, tiny_dataset, kind="multilabel", device=CPU, allow_other_split=False).key
+
+    keys = [key("c", "a", "d"), key("a", "c", "d"), key("a", "b", "c")]
+    assert len(set(keys)) == 3 and keys[2] == load_artifact(tmp_path / "own.json")[1]["weights_sha256"]
+
+
+def test_a_model_of_ours_that_does_not_take_the_data_s_shape_is_one_line(tiny_dataset, tmp_path):
+    stacks = replace(tiny_dataset, input_spec=InputSpec("slices", (3, 32, 32, 1)))
+    with pytest.raises(InputError, match=r"own.safetensors: model.architecture=image: the data's layout is slices"):
+        load_own(own_file(tmp_path), stacks, kind="multilabel", device=CPU, allow_other_split=False)
+
+
+@pytest.mark.parametrize("answers", ["probabilities", "logits"])
+def test_probabilities_of_labels_and_of_classes_are_different_teachers(tiny_dataset, tmp_path, answers):
+    table = pd.DataFrame(np.random.default_rng(0).random((200, 3)) * (1 if answers == "probabilities" else 9))
+    table.columns, table.index = list("abc"), pd.Index(tiny_dataset.ids)
+    table.to_csv(tmp_path / "t.csv")
+    files = [tmp_path / "t.csv", write_onnx(tmp_path / "m.onnx", size=32, about={**GREY, "output": answers})]
+    for file in files:
+        keys = {
+            load_teacher([file], tiny_dataset, kind=kind, device=CPU, answers=answers).key
+            for kind in ("multilabel", "multiclass")
+        }
+        assert len(keys) == (2 if answers == "probabilities" else 1), file
 
 
 def table_file(folder, dataset, *, kept=slice(None), column=None):
@@ -213,7 +243,7 @@ def test_what_it_was_trained_on_must_not_meet_validation_or_test(tiny_dataset, t
     )
     words = "trained on 2 validation and 1 test images of this data, so that their figures would flatter it"
     with pytest.raises(InputError, match=words):
-        note("patient0", "image150.png", "patient151", "patient199")
+        note("\ufeffimage150.png", "patient0", "patient151", "patient199")  # as some editors begin a file
     assert note("patient150", allow=True) == (
         "Leakage allowed: the teacher was trained on 1 validation and 0 test images of this data"
     )

@@ -84,3 +84,9 @@ def test_a_schedule_changes_with_a_key_exactly_where_its_canonical_form_does(key
     }
     assert (len(rates) == 2) == is_read
     assert (canonical(configs[0], MULTILABEL) != canonical(configs[1], MULTILABEL)) == is_read
+
+
+def test_frozen_epochs_tell_runs_apart_only_where_there_is_a_backbone():
+    for base, is_read in ((BASES["image"], True), (BASES["lines"], False)):
+        forms = [canonical(config(**base, **{"optim.freeze_epochs": epochs}), MULTILABEL) for epochs in (0, 2)]
+        assert (forms[0] != forms[1]) == is_read

@@ -16,13 +16,13 @@ from xlite.distill.bank import open_or_build
 from xlite.distill.bank_build import BankSource
 from xlite.distill.teacher import Teacher
 from xlite.distill.teachers.own import OwnModel
-from xlite.errors import InputError
+from xlite.errors import InputError, TrainingFailed
 from xlite.models.build import build_model
 from xlite.tasks.chestxray14 import CHESTXRAY14 as TASK
 from xlite.train.batch_loader import Batch, BatchLoader
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun
-from xlite.train.step import Learner, TrainingFailed, check_finite
+from xlite.train.step import Learner, check_finite
 
 CPU = choose_device("fp32", kind="cpu")
 SMALL = {
@@ -176,6 +176,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
     assert np.isfinite(next(reports).train["loss"])
     with pytest.raises(TrainingFailed, match=r"the loss is nan at epoch 2, step 2 \(learning rate 0\.003\)"):
         next(reports)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_metric_of_one_s_own_that_is_not_finite_ends_the_run(tiny_dataset, value):
+    spec = TASK.target_spec
+
+    def evaluate(*args):
+        found = spec.evaluate(*args)
+        return replace(found, scalars={**found.scalars, "auc_macro": value})
+
+    task = replace(TASK, declared_target_spec=replace(spec, evaluate=evaluate))
+    with pytest.raises(TrainingFailed, match=f"auc_macro on validation is {value}"):
+        next(fit(TrainingRun(config(), task, tiny_dataset, CPU)))
+
+
+def test_a_batch_that_cannot_be_normalised_ends_the_run_with_what_to_raise(tiny_dataset):
+    with pytest.raises(TrainingFailed, match=r"one value of a channel; raise optim.batch_size or data.image_size"):
+        next(fit(run_of(tiny_dataset, config(optim__batch_size=1))))
 
 
 def test_bf16_autocast_learns_too(tiny_dataset):

@@ -8,14 +8,14 @@ import torch
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
-from xlite.errors import InputError
+from xlite.errors import InputError, TrainingFailed
 from xlite.models.artifact import load_artifact
 from xlite.tasks.chestxray14 import CHESTXRAY14
-from xlite.train import loop, retry
+from xlite.train import loop, retry, teacher
 from xlite.train.retry import train_to_the_end
 from xlite.train.run import TrainingRun
 from xlite.train.step import Learner, RecordingFailed
-from xlite.train.teacher import train_teacher
+from xlite.train.teacher import default_teacher, train_teacher
 
 CPU = choose_device("fp32", kind="cpu")
 VALUES = {"data.image_size": 32, "optim.batch_size": 20, "train.epochs": 3, "optim.learning_rate": 3e-3}
@@ -132,3 +132,12 @@ def test_a_teacher_s_description_says_how_it_was_trained(tiny_dataset, tmp_path,
     _, description = load_artifact(trained.file)
     assert description["step_notes"][-1] == NOTE and description["config"]["train.micro_batches"] == 4
     assert train_teacher(config, CHESTXRAY14, tiny_dataset, folder=tmp_path).was_there  # it is the one asked for
+
+
+def test_a_default_teacher_that_cannot_be_trained_is_named(tiny_dataset, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise TrainingFailed("the loss is nan")
+
+    monkeypatch.setattr(teacher, "train_teacher", fails)
+    with pytest.raises(TrainingFailed, match=r"^teacher mobilenetv3_small_050: the loss is nan; give"):
+        default_teacher(run_of(tiny_dataset).config, CHESTXRAY14, tiny_dataset, folder=tmp_path)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from xlite.errors import EXIT_INPUT, EXIT_INTERRUPTED, InputError
+from xlite.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, TrainingFailed
 from xlite.storage.text import checked_name, single_line
 
 _EXIT_PIPE = 141  # what a shell reports for SIGPIPE
@@ -50,14 +50,17 @@ def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None 
     """Parse, call `main`, and leave with its exit code (None: 0).
 
     A person's mistake (InputError), a full disk or a place that cannot be read or written is one line on stderr and
-    exit 2; Ctrl-C one line and exit 130; a closed pipe (`| head`) ends quietly. Anything else is our bug and keeps its
-    traceback.
+    exit 2; a failed training one line and exit 1; Ctrl-C one line and exit 130; a closed pipe (`| head`) ends quietly.
+    Anything else is our bug and keeps its traceback.
     """
     try:
         code = main(parser.parse_args(argv))
         sys.stdout.flush()
     except InputError as error:
         sys.exit(_failed(str(error)))
+    except TrainingFailed as error:
+        print(f"Training failed: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -57,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.checkpoint import remove_checkpoints
     from xlite.train.retry import train_to_the_end
     from xlite.train.run import TrainingRun
-    from xlite.train.step import TrainingFailed
 
     console = Console()
     folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
@@ -98,9 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
             remove_checkpoints(folder, "student")
     except BlockingIOError:
         raise InputError(f"--out {shown(folder)}: another process trains there") from None
-    except TrainingFailed as failure:
-        console.say(f"Training failed: {failure}")
-        return 1
     best = f"Best {task.metric} {result.best_value:.4f} at epoch {result.summary.best_epoch}"
     console.say(f"{best}, saved in {shown(folder)}")
     return 0

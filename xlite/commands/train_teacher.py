@@ -36,7 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tasks.defaults import base_config, pretrained_keys, teacher_config
     from xlite.tasks.task import Task
     from xlite.train.resumable import EpochResult
-    from xlite.train.step import TrainingFailed
     from xlite.train.teacher import train_teacher
 
     console = Console()
@@ -70,12 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         loss = kept.report.train["loss"]
         console.say(f"epoch {kept.epoch:>3}  loss {loss:.4f}  {task.metric} {kept.report.value:.4f}")
 
-    try:
-        place = folder.expanduser().resolve()
-        trained = train_teacher(config, task, prepared.full, folder=place, on_epoch=on_epoch, origins=origins)
-    except TrainingFailed as failure:
-        console.say(f"Training failed: {failure}")
-        return 1
+    place = folder.expanduser().resolve()
+    trained = train_teacher(config, task, prepared.full, folder=place, on_epoch=on_epoch, origins=origins)
     console.say(
         f"Teacher {backbone}: {task.metric} {trained.value:.4f} (epoch {trained.epoch}), in {shown(trained.file)}"
     )

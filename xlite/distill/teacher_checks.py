@@ -138,7 +138,7 @@ def trained_on_note(lists: Sequence[Path], dataset: Dataset, *, allow_overlap: b
 
 def _lines(file: Path) -> list[str]:
     try:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
         raise InputError(f"--teacher-trained-on {file}: no such file; name the place where it is") from None
     except (OSError, UnicodeDecodeError) as error:

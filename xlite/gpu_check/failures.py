@@ -10,13 +10,14 @@ from torch import Tensor
 
 from xlite.data.dataset import Dataset
 from xlite.device import is_out_of_memory, release_memory
+from xlite.errors import TrainingFailed
 from xlite.gpu_check.material import batches, exact_device, images, run_of
 from xlite.gpu_check.place import Place, Wrong
 from xlite.train.batch_loader import Batch
 from xlite.train.loop import EpochReport, fit
 from xlite.train.resumable import epochs_of, train_resumable
 from xlite.train.run import TrainingRun
-from xlite.train.step import GraphStep, Learner, RecordingFailed, StepOutput, TrainingFailed, check_finite
+from xlite.train.step import GraphStep, Learner, RecordingFailed, StepOutput, check_finite
 
 TOLERANCE = 1e-3
 _HEADROOM_BYTES = 256 * 2**20  # left to a process that is to run out of memory

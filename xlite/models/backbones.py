@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from xlite.config import ModelConfig
-from xlite.errors import InputError
+from xlite.errors import InputError, first_line
 from xlite.models.origins import Origins, check_unchanged, published_file
 from xlite.models.pretrained import load_state, read_published, read_weights
 from xlite.models.weight_sources import check_name, quiet
@@ -98,14 +98,10 @@ def _create_body(name: str, overlay: dict[str, str] | None, in_channels: int) ->
             return timm.create_model(name, **arguments)
     except Exception as error:  # of any type: timm passes on those of its model code
         if overlay is None:
-            problem = f"model.backbone={name}: timm cannot build it for {in_channels} channels ({_first_line(error)})"
+            problem = f"model.backbone={name}: timm cannot build it for {in_channels} channels ({first_line(error)})"
         else:
-            problem = f"{overlay['file']}: does not fit {name} ({_first_line(error)}); delete it to download it again"
+            problem = f"{overlay['file']}: does not fit {name} ({first_line(error)}); delete it to download it again"
         raise InputError(problem) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Recorder(TorchFunctionMode):
@@ -132,7 +128,7 @@ def _dry_run(body: nn.Module, in_channels: int, image_size: int | None) -> tuple
             with torch.no_grad(), recorder:
                 features = body.forward_features(images)  # type: ignore[operator]
         except Exception as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             continue
         body.train()
         return features, recorder.seen

@@ -96,7 +96,9 @@ def started(config: RunConfig, origins: Origins | None) -> RunConfig:
 
 def describe_origins(origins: Origins) -> list[str]:
     """A line on where published weights are from, and one on backbones that have none."""
-    found = ", ".join(f"{key} ({origin.source})" for key, origin in origins.items() if origin and not _is_own(origin))
+    found = ", ".join(
+        f"{key} ({origin.source})" for key, origin in origins.items() if origin and origin.source != _OWN_FILE
+    )
     missing = ", ".join(key for key, origin in origins.items() if origin is None)
     lines = [f"Pretrained weights: {found}"] if found else []
     if missing:
@@ -139,10 +141,6 @@ def _find(model: ModelConfig, required: bool, known: Origins) -> Origin | None:
     if found.in_order:
         read_published(model.backbone, found)
     return Origin(found.source, _sha256(found.path))
-
-
-def _is_own(origin: Origin) -> bool:
-    return origin.source == _OWN_FILE
 
 
 def _sha256(path: Path) -> str:

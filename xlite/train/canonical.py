@@ -13,7 +13,8 @@ def canonical(config: RunConfig, target_spec: TargetSpec) -> RunConfig:
 
     A canonical form need not be a valid configuration; it is for comparing.
     """
-    read = {"model": canonical_model(config.model), "optim": canonical_schedule(config.optim)}
+    optim = canonical_schedule(config.optim, can_freeze=config.model.has_backbone)
+    read = {"model": canonical_model(config.model), "optim": optim}
     return target_spec.canonical(config).model_copy(update=read)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xlite.device import keep_freed_memory
-from xlite.errors import InputError
+from xlite.errors import InputError, TrainingFailed
 from xlite.metrics.multilabel import Evaluation
 from xlite.models.artifact import state_copy
 from xlite.train.batch_loader import Batch, BatchLoader, RunAhead
@@ -25,7 +25,6 @@ from xlite.train.step import (
     Learner,
     RecordingFailed,
     StepOutput,
-    TrainingFailed,
     check_finite,
 )
 
@@ -94,7 +93,7 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
 
     Raises:
         InputError: the configuration distils and there is no bank.
-        TrainingFailed: the loss or its gradient is not finite; such a step is never taken.
+        TrainingFailed: the loss, its gradient or the validation metric is not finite; such a step is never taken.
         RecordingFailed: another process must go on, with plain steps.
     """
     config, metric = run.config, run.task.metric
@@ -233,13 +232,12 @@ class _Trainer:
         if not np.isfinite(logits).all():
             raise TrainingFailed("the model's validation logits are not finite")
         loss = self.learner.objective.supervised(self.device.put(logits), self.device.put(targets))
-        evaluation, target_spec = self.judge(logits, targets), self.task.target_spec
-        if evaluation.scalars[self.task.metric] > best_before:
-            answers, groups = target_spec.probabilities(logits), self.dataset.groups[val]
-            evaluation = target_spec.cross_fit(evaluation, answers, targets, self.dataset.labels, groups=groups)
+        target_spec, labels = self.task.target_spec, self.dataset.labels
+        answers = target_spec.probabilities(logits)
+        evaluation = target_spec.judge(answers, targets, labels)
+        value = evaluation.scalars[self.task.metric]
+        if not math.isfinite(value):
+            raise TrainingFailed(f"{self.task.metric} on validation is {value}")
+        if value > best_before:
+            evaluation = target_spec.cross_fit(evaluation, answers, targets, labels, groups=self.dataset.groups[val])
         return evaluation, float(loss)
-
-    def judge(self, logits: np.ndarray, targets: np.ndarray) -> Evaluation:
-        """The task's metrics of logits (N, ..., L)."""
-        target_spec = self.task.target_spec
-        return target_spec.judge(target_spec.probabilities(logits), targets, self.dataset.labels)

@@ -37,9 +37,10 @@ def learning_rate(
     return peak
 
 
-def canonical_schedule(config: OptimConfig) -> OptimConfig:
-    """`config` with the keys that its schedule does not read at their defaults."""
-    unread = {"warmup_from"} if config.warmup_epochs == 0 else set()
+def canonical_schedule(config: OptimConfig, *, can_freeze: bool) -> OptimConfig:
+    """`config` with the keys that its schedule does not read at their defaults. `can_freeze`: there is a backbone."""
+    unread = set() if can_freeze else {"freeze_epochs"}
+    unread |= {"warmup_from"} if config.warmup_epochs == 0 else set()
     unread |= {"plateau_patience", "plateau_factor"} if config.schedule != "plateau" else set()
     return config.only(OptimConfig.model_fields.keys() - unread)
 

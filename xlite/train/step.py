@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from xlite.errors import TrainingFailed, first_line
 from xlite.losses.objectives import DistillObjective
 from xlite.models.build import build_model, call, check_input
 from xlite.models.matmul_convolutions import use_matmul_convolutions
@@ -20,11 +21,8 @@ from xlite.train.run import TrainingRun
 CHECK_EVERY = 50
 """Steps between two checks for finite losses on a GPU: each check waits for the device."""
 _WARM_UP_STEPS = 3  # before a capture, as in PyTorch's notes on CUDA graphs
+_ONE_VALUE = "more than 1 value per channel"  # in the error of a batch normalisation
 _WAITS = "synchronizing CUDA operation"  # in the error of an operation that waits for the device
-
-
-class TrainingFailed(RuntimeError):
-    """This configuration cannot be trained, e.g. its loss is no longer finite; the message is the reason."""
 
 
 class RecordingFailed(RuntimeError):
@@ -106,8 +104,14 @@ class Learner:
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch, float32."""
-        with self.device.autocast():
-            return call(self.model, batch.images, batch.auxiliary).float()
+        try:
+            with self.device.autocast():
+                return call(self.model, batch.images, batch.auxiliary).float()
+        except ValueError as error:
+            if _ONE_VALUE not in str(error):
+                raise
+            problem = "batch normalisation had one value of a channel"
+            raise TrainingFailed(f"{problem}; raise optim.batch_size or data.image_size") from None
 
     def evaluate(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The values of the loss's terms (T,), and the loss."""
@@ -239,7 +243,7 @@ class GraphStep:
         except RuntimeError as error:
             if _WAITS not in str(error):
                 raise
-            return _first_line(error)
+            return first_line(error)
         finally:
             _set_sync_debug_mode(mode)
             torch.cuda.current_stream(place).wait_stream(side)
@@ -258,9 +262,9 @@ class GraphStep:
                 try:
                     self.out = self.learner.step(self.batch)
                 except RuntimeError as error:  # kept, as ending the capture may raise too
-                    problem = _first_line(error)
+                    problem = first_line(error)
         except RuntimeError as error:
-            raise RecordingFailed(problem or _first_line(error), process_is_fit=False) from None
+            raise RecordingFailed(problem or first_line(error), process_is_fit=False) from None
         if not problem:
             self.graph = graph
         return problem
@@ -305,10 +309,6 @@ def _set_sync_debug_mode(mode: str | int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that PyTorch does not know all of them
         torch.cuda.set_sync_debug_mode(mode)
-
-
-def _first_line(error: RuntimeError) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[tuple[list[nn.Parameter], float]]:

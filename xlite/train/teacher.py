@@ -7,7 +7,7 @@ from pathlib import Path
 from xlite.config import RunConfig, flatten, identity_values
 from xlite.data.dataset import Dataset
 from xlite.device import choose_device
-from xlite.errors import InputError
+from xlite.errors import InputError, TrainingFailed
 from xlite.models.artifact import load_artifact, save_artifact
 from xlite.models.origins import Origins
 from xlite.storage.files import fingerprint
@@ -77,13 +77,20 @@ def default_teacher(
     on_epoch: Callable[[EpochResult], None] | None = None,
     origins: Origins | None = None,
 ) -> TrainedTeacher:
-    """The teacher of this configuration on this training part: found below `folder`, or trained there."""
+    """The teacher of this configuration on this training part: found below `folder`, or trained there.
+
+    Raises:
+        TrainingFailed: it cannot be trained.
+    """
     place = folder / _identity(config, task, dataset, origins)
-    return train_teacher(config, task, dataset, folder=place, on_epoch=on_epoch, origins=origins)
+    try:
+        return train_teacher(config, task, dataset, folder=place, on_epoch=on_epoch, origins=origins)
+    except TrainingFailed as failure:
+        raise TrainingFailed(f"teacher {config.model.backbone}: {failure}; give another with --teacher") from None
 
 
 def _identity(config: RunConfig, task: Task, dataset: Dataset, origins: Origins | None) -> str:
-    """16 hex digits over everything a teacher is a function of."""
+    """16 hex digits over everything a teacher is a function of, but validation's labels, which chose its epoch."""
     values = identity_values(flatten(config))
     parts = {"config": values, "data": dataset.train_hash(), "split": dataset.split_hash, "task": task.name}
     return fingerprint({**parts, **start_identity(config.model, origins)})

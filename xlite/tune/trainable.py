@@ -15,6 +15,7 @@ from ray import tune
 
 from xlite.config import flatten
 from xlite.device import choose_device, is_gpu_fault, is_out_of_memory, release_memory
+from xlite.errors import TrainingFailed
 from xlite.gpu.memory_policy import MAX_SHARED_FAULTS
 from xlite.storage.files import StillFull, waits_for_disk_space, write_json, write_text
 from xlite.storage.locks import locked
@@ -22,7 +23,7 @@ from xlite.study.job import STUDENT, Assignment, Job
 from xlite.tasks import find_task
 from xlite.train.resumable import EpochResult, WaitsForDisk, train_resumable
 from xlite.train.run import TrainingRun
-from xlite.train.step import RecordingFailed, TrainingFailed
+from xlite.train.step import RecordingFailed
 from xlite.train.summary import NO_RUN, RunSummary
 from xlite.tune.messages import CutOff, EpochDone, Failed, GpuFaults, HeldUp, Message, as_result
 

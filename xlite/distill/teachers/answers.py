@@ -26,7 +26,7 @@ class TableTeacher:
 
     Attributes:
         name: the file's.
-        key: over the file and what its values are.
+        key: over the file and what its values are, probabilities of labels or of classes among it.
         notes: images and labels with and without an answer.
         logits: (M, L) float32 by row of the pixel file, NaN where there is no answer.
     """
@@ -74,7 +74,8 @@ def load_answers(file: Path, dataset: Dataset, *, kind: str, answers: Answers | 
         )
     by_pixel_row = np.full((int(dataset.rows.max()) + 1, len(dataset.labels)), np.nan, dtype=np.float32)
     by_pixel_row[dataset.rows] = logits
-    digest = hashlib.sha256(file.read_bytes() + table.answers.encode()).hexdigest()
+    meaning = f"{table.answers} of classes" if exclusive and table.answers == "probabilities" else table.answers
+    digest = hashlib.sha256(file.read_bytes() + meaning.encode()).hexdigest()
     return TableTeacher(file.name, digest, _notes(table, match, found, dataset.part("train")), by_pixel_row)
 
 

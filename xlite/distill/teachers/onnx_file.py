@@ -1,5 +1,6 @@
 """A teacher in an ONNX file: it answers views at its own input size."""
 
+import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class OnnxTeacher:
 
     Attributes:
         name: the file's.
-        key: over the file, its external weights, and the preparation.
+        key: over the file, its external weights, the preparation, and whether probabilities are of classes.
         graph: its session; on a CPU it takes one thread, since batches run side by side.
         input_spec: of the views it is asked about.
         match: its labels among the data's.
@@ -80,8 +81,12 @@ def load_onnx(file: Path, dataset: Dataset, *, kind: str, device: Device) -> Onn
     if spec.layout != "image":
         raise InputError(f"{file}: an ONNX teacher takes images, the data is of {spec.layout}")
     graph = open_graph(file, device)
-    match = match_labels(file, graph.preparation.labels, dataset.labels, partial=kind == "multilabel")
+    exclusive = kind != "multilabel"
+    match = match_labels(file, graph.preparation.labels, dataset.labels, partial=not exclusive)
     digest = hashlib.sha256(graph.preparation.model_dump_json().encode())
-    for part in (file, *sorted(file.parent.glob(f"{file.name}?data*"))):  # weights may lie beside, in model.onnx.data
+    if exclusive and graph.preparation.output == "probabilities":
+        digest.update(b"of classes")
+    weights = file.parent.glob(f"{glob.escape(file.name)}?data*")  # may lie beside, in model.onnx.data
+    for part in (file, *sorted(weights)):
         digest.update(part.read_bytes())
-    return OnnxTeacher(file.name, digest.hexdigest(), graph, spec, match, kind != "multilabel")
+    return OnnxTeacher(file.name, digest.hexdigest(), graph, spec, match, exclusive)

@@ -141,9 +141,8 @@ def _preparation(file: Path, session: Any) -> Preparation:
     try:
         return Preparation.model_validate(values)
     except ValidationError as error:
-        problems = {str(problem["loc"][0]): problem["msg"] for problem in error.errors()}
-        named = "; ".join(f"`{key}`: {message}" for key, message in problems.items())
-        raise InputError(f"{where}: {named}; see docs/teachers.md") from None
+        problems = dict.fromkeys(f"`{problem['loc'][0]}`: {problem['msg']}" for problem in error.errors())
+        raise InputError(f"{where}: {'; '.join(problems)}; see docs/teachers.md") from None
 
 
 def _parsed(text: str) -> Any:

@@ -1,5 +1,7 @@
 """A teacher that `xlite teacher` trained: `.safetensors` with its `.json`."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from xlite.distill.teachers.labels import LabelMatch, match_labels
 from xlite.distill.teachers.resize import resize
 from xlite.errors import InputError
 from xlite.models.artifact import load_model
-from xlite.models.build import call
+from xlite.models.build import call, check_input
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class OwnModel:
         model: takes a batch from `Device.inputs` and returns logits (B, ..., K).
         image_size: the side it was trained at, px.
         description: the file's description of its model.
-        key: the hash of its weights.
+        key: the hash of its weights, and of its labels where these are not the data's.
         input_spec: of the views it is asked about.
         match: its labels among the data's; None: the same in the same order.
     """
@@ -84,7 +86,8 @@ def load_own(file: Path, dataset: Dataset, *, kind: str, device: Device, allow_o
         raise InputError(f"{file}: this teacher is for {description['target_kind']} targets, the data is {kind}")
     if description.get("value") is None:
         description.pop("value", None)  # it was not finite
-    match = match_labels(file, description["labels"], dataset.labels, partial=kind == "multilabel")
+    labels = description["labels"]
+    match = match_labels(file, labels, dataset.labels, partial=kind == "multilabel")
     if description["in_channels"] != input_spec.channels:
         raise InputError(
             f"{file}: this teacher takes {description['in_channels']} channel(s), the data has {input_spec.channels}"
@@ -94,6 +97,10 @@ def load_own(file: Path, dataset: Dataset, *, kind: str, device: Device, allow_o
             f"{file}: trained on split {description.get('split_hash')}, this study uses {split_hash}; it may have "
             "seen images judged here. Train one on this split, or allow it with --allow-other-split"
         )
+    try:
+        check_input(model.config, input_spec)  # type: ignore[arg-type]
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     if not model.config.has_backbone and description["image_size"] != input_spec.image_size:  # type: ignore[union-attr]
         raise InputError(
             f"{file}: this teacher takes lines of {description['image_size']} points, the data has "
@@ -101,12 +108,15 @@ def load_own(file: Path, dataset: Dataset, *, kind: str, device: Device, allow_o
         )
     if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
         raise InputError(f"{file}: this teacher has weights that are not finite; its training failed, train it again")
-    same = tuple(description["labels"]) == tuple(dataset.labels)
+    same = tuple(labels) == tuple(dataset.labels)
+    key = str(description["weights_sha256"])
+    if not same:
+        key = hashlib.sha256(json.dumps([key, labels]).encode()).hexdigest()
     return OwnModel(
         device.move(model).eval().requires_grad_(False),
         int(description["image_size"]),
         description,
-        str(description["weights_sha256"]),
+        key,
         input_spec,
         None if same else match,
     )
