@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -143,6 +144,20 @@ def test_a_best_model_lost_between_two_writes_is_restored(tiny_dataset, tmp_path
     train(tiny_dataset, tmp_path, epochs=1)
     restored, restored_description = weights(tmp_path)
     assert restored_description == description and all(torch.equal(restored[key], state[key]) for key in state)
+
+
+def test_a_task_of_one_s_own_may_give_metrics_of_any_float_type(tiny_dataset, tmp_path):
+    spec = TASK.target_spec
+
+    def evaluate(*args):
+        found = spec.evaluate(*args)
+        return replace(found, scalars={name: np.float32(value) for name, value in found.scalars.items()})
+
+    task = replace(TASK, declared_target_spec=replace(spec, evaluate=evaluate))
+    run = TrainingRun(CONFIG, task, tiny_dataset, CPU)
+    first = next(train_resumable(run, folder=tmp_path, stem="student"))
+    (again, _) = itertools.islice(train_resumable(run, folder=tmp_path, stem="student"), 2)
+    assert again.best_value == first.best_value == pytest.approx(first.summary.metrics["auc_macro"], abs=1e-6)
 
 
 DAMAGES = ["flipped bit", "other value", "truncated", "empty", "text"]

@@ -1,12 +1,12 @@
 """How long a model takes for one image, measured on a machine that may be busy with other work."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -126,9 +126,5 @@ def _latency(runs: _Clocked, reference: _Clocked, *, counts_own: bool, known_ref
     scatter_ms = statistics.median(times_ms) - fastest_ms
     others_ms = fastest_ms - min(runs.own_ms)  # at most so much of the fastest run belongs to other processes
     spread_ms = max(scatter_ms, others_ms, slower * fastest_ms, MIN_SPREAD * fastest_ms)
-    return Latency(fastest_ms, spread_ms, reference_ms, statistics.median(times_ms), _percentile_95(times_ms))
-
-
-def _percentile_95(times_ms: Sequence[float]) -> float:
-    """The smallest of them that at least 95% do not exceed."""
-    return sorted(times_ms)[math.ceil(0.95 * len(times_ms)) - 1]
+    p95_ms = float(np.percentile(times_ms, 95, method="inverted_cdf"))
+    return Latency(fastest_ms, spread_ms, reference_ms, statistics.median(times_ms), p95_ms)

@@ -44,7 +44,7 @@ class TrainState:
     @property
     def num_bytes(self) -> int:
         """What the tensors take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def fit(run: TrainingRun, *, start: TrainState | None = None) -> Iterator[EpochR
         trained = trainer.train_epoch(epoch, history)
         started = time.perf_counter()
         val, val_loss = trainer.validate(best_before=max(history, default=-math.inf))
-        history.append(val.scalars[metric])
+        history.append(float(val.scalars[metric]))
         best = best_epoch(history)
         seconds = {**trained.seconds, "evaluation": time.perf_counter() - started}
         stop = stop_reason(history, num_epochs=config.train.epochs, patience=config.train.patience)
@@ -164,20 +164,21 @@ class _Trainer:
 
     def train_epoch(self, epoch: int, history: Sequence[float]) -> _TrainedEpoch:
         """One pass over the training part; dropout's randomness is a function of (seed, epoch) alone."""
-        plan = self.loader.plan(epoch)
-        frozen = epoch < self.config.optim.freeze_epochs
-        if epoch == self.config.optim.freeze_epochs:
+        plan, optim = self.loader.plan(epoch), self.config.optim
+        budget = {"steps_per_epoch": len(plan), "num_epochs": self.config.train.epochs}
+        rate_of = partial(learning_rate, optim, epoch=epoch, history=history, **budget)
+        if epoch == optim.freeze_epochs:
             self.recorded = None  # from here on the backbone is trained; its memory is for the next recording
         seconds = {"data": 0.0, "step": 0.0}
         stepped: list[StepOutput] = []
-        self.learner.prepare(frozen=frozen, rate=self.rate(epoch, 0, len(plan), history))
+        self.learner.prepare(frozen=epoch < optim.freeze_epochs, rate=rate_of(step=0))
         devices = [self.device.torch_device] if self.device.on_gpu else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int(np.random.SeedSequence([self.config.train.seed, epoch]).generate_state(1)[0]))
             started = time.perf_counter()
             for step, batch in enumerate(self.loader.batches(plan)):
                 loaded = time.perf_counter()
-                rate = self.rate(epoch, step, len(plan), history)
+                rate = rate_of(step=step)
                 self.learner.set_rate(rate)
                 stepped.append(self.stepper(batch).step(batch))
                 last = step + 1 == len(plan)
@@ -206,17 +207,6 @@ class _Trainer:
                 self.why_plain = str(failure)
         return self.recorded or self.learner
 
-    def rate(self, epoch: int, step: int, steps_per_epoch: int, history: Sequence[float]) -> float:
-        """The learning rate of one step."""
-        return learning_rate(
-            self.config.optim,
-            epoch=epoch,
-            step=step,
-            steps_per_epoch=steps_per_epoch,
-            num_epochs=self.config.train.epochs,
-            history=history,
-        )
-
     def score(self, logits: np.ndarray, targets: np.ndarray) -> float:
         """The task's metric of the epoch's own predictions, and no other; NaN where it is undefined."""
         target_spec = self.task.target_spec
@@ -235,7 +225,7 @@ class _Trainer:
         target_spec, labels = self.task.target_spec, self.dataset.labels
         answers = target_spec.probabilities(logits)
         evaluation = target_spec.judge(answers, targets, labels)
-        value = evaluation.scalars[self.task.metric]
+        value = evaluation.scalars.get(self.task.metric, math.nan)
         if not math.isfinite(value):
             raise TrainingFailed(f"{self.task.metric} on validation is {value}")
         if value > best_before:

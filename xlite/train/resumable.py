@@ -15,7 +15,7 @@ from xlite.train.description import after_epoch, describe_model
 from xlite.train.events import EventWriter
 from xlite.train.loop import EpochReport, fit
 from xlite.train.run import TrainingRun
-from xlite.train.step import RecordingFailed
+from xlite.train.step import RecordingFailed, model_state
 from xlite.train.summary import NO_RUN, RunSummary
 
 _PLAIN = "{}: plain steps instead"
@@ -47,7 +47,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class WaitsForDisk:
-    """A run as long as the disk of `folder` is full; it goes on by itself where it is asked for its next epoch."""
+    """Yielded while the disk of `folder` is full; asked for its next epoch, the run looks again."""
 
     folder: Path
 
@@ -188,10 +188,5 @@ class _Keeper:
         """Write the best model if it is the checkpoint's: the process may have ended between the two writes."""
         if checkpoint.about["description"] is None:
             return
-        prefix = "model."
-        state = {
-            name.removeprefix(prefix): value
-            for name, value in checkpoint.progress.tensors.items()
-            if name.startswith(prefix)
-        }
+        state = model_state(checkpoint.progress.tensors)
         save_artifact(self.folder, self.stem, state, checkpoint.about["description"], repeatedly=True)

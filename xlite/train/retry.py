@@ -90,7 +90,7 @@ def _split(run: TrainingRun) -> tuple[TrainingRun, str]:
 
 
 def _said(before: tuple[str, ...], notes: Iterable[str]) -> tuple[str, ...]:
-    """Those said before and these, after those that are new have been said."""
+    """Print those of `notes` that are new on standard error; returns all that were said."""
     new = [note for note in notes if note not in before]
     for note in new:
         print(note, file=sys.stderr, flush=True)

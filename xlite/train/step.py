@@ -21,6 +21,7 @@ from xlite.train.run import TrainingRun
 CHECK_EVERY = 50
 """Steps between two checks for finite losses on a GPU: each check waits for the device."""
 _WARM_UP_STEPS = 3  # before a capture, as in PyTorch's notes on CUDA graphs
+_MODEL = "model."  # before the names of the model's tensors
 _ONE_VALUE = "more than 1 value per channel"  # in the error of a batch normalisation
 _WAITS = "synchronizing CUDA operation"  # in the error of an operation that waits for the device
 
@@ -146,12 +147,6 @@ class Learner:
             self.forward(micro_batch).backward(its_slope)
         return values, logits
 
-    def drop_gradients(self) -> None:
-        """Forget what a step that was not finished left; the next one would add to it."""
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.grad = None
-
     def tensors(self) -> dict[str, Tensor]:
         """State of the model and the optimiser, not copied: the next step changes it."""
         out = dict(self.model_tensors)
@@ -163,7 +158,7 @@ class Learner:
     @cached_property
     def model_tensors(self) -> dict[str, Tensor]:
         """The model's state, looked up once: training, `restore` and graphs change it in place."""
-        return {f"model.{name}": value.detach() for name, value in self.model.state_dict().items()}
+        return {f"{_MODEL}{name}": value.detach() for name, value in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what `tensors` returned.
@@ -171,8 +166,7 @@ class Learner:
         Raises:
             RuntimeError, KeyError: they belong to another model.
         """
-        prefix = "model."
-        self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.model.load_state_dict(model_state(tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             section, _, rest = key.partition(".")
@@ -181,6 +175,11 @@ class Learner:
                 state.setdefault(int(number), {})[name] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def model_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's state among what `Learner.tensors` returned."""
+    return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
 
 
 class GraphStep:
@@ -223,7 +222,7 @@ class GraphStep:
             value.copy_(before[name]) if name in before else value.zero_()
         torch.cuda.set_rng_state(random_state, place)
         if problem:
-            learner.drop_gradients()
+            learner.model.zero_grad()  # what a step that was not finished left: the next one would add to it
             raise RecordingFailed(problem, process_is_fit=True)
 
     def _warm_up(self) -> str:

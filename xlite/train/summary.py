@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self, TypeVar
 
+import numpy as np
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from xlite.config import first_problem
@@ -128,8 +129,8 @@ def finite(value: Any) -> Any:
     """The same JSON value with floats rounded to six decimals, and None for every NaN and infinity."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, float | np.floating):  # a task of one's own may give any of NumPy's
+        return round(float(value), 6) if math.isfinite(value) else None
     return value
 
 
