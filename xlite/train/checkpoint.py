@@ -36,7 +36,7 @@ def checkpoint_files(folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def unrecordable_file(folder: Path, stem: str) -> Path:
-    """Exists where recording a step ended an earlier process of the run, and holds the reason; see `RecordingFailed`."""
+    """Exists where recording a step ended an earlier process of the run, with the reason; see `RecordingFailed`."""
     return folder / f"{stem}.unrecordable.txt"
 
 

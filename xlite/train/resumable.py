@@ -47,7 +47,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class WaitsForDisk:
-    """Yielded while the disk of `folder` is full; asked for its next epoch, the run looks again."""
+    """Yielded while the disk of `folder` is full; the run checks again when it is asked for its next epoch."""
 
     folder: Path
 
