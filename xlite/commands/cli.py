@@ -59,7 +59,7 @@ def run(main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None 
     except InputError as error:
         sys.exit(_failed(str(error)))
     except TrainingFailed as error:
-        print(f"Training failed: {error}", file=sys.stderr)
+        print(f"Training failed: {single_line(str(error))}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

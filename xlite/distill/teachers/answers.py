@@ -26,7 +26,7 @@ class TableTeacher:
 
     Attributes:
         name: the file's.
-        key: over the file and what its values are, probabilities of labels or of classes among it.
+        key: over the file and what its values are: logits, or probabilities of labels or of classes.
         notes: images and labels with and without an answer.
         logits: (M, L) float32 by row of the pixel file, NaN where there is no answer.
     """
