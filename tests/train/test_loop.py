@@ -178,19 +178,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(tiny_dataset, step):
         next(reports)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_metric_of_one_s_own_that_is_not_finite_ends_the_run(tiny_dataset, value):
-    spec = TASK.target_spec
-
-    def evaluate(*args):
-        found = spec.evaluate(*args)
-        return replace(found, scalars={**found.scalars, "auc_macro": value})
-
-    task = replace(TASK, declared_target_spec=replace(spec, evaluate=evaluate))
-    with pytest.raises(TrainingFailed, match=f"auc_macro on validation is {value}"):
-        next(fit(TrainingRun(config(), task, tiny_dataset, CPU)))
-
-
 def test_a_batch_that_cannot_be_normalised_ends_the_run_with_what_to_raise(tiny_dataset):
     with pytest.raises(TrainingFailed, match=r"one value of a channel; raise optim.batch_size or data.image_size"):
         next(fit(run_of(tiny_dataset, config(optim__batch_size=1))))

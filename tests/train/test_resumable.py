@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from xlite.config import RunConfig
 from xlite.device import choose_device
+from xlite.errors import TrainingFailed
 from xlite.models.artifact import load_artifact
 from xlite.storage import files
 from xlite.storage.files import StillFull, spares_of
@@ -146,18 +147,29 @@ def test_a_best_model_lost_between_two_writes_is_restored(tiny_dataset, tmp_path
     assert restored_description == description and all(torch.equal(restored[key], state[key]) for key in state)
 
 
-def test_a_task_of_one_s_own_may_give_metrics_of_any_float_type(tiny_dataset, tmp_path):
+def run_with(change, dataset):
+    """A run of a task of one's own, whose metrics are those of `change`."""
     spec = TASK.target_spec
 
     def evaluate(*args):
         found = spec.evaluate(*args)
-        return replace(found, scalars={name: np.float32(value) for name, value in found.scalars.items()})
+        return replace(found, scalars=change(found.scalars))
 
-    task = replace(TASK, declared_target_spec=replace(spec, evaluate=evaluate))
-    run = TrainingRun(CONFIG, task, tiny_dataset, CPU)
+    return TrainingRun(CONFIG, replace(TASK, declared_target_spec=replace(spec, evaluate=evaluate)), dataset, CPU)
+
+
+def test_a_task_of_one_s_own_may_give_metrics_of_any_float_type(tiny_dataset, tmp_path):
+    run = run_with(lambda scalars: {name: np.float32(value) for name, value in scalars.items()}, tiny_dataset)
     first = next(train_resumable(run, folder=tmp_path, stem="student"))
     (again, _) = itertools.islice(train_resumable(run, folder=tmp_path, stem="student"), 2)
     assert again.best_value == first.best_value == pytest.approx(first.summary.metrics["auc_macro"], abs=1e-6)
+
+
+@pytest.mark.parametrize("given", [{"auc_macro": np.nan}, {"auc_macro": np.inf}, {}])
+def test_a_metric_of_one_s_own_that_is_not_finite_ends_the_run(tiny_dataset, tmp_path, given):
+    run = run_with(lambda scalars: given, tiny_dataset)
+    with pytest.raises(TrainingFailed, match=r"auc_macro on validation is (nan|inf) at epoch 1"):
+        next(train_resumable(run, folder=tmp_path, stem="student"))
 
 
 DAMAGES = ["flipped bit", "other value", "truncated", "empty", "text"]

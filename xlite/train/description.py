@@ -1,9 +1,11 @@
 """From an epoch's report to the run's summary and the model's description, as they are stored."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 from xlite.config import flatten
+from xlite.errors import TrainingFailed
 from xlite.models.normalise import describe_normalisation
 from xlite.train.loop import EpochReport
 from xlite.train.run import TrainingRun
@@ -11,7 +13,13 @@ from xlite.train.summary import RunSummary, finite, summary_of
 
 
 def after_epoch(summary: RunSummary, report: EpochReport, *, metric: str) -> RunSummary:
-    """A run's summary after one more epoch. `metric`: the task's."""
+    """A run's summary after one more epoch. `metric`: the task's.
+
+    Raises:
+        TrainingFailed: the metric is not finite, as one of one's own may be; no epoch or trial is ranked by that.
+    """
+    if not math.isfinite(report.value):
+        raise TrainingFailed(f"{metric} on validation is {report.value} at epoch {report.epoch}")
     if report.best_epoch == report.epoch:
         summary = replace(
             summary,

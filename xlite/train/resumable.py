@@ -77,7 +77,7 @@ def train_resumable(
     Raises:
         StillFull: the disk is full for long.
         RecordingFailed: this process must not train on; the same call in another does, with plain steps.
-        InputError, TrainingFailed: as `fit`.
+        InputError, TrainingFailed: as `fit` and `after_epoch`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder, stem, identity=run.identity())
