@@ -132,7 +132,7 @@ WRONG = {
     "nothing said": ({"about": None}, r"its metadata \(or a JSON beside it, m.json\): `labels`: .*`output`: .*`scale`"),
     "key": ({"about": {**GREY, "sacle": 255}}, r"m.json: `sacle`: Extra inputs are not permitted"),
     "scale": ({"about": {**GREY, "scale": 7}}, r"`scale`: Input should be 1 or 255; "),
-    "label": ({"about": {**GREY, "labels": ["a", 2, "c"]}}, r"`labels`: Input should be a valid string"),
+    "label": ({"about": {**GREY, "labels": [1, 2, 3]}}, r"`labels`: Input should be a valid string"),
     "labels twice": ({"about": {**GREY, "labels": ["a", "a", "c"]}}, r"two of its labels are called a"),
     "no common label": ({"about": {**GREY, "labels": ["x", "y", "z"]}}, r"knows 3 labels \(x, y, z\), the data has"),
     "open size": ({"size": "S"}, r"name one side that fits as `image_size`"),
