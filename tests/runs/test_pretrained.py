@@ -4,6 +4,8 @@ import csv
 import json
 
 import pytest
+import timm
+import torch
 from conftest import read_json, run_runner
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -54,3 +56,14 @@ def test_a_study_from_a_package_continues_with_what_it_began_with(tune, tmp_path
     refused = tune()
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
     assert "these weights have changed (SHA-256 was 000000000000..., is " in refused.stderr
+
+
+def test_a_weights_file_may_be_named_from_the_folder_of_the_command(tune, tmp_path):
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "own.pt")
+    grid = tmp_path / "own.py"
+    grid.write_text('CONFIGURATIONS = [{"model.backbone": "resnet10t", "distill.alpha": 0.0}]')
+    relative = (tmp_path / "own.pt").relative_to("/")  # runners start in /
+    done = tune("--space", grid, "--set", f"model.weights={relative}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "r" / "s" / "leaderboard.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["completed"]
