@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,12 @@ from xlite.errors import InputError
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`: from how many bytes free memory at the heap's end, or a block, is returned to the
 system."""
-_OUT_OF_MEMORY = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "CUDA out of memory")
+_OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+    "CUDA out of memory",
+    "unable to find an engine to execute",  # of a convolution: PyTorch passes over each that gets no workspace
+)
 _FAULT = ("CUDA error:", "CUDA driver error:", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuDNN error")
 
 
@@ -102,6 +108,16 @@ def no_tf32() -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = before[0]
         torch.set_float32_matmul_precision(before[1])
+
+
+@cache
+def gpu_stream(purpose: Literal["copies", "recording"], device: torch.device) -> torch.cuda.Stream:
+    """The stream that this process has for one purpose.
+
+    PyTorch deals streams out of a pool of 32 in turn. With a new one for each trial, a worker would in the end copy
+    batches on the very stream that it records a step on; and cuBLAS keeps up to 32 MiB for every stream it was used on.
+    """
+    return torch.cuda.Stream(device)
 
 
 def device_kind() -> Literal["cpu", "cuda"]:

@@ -65,6 +65,7 @@ def test_a_trial_whose_shared_gpu_failed_repeatedly_gets_it_alone():
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True, False),
         (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be ..."), True, False),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True, False),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
         (RuntimeError("CUDA error: unspecified launch failure"), False, True),
         (RuntimeError("CUDA error: the MPS client was terminated by the server"), False, True),

@@ -14,7 +14,7 @@ from conftest import run_runner
 
 from xlite.commands.cli import run as run_command
 from xlite.errors import InputError
-from xlite.gpu import state
+from xlite.gpu import nvidia_smi, state
 from xlite.gpu.state import check_gpu, listed_gpus
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of this machine can be used")
@@ -195,5 +195,5 @@ def test_nvidia_smi_that_hangs_or_fails_or_prints_nonsense_is_as_if_it_were_not_
     smi(CARD)
     assert [gpu.name for gpu in listed_gpus()] == ["NVIDIA GeForce RTX 3060"]
     (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(state, "LIMIT_S", 0.2)
+    monkeypatch.setattr(nvidia_smi, "LIMIT_S", 0.2)
     assert listed_gpus() is None

@@ -1,11 +1,13 @@
 """How far the host may run ahead of a GPU, and which seconds of an epoch count as data. Events of a GPU are made up."""
 
+import itertools
 import time
 
 import pytest
+import torch
 
 from xlite.config import RunConfig
-from xlite.device import choose_device
+from xlite.device import Device, choose_device, gpu_stream
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.train import batch_loader, loop
 from xlite.train.batch_loader import MAX_STEPS_AHEAD, BatchLoader, RunAhead
@@ -61,3 +63,15 @@ def test_waiting_for_the_loader_is_data_and_waiting_for_the_gpu_is_step(tiny_dat
     assert len(waited_for) == 6 and slow_gpu["step"] > 6 * WAIT_S > slow_gpu["data"]
     slow_loader = seconds(2 * WAIT_S)
     assert slow_loader["data"] > 2 * WAIT_S  # the first batch at least: later ones are made during the steps
+
+
+def test_a_worker_s_batches_are_never_copied_on_the_stream_of_its_recordings(tiny_dataset, monkeypatch):
+    """PyTorch deals 32 streams in turn; batches that are copied while theirs records a step would become part of it."""
+    dealt = itertools.cycle(range(32))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: next(dealt))
+    gpu_stream.cache_clear()
+    gpu = Device(torch.device("cuda"), None)
+    recording = gpu_stream("recording", gpu.torch_device)
+    run = TrainingRun(RunConfig(), CHESTXRAY14, tiny_dataset, gpu)
+    assert recording not in [BatchLoader(run).stream for _ in range(40)]
+    gpu_stream.cache_clear()

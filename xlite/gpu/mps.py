@@ -5,7 +5,6 @@ Commands, files and variables as in NVIDIA's "Multi-Process Service" guide, appe
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from xlite.errors import InputError
 from xlite.storage.files import read_json, write_json
@@ -176,17 +177,14 @@ def _send(command: str, environment: Mapping[str, str], *, limit_s: float) -> st
 
 def _end(pipes: Path, folder: Path) -> None:
     """Make the daemon of this pipe folder quit, by signals if need be, and remove the folder."""
-    control = _control_process(pipes)
-    found = [] if control is None else [*_children(control), control]  # servers first
-    processes = list(filter(_is_mps, found))
+    processes = _processes(pipes)
     _send(f"quit -t {CLIENTS_S}", _environment(str(pipes), folder), limit_s=QUIT_S)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if _have_ended(processes):
-            break
-        for process in filter(_is_mps, processes):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(process, number)
-    _have_ended(processes)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        processes = _left(processes)
+        for process in processes:
+            with suppress(psutil.Error):
+                end(process)
+    _left(processes)
     shutil.rmtree(pipes, ignore_errors=True)
 
 
@@ -198,42 +196,26 @@ def _end_abandoned(folder: Path) -> None:
             _end(pipes, folder)
 
 
-def _control_process(pipes: Path) -> int | None:
-    """The pid in the daemon's file; it may have been reused by another process."""
-    try:
-        return int((pipes / _PID_FILE).read_text())
-    except (OSError, ValueError):
-        return None
+def _processes(pipes: Path) -> list[psutil.Process]:
+    """The servers and the daemon of this pipe folder."""
+    with suppress(OSError, ValueError, psutil.Error):
+        daemon = psutil.Process(int((pipes / _PID_FILE).read_text()))
+        if any(CONTROL in word for word in daemon.cmdline()):  # else another process has its number now
+            return [*daemon.children(), daemon]
+    return []
 
 
-def _is_mps(process: int) -> bool:
-    """Whether this pid belongs to an MPS process; pids are reused."""
-    try:
-        return b"nvidia-cuda-mps" in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def _children(process: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _runs(process: int) -> bool:
-    """Whether it holds anything still: a process that ends has no command line some time before it is gone."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def _have_ended(processes: list[int]) -> bool:
-    """Whether all of them end within SIGNAL_S."""
+def _left(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended within SIGNAL_S."""
     deadline = time.monotonic() + SIGNAL_S
-    while any(map(_runs, processes)):
-        if time.monotonic() > deadline:
-            return False
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it holds anything still: in a container nobody may ask after one that has ended."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -4,8 +4,6 @@ import gc
 import json
 import os
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ import torch
 
 from xlite.config import RunConfig
 from xlite.device import Device, choose_device, is_gpu_fault, is_out_of_memory
+from xlite.gpu.nvidia_smi import ask
 from xlite.gpu.probe import TYPICAL_CONTEXT_BYTES, Footprint, Shapes
 from xlite.train.loop import fit
 from xlite.train.run import TrainingRun
@@ -104,15 +103,9 @@ def context_bytes(*, before: int | None, after: int | None, reserved: int, in_us
 
 def used_by_uuid() -> dict[str, int]:
     """Bytes in use on every GPU by UUID, from nvidia-smi; empty if it fails."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
-    query = [program, "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-        rows = [line.split(",") for line in done.stdout.splitlines() if line.strip()]
-        return {uuid.strip(): int(mib) * 2**20 for uuid, mib in rows}
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return {uuid: int(mib) * 2**20 for uuid, mib in ask("uuid", "memory.used") or []}
+    except ValueError:  # "[N/A]"
         return {}
 
 

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import subprocess
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,9 @@ import torch
 
 from xlite.device import device_kind
 from xlite.errors import InputError
+from xlite.gpu.nvidia_smi import ask
 
 ON_THE_CPU = "or run on the CPU with CUDA_VISIBLE_DEVICES=-1"
-LIMIT_S = 30.0
-"""Time limit of nvidia-smi, which hangs on some broken GPUs."""
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
 _KNOWN_TO_DRIVER = Path("/proc/driver/nvidia/gpus")
 _PCI = Path("/sys/bus/pci/devices")
@@ -70,19 +67,8 @@ def check_gpu(*, num_processes: int = 1, through_mps: bool = False) -> None:
 
 def listed_gpus() -> list[ListedGpu] | None:
     """The GPUs that this process may use, by nvidia-smi; None where that is not there or fails."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    query = [program, "--query-gpu=uuid,name,compute_mode", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=LIMIT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if "No devices" in done.stdout + done.stderr:  # e.g. in a batch job that was given none
-        return []
-    rows = [line.split(", ") for line in done.stdout.splitlines()]
-    failed = done.returncode != 0 or any(len(row) != 3 for row in rows)
-    return None if failed else [ListedGpu(*row) for row in rows]
+    rows = ask("uuid", "name", "compute_mode")
+    return None if rows is None else [ListedGpu(*row) for row in rows]
 
 
 def _cpu_is_wanted() -> bool:

@@ -18,7 +18,7 @@ from xlite.train.run import TrainingRun
 
 NUM_VIEWS = 2
 VIEWS_GOAL, EPOCH_GOAL = 4000.0, 1.05
-_ROUNDS = 3
+_ROUNDS = 7  # an epoch takes a fraction of a second
 
 
 def bank(place: Place) -> str:

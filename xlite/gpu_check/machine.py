@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import torch
 
 from xlite.cores import available_cpus
+from xlite.gpu.mps import CONTROL, PIPE_VARIABLE
+from xlite.gpu.nvidia_smi import ask
 from xlite.gpu_check.place import PassedOver, Place
 
-CONTROL = "nvidia-cuda-mps-control"
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "ray", "optuna", "albumentations")
 
 
@@ -27,7 +27,8 @@ def card(place: Place) -> str:
         raise PassedOver("PyTorch finds no GPU here")
     properties = torch.cuda.get_device_properties(0)
     free, total = torch.cuda.mem_get_info(0)
-    driver = _driver()
+    listed = ask("uuid", "driver_version", "compute_mode") or []
+    driver, mode = listed[0][1:] if listed else ("unknown", "unknown")
     about = {
         "card": properties.name,
         "compute capability": f"{properties.major}.{properties.minor}",
@@ -36,18 +37,18 @@ def card(place: Place) -> str:
         "free, GiB": free / 2**30,
         "bf16": torch.cuda.is_bf16_supported(including_emulation=False),
         "CUDA of PyTorch": str(torch.version.cuda),
-        "driver": driver["driver"],
-        "compute mode": driver["mode"],
+        "driver": driver,
+        "compute mode": mode,
         "MPS control program": shutil.which(CONTROL) is not None,
-        "CUDA_MPS_PIPE_DIRECTORY": os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "not set"),
-        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
+        **{name: os.environ.get(name, "not set") for name in (PIPE_VARIABLE, "CUDA_VISIBLE_DEVICES")},
     }
     for what, value in about.items():
         place.number(what, value)
-    if driver["uuids"]:
-        place.must("nvidia-smi knows PyTorch's GPU by the same UUID", f"GPU-{properties.uuid}" in driver["uuids"])
+    if listed and " MIG " not in properties.name:  # a part of a GPU has a UUID of its own
+        known = f"GPU-{properties.uuid}" in [row[0] for row in listed]
+        place.must("nvidia-smi knows PyTorch's GPU by the same UUID", known)
     mps = "MPS can be tried" if about["MPS control program"] else f"no {CONTROL}"
-    return f"{properties.name}, {total / 2**30:.0f} GiB, driver {driver['driver']}, torch {torch.__version__}; {mps}"
+    return f"{properties.name}, {total / 2**30:.0f} GiB, driver {driver}, torch {torch.__version__}; {mps}"
 
 
 def machine() -> dict[str, Any]:
@@ -66,14 +67,3 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _driver() -> dict[str, Any]:
-    """What nvidia-smi says."""
-    query = ["nvidia-smi", "--query-gpu=uuid,driver_version,compute_mode", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-        rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
-        return {"uuids": [row[0] for row in rows], "driver": rows[0][1], "mode": rows[0][2]}
-    except (OSError, subprocess.SubprocessError, IndexError) as error:
-        return {"uuids": [], "driver": f"nvidia-smi failed ({type(error).__name__})", "mode": "unknown"}

@@ -2,24 +2,22 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from xlite.gpu.mps import mps_daemon
-from xlite.gpu_check.machine import CONTROL
+import psutil
+
+from xlite.gpu.mps import PIPE_VARIABLE, mps_daemon
 from xlite.gpu_check.material import images
 from xlite.gpu_check.place import Place, Wrong
 
 PACKING_GOAL = 2.5
-PIPES = "CUDA_MPS_PIPE_DIRECTORY"
-_READY_S, _ANSWER_S, _DEAD_PIPE_S = 100.0, 30.0, 40.0
+_READY_S, _ANSWER_S = 100.0, 30.0
 
 
 class Clients:
@@ -38,9 +36,9 @@ class Clients:
             for _ in range(num)
         ]
 
-    def ready(self, limit_s: float = _READY_S) -> list[dict[str, Any] | None]:
-        """What each says once it has trained; None of one that is lost, or takes longer."""
-        return [self.answer(number, limit_s) for number in range(len(self.processes))]
+    def ready(self) -> list[dict[str, Any] | None]:
+        """What each says once it has trained; None of one that is lost, or takes longer than `_READY_S`."""
+        return [self.answer(number, _READY_S) for number in range(len(self.processes))]
 
     def tell(self, number: int, line: str) -> None:
         """Give one of them work."""
@@ -146,22 +144,13 @@ def _measure(
             resident = started.images_per_s(num, "resident", seconds)
             place.number(f"{way}, {num} at once on a resident batch, images/s", resident)
         if environment:
-            _check_clients(place, started, environment)
+            _check_limit(place, started)
             _kill_one(place, started)
     return speeds
 
 
-def _check_clients(place: Place, started: Clients, environment: Mapping[str, str]) -> None:
-    """That they are MPS's clients, what memory they see, and that PyTorch's limit holds for one of them."""
-    asked = subprocess.run(
-        [CONTROL],
-        env={**os.environ, **environment},
-        input="get_server_list\n",
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    place.must("MPS has a server, so processes compute through it", bool(asked.stdout.split()))
+def _check_limit(place: Place, started: Clients) -> None:
+    """That PyTorch's limit holds for a client of MPS."""
     started.tell(0, "allocate 0.1")
     limited = started.answer(0)
     place.must("a client limited to a tenth of the memory gets it", bool(limited and limited["inside"]))
@@ -183,23 +172,16 @@ def _dead_pipe(place: Place, dataset: Sequence[str]) -> None:
     """A process told of a daemon that is not there: it trains all the same or says why not, but does not hang."""
     pipes = place.folder / "nothing"
     pipes.mkdir()
-    started = Clients(1, place.device, dataset, {PIPES: str(pipes)})
+    started = Clients(1, place.device, dataset, {PIPE_VARIABLE: str(pipes)})
     try:
-        (said,) = started.ready(_DEAD_PIPE_S)
+        (said,) = started.ready()
     finally:
         started.end()
-        shutil.rmtree(pipes, ignore_errors=True)
     place.must("with a pipe folder without a daemon, a process does not hang", said is not None)
     place.number("what it does", (said or {}).get("error", "trains"))
 
 
 def _mps_processes() -> set[int]:
     """Of anybody on this machine."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"nvidia-cuda-mps" in path.read_bytes():
-                found.add(int(path.parent.name))
-        except OSError:
-            continue
-    return found
+    listed = psutil.process_iter(["cmdline"])
+    return {process.pid for process in listed if "nvidia-cuda-mps" in " ".join(process.info["cmdline"] or ())}

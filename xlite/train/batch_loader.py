@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xlite.data.batches import Draw, draws
+from xlite.device import gpu_stream
 from xlite.train.run import TrainingRun
 
 Item = TypeVar("Item")
@@ -74,7 +75,7 @@ class BatchLoader:
         self.targets = run.train_targets
         self.weights = run.task.target_spec.sample_weights(self.targets, config.data.sampler)
         self.views = run.train_views
-        self.stream = torch.cuda.Stream(run.device.torch_device) if run.device.on_gpu else None
+        self.stream = gpu_stream("copies", run.device.torch_device) if run.device.on_gpu else None
 
     def plan(self, epoch: int) -> list[Draw]:
         """Rows and views of each batch of an epoch (0-based)."""

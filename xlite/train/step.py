@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from xlite.device import gpu_stream
 from xlite.errors import TrainingFailed, first_line
 from xlite.losses.objectives import DistillObjective
 from xlite.models.build import build_model, call, check_input
@@ -217,7 +218,8 @@ class GraphStep:
         learner, place = self.learner, self.learner.device.torch_device
         before = {name: value.clone() for name, value in learner.tensors().items()}
         random_state = torch.cuda.get_rng_state(place)
-        problem = self._warm_up() or self._capture()
+        stream = gpu_stream("recording", place)
+        problem = self._warm_up(stream) or self._capture(stream)
         for name, value in learner.tensors().items():  # in place: the graph holds these addresses
             value.copy_(before[name]) if name in before else value.zero_()
         torch.cuda.set_rng_state(random_state, place)
@@ -225,17 +227,16 @@ class GraphStep:
             learner.model.zero_grad()  # what a step that was not finished left: the next one would add to it
             raise RecordingFailed(problem, process_is_fit=True)
 
-    def _warm_up(self) -> str:
-        """Plain steps on a side stream; returns which of their operations no capture would allow, or "".
+    def _warm_up(self, stream: torch.cuda.Stream) -> str:
+        """Plain steps on the stream of the recording; returns which of their operations no capture would allow, or "".
 
         That is found out here because a capture that meets it makes the process unfit. The first step may wait for the
         device: the loss's weights go there with it.
         """
         place, mode = self.learner.device.torch_device, torch.cuda.get_sync_debug_mode()
-        side = torch.cuda.Stream(place)
-        side.wait_stream(torch.cuda.current_stream(place))
+        stream.wait_stream(torch.cuda.current_stream(place))
         try:
-            with torch.cuda.stream(side):
+            with torch.cuda.stream(stream):
                 for _ in range(_WARM_UP_STEPS):
                     self.learner.step(self.batch)
                     _set_sync_debug_mode("error")
@@ -245,10 +246,10 @@ class GraphStep:
             return first_line(error)
         finally:
             _set_sync_debug_mode(mode)
-            torch.cuda.current_stream(place).wait_stream(side)
+            torch.cuda.current_stream(place).wait_stream(stream)
         return ""
 
-    def _capture(self) -> str:
+    def _capture(self, stream: torch.cuda.Stream) -> str:
         """Record a step; returns why it could not be recorded, e.g. for want of memory, or "".
 
         Raises:
@@ -257,7 +258,7 @@ class GraphStep:
         graph, problem = torch.cuda.CUDAGraph(), ""
         try:
             # "thread_local": the loader's thread pins memory meanwhile, which would end a global capture
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 try:
                     self.out = self.learner.step(self.batch)
                 except RuntimeError as error:  # kept, as ending the capture may raise too
