@@ -25,7 +25,8 @@ def one_step(place: Place) -> str:
     """A step in float32 here and on the CPU, AdamW's formula on its gradients, and plain steps that never wait."""
     dataset = images(place.folder, px=place.pick(64, 32), num_train=160, num_val=16, distinct=64)
     largest = 0.0
-    for backbone, attention in ((TOY, "mhsa"), ("convnext_atto", "none")):  # without ReLU, at whose kink rounding decides
+    # Without ReLU and maximum pooling, where rounding may decide which way a gradient goes.
+    for backbone, attention in ((TOY, "mhsa"), ("convnext_atto", "none")):
         model = {"model__backbone": backbone, "model__attention": attention, "model__dropout": 0.0}
         here, there = (
             _first_step(run_of(dataset, exact_device(kind), **model, optim__batch_size=16))
