@@ -78,7 +78,7 @@ def place(tmp_path):
     images = tmp_path / "images" / "=deep"
     images.mkdir(parents=True)
     for number, image in enumerate(sorted((tmp_path / "nih").rglob("*.png"))):
-        shutil.copy(image, images / f"<b>{number}.png")
+        shutil.copy(image, images / (f"<b>{number}.png" if number < 3 else os.fsdecode(b"no UTF-8 \xff.png")))
     (images / "table.png").write_text("a,b\n1,2\n")
     save_untrained(tmp_path / "m", backbone="lcnet_050")
     return tmp_path

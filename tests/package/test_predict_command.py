@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import io
 import json
 import os
 import re
@@ -164,6 +165,13 @@ def test_what_is_unlike_the_training_images_is_flagged_and_counted(home, capsys)
     said = capsys.readouterr()
     assert [row["flags"] for row in csv.DictReader(said.out.splitlines())] == ["size; near-constant", ""]
     assert "1 are unlike the training images (size 1, near-constant 1)" in said.err
+
+
+def test_standard_output_is_utf_8_whatever_the_locale_s_encoding_is(home, monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    run(home, home / "images" / ODD[-1])
+    assert raw.getvalue().decode("utf-8").splitlines()[1].startswith(f"{ODD[-1]},")
 
 
 def test_several_places_keep_their_names(home) -> None:

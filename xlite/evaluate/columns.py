@@ -147,10 +147,8 @@ def _values(table: LabelTable, column: str, keys: Sequence[Sequence[str]]) -> np
             own = table.rows[other]
             if other == column or not own.isin(wanted).any():
                 continue
-            one_value = (
-                texts[known].groupby(own[known]).agg(lambda group: group.iloc[0] if group.nunique() == 1 else "")
-            )
-            found = pd.Series(list(kind)).map(one_value).fillna("").to_numpy()
+            values = texts[known].groupby(own[known])
+            found = pd.Series(list(kind)).map(values.first()[values.nunique() == 1]).fillna("").to_numpy()
             if (found != "").sum() > (best != "").sum():
                 best = found
     return best.astype(str)

@@ -4,37 +4,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from xlite.data.preprocess import ModelInput, Preprocess
 from xlite.errors import InputError
 from xlite.package.manifest import MODEL, is_package, open_manifest
+from xlite.package.predict import PackagePredictor
 from xlite.package.predict import open_package as open_graph
-from xlite.predictor import load
+from xlite.predictor import Predictor, load
 from xlite.storage.files import fingerprint, read_json_object
 from xlite.tasks import TASKS, find_task
 from xlite.tasks.target_spec import TARGET_SPECS, TargetSpec
 
-
-class Answering(Protocol):
-    """A loaded model: `xlite.predictor.Predictor`, or a package's predictor over ONNX Runtime."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """In the order of the answers."""
-
-    @property
-    def thresholds(self) -> Mapping[str, float]:
-        """Of the labels; {} for classes."""
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Of its training."""
-
-    def answers(self, inputs: Sequence[ModelInput]) -> np.ndarray:
-        """(N, ..., L) calibrated probabilities of N inputs."""
+Answering = PackagePredictor | Predictor
+"""A loaded model."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, dr
             raise InputError(found.problem)
         explained = explain(predictor, found.source, labels, top=wanted.top, auxiliary=found.auxiliary)
     except InputError as error:
-        drawn.passed_over.append(f"{found.id}: {(reason := _without_path(str(error), found))}")
-        drawn.rows.append(_row(found.id, "", None, f"passed over: {reason}"))
+        drawn.passed_over.append(f"{found.id}: {found.reason(error)}")
+        drawn.rows.append(_row(found.id, "", None, f"passed over: {found.reason(error)}"))
         return
     drawn.pointed += point(explained, boxes or {})
     has_map = any(one.map is not None for one in explained)
@@ -86,12 +86,6 @@ def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, dr
     drawn.rows += [_row(found.id, path.name if has_map else "", one, one.note) for one in explained]
     if not explained:
         drawn.rows.append(_row(found.id, "", None, f"not drawn: {drawn.empty[-1].removeprefix(f'{found.id}: ')}"))
-
-
-def _without_path(message: str, found: Found) -> str:
-    """The reason alone, where the message begins with the file that the id names already."""
-    path = found.source if isinstance(found.source, Path) else found.source.path
-    return message.removeprefix(f"{path}: ")
 
 
 def _row(name: str, sheet_name: str, one: Explanation | None, note: str) -> tuple[object, ...]:

@@ -1,8 +1,5 @@
 """The pointing game (Zhang et al., arXiv 1608.00507): how often a map's peak lies where the label is known to be."""
 
-import csv
-import gzip
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +7,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
+from xlite.data.sources.listing import csv_rows
 from xlite.errors import InputError
 from xlite.explain.maps import Explanation
 
@@ -89,15 +87,10 @@ def read_boxes(path: Path, labels: Sequence[str]) -> dict[str, dict[str, list[Bo
     Raises:
         InputError: no such file, not this table, or a row without four numbers.
     """
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline="")))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV table in UTF-8 ({error})") from None
-    if not rows or tuple(rows[0][: len(BOX_COLUMNS)]) != BOX_COLUMNS:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    rows = csv_rows(path)
+    if tuple(rows[0][: len(BOX_COLUMNS)]) != BOX_COLUMNS:
         raise InputError(f"{path}: not NIH's list of boxes; its columns are {', '.join(BOX_COLUMNS)}")
     found: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
     for number, row in enumerate(rows[1:], start=2):

@@ -11,6 +11,7 @@ from xlite.data.sources.walk import may_be_picture, walk_files
 from xlite.data.table import Item
 from xlite.errors import InputError
 from xlite.package.rsna_study import find_levels
+from xlite.storage.text import escape_control_characters
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Found:
     """One source of a prediction.
 
     Attributes:
-        id: its name in the output: relative to the folder it was found in.
+        id: its name in the output: relative to the folder it was found in, control characters escaped.
         source: its file, or a stack of slices.
         auxiliary: the integers that go with it.
         problem: why there is nothing to predict from, "" if there is.
@@ -28,6 +29,15 @@ class Found:
     source: Path | Item
     auxiliary: tuple[int, ...] = ()
     problem: str = ""
+
+    @property
+    def file(self) -> Path:
+        """Its file; of a stack that of the first slice."""
+        return self.source if isinstance(self.source, Path) else self.source.path
+
+    def reason(self, error: InputError) -> str:
+        """Why it was passed over; without the file that errors begin with, since the id names it."""
+        return escape_control_characters(str(error).removeprefix(f"{self.file}: "))
 
 
 @dataclass(frozen=True)
@@ -58,18 +68,20 @@ class Search:
             before = "" if len(self.places) == 1 else f"{place.as_posix().rstrip('/')}/"
             if self.spec.layout == "slices":
                 for stack in find_levels(place, self.spec.num_slices):
-                    yield Found(before + stack.id, stack.item, (stack.level,), stack.problem)
+                    name = escape_control_characters(before + stack.id)
+                    yield Found(name, stack.item, (stack.level,), stack.problem)
             elif place.is_dir():
                 yield from self._below(place, before)
             else:
-                yield Found(place.name if len(self.places) == 1 else place.as_posix(), place)
+                name = place.name if len(self.places) == 1 else place.as_posix()
+                yield Found(escape_control_characters(name), place)
 
     def _below(self, folder: Path, before: str) -> Iterator[Found]:
         for inside, _, names in walk_files(folder):
             for name in sorted(names):
                 path = folder / (inside + name)
                 if self._is_wanted(path):
-                    yield Found(before + inside + name, path)
+                    yield Found(escape_control_characters(before + inside + name), path)
                 else:
                     self.passed_over[path.suffix.lower()] += 1
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -85,7 +84,7 @@ def _outcomes(predictor: PackagePredictor, batch: Sequence[Found], known: Traini
             read.append(found)
             outcomes.append(None)
         except InputError as error:
-            outcomes.append(PassedOver(found.id, _without_path(str(error), found)))
+            outcomes.append(PassedOver(found.id, found.reason(error)))
     rows = iter(predictor.rows(inputs))
     flags = (_flags(known, found, some) for found, some in zip(read, inputs, strict=True))
     names = iter(read)
@@ -95,14 +94,5 @@ def _outcomes(predictor: PackagePredictor, batch: Sequence[Found], known: Traini
 def _flags(known: TrainingInputs | None, found: Found, inputs: Sequence[ModelInput]) -> tuple[str, ...]:
     if known is None:
         return ()
-    side = raw_side(_file_of(found)) if known.sides else None
+    side = raw_side(found.file) if known.sides else None
     return tuple(dict.fromkeys(flag for one in inputs for flag in known.flags(one.pixels, side)))
-
-
-def _without_path(message: str, found: Found) -> str:
-    """The reason alone, where the message begins with the file that the id names already."""
-    return message.removeprefix(f"{_file_of(found)}: ")
-
-
-def _file_of(found: Found) -> Path:
-    return found.source if isinstance(found.source, Path) else found.source.path

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -30,11 +31,11 @@ def columns_of(about: About) -> list[str]:
 
 def rows_of_prediction(about: About, prediction: Prediction) -> Iterator[list[Cell]]:
     """A row, of a scan one for each line, numbered from 0. A label without a threshold has no yes or no."""
-    name, flags = escape_control_characters(prediction.id), "; ".join(prediction.flags)
+    flags = "; ".join(prediction.flags)
     lines = prediction.probabilities if prediction.probabilities.ndim == 2 else prediction.probabilities[None]
     for number, values in enumerate(lines.tolist()):
         line = [number] if prediction.probabilities.ndim == 2 else []
-        yield [name, *line, *values, *_decisions(about, values), flags]
+        yield [prediction.id, *line, *values, *_decisions(about, values), flags]
 
 
 def _decisions(about: About, probabilities: Sequence[float]) -> list[Cell]:
@@ -73,6 +74,8 @@ def writing(out: Path | None, kind: Format, about: About) -> Iterator[Write]:
         out: None for stdout.
     """
     if out is None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # into a file it is not on Windows
         with _WRITERS[kind](sys.stdout, columns_of(about)) as write:
             yield write
         return
@@ -90,8 +93,11 @@ def writing(out: Path | None, kind: Format, about: About) -> Iterator[Write]:
 
 @contextmanager
 def _csv(file: TextIO, columns: Sequence[str]) -> Iterator[Write]:
+    def write(row: Sequence[Cell]) -> None:
+        file.write(csv_text([[_csv_cell(cell) for cell in row]]))
+
     file.write(csv_text([columns]))
-    yield lambda row: _write(file, csv_text([[_csv_cell(cell) for cell in row]]))
+    yield write
 
 
 def _csv_cell(cell: Cell) -> Cell:
@@ -110,7 +116,7 @@ def _json(file: TextIO, columns: Sequence[str]) -> Iterator[Write]:
         nonlocal num
         cells = [float(f"{cell:.6g}") if isinstance(cell, float) else cell for cell in row]
         text = json.dumps(dict(zip(columns, cells, strict=True)), ensure_ascii=False)
-        _write(file, (",\n" if num else "[\n") + text)
+        file.write((",\n" if num else "[\n") + text)
         num += 1
 
     yield write
@@ -149,15 +155,9 @@ def _parquet(path: Path, about: About) -> Iterator[Write]:
         flush()
 
 
-def _write(file: TextIO, text: str) -> None:
-    file.write(text)
-
-
 def as_text(about: About, prediction: Prediction) -> str:
     """A few lines for a person: the labels of one source, the most probable first."""
-    lines = [
-        escape_control_characters(prediction.id) + (f"   [{', '.join(prediction.flags)}]" if prediction.flags else "")
-    ]
+    lines = [prediction.id + (f"   [{', '.join(prediction.flags)}]" if prediction.flags else "")]
     values = prediction.probabilities.tolist()
     best = int(prediction.probabilities.argmax())
     limits = [about.thresholds.get(label) for label in about.labels]
