@@ -246,9 +246,9 @@ def test_pipes_and_devices_are_passed_over(tmp_path: Path) -> None:
 def test_a_small_file_that_unpacks_to_a_huge_table_is_refused(tmp_path: Path, monkeypatch) -> None:
     import gzip
 
-    from xlite.data.sources import listing
+    from xlite.data.sources import csv_text, listing
 
-    monkeypatch.setattr(listing, "MAX_TABLE_BYTES", 10_000)
+    monkeypatch.setattr(csv_text, "MAX_TABLE_BYTES", 10_000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" * 100_000))
     with pytest.raises(InputError, match="more than 10,000 bytes, too large for a label table"):
         listing.read_columns(tmp_path / "t.csv.gz", ("a",))

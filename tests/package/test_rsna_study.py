@@ -88,8 +88,8 @@ def in_canal(rows, column, text):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda rows: rows.clear(), "0 columns named 'study_id'"),
-        (lambda rows: rows[0].__setitem__(rows[0].index("x"), "z"), "0 columns named 'x'"),
+        (lambda rows: rows.clear(), "no column 'study_id'"),
+        (lambda rows: rows[0].__setitem__(rows[0].index("x"), "z"), "no column 'x'"),
         (lambda rows: in_canal(rows, "x", "left"), "row 2: x is 'left'; write a number"),
         (lambda rows: in_canal(rows, "instance_number", "1.5"), "instance_number is '1.5'"),
         (lambda rows: in_canal(rows, "level", "T1/T2"), "unknown level 'T1/T2'"),
@@ -104,6 +104,14 @@ def in_canal(rows, column, text):
 def test_a_table_that_cannot_be_used_is_one_line(edit, message, lumbar) -> None:
     change(lumbar, edit)
     with pytest.raises(InputError, match=message):
+        list(find_levels(lumbar, 3))
+
+
+def test_after_a_quote_that_is_never_closed_no_level_is_lost(lumbar) -> None:
+    path = lumbar / "train_label_coordinates.csv"
+    before, name, after = path.read_text().rpartition(CANAL)
+    path.write_text(f'{before}"{name}{after}')
+    with pytest.raises(InputError, match=r"not a CSV table .*; fix that row"):
         list(find_levels(lumbar, 3))
 
 

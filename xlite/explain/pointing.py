@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from xlite.data.sources.listing import csv_rows
+from xlite.data.sources.csv_text import csv_rows
 from xlite.errors import InputError
 from xlite.explain.maps import Explanation
 

@@ -1,10 +1,7 @@
 """The levels of RSNA's lumbar studies to predict: a table says where each is. Read without pandas, without grades."""
 
-import csv
-import gzip
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from xlite.data.levels import (
     find_slices,
     stack_around,
 )
+from xlite.data.sources.csv_text import csv_columns
 from xlite.data.table import Item
 from xlite.errors import InputError
 
@@ -103,7 +101,8 @@ def _points(table: Path) -> list[_Point]:
     """The points of the condition in sagittal T2 series, one a study and level."""
     elsewhere = _other_series(table.parent)
     points: dict[tuple[str, int], _Point] = {}
-    for number, row in _rows(table, POINT_COLUMNS):
+    for number, cells in csv_columns(table, POINT_COLUMNS):
+        row = dict(zip(POINT_COLUMNS, cells, strict=True))
         series = (row["study_id"], row["series_id"])
         if row["condition"] != CONDITION or series in elsewhere:
             continue
@@ -127,31 +126,13 @@ def _points(table: Path) -> list[_Point]:
 def _other_series(folder: Path) -> set[tuple[str, str]]:
     """(study, series) that the table of series, where there is one, describes as other than sagittal T2."""
     for table in _tables(folder, SERIES_TABLE):
-        rows = _rows(table, ("study_id", "series_id", "series_description"))
-        return {(row["study_id"], row["series_id"]) for _, row in rows if row["series_description"] != SERIES}
+        rows = (cells for _, cells in csv_columns(table, ("study_id", "series_id", "series_description")))
+        return {(study, series) for study, series, description in rows if description != SERIES}
     return set()
 
 
 def _tables(folder: Path, name: str) -> list[Path]:
     return [file for end in ("", ".gz") if (file := folder / (name + end)).is_file()]
-
-
-def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """(row number, the header's being 1; stripped cells by column) of a CSV file, which may be a .gz."""
-    try:
-        raw = gzip.decompress(table.read_bytes()) if table.suffix == ".gz" else table.read_bytes()
-        rows = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
-    except (ValueError, EOFError, gzip.BadGzipFile, csv.Error) as error:
-        raise InputError(f"{table}: not a CSV table in UTF-8 ({error}); save it again") from None
-    header = [name.strip() for name in (rows or [[]])[0]]
-    for name in columns:
-        if header.count(name) != 1:
-            raise InputError(f"{table}: {header.count(name)} columns named {name!r}; row 1 must name it once")
-    at = {name: header.index(name) for name in columns}
-    for number, cells in enumerate(rows[1:], start=2):
-        row = {name: cells[k].strip() if k < len(cells) else "" for name, k in at.items()}
-        if any(row.values()):
-            yield number, row
 
 
 def _number(where: str, name: str, text: str) -> float:

@@ -7,14 +7,8 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import (
-    check_missing,
-    find_images,
-    find_one,
-    first_row,
-    read_table,
-    read_text,
-)
+from xlite.data.sources.csv_text import read_text
+from xlite.data.sources.listing import check_missing, find_images, find_one, first_row, read_table
 from xlite.data.sources.walk import check_folder
 from xlite.data.table import Item, Table
 from xlite.errors import InputError

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from xlite.data.sources.cells import PARTS
+from xlite.data.sources.csv_text import read_text
 from xlite.data.sources.image_files import ImageFiles
-from xlite.data.sources.listing import read_text
 
 _SUFFIXES = (".txt", ".lst", ".csv")
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from xlite.data.scan_lines import SCAN_SUFFIXES, load_scan, missing_lines, tile_windows
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.listing import check_labels, csv_rows, find_one, first_row, read_columns
+from xlite.data.sources.csv_text import csv_rows
+from xlite.data.sources.listing import check_labels, find_one, first_row, read_columns
 from xlite.data.sources.walk import check_folder
 from xlite.data.table import Table
 from xlite.data.unreadable import UnreadableImage

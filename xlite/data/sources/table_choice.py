@@ -9,10 +9,10 @@ import pandas as pd
 
 from xlite.data.sources.class_folders import top_folders
 from xlite.data.sources.columns import is_label_name
+from xlite.data.sources.csv_text import read_bytes
 from xlite.data.sources.folder_options import NONE, FolderOptions
 from xlite.data.sources.image_files import ImageFiles
 from xlite.data.sources.image_names import image_names, names_images
-from xlite.data.sources.listing import read_bytes
 from xlite.data.sources.part_lists import part_of_file
 from xlite.data.sources.tables import LabelTable, is_table, is_unread_table, read_table
 from xlite.errors import InputError

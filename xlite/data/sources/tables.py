@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from xlite.data.sources.cells import with_decimal_points
-from xlite.data.sources.listing import csv_rows, read_text
+from xlite.data.sources.csv_text import csv_rows, read_text
 from xlite.errors import InputError
 
 _TEXT = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
