@@ -113,6 +113,13 @@ def test_a_graph_that_answers_otherwise_is_refused(told, words):
         check_equal(wanted, answering(told), inputs)
 
 
+def test_ranks_may_differ_only_between_inputs_that_are_closer_than_the_tolerance():
+    close, far = [[0.50000], [0.50005]], [[0.50000], [0.50015]]
+    assert check_equal(answering(close), answering(close[::-1]), [0, 1]) < 1e-4
+    with pytest.raises(InputError, match="ranks 1 pairs of inputs otherwise than PyTorch"):
+        check_equal(answering(far), answering([[0.50009], [0.50008]]), [0, 1])
+
+
 def choices_of_the_spaces():
     """Every backbone x attention x head that a shipped space, a grid or a default teacher can ask for, by task."""
     found = set()

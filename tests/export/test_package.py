@@ -207,6 +207,16 @@ def test_equal_packages_give_equal_zips_and_a_copy_is_a_package(promoted, tmp_pa
     assert (out / "predictions.csv").exists() and (promoted / "model.safetensors").exists()
 
 
+def test_a_model_beside_the_members_of_a_front_is_copied_beside_them_each_time(home, promoted, tmp_path, monkeypatch):
+    place = shutil.copytree(home / "results" / "stm", tmp_path / "results" / "stm") / "promoted"
+    shutil.copytree(promoted, place / "00003")
+    monkeypatch.setattr(package, "write_and_tell", lambda *_, **__: None)
+    monkeypatch.setattr("xlite.commands.reopen.reopen", lambda *_: SimpleNamespace(study=0, prepared=0, ledger=0))
+    for _ in range(2):
+        assert packaged(tmp_path, "--out", str(tmp_path / "out")) == 0
+    assert sorted(one.name for one in (tmp_path / "out").iterdir() if is_package(one)) == ["stm", "stm-00003"]
+
+
 def test_the_commands_of_the_instructions_run_as_they_stand_and_leave_the_package_as_it_was(
     home, promoted, monkeypatch
 ):

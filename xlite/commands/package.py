@@ -45,13 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.commands.reopen import Places, reopen
     from xlite.export.deliver import check_place, copy_package, zip_package
 
-    targets = {place: _name(folder, place) for place in promoted}
+    names = {place: _name(folder, place) for place in promoted}
+    copies = {}
     if arguments.out and not arguments.zip:
-        for place, name in targets.items():
-            check_place(_target(arguments.out, place, name))
+        alone = promoted == [folder / "promoted"]
+        copies = {place: arguments.out if alone else arguments.out / name for place, name in names.items()}
+    for copy in copies.values():
+        check_place(copy)
     console = Console()
     opened = reopen(folder, console, Places(arguments.storage, arguments.data, arguments.cache_dir))
-    for place, name in targets.items():
+    for place, name in names.items():
         write_and_tell(place, opened.study, opened.prepared, opened.ledger, console, golden=arguments.golden)
         if arguments.zip:
             to = arguments.out or folder
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             file = zip_package(place, to / f"{name}.zip")
             console.say(f"{shown(file)}: {file.stat().st_size / 1e6:.1f} MB")
         elif arguments.out:
-            console.say(f"A copy is in {shown(copy_package(place, _target(arguments.out, place, name)))}")
+            console.say(f"A copy is in {shown(copy_package(place, copies[place]))}")
     return 0
 
 
@@ -103,7 +106,3 @@ def _promoted(folder: Path) -> list[Path]:
 
 def _name(folder: Path, place: Path) -> str:
     return folder.name if place.name == "promoted" else f"{folder.name}-{place.name}"
-
-
-def _target(out: Path, place: Path, name: str) -> Path:
-    return out if place.name == "promoted" else out / name
