@@ -24,7 +24,7 @@ from xlite.export.golden import RawExample, write_golden
 from xlite.export.use import use_text
 from xlite.ledger import open_to_read
 from xlite.package.golden import golden_source, self_test
-from xlite.package.manifest import is_package, open_manifest, packaged_files, strangers
+from xlite.package.manifest import foreign_files, is_package, open_manifest, packaged_files
 from xlite.package.predict import open_package
 from xlite.predictor import load
 
@@ -197,7 +197,7 @@ def test_equal_packages_give_equal_zips_and_a_copy_is_a_package(promoted, tmp_pa
     shutil.unpack_archive(first, tmp_path / "unpacked")
     assert open_manifest(tmp_path / "unpacked" / "z") == open_manifest(promoted) == open_package(out).about
     for copied in (out, tmp_path / "unpacked" / "z"):
-        assert strangers(copied) == []
+        assert foreign_files(copied) == []
     copy_package(promoted, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "promoted", "unpacked", "z.zip"]
     (out / "predictions.csv").write_text("x")
@@ -220,7 +220,7 @@ def test_a_model_beside_the_members_of_a_front_is_copied_beside_them_each_time(h
 def test_the_commands_of_the_instructions_run_as_they_stand_and_leave_the_package_as_it_was(
     home, promoted, monkeypatch
 ):
-    before = strangers(promoted)
+    before = foreign_files(promoted)
 
     def lines(head):
         return [line.split() for line in (promoted / "USE.md").read_text().splitlines() if line.startswith(head)]
@@ -237,7 +237,7 @@ def test_the_commands_of_the_instructions_run_as_they_stand_and_leave_the_packag
     explain.check_out(drawn.out.resolve(), [home / "data"], drawn.model)
     written = [place.resolve() for place in (drawn.out, judged.out, judged.cache_dir)]
     assert written == [promoted.parent / "explained", promoted.parent, promoted.parent / "cache"]
-    assert (promoted.parent / "predictions.csv").is_file() and strangers(promoted) == before
+    assert (promoted.parent / "predictions.csv").is_file() and foreign_files(promoted) == before
 
 
 def test_a_card_changed_by_hand_stays_until_another_model_is_promoted(promoted, monkeypatch):

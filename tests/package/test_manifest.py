@@ -7,7 +7,14 @@ from small_package import about_of
 
 from xlite.errors import InputError
 from xlite.package.card import sealed
-from xlite.package.manifest import is_package, open_manifest, packaged_files, remove_package, strangers, write_manifest
+from xlite.package.manifest import (
+    foreign_files,
+    is_package,
+    open_manifest,
+    packaged_files,
+    remove_package,
+    write_manifest,
+)
 
 KEPT = [
     *("MODEL_CARD.md", "golden/1.png", "metrics.json", "model.json", "model.onnx", "model.safetensors"),
@@ -44,7 +51,7 @@ def test_a_package_is_its_files_without_what_training_left_there(folder) -> None
     for name in LEFT_OUT:
         (folder / name).unlink()
     (folder / "predictions.csv").write_text("a file of the user's")
-    assert open_manifest(folder) == about_of() and strangers(folder) == ["predictions.csv"]
+    assert open_manifest(folder) == about_of() and foreign_files(folder) == ["predictions.csv"]
 
 
 @pytest.mark.parametrize("edited", [False, True])

@@ -74,14 +74,13 @@ def _cases(badness: np.ndarray, scores: np.ndarray, wrong: np.ndarray) -> tuple[
 
 def draw_mistakes(
     path: Path, found: Sequence[LabelCases], pixels: np.ndarray, rows: np.ndarray, spec: InputSpec
-) -> int:
+) -> None:
     """Write the sheet as PNG; captions hold probability and truth, no ids. A red frame is a wrong decision.
+
+    Shown are the labels with the most wrong decisions, MAX_LABELS at most, in their order.
 
     Args:
         pixels: the cached inputs; `rows` (N,) are the judged examples' places there.
-
-    Returns:
-        How many labels are shown: those with the most wrong decisions, MAX_LABELS at most, in their order.
     """
     from matplotlib.figure import Figure
 
@@ -130,4 +129,3 @@ def draw_mistakes(
         )
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-    return len(shown)

@@ -11,8 +11,8 @@ MAX_LABELS = 20
 _COLUMNS = 5
 
 
-def draw_reliability(path: Path, here: Mapping[str, Sequence[Mapping[str, float]]], study: Mapping[str, Any]) -> int:
-    """A panel for each label, the first MAX_LABELS; returns how many."""
+def draw_reliability(path: Path, here: Mapping[str, Sequence[Mapping[str, float]]], study: Mapping[str, Any]) -> None:
+    """A panel for each label, the first MAX_LABELS."""
     from matplotlib.figure import Figure
 
     labels = list(here)[:MAX_LABELS]
@@ -45,4 +45,3 @@ def draw_reliability(path: Path, here: Mapping[str, Sequence[Mapping[str, float]
     figure.supylabel("share observed", fontsize=9)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-    return len(labels)

@@ -76,6 +76,7 @@ def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, dr
         return
     drawn.pointed += point(explained, boxes or {})
     has_map = any(one.map is not None for one in explained)
+    drawn.rows += [_row(found.id, path.name if has_map else "", one, one.note) for one in explained]
     if has_map:
         with atomic_write(path) as temporary:
             temporary.write_bytes(sheet(explained, found.id))
@@ -83,9 +84,8 @@ def _draw_one(predictor: Predictor, found: Found, wanted: Wanted, path: Path, dr
     else:
         reason = explained[0].note if explained else "no label is above its threshold"
         drawn.empty.append(f"{found.id}: {reason}")
-    drawn.rows += [_row(found.id, path.name if has_map else "", one, one.note) for one in explained]
-    if not explained:
-        drawn.rows.append(_row(found.id, "", None, f"not drawn: {drawn.empty[-1].removeprefix(f'{found.id}: ')}"))
+        if not explained:
+            drawn.rows.append(_row(found.id, "", None, f"not drawn: {reason}"))
 
 
 def _row(name: str, sheet_name: str, one: Explanation | None, note: str) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from xlite.errors import InputError
-from xlite.package.manifest import is_package, manifest_files, strangers
+from xlite.package.manifest import foreign_files, is_package, manifest_files
 from xlite.storage.files import atomic_write
 from xlite.storage.folders import replace_folder
 
@@ -23,7 +23,7 @@ def check_place(out: Path) -> None:
         return
     if not is_package(out):
         raise InputError(f"--out {out}: there is something else than a package; name an empty or a new folder")
-    if others := strangers(out):
+    if others := foreign_files(out):
         raise InputError(f"--out {out}: {others[0]} there is not of the package; move it, or name another folder")
 
 

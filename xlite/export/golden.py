@@ -42,11 +42,6 @@ def has_phantom(preprocess: Preprocess) -> bool:
     return type(preprocess) in _PHANTOMS
 
 
-def phantom_examples(preprocess: Preprocess, folder: Path) -> list[RawExample]:
-    """Draw inputs that this preprocessing reads, in `folder`; no patient is in them."""
-    return _PHANTOMS[type(preprocess)](preprocess, folder)
-
-
 def own_examples(
     items: Sequence[Item], auxiliary: np.ndarray | None, preprocess: Preprocess, positions: np.ndarray
 ) -> list[RawExample]:
@@ -71,7 +66,9 @@ def write_golden(package: Path, predictor: PackagePredictor, own: Sequence[RawEx
         InputError: a file whose headers cannot be removed, or that cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        given = phantom_examples(predictor.preprocess, Path(scratch)) if own is None else own
+        given = own
+        if given is None:
+            given = _PHANTOMS[type(predictor.preprocess)](predictor.preprocess, Path(scratch))
         most = predictor.about.input_spec.auxiliary_max
         given = [one for one in given if all(a <= b for a, b in zip(one.auxiliary, most, strict=False))]
         folder = (package / EXPECTED).parent

@@ -45,7 +45,7 @@ def manifest_files(folder: Path) -> list[str]:
     return [MANIFEST, *_read(folder)[0]]
 
 
-def strangers(folder: Path) -> list[str]:
+def foreign_files(folder: Path) -> list[str]:
     """Names of files in the package's folder that are not of the package; compiled Python, which its use leaves, is."""
     known = set(manifest_files(folder))
     files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".pyc")

@@ -11,8 +11,7 @@ import numpy as np
 
 from xlite.data.dicom import read_size
 from xlite.data.glance import glance
-from xlite.data.image_formats import DICOM_SUFFIXES, HEAD_BYTES, PNG_START
-from xlite.data.image_formats import is_dicom as is_dicom_file
+from xlite.data.image_formats import DICOM_SUFFIXES, HEAD_BYTES, PNG_START, is_dicom
 from xlite.data.unreadable import UnreadableImage
 from xlite.errors import InputError
 
@@ -88,8 +87,9 @@ def raw_side(path: Path) -> int | None:
             head = file.read(HEAD_BYTES)
         if head.startswith(PNG_START):  # a tenth of the time that Pillow takes
             return min(struct.unpack_from(">II", head, len(PNG_START) + 8))
-        is_dicom = path.suffix.lower() in DICOM_SUFFIXES or is_dicom_file(head)
-        return min(read_size(path) if is_dicom else glance(path, pixels=False).size)
+        if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(head):
+            return min(read_size(path))
+        return min(glance(path, pixels=False).size)
     except (UnreadableImage, InputError, OSError, struct.error):
         return None
 
