@@ -97,7 +97,8 @@ def open_package(path: Path) -> PromotedModel:
     described = _of_package(folder) if packaged else _of_models(folder, models)
     promoted = folder.parent if folder.parent.name == "promoted" else folder  # a member of a front lies in it
     root = promoted.parent if (promoted.parent / "study.json").is_file() else None
-    name = "-".join([*([root.name] if root else []), *([] if root and folder.name == "promoted" else [folder.name])])
+    own = [] if root and folder.name == "promoted" else [folder.name]
+    name = "-".join([root.name, *own] if root else own)
     reliability = folder / "reliability.json"
     curves = read_json_object(reliability).get("test", {}) if reliability.is_file() else {}
     after = curves.get("after", {}) if isinstance(curves, Mapping) else {}
