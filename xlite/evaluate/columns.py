@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 
 import numpy as np
-import pandas as pd
 
 from xlite.data.sources.tables import LabelTable, is_table, read_table
 from xlite.errors import InputError
@@ -148,7 +147,8 @@ def _values(table: LabelTable, column: str, keys: Sequence[Sequence[str]]) -> np
             if other == column or not own.isin(wanted).any():
                 continue
             values = texts[known].groupby(own[known])
-            found = pd.Series(list(kind)).map(values.first()[values.nunique() == 1]).fillna("").to_numpy()
+            one_value = values.first()[values.nunique() == 1].to_dict()
+            found = np.array([one_value.get(key, "") for key in kind], dtype=object)
             if (found != "").sum() > (best != "").sum():
                 best = found
     return best.astype(str)
