@@ -152,6 +152,24 @@ def test_a_map_that_would_make_scores_of_other_images_equal_is_refused(scale, me
     assert method != "none" or (np.diff(calibration.apply(five[:, None])[:, 0]) > 0).all()
 
 
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_a_model_that_is_right_on_all_of_validation_does_not_become_certain(num_classes):
+    """A lower temperature is always better there; without end, 0.45 would become 0.98."""
+    rng, truth = np.random.default_rng(0), np.arange(90) % max(num_classes, 2)
+    logits = rng.normal(0, 0.3, (90, num_classes))
+    if num_classes == 1:
+        probs, targets = expit(logits + np.where(truth, 1.5, -1.5)[:, None]), truth[:, None].astype(float)
+    else:
+        targets = np.eye(num_classes)[truth]
+        probs = softmax(logits + 2 * targets, axis=-1)
+    calibration, _ = fitted(probs, targets, exclusive=num_classes > 1)
+    assert calibration.methods == (("platt",) if num_classes == 1 else ("none",) * 3)
+    assert calibration.apply(probs).max() < 0.999
+    mistaken = targets.copy()
+    mistaken[:2] = targets[1::-1] if num_classes > 1 else 1 - targets[:2]
+    assert fitted(probs, mistaken, exclusive=num_classes > 1)[0].methods[0] != "none", "with two mistakes it is fitted"
+
+
 # Reliability curves, ECE, Brier score
 
 

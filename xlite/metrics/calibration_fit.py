@@ -31,8 +31,8 @@ def fit_calibration(
     """Choose a map for each label by itself, or a temperature for all classes, and fit it on all rows.
 
     The log loss on folds that a map was not fitted on decides; of equally good ones the simplest is taken. Folds are
-    of whole groups (`fold_of_rows`). A map whose slope is not above 0 is refused, and one that makes scores equal that
-    differed, here or nearby (`_keeps_apart`). A label with fewer than LEAST_POSITIVES positives or negatives, or
+    of whole groups (`fold_of_rows`). A map whose slope is not above 0 is refused, and a label's that makes scores equal
+    that differed, here or nearby (`_keeps_apart`). A label with fewer than LEAST_POSITIVES positives or negatives, or
     without either outside of a fold, stays as it is; so do classes if fewer rows than that are outside of the most
     frequent one.
 
@@ -60,7 +60,10 @@ def _fit_labels(
         truth, fold = targets[known, i] == 1, folds[known]
         method, line, by_fold = _AS_IT_IS
         if _enough(truth, fold):
-            fits: dict[Method, Fit] = {"temperature": _temperature(_label_loss), "platt": _platt}
+            fits: dict[Method, Fit] = {
+                "temperature": _temperature(_label_loss, lambda logits: logits > 0),
+                "platt": _platt,
+            }
             method, line, by_fold = _choose(logits_of(probs[known, i]), truth, fold, fits, _label_loss)
             if not _keeps_apart(probs[known, i], _of_one(name, method, line)):
                 method, line, by_fold = _AS_IT_IS
@@ -88,7 +91,7 @@ def _fit_classes(
         note = f"not calibrated: fewer than {LEAST_POSITIVES} rows, or of too few patients, outside the commonest class"
         return Calibration.identity(labels, exclusive=True, notes=(note,)), crossed
     log_p = log_probabilities(probs.reshape(-1, len(labels))[known])
-    fits: dict[Method, Fit] = {"temperature": _temperature(_class_loss)}
+    fits: dict[Method, Fit] = {"temperature": _temperature(_class_loss, lambda logits: logits.argmax(axis=1))}
     method, line, by_fold = _choose(log_p, truth, fold, fits, _class_loss)
 
     def calibration(slope: float) -> Calibration:
@@ -135,10 +138,13 @@ def _of_one(label: str, method: Method, line: Line) -> Calibration:
     return Calibration((label,), (method,), (line[0],), (line[1],))
 
 
-def _temperature(loss: Loss) -> Fit:
-    """The slope, 1 / temperature, with the lowest log loss."""
+def _temperature(loss: Loss, guess: Callable[[np.ndarray], np.ndarray]) -> Fit:
+    """The slope, 1 / temperature, with the lowest log loss; 0 where every guess is right: there a lower temperature is
+    always better, and would make all answers certain."""
 
     def fit(logits: np.ndarray, truth: np.ndarray) -> Line:
+        if (guess(logits) == truth).all():
+            return 0.0, 0.0
         found = minimize_scalar(
             lambda log_slope: loss(np.exp(log_slope) * logits, truth),
             bounds=_LOG_SLOPES,
