@@ -233,6 +233,18 @@ def test_noise_makes_no_parameter_stand_out() -> None:
 
 
 @pytest.mark.usefixtures("few_resamples")
+def test_a_range_may_depend_on_another_parameter() -> None:
+    rng, rows = np.random.default_rng(0), []
+    for number in range(20):
+        ranges: dict[str, Any] = {RATE: FloatDistribution(1e-4, (1e-3, 1e-2)[number % 2], log=True)}
+        chosen = {RATE: ranges[RATE].high, "model.dropout": float(rng.uniform(0, 0.4))}
+        ranges["model.dropout"] = FloatDistribution(0, 0.4)
+        rows.append(optuna.trial.create_trial(params=chosen, distributions=ranges, value=chosen[RATE]))
+    found = importances(rows)
+    assert found is not None and found.parameters[0].key == RATE
+
+
+@pytest.mark.usefixtures("few_resamples")
 def test_a_grid_s_keys_are_choices() -> None:
     grid = [(alpha, rate) for alpha in (0.0, 0.3, 0.6, 0.9) for rate in (1e-4, 1e-3, 1e-2, 1e-1)]
     rows = [

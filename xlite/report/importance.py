@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
@@ -147,9 +147,19 @@ def _parameters(trials: Sequence[FrozenTrial]) -> tuple[list[dict[str, Any]], di
     for key in sorted({key for chosen in parameters for key in chosen}):
         seen = _distinct(parameters, key)
         if len(seen) > 1:
-            known = (trial.distributions[key] for trial in trials if key in trial.distributions)
-            distributions[key] = next(known) if suggested else CategoricalDistribution(seen)
+            ranges = [trial.distributions[key] for trial in trials if key in trial.distributions]
+            distributions[key] = _spanning(ranges) if suggested else CategoricalDistribution(seen)
     return parameters, distributions
+
+
+def _spanning(ranges: Sequence[BaseDistribution]) -> BaseDistribution:
+    """One range that holds all of them: a parameter's may depend on another parameter."""
+    first = ranges[0]
+    numeric = [one for one in ranges if isinstance(one, FloatDistribution | IntDistribution)]
+    if all(one == first for one in ranges) or not numeric:
+        return first
+    low, high = min(one.low for one in numeric), max(one.high for one in numeric)
+    return FloatDistribution(low, high, log=numeric[0].log)
 
 
 def _distinct(parameters: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
