@@ -21,6 +21,7 @@ from xlite.html_report.private import cleaned, without_paths
         ("data/nih/images/00000001_000.PNG: unreadable", "(path): unreadable"),
         ("/Users/Ann Lee/My Data/x.dcm: unreadable", "(path): unreadable"),
         ("C:\\Users\\Ann Lee\\x.jpeg and ann.tiff", "(path) and (path)"),
+        ("LEE_ANN.MR.0001.IMA, ann.dicom and ann.jp2: unreadable", "(path), (path) and (path): unreadable"),
     ],
 )
 def test_paths_go_with_their_file_names(text: str, left: str) -> None:

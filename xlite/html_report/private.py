@@ -6,12 +6,15 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xlite.data.image_formats import SUFFIXES
+from xlite.data.scan_lines import SCAN_SUFFIXES
+
 PLACE = "(path)"
 _REST = r"(?:[^\s'\",;()<>|]*[^\s'\",;:()<>|])?"
 # A path begins a word, or follows "sqlite://", and has two names at least, of which one alone would tell nothing;
 # "and/or", "N/A", "</b>", "1 / 2", "' /C" and "https://host" are none.
 _START = r"(?:(?<![\w<)\]:;/])|(?<=//))"
-_FILE = r"\.(?:png|jpe?g|tiff?|bmp|gif|webp|dcm|npz|npy|sxm|csv)\b"
+_FILE = rf"(?:{'|'.join(map(re.escape, (*SUFFIXES, *SCAN_SUFFIXES, '.csv')))})\b"
 # With such an ending a path may hold spaces, and one that is relative, or a name alone, is known as a file's.
 _WITH_SPACES = rf"[^\n'\",:;()<>|]*?{_FILE}"
 _ALONE = rf"(?<![^\s'\",;()<>|])[^\s'\",;()<>|]+{_FILE}"
