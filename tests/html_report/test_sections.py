@@ -124,6 +124,13 @@ def test_independent_labels_are_decided_together_and_classes_are_taken_for_anoth
     assert "What is taken for what" in figures(with_package(write_study(tmp_path / "b", 1)))
 
 
+def test_classes_that_are_called_by_numbers_are_names_to_plotly(tmp_path: Path) -> None:
+    found = figures(with_package(write_study(tmp_path / "kd", 1), labels=("0", "1", "10")))
+    confusion = found["What is taken for what"].layout
+    axes = (found["AUC of each label"].layout["yaxis"], confusion["xaxis"], confusion["yaxis"])
+    assert [axis["type"] for axis in axes] == ["category"] * 3
+
+
 def test_what_was_looked_for_in_the_data_is_what_is_said() -> None:
     nothing = {"missing": 0, "unusable": 0}
     (says,) = _findings({**nothing, "pictures": {}}, patients_are_known=True)

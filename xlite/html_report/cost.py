@@ -47,8 +47,8 @@ def _against(rows: Sequence[TrialRecord], pair: tuple[Objective, Objective], tit
         trace([knee], "knee", mode="markers", marker={"symbol": "star", "size": 15, "color": RED}),
     )
     says = (
-        f"{len(front)} of {len(measured)} complete trials are on the front: none is as good in both and better in one. "
-        f"Knee: trial {knee.number} ({knee.value:.4f}, {values_of(knee, pair)[pair[1].name]:.3g})."
+        f"{len(front)} of {len(measured)} complete trials are on the front: no other is as good in both and better in "
+        f"one. Knee: trial {knee.number} ({knee.value:.4f}, {values_of(knee, pair)[pair[1].name]:.3g})."
     )
     layout = {"xaxis": axis(title), "yaxis": axis(plain(pair[0].name))}
     return Figure(f"{pair[0].name} against {title.partition(',')[0]}", says, traces, layout, height_px=360, half=True)

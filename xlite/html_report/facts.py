@@ -114,10 +114,8 @@ def _facts(folder: Path, ledger: Ledger) -> Facts:
 def _packages(promoted: Path) -> Sequence[Package]:
     """The study's package, and those of a front, which have a folder each."""
     folders = [promoted, *sorted(path for path in promoted.glob("*/") if path.name.isdigit())]
-    found = [
-        _package(path, "" if path == promoted else path.name) for path in folders if (path / "metrics.json").is_file()
-    ]
-    return found
+    there = [path for path in folders if (path / "metrics.json").is_file()]
+    return [_package(path, "" if path == promoted else path.name) for path in there]
 
 
 def _package(folder: Path, name: str) -> Package:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xlite.html_report.facts import Facts
-from xlite.html_report.parts import BLUE, GREEN, GREY, ORANGE, RED, Answer, Figure, Section, axis, plain
+from xlite.html_report.parts import BLUE, GREEN, GREY, ORANGE, RED, Answer, Figure, Section, axis, plain, upright
 from xlite.ledger import TrialRecord, best_of
 from xlite.report.distillation import distillation_section
 from xlite.report.sections import counted
@@ -28,14 +28,13 @@ def learning_section(facts: Facts) -> Section:
 def _curves(facts: Facts) -> Figure:
     """Score by epoch; a kind of trials is one line with gaps, so that 200 are drawn at once."""
     study, traces = facts.study, []
-    best = best_of(study.rows)
+    begun, best = [row for row in study.rows if row.curve], best_of(study.rows)
     for state, colour in _CURVES.items():
-        rows = [row for row in study.rows if row.state == state and row.curve and row is not best]
-        if rows:
+        if rows := [row for row in begun if row.state == state and row is not best]:
             traces.append(_lines(rows, state, colour))
     if best is not None and best.curve:
         traces.append(_lines([best], f"best (trial {best.number})", GREEN, width=3))
-    stopped = [row for row in study.rows if row.state == "pruned" and row.curve]
+    stopped = [row for row in begun if row.state == "pruned"]
     epochs = sorted({max(row.curve) for row in stopped})
     if stopped:
         ends = {
@@ -46,39 +45,23 @@ def _curves(facts: Facts) -> Figure:
             "hovertemplate": "trial %{customdata}, stopped after epoch %{x}<extra></extra>",
         }
         traces.append({"type": "scatter", **ends})
-    shapes = [
-        {
-            "type": "line",
-            "x0": at,
-            "x1": at,
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "line": {"dash": "dot", "width": 1, "color": GREY},
-        }
-        for at in epochs
-    ]
+    longest = max(max(row.curve) for row in begun)
     if study.teacher_value is not None:
-        longest = max(max(row.curve) for row in study.rows if row.curve)
         line = {"x": [1, longest], "y": [study.teacher_value] * 2, "mode": "lines", "name": "teacher"}
         traces.append({"type": "scatter", **line, "line": {"dash": "dash", "color": RED, "width": 1.5}})
     at = ", ".join(map(str, epochs))
-    num = sum(bool(row.curve) for row in study.rows)
-    says = f"Best {study.metric} on validation so far, by epoch, of {counted(num, 'trial')}. "
+    says = f"Best {study.metric} on validation so far, by epoch, of {counted(len(begun), 'trial')}. "
     says += (
         f"Dotted: the rungs at which trials were stopped, after epoch {at}."
         if epochs
         else "No trial was stopped at a rung."
     )
     layout = {
-        "xaxis": axis("epoch", dtick=1 if _longest(study.rows) <= 12 else None),
+        "xaxis": axis("epoch", dtick=1 if longest <= 12 else None),
         "yaxis": axis(plain(study.metric)),
+        "shapes": [upright(at, dash="dot", width=1, color=GREY) for at in epochs],
     }
-    return Figure("Learning curves", says, tuple(traces), {**layout, "shapes": shapes}, height_px=420)
-
-
-def _longest(rows: Sequence[TrialRecord]) -> int:
-    return max((max(row.curve) for row in rows if row.curve), default=1)
+    return Figure("Learning curves", says, tuple(traces), layout, height_px=420)
 
 
 def _lines(rows: Sequence[TrialRecord], name: str, colour: str, *, width: float = 1.2) -> dict[str, Any]:

@@ -86,69 +86,46 @@ def _values(metrics: Mapping[str, Any], final: TrialRecord | None) -> Table:
     if chosen is not None:
         rows.append(("in the search, where it was the best of many", number(chosen.search_value), ""))
         rows.append(("retrained, on validation", mean_and_spread(chosen.values), counted(len(chosen.values), "seed")))
-    rows.append(("the model, on training", number(metrics.get("train", {}).get("metrics", {}).get(metric)), ""))
-    rows.append(
-        (
-            "the model, on validation",
-            number(metrics["validation"]["metrics"][metric]),
-            _ends(metrics["validation"], metric),
-        )
-    )
-    rows.append(("the model, on test", number(metrics["test"]["metrics"][metric]), _ends(metrics["test"], metric)))
-    if len(metrics.get("test_values") or ()) > 1:
-        rows.append(
-            (
-                "all seeds, on test",
-                mean_and_spread(metrics["test_values"]),
-                counted(len(metrics["test_values"]), "seed"),
-            )
-        )
+    for key, name in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        part = metrics.get(key, {})
+        interval = part.get("intervals_95", {}).get("scalars", {}).get(metric, {})
+        rows.append((f"the model, on {name}", number(part.get("metrics", {}).get(metric)), _ends(interval)))
+    values = metrics.get("test_values") or ()
+    if len(values) > 1:
+        rows.append(("all seeds, on test", mean_and_spread(values), counted(len(values), "seed")))
     title = f"From search to test: {metric}" + (". The first value is of the luckiest of many trials" if chosen else "")
     return Table(title, ("where", metric, "95% interval"), tuple(rows), half=True)
 
 
-def _ends(part: Mapping[str, Any], metric: str) -> str:
-    found = part.get("intervals_95", {}).get("scalars", {}).get(metric, {})
-    return f"{found['low']:.3f} to {found['high']:.3f}" if found.get("low") is not None else found.get("note", "")
+def _ends(interval: Mapping[str, Any]) -> str:
+    """Of a stored interval, or why none is claimed."""
+    if interval.get("low") is None:
+        return interval.get("note", "")
+    return f"{interval['low']:.3f} to {interval['high']:.3f}"
 
 
 def _labels(package: Package) -> Table:
     test, of_threshold = package.metrics["test"], package.thresholds.get("labels", {})
-    intervals, decided = (
-        test.get("intervals_95", {}).get("per_label", {}),
-        test.get("at_thresholds", {}).get("per_label", {}),
-    )
+    intervals, decided = (test.get(name, {}).get("per_label", {}) for name in ("intervals_95", "at_thresholds"))
     calibrated = test.get("calibration", {})
     shown = [name for name in _PER_LABEL if any(name in row for row in test["per_label"].values())]
     rows = []
     for label, row in test["per_label"].items():
         values = {**row, **decided.get(label, {})}
-        auc = intervals.get(label, {}).get("auc", {})
-        interval = f"{auc['low']:.3f} to {auc['high']:.3f}" if auc.get("low") is not None else auc.get("note", "")
         told = of_threshold.get(label, {})
         ece = [calibrated.get(when, {}).get("per_label", {}).get(label, {}).get("ece") for when in ("before", "after")]
         rows.append(
             (
                 *(label, number(row.get("num_positive"), ".0f"), number(row.get("num_known"), ".0f")),
                 *(number(values.get(name), ".3f") for name in shown[:1]),
-                interval,
+                _ends(intervals.get(label, {}).get("auc", {})),
                 *(number(values.get(name), ".3f") for name in shown[1:]),
                 *(number(told.get("threshold"), ".3f"), told.get("basis", ""), *(number(each, ".3f") for each in ece)),
             )
         )
     names = [_TITLES.get(name, name) for name in shown]
-    columns = (
-        "label",
-        "positive",
-        "known",
-        *names[:1],
-        "95% interval",
-        *names[1:],
-        "threshold",
-        "basis",
-        "ECE before",
-        "after",
-    )
+    columns = ("label", "positive", "known", *names[:1], "95% interval", *names[1:])
+    columns += ("threshold", "basis", "ECE before", "after")
     empty = {i for i in range(len(columns)) if i and all(row[i] == "" for row in rows)}
     kept = [tuple(cell for i, cell in enumerate(row) if i not in empty) for row in rows]
     at = "at its threshold" if package.thresholds.get("thresholds") else "of the most probable class"

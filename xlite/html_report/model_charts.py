@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlite.html_report.facts import Package
-from xlite.html_report.parts import BLUE, GREY, LABEL_COLOURS, Figure, axis, plain
+from xlite.html_report.parts import BLUE, GREY, LABEL_COLOURS, Figure, axis, plain, upright
 from xlite.metrics.curves import NONE
 from xlite.report.sections import counted
 
@@ -41,17 +41,12 @@ def _intervals(test: Mapping[str, Any]) -> Figure | None:
     unsure = [name for name in names if name not in sure]
     traces = [trace(sure, "with 95% interval", BLUE)] if sure else []
     traces += [trace(unsure, "too few for an interval", GREY)] if unsure else []
-    order = {"categoryorder": "array", "categoryarray": [plain(name) for name in names]}
-    chance = {
-        "type": "line",
-        "x0": 0.5,
-        "x1": 0.5,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"dash": "dot", "color": GREY},
+    order = {"type": "category", "categoryorder": "array", "categoryarray": [plain(name) for name in names]}
+    layout = {
+        "xaxis": axis("AUC on test", range=[0, 1.02]),
+        "yaxis": axis("", **order),
+        "shapes": [upright(0.5, dash="dot", color=GREY)],
     }
-    layout = {"xaxis": axis("AUC on test", range=[0, 1.02]), "yaxis": axis("", **order), "shapes": [chance]}
     says = f"Highest: {names[-1]} {known[names[-1]]:.3f}; lowest: {names[0]} {known[names[0]]:.3f}. Dotted: chance."
     return Figure("AUC of each label", says, tuple(traces), layout, height_px=140 + 24 * len(names))
 
@@ -106,13 +101,12 @@ def _calibration(package: Package, test: Mapping[str, Any]) -> Figure | None:
         bins = after[name]
         x, y = [each["mean_predicted"] for each in bins], [each["observed"] for each in bins]
         traces.append(_line(name, line, shown, x, y, "lines+markers"))
-    scalars = [
-        test.get("calibration", {}).get(when, {}).get("scalars", {}).get("ece_macro") for when in ("before", "after")
-    ]
+    calibration = test.get("calibration", {})
+    before, now = (calibration.get(when, {}).get("scalars", {}).get("ece_macro") for when in ("before", "after"))
     told = (
         ""
-        if None in scalars
-        else f" Expected calibration error {scalars[0]:.3f} before, {scalars[1]:.3f} after calibration."
+        if None in (before, now)
+        else f" Expected calibration error {before:.3f} before, {now:.3f} after calibration."
     )
     layout = {"xaxis": axis("predicted probability"), "yaxis": axis("observed share", rangemode="tozero")}
     says = f"Test, in bins of equal numbers; on the dotted line a probability means what it says.{told}"
@@ -130,32 +124,20 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
         [f"{cell} of {total}" for cell in line] for line, total in zip(found["counts"], found["totals"], strict=True)
     ]
     heat = {
-        **{
-            "type": "heatmap",
-            "z": shares,
-            "x": columns,
-            "y": rows,
-            "text": told,
-            "zmin": 0,
-            "zmax": 1,
-            "xgap": 1,
-            "ygap": 1,
-        },
-        **{
-            "colorscale": [[0, "rgba(59,130,196,0.06)"], [0.5, BLUE], [1, "#12395f"]],
-            "colorbar": {"tickformat": ".0%", "thickness": 12},
-        },
+        **{"type": "heatmap", "z": shares, "x": columns, "y": rows, "text": told},
+        **{"zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1},
+        "colorscale": [[0, "rgba(59,130,196,0.06)"], [0.5, BLUE], [1, "#12395f"]],
+        "colorbar": {"tickformat": ".0%", "thickness": 12},
         "hovertemplate": "true: %{y}<br>decided: %{x}<br>%{text} (%{z:.0%})<extra></extra>",
     }
     if len(rows) <= 8:
         heat["texttemplate"] = "%{text}"
     layout = {
-        "xaxis": axis("", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
-        "yaxis": axis("", autorange="reversed", showgrid=False),
+        "xaxis": axis("", type="category", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
+        "yaxis": axis("", type="category", autorange="reversed", showgrid=False),
     }
-    says = "Of the test examples with the label of a row, the share that is decided to have that of a column"
     independent = found["rows"][-1] == NONE
-    says += (
+    says = "Of the test examples with the label of a row, the share that is decided to have that of a column" + (
         "; an example may truly have both. Only examples with all labels known are counted. On the diagonal, but for "
         f"“{NONE}”, it is recall."
         if independent

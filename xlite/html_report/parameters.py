@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xlite.html_report.facts import Facts
-from xlite.html_report.parts import BLUE, GREY, ORANGE, RED, Answer, Figure, Section, axis, plain
+from xlite.html_report.parts import BLUE, GREY, ORANGE, RED, Answer, Figure, Section, axis, plain, upright
 from xlite.ledger import TrialRecord
 from xlite.report.distillation import Sensitivity, alpha_sensitivity, sensitivity_section, temperature_sensitivity
 from xlite.report.importance import MIN_TRIALS, Importances, importance_section, importances
@@ -41,10 +41,9 @@ def _importances(found: Importances) -> Figure:
             "arrayminus": [one.share - one.low for one in ordered],
         },
     }
-    line = {"type": "line", "x0": found.chance, "x1": found.chance, "yref": "paper", "y0": 0, "y1": 1}
     layout = {
         **{"xaxis": axis("share of importance", range=[0, 1], tickformat=".0%"), "yaxis": axis("")},
-        **{"shapes": [{**line, "line": {"color": RED, "dash": "dash"}}], "showlegend": False},
+        **{"shapes": [upright(found.chance, color=RED, dash="dash")], "showlegend": False},
     }
     chance = f"Dashed: what chance reaches ({found.chance:.0%})."
     says = f"fANOVA over {found.num_trials} complete trials, with 95% intervals. {chance}"
@@ -126,16 +125,9 @@ def _parallel(facts: Facts, important: Sequence[str]) -> Figure | None:
 
 def _axes(ends: Mapping[str, Sequence[tuple[float, str]]]) -> dict[str, Any]:
     """The layout of upright axes, each with its marks: heights from 0 to 1 and what stands there."""
+    look = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}}
     notes = [
-        {
-            "x": at,
-            "y": height,
-            "text": plain(word),
-            "showarrow": False,
-            "xanchor": "left",
-            "xshift": 4,
-            "font": {"size": 11},
-        }
+        {"x": at, "y": height, "text": plain(word), **look}
         for at, marks in enumerate(ends.values())
         for height, word in marks
     ]

@@ -128,6 +128,11 @@ def plain(text: object) -> str:
     return escape(str(text), quote=False)
 
 
+def upright(x: float, **line: Any) -> dict[str, Any]:
+    """A line from top to bottom of a figure, one of its layout's shapes; `line` is Plotly's."""
+    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+
+
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis of a figure."""
     return {"title": {"text": title}, "automargin": True, **more}

@@ -90,14 +90,10 @@ def _value(value: Any) -> str:
 def board_section(facts: Facts) -> Section:
     """The leaderboard: promotions, trials, baselines."""
     columns = dict(_BOARD)
-    objectives = facts.board.attrs["objectives"]
-    if objectives:
-        more = {
-            name.removeprefix("objective_"): name
-            for name in objectives[1:]
-            if name[10:] not in ("latency_ms", "size_mb")
-        }
-        columns = {"rank": "rank", "front": "front", "knee": "knee", **columns, **more}
+    if objectives := facts.board.attrs["objectives"]:
+        further = {name.removeprefix("objective_"): name for name in objectives[1:]}
+        further = {title: name for title, name in further.items() if title not in ("latency_ms", "size_mb")}
+        columns = {"rank": "rank", "front": "front", "knee": "knee", **columns, **further}
     board = facts.board.replace({"status": {"completed": "complete"}})
     phases, rows = facts.board.attrs["phases"], []
     for phase, (_, row) in zip(phases, board.iterrows(), strict=True):

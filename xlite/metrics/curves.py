@@ -38,7 +38,7 @@ def curves(
     whole = ~np.isnan(flat_targets).any(axis=1)
     probs, truth = flat_probs[whole], flat_targets[whole] == 1
     if exclusive:
-        decided = np.eye(len(labels), dtype=bool)[probs.argmax(axis=1)] if len(probs) else truth
+        decided = np.eye(len(labels), dtype=bool)[probs.argmax(axis=1)]
         names = list(labels)
     else:
         decided = probs >= np.array([thresholds.get(name, 0.5) for name in labels])

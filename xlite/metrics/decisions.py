@@ -8,7 +8,6 @@ import numpy as np
 from xlite.metrics.multilabel import Evaluation, f1_precision_recall
 
 NUM_FOLDS = 5
-KEPT = ("f1", "precision", "recall")
 ChooseThresholds = Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[str, float]]
 """((M, L) probabilities, (M, L) targets, (M,) groups) -> threshold by label."""
 
@@ -80,7 +79,8 @@ def decision_metrics(
         for name, (_, positives, predicted, hits) in zip(labels, counts, strict=True)
     }
     averaged = [per_label[name] for name, row in zip(labels, counts, strict=True) if 0 < row[1] < row[0]]
-    macro = {f"{name}_macro": float(np.mean([row[name] for row in averaged])) for name in KEPT} if averaged else {}
+    names = averaged[0] if averaged else ()
+    macro = {f"{name}_macro": float(np.mean([row[name] for row in averaged])) for name in names}
     return macro, per_label
 
 

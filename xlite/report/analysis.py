@@ -1,8 +1,9 @@
 """A study's analysis: every question its rows can answer, as analysis.md with pictures."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -90,26 +91,27 @@ def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> An
     important = importances(trials) if len(trials) >= MIN_TRIALS else None
     curves = trained_curves(study)
     drawable = [sensitivity for sensitivity in found if len(sensitivity.values)]
-    pictures: dict[str, Callable[[Path], None]] = {}
-    if drawable:
-        pictures[SENSITIVITY] = lambda path: draw_sensitivity(path, drawable, study.metric)
-    if important is not None:
-        pictures[IMPORTANCE] = lambda path: draw_importances(path, important)
-    if curves:
-        pictures[CURVES] = lambda path: draw_curves(path, curves.values(), study.metric, study.teacher_value)
-    for name in (SENSITIVITY, IMPORTANCE, CURVES):
-        if name in pictures:
-            pictures[name](folder / name)
+    drawings = {
+        SENSITIVITY: partial(draw_sensitivity, found=drawable, metric=study.metric) if drawable else None,
+        IMPORTANCE: partial(draw_importances, found=important) if important else None,
+        CURVES: partial(draw_curves, curves=curves.values(), metric=study.metric, teacher_value=study.teacher_value)
+        if curves
+        else None,
+    }
+    for name, draw in drawings.items():
+        if draw:
+            draw(folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
+    shown = {name: name if draw else "" for name, draw in drawings.items()}
     sections: list[Section | None] = [
         front_section(study),
         distillation_section(study),
-        sensitivity_section(study, found, SENSITIVITY if SENSITIVITY in pictures else ""),
-        importance_section(important, len(trials), IMPORTANCE if IMPORTANCE in pictures else ""),
+        sensitivity_section(study, found, shown[SENSITIVITY]),
+        importance_section(important, len(trials), shown[IMPORTANCE]),
         teacher_section(study),
         gap_section(study),
-        turning_section(study, CURVES if CURVES in pictures else ""),
+        turning_section(study, shown[CURVES]),
         collapse_section(study),
         folds_section(study),
         luck_section(study),
@@ -118,7 +120,7 @@ def analyse(study: StudyRows, trials: Sequence[FrozenTrial], folder: Path) -> An
     written = [section for section in sections if section is not None]
     text = "\n\n".join([f"# Study {study.name}", describe_rows(study), *(one.markdown() for one in written)]) + "\n"
     write_text(folder / REPORT, text)
-    files = (folder / REPORT, *(folder / name for name in pictures))
+    files = (folder / REPORT, *(folder / name for name in shown.values() if name))
     return Analysis(text, {section.title: section.conclusion for section in written}, files)
 
 

@@ -39,8 +39,7 @@ _TEXT = {
     *("metric", "loss", "schedule", "sampler", "device", "knee"),
 }
 _WHOLE = {"batch_size", "epochs", "rank", "trial", "best_epoch", "num_params", "seed", "threads"}
-_WHOLE |= {"retrained_seeds", "test_reads"}
-_WHOLE |= {"front", "objective_params"}
+_WHOLE |= {"retrained_seeds", "test_reads", "front", "objective_params"}
 _MIXED = {"kd_temperature", "kd_alpha"}  # a number, or N/A
 _DIGITS = {"learning_rate": ".6g", "weight_decay": ".6g", "kd_temperature": ".6g", "kd_alpha": ".6g", "dropout": ".6g"}
 _OBJECTIVE = "objective_"

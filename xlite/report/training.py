@@ -104,13 +104,7 @@ def collapse_section(study: StudyRows) -> Section:
             "on validation (in studies of version 0.1.0: never predicted at 0.5)."
         )
         cells = [
-            (
-                row.number,
-                row.state,
-                _loss(study, row),
-                study.config(row).get("data.sampler", "?"),
-                _collapse(row),
-            )
+            (row.number, row.state, _loss(study, row), study.config(row).get("data.sampler", "?"), _collapse(row))
             for row in collapsed
         ]
         body.append(markdown_table(("trial", "state", "loss", "sampler", "note"), cells))
