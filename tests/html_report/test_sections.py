@@ -118,15 +118,15 @@ def figures(found: Facts) -> dict[str, Figure]:
 def test_independent_labels_are_decided_together_and_classes_are_taken_for_another(tmp_path: Path) -> None:
     labels = (*(f"label {i}" for i in range(12)), NONE)
     independent = figures(with_package(write_study(tmp_path / "a", 1), labels=labels))
-    assert "What is taken for what" not in independent and "may truly have both" in independent["Decided together"].says
+    assert "Confusion matrix" not in independent and "may truly have both" in independent["Decided together"].says
     lines = [(trace["line"]["color"], trace["line"]["dash"]) for trace in independent["ROC"].traces]
     assert len(lines) == 14 and len(set(lines)) == 14, "no two lines look the same"
-    assert "What is taken for what" in figures(with_package(write_study(tmp_path / "b", 1)))
+    assert "Confusion matrix" in figures(with_package(write_study(tmp_path / "b", 1)))
 
 
 def test_classes_that_are_called_by_numbers_are_names_to_plotly(tmp_path: Path) -> None:
     found = figures(with_package(write_study(tmp_path / "kd", 1), labels=("0", "1", "10")))
-    confusion = found["What is taken for what"].layout
+    confusion = found["Confusion matrix"].layout
     axes = (found["AUC of each label"].layout["yaxis"], confusion["xaxis"], confusion["yaxis"])
     assert [axis["type"] for axis in axes] == ["category"] * 3
 

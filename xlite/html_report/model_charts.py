@@ -47,7 +47,7 @@ def _intervals(test: Mapping[str, Any]) -> Figure | None:
         "yaxis": axis("", **order),
         "shapes": [upright(0.5, dash="dot", color=GREY)],
     }
-    says = f"Highest: {names[-1]} {known[names[-1]]:.3f}; lowest: {names[0]} {known[names[0]]:.3f}. Dotted: chance."
+    says = f"Highest: {names[-1]} ({known[names[-1]]:.3f}); lowest: {names[0]} ({known[names[0]]:.3f}). Dotted: chance."
     return Figure("AUC of each label", says, tuple(traces), layout, height_px=140 + 24 * len(names))
 
 
@@ -133,8 +133,8 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
     if len(rows) <= 8:
         heat["texttemplate"] = "%{text}"
     layout = {
-        "xaxis": axis("", type="category", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
-        "yaxis": axis("", type="category", autorange="reversed", showgrid=False),
+        "xaxis": axis("decided", type="category", tickangle=-45 if len(rows) > 4 else 0, showgrid=False),
+        "yaxis": axis("true", type="category", autorange="reversed", showgrid=False),
     }
     independent = found["rows"][-1] == NONE
     says = "Of the test examples with the label of a row, the share that is decided to have that of a column" + (
@@ -144,7 +144,7 @@ def _confusion(found: Mapping[str, Any]) -> Figure:
         else "; on the diagonal it is recall."
     )
     return Figure(
-        "Decided together" if independent else "What is taken for what",
+        "Decided together" if independent else "Confusion matrix",
         says,
         (heat,),
         layout,

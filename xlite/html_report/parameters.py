@@ -58,7 +58,12 @@ def _slice(found: Sensitivity, metric: str) -> Figure:
         "hovertemplate": "%{x:.3g}: %{y:.4f}<extra></extra>",
     }
     means = {
-        **{"type": "scatter", "mode": "markers", "name": "mean, 95% interval", "x": [at for at, _ in judged]},
+        **{
+            "type": "scatter",
+            "mode": "markers",
+            "name": "mean of a range, 95% interval",
+            "x": [at for at, _ in judged],
+        },
         **{"y": [one.mean for _, one in judged], "marker": {"color": ORANGE, "size": 9, "symbol": "diamond"}},
         "error_y": {
             **{"type": "data", "symmetric": False, "color": ORANGE},

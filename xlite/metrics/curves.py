@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves of each label, and what is taken for what: few numbers, to be drawn later."""
+"""ROC and precision-recall curves of each label, and the confusion matrix: few numbers, to be drawn later."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
