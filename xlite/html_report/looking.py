@@ -46,7 +46,7 @@ def looking_section(package: Package, prepared: "Prepared", *, seed: int = 0) ->
         told = f"{label}, which this validation image has: probability {found.probability:.2f}"
         limit = "" if found.threshold is None else f", threshold {found.threshold:.2f}"
         pictures.append(_picture(overlay(found), told + limit))
-    about = "What speaks for a label in one validation image that has it; what the model answers stands below."
+    about = "What speaks for a label in one validation image that has it, with the model's answer below."
     kind = "Gradient times input" if dataset.input_spec.layout == "lines" else "Class activation maps"
     blocks = [Pictures(kind, tuple(pictures))] if pictures else []
     return Section(place, title, (about, *says), blocks)

@@ -56,7 +56,7 @@ def time_section(facts: Facts) -> Section:
                 kinds[kind] = kinds.get(kind, 0.0) + spent
     columns = ("what", "runs", "epochs", "seconds", "device seconds")
     blocks: list[Block] = [
-        Table("Time; a device second is one of one CPU core or one whole GPU", columns, tuple(rows), half=True)
+        Table("Time; a device second is a second of one CPU core, or of one whole GPU", columns, tuple(rows), half=True)
     ]
     if total := sum(kinds.values()):
         longest = sorted(kinds.items(), key=lambda item: -item[1])
