@@ -156,7 +156,7 @@ def _spanning(ranges: Sequence[BaseDistribution]) -> BaseDistribution:
     """One range that holds all of them: a parameter's may depend on another parameter."""
     first = ranges[0]
     numeric = [one for one in ranges if isinstance(one, FloatDistribution | IntDistribution)]
-    if all(one == first for one in ranges) or not numeric:
+    if all(one == first for one in ranges):  # choices always are
         return first
     low, high = min(one.low for one in numeric), max(one.high for one in numeric)
     return FloatDistribution(low, high, log=numeric[0].log)
