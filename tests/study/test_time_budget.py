@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from xlite.commands import promote as promote_module
+from xlite.commands import promote_found
 from xlite.commands.promote_found import promote_all, promote_command
 from xlite.commands.tune_kd import parser, resolve
 from xlite.config import RunConfig
 from xlite.console import Console
 from xlite.errors import InputError
-from xlite.ledger import TrialRecord
+from xlite.ledger import TestRead, TrialRecord
+from xlite.models.limits import Cost
 from xlite.study.members import promotion_seconds
 from xlite.study.promotion_size import PromotionSize
 from xlite.study.time_budget import OutOfTime, TimeBudget
@@ -169,3 +171,36 @@ def test_a_promotion_that_ended_before_its_package_did_names_the_command_that_pa
         "--promote-reserve: the model is promoted, but not packaged in time. To do so: "
         f"xlite package --study s --results {tmp_path}\n"
     )
+
+
+def test_a_front_that_was_cut_off_goes_on_with_the_same_command(tmp_path, monkeypatch) -> None:
+    """But not one whose test part something else has read."""
+    rows = [replace(WINNER, number=i, value=0.8 - i / 10, cost=Cost(1, 3.0 - i, 1.0)) for i in range(3)]
+    done: list[int] = []
+    reads: list[TestRead] = []
+    finals: list[SimpleNamespace] = []
+    ledger = SimpleNamespace(rows=lambda: rows, finals=lambda: finals, test_reads=lambda: reads)
+    study, _ = study_of(tmp_path, objectives=("auc_macro:max", "size_mb:min"))
+
+    def one(study: object, prepared: object, result: object, front: list[TrialRecord], place: Path, *_: object) -> bool:
+        number, killed = front[0].number, len(reads) == 1
+        place.mkdir(parents=True, exist_ok=True)
+        reads.append(TestRead.now(str(number), f"promotion of trial {number}"))
+        if killed:
+            raise KeyboardInterrupt
+        done.append(number)
+        finals.append(SimpleNamespace(promotion=SimpleNamespace(promoted_from=number)))
+        return True
+
+    def promoted() -> bool:
+        arguments = argparse.Namespace(promote="front", again=False)
+        return promote_all(study, None, SimpleNamespace(ledger=ledger), arguments, None, Console())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promote_found, "promote_in_time", one)
+    with pytest.raises(KeyboardInterrupt):
+        promoted()
+    reads.append(TestRead.now("x", "comparison of a, b"))
+    with pytest.raises(InputError, match="give --again"):
+        promoted()
+    reads.pop()
+    assert promoted() and done == [0, 0, 1, 2]

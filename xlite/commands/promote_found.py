@@ -39,19 +39,24 @@ def promote_all(
         return promote_in_time(study, prepared, result, [knee], folder, arguments, time_budget, console)
     front = front_of(rows, objectives)
     numbers = ", ".join(str(row.number) for row in front)
-    read = {final.promotion.promoted_from for final in result.ledger.finals() if final.promotion}
-    if result.ledger.test_reads() and not arguments.again and not read >= {row.number for row in front}:
+    done = {final.promotion.promoted_from for final in result.ledger.finals() if final.promotion}
+    begun = {
+        row.number for row in front if (folder / f"{row.number:05d}").is_dir()
+    }  # by this command, ended before all
+    own = {f"promotion of trial {number}" for number in begun}
+    read = any(each.command not in own for each in result.ledger.test_reads())
+    if read and not arguments.again and not done >= {row.number for row in front}:
         raise InputError(
             f"study {study.options.root.name}: its test part has been read; promoting the front, trials {numbers}, "
             "reads it again for each; give --again"
         )
     console.say(f"Promoting the front, trials {numbers}: each reads the test part, and that is counted")
     arguments.again = True
-    done = []
+    ended = []
     for row in front:
         place = folder / f"{row.number:05d}"
-        done.append(promote_in_time(study, prepared, result, [row], place, arguments, time_budget, console))
-    return all(done)
+        ended.append(promote_in_time(study, prepared, result, [row], place, arguments, time_budget, console))
+    return all(ended)
 
 
 def promote_in_time(
