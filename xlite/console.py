@@ -156,7 +156,8 @@ class Console:
 
             yield update
         if last[1]:
-            self.say(f"{label}: {last[0]:,} {unit}".rstrip() + f" in {time.monotonic() - started:.1f} s")
+            counted = unit.removesuffix("s") if last[0] == 1 else unit
+            self.say(f"{label}: {last[0]:,} {counted}".rstrip() + f" in {time.monotonic() - started:.1f} s")
 
 
 class SilentConsole(Console):

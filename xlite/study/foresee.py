@@ -71,11 +71,9 @@ def _estimate(plan: StudyPlan, prepared: Prepared, *, promotes: bool) -> Estimat
         promotion_s = _promotion_s(example_s, plan, prepared, search_s=fastest_s)
         results_bytes += options.num_folds * options.num_repeats * max(student_bytes)
     teacher_s, cache_bytes = _teacher(plan, prepared) if plan.distils and not options.teacher_files else (0.0, 0.0)
-    process_bytes = own_bytes
-    if not device.on_gpu:
-        process_bytes += cost.peak_bytes(max(config.optim.batch_size for config in configs))
+    step_bytes = 0.0 if device.on_gpu else cost.peak_bytes(max(config.optim.batch_size for config in configs))
     search_s = (fastest_s, slowest_s)
-    return Estimate(teacher_s, search_s, promotion_s, results_bytes, cache_bytes, at_once, process_bytes)
+    return Estimate(teacher_s, search_s, promotion_s, results_bytes, cache_bytes, at_once, own_bytes + step_bytes)
 
 
 def _latency(plan: StudyPlan, config: RunConfig) -> float:
