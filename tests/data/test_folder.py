@@ -14,7 +14,7 @@ from xlite.data.sources.folder_options import FolderOptions
 
 def test_class_folders_are_multiclass_even_with_two(tmp_path: Path) -> None:
     write_images(tmp_path, ["well/a.png", "well/deep/er/b.PNG", "ill/a.png", ".hidden/c.png", "__MACOSX/ill/._a.png"])
-    write_images(tmp_path, ["ill/.d.png"])
+    write_images(tmp_path, ["ill/.d.png", "Thumbs.db", "well/Thumbs.db"])
     parsed = read_images(tmp_path)
     assert (parsed.kind, parsed.table.labels, parsed.channels) == ("multiclass", ("ill", "well"), 1)
     assert parsed.table.ids.tolist() == ["ill/a.png", "well/a.png", "well/deep/er/b.PNG"]
@@ -54,6 +54,17 @@ def test_part_folders_above_the_classes_are_the_official_parts(tmp_path: Path, p
     expected = dict(zip(parts, ("train", "val", "test"), strict=True))
     assert parsed.table.official.tolist() == [expected[i.split("/")[0]] for i in parsed.table.ids]
     assert note_with(parsed, "official") == "official parts: test 4, train 4, val 4"
+
+
+def test_patients_in_several_part_folders_are_counted_and_the_folders_can_be_ignored(tmp_path: Path) -> None:
+    write_images(
+        tmp_path,
+        [f"{part}/{label}/{label}{i}/{part}.png" for part in ("train", "test") for label in "ab" for i in range(6)],
+    )
+    note = note_with(read_images(tmp_path), "groups: 12 by the folders")
+    assert "12 of them are in several of the given parts, e.g. 'a0': --split patient draws a new split" in note
+    alone = read_images(tmp_path, options=FolderOptions(split_column="none"))
+    assert alone.table.official is None and "several" not in note_with(alone, "groups: 12")
 
 
 @pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["val/a/1.png", "test/b/1.png"]])
@@ -329,6 +340,18 @@ def test_options_for_tables_and_for_folders_are_refused_where_they_would_do_noth
     assert "leave out --class-level" in error_of(table, options=FolderOptions(class_level=2))
 
 
+@pytest.mark.parametrize("values", [["-1"] * 4, ["-1", "", "-1.0", ""]])
+def test_a_label_that_is_uncertain_everywhere_is_no_class(tmp_path: Path, values: list[str]) -> None:
+    folder = labelled(tmp_path, ["mass"], values)
+    assert "no image has a class" in error_of(folder, options=FolderOptions(label_column=("mass",)))
+
+
+def test_uncertain_values_of_classes_in_columns_are_told(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["a", "b"], [1, 0, 1, 0], [-1, 1, 0, 1])
+    parsed = read_images(folder, options=FolderOptions(label_column=("a", "b"), kind="multiclass"))
+    assert "a 2, b 2" in note_with(parsed, "kind: multiclass") and "1 values" in note_with(parsed, "uncertain (-1)")
+
+
 def test_a_split_column_without_parts_is_refused_and_other_rows_are_left_out(tmp_path: Path) -> None:
     parts = ["train", "train", "val", "test", "extra", "train"]
     folder = labelled(tmp_path, ["ill", "set", "fold"], [0, 1, 0, 1, 0, 1], parts, list("ABCABC"))
@@ -338,6 +361,14 @@ def test_a_split_column_without_parts_is_refused_and_other_rows_are_left_out(tmp
     assert parsed.table.official.tolist() == ["train", "train", "val", "test", "train"]
     assert "'extra' 1" in note_with(parsed, "rows of other parts")
     assert read_images(folder, options=FolderOptions(split_column="none")).table.official is None
+
+
+def test_a_flag_that_would_make_most_rows_validation_is_asked_about(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill", "valid"], [0, 1, 0, 1, 0, 1], [1, 1, 1, 1, 0, 0])
+    assert "--split-column 'valid' if these are the val part" in error_of(folder)
+    assert read_images(folder, options=FolderOptions(split_column="valid")).table.official.tolist().count("val") == 4
+    without = read_images(folder, options=FolderOptions(split_column="none", label_column=("ill",))).table
+    assert without.official is None and without.labels == ("ill",)
 
 
 def test_an_empty_cell_of_a_0_1_split_column_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from image_cases import CASES, make
 
@@ -283,6 +285,15 @@ def test_a_known_layout_can_be_read_plainly(tmp_path: Path) -> None:
         read(folder, ["--layout", "mura"])
     with pytest.raises(InputError, match="use none or one of chexpert"):
         read(folder, ["--layout", "chestpert"])
+
+
+def test_a_finding_that_one_of_chexpert_s_tables_lacks_is_unknown_there(tmp_path: Path) -> None:
+    folder, _ = make("chexpert_train_valid", tmp_path)
+    table = pd.read_csv(folder / "valid.csv", dtype=str)
+    table.drop(columns=["Sex", "Fracture"]).to_csv(folder / "valid.csv", index=False)
+    table = read(folder, []).table
+    unknown = np.isnan(table.targets[:, table.labels.index("Fracture")])
+    np.testing.assert_array_equal(unknown, table.official == "val")
 
 
 def test_every_case_has_an_expectation() -> None:

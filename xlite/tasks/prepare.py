@@ -74,7 +74,7 @@ class Prepared:
         preprocess: recorded with every model.
         split_file: the stored split.
         request: the request it answers.
-        understood: JSON values: what was found in the data set, used and unused; also stored in `cache_dir`.
+        understood: JSON values: what was found in the data set; also stored in `cache_dir`.
     """
 
     task: Task
@@ -207,7 +207,6 @@ def _understood(task: Task, reading: ParsedDataset, drawn: SplitTable, request: 
         "task": task.name,
         "column_overrides": dict(request.column_overrides),
         "notes": list(reading.notes),
-        "unused": dict(reading.unused),
         "kind": task.target_spec.kind,
         "labels": list(drawn.table.labels),
         "groups": len(np.unique(drawn.table.groups)),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from xlite.data.table import Table
 
@@ -18,7 +17,6 @@ class ParsedDataset:
         kind: of the targets: "multilabel", "multiclass", "ordinal", or that of the task's own target spec.
         channels: of the input images: 1 (grey) or 3 (colour).
         excluded: id -> reason, for examples that the reader left out.
-        unused: what was found and is not used, JSON values by name, e.g. counts by suffix.
         num_units: total that `missing` and `excluded` count among, if they do not name examples but e.g. scans.
     """
 
@@ -28,5 +26,4 @@ class ParsedDataset:
     kind: str = "multilabel"
     channels: int = 1
     excluded: Mapping[str, str] = field(default_factory=dict)
-    unused: Mapping[str, Any] = field(default_factory=dict)
     num_units: int | None = None

@@ -8,6 +8,7 @@ import numpy as np
 from xlite.data.sources import ParsedDataset
 from xlite.data.sources.cells import PARTS
 from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.data.sources.given_parts import groups_in_several
 from xlite.data.sources.image_files import SUFFIXES, ImageFiles
 from xlite.data.sources.image_targets import class_targets
 from xlite.data.sources.listing import check_labels
@@ -52,10 +53,13 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
     targets = class_targets(classes, options, where)
     check_labels(targets.labels, where)
     ids = np.array(images, dtype=np.str_)
-    official = np.array([PARTS[path.split("/")[0].lower()] for path in images]) if depth else None
-    if official is None and options.split_column != NONE:
-        official, listing = listed_parts(files, images)
-        notes = (*notes, *listing)
+    official = None
+    if options.split_column != NONE:
+        if depth:
+            official = np.array([PARTS[path.split("/")[0].lower()] for path in images])
+        else:
+            official, listing = listed_parts(files, images)
+            notes = (*notes, *listing)
     lines = [f"{where}: {len(images)} images in class folders", *notes]
     if official is not None and set(official) == {"train"}:
         lines.append("the other parts have no class folders: the parts are drawn anew from train/")
@@ -64,6 +68,11 @@ def read_class_folders(files: ImageFiles, options: FolderOptions, notes: Sequenc
         lines.append(f"left out: {loose} images in no class folder")
     lines += _folders_without_images(files, depth, set(classes))
     groups, grouping = _groups(images, level, options)
+    if official is not None and (shared := groups_in_several(groups, official)):
+        grouping += (
+            f"; {len(shared)} of them are in several of the given parts, e.g. {shared[0]!r}: --split patient draws a "
+            "new split that keeps each in one"
+        )
     items = tuple(map(files.item, images))
     table = Table(ids, items, groups, targets.values, targets.labels, official)
     return ParsedDataset(table, kind=targets.kind, notes=(*lines, *targets.notes, grouping))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xlite.data.sources.cells import BLANK_GROUPS, PARTS, UNKNOWN, group_key, is_number
+from xlite.data.sources.cells import BLANK_GROUPS, PARTS, UNKNOWN, flag, group_key, is_number
 from xlite.data.sources.folder_options import NONE, FolderOptions
 from xlite.data.sources.image_names import choices, listed
 from xlite.data.sources.label_forms import LabelForm, is_flag, is_zero_one, label_form, may_be_labels, middle
@@ -131,7 +131,12 @@ def _split_column(table: pd.DataFrame, names: Sequence[str], options: FolderOpti
                     f"--split-column {name!r} to leave such rows out, or --split-column none to draw a new split"
                 )
             found.append(name)
-        elif part_of_flag(name) and is_zero_one(table[name], options):
+        elif (part := part_of_flag(name)) and is_zero_one(table[name], options):
+            if part != "train" and (table[name].map(flag) == 1).mean() > 0.5:
+                raise InputError(
+                    f"{where}: {name!r} is 1 in most rows; use --split-column {name!r} if these are the {part} part, "
+                    "or else --split-column none, and --label-column for each label"
+                )
             found.append(name)
     if len(found) > 1:
         raise InputError(

@@ -12,7 +12,7 @@ from xlite.data.sources.cells import BLANK_GROUPS, PARTS, group_key
 from xlite.data.sources.class_folders import NO_GROUPS, read_class_folders, top_folders
 from xlite.data.sources.columns import Columns, check_given, recognise
 from xlite.data.sources.folder_options import NONE, FolderOptions
-from xlite.data.sources.given_parts import check_groups_in_one_part, given_parts, parts_of, parts_of_folders
+from xlite.data.sources.given_parts import check_groups_in_one_part, given_parts, parts_of_folders
 from xlite.data.sources.image_files import ImageFiles, list_images, sample_images
 from xlite.data.sources.image_names import ImageNames, image_names
 from xlite.data.sources.image_targets import table_targets
@@ -50,14 +50,15 @@ def read_images(
             than 1% of the table's images missing without `allow_missing`.
     """
     files = list_images(folder)
-    if (plain := known_layout(files, options)) is not None:
-        parsed = _read_rows(files, plain.table, allow_missing, plain.options)
+    table: LabelTable | tuple[str, ...]
+    if (layout := known_layout(files, options)) is not None:
+        table, options = layout
     else:
         table = choose_table(files, options)
-        if isinstance(table, LabelTable):
-            parsed = _read_rows(files, table, allow_missing, options)
-        else:
-            parsed = read_class_folders(files, options, table)
+    if isinstance(table, LabelTable):
+        parsed = _read_rows(files, table, allow_missing, options)
+    else:
+        parsed = read_class_folders(files, options, table)
     return _with_sample(replace(parsed, notes=(*parsed.notes, *files.set_aside_notes)))
 
 
@@ -86,8 +87,10 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
         raise InputError(f"{where}: row {empty[0]} has no file in {columns.file!r}; fill it in or remove the row")
     rows = _with_one_image(table.rows, names, where)
     _ask_folders_or_table(files, columns, options, table)
-    parts = given_parts(rows.rows, columns.split, where)
-    rows = rows.take(parts.keep, *parts.notes)
+    if columns.split is not None:
+        given = given_parts(rows.rows, columns.split, where)
+        rows = replace(rows, rows=rows.rows.assign(**{columns.split: given.parts}))
+        rows = rows.take([at for at, part in enumerate(given.parts) if part], *given.notes)
     rows, columns = _one_row_an_image(rows, columns, options, where)
     absent = [image is None for image in rows.images]
     missing = tuple(rows.rows[columns.file][absent].tolist())
@@ -98,13 +101,14 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
     ids = _ids(rows, columns, names)
     groups, grouping = _groups(rows, ids, columns, options)
     present = [image for image in rows.images if image is not None]
-    official = (
-        parts_of_folders(present, options, where) if columns.split is None else parts_of(rows.rows, columns.split)
-    )
+    if columns.split is None:
+        official = parts_of_folders(present, options, where)
+    else:
+        official = np.array(rows.rows[columns.split].tolist(), dtype=np.str_)
     if official is not None:
         check_groups_in_one_part(groups, official, columns, where)
     items = tuple(map(files.item, present))
-    notes = [_table_note(table, columns), *table.notes, *names.notes, *columns.form.notes, *rows.notes]
+    notes = [_table_note(table, columns), *table.notes, *names.notes, *rows.notes]
     if missing:
         notes.append(f"missing: {len(missing)} of {len(absent)} images, e.g. {missing[0]}")
     if unnamed := len(set(files.images) - set(present)):
@@ -190,7 +194,7 @@ def _one_row_an_image(rows: _Rows, columns: Columns, options: FolderOptions, whe
     cells = [_joined_cell([texts[at] for at in found], separators) for found in of_image.values()]
     joined = rows.take(first, f"a row a name: {num_repeats} rows are joined to others of the same image in {label!r}")
     joined = replace(joined, rows=joined.rows.assign(**{label: cells}))
-    return joined, replace(columns, form=LabelForm("joined", separators or ",", columns.form.notes))
+    return joined, replace(columns, form=LabelForm("joined", separators or ","))
 
 
 def _joined_cell(texts: Sequence[str], separators: str) -> str:

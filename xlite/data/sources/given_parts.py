@@ -15,63 +15,39 @@ from xlite.errors import InputError
 
 @dataclass(frozen=True)
 class GivenParts:
-    """What a column of parts says.
+    """What a column of parts says: the part of each row, "" for those of other words, and lines to show to the user."""
 
-    Attributes:
-        keep: places of the rows that are in a part.
-        notes: lines to show to the user.
-    """
-
-    keep: tuple[int, ...]
-    notes: tuple[str, ...] = ()
+    parts: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def given_parts(rows: pd.DataFrame, column: str | None, where: str) -> GivenParts:
-    """Check a table's column of parts; rows of other words are left out.
-
-    Args:
-        column: of part words, or of 0 and 1 where it is named after a part; None keeps all rows.
+def given_parts(rows: pd.DataFrame, column: str, where: str) -> GivenParts:
+    """Read a table's column of parts: part words, or 0 and 1 where it is named after a part.
 
     Raises:
         InputError: it holds no part, or an empty cell.
     """
-    if column is None:
-        return GivenParts(tuple(range(len(rows))))
     values = [value.lower() for value in rows[column]]
     empty = [value in UNKNOWN for value in values]
     if any(empty):
         row = rows.index[empty.index(True)]
         raise InputError(f"{where}: row {row} has no part in {column!r}; fill it in or remove the row")
-    if part := _part_of_ones(column, values):
+    if (part := part_of_flag(column)) and all(flag(value) is not None for value in values):
         zero = "test" if part == "train" else "train"
-        return GivenParts(tuple(range(len(rows))), (f"1 in {column!r} is the {part} part, 0 is {zero}",))
-    keep = tuple(place for place, value in enumerate(values) if value in PARTS)
-    if not keep:
+        parts = tuple(part if flag(value) == 1 else zero for value in values)
+        return GivenParts(parts, (f"1 in {column!r} is the {part} part, 0 is {zero}",))
+    parts = tuple(PARTS.get(value, "") for value in values)
+    if not any(parts):
         raise InputError(
             f"{where}: {column!r} names no part (it has {values[0]!r}); write train, val and test, or use another "
             "--split-column"
         )
-    known = sorted({values[place] for place in keep})
-    odd = [f"{value!r} is {PARTS[value]}" for value in known if value != PARTS[value]]
+    odd = [f"{value!r} is {PARTS[value]}" for value in sorted(set(values)) if PARTS.get(value, value) != value]
     notes = [f"parts in {column!r}: {', '.join(odd)}"] if odd else []
     if others := Counter(value for value in values if value not in PARTS):
         said = ", ".join(f"{value!r} {count}" for value, count in others.items())
         notes.append(f"left out: rows of other parts in {column!r}: {said}")
-    return GivenParts(keep, tuple(notes))
-
-
-def parts_of(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """(N,) the parts of rows that `given_parts` kept."""
-    values = [value.lower() for value in rows[column]]
-    if part := _part_of_ones(column, values):
-        zero = "test" if part == "train" else "train"
-        return np.array([part if flag(value) == 1 else zero for value in values], dtype=np.str_)
-    return np.array([PARTS[value] for value in values], dtype=np.str_)
-
-
-def _part_of_ones(column: str, values: Sequence[str]) -> str | None:
-    """The part that 1 means in a column such as "is_valid"; None for a column of words."""
-    return part_of_flag(column) if all(flag(value) is not None for value in values) else None
+    return GivenParts(parts, tuple(notes))
 
 
 def parts_of_folders(images: Sequence[str], options: FolderOptions, where: str) -> np.ndarray | None:
@@ -94,13 +70,17 @@ def parts_of_folders(images: Sequence[str], options: FolderOptions, where: str) 
     return np.array(parts, dtype=np.str_)
 
 
+def groups_in_several(groups: np.ndarray, parts: np.ndarray) -> list[str]:
+    """The groups that have images in several of the parts."""
+    pairs = pd.DataFrame({"group": groups, "part": parts}).drop_duplicates()
+    return pairs["group"][pairs["group"].duplicated()].unique().tolist()
+
+
 def check_groups_in_one_part(groups: np.ndarray, official: np.ndarray, columns: Columns, where: str) -> None:
     """Raise InputError if images of one group are in several of the parts."""
-    pairs = pd.DataFrame({"group": groups, "part": official}).drop_duplicates()
-    shared = pairs["group"][pairs["group"].duplicated()]
-    if len(shared):
+    if shared := groups_in_several(groups, official):
         source = repr(columns.split) if columns.split else "the folders train, val and test"
         raise InputError(
-            f"{where}: {columns.group or 'image'} {shared.iloc[0]!r} is in several parts of {source} "
-            f"({shared.nunique()} such); put each in one, or draw a new split with --split-column none"
+            f"{where}: {columns.group or 'patient'} {shared[0]!r} is in several parts of {source} "
+            f"({len(shared)} such); put each in one, or draw a new split with --split-column none"
         )

@@ -2,16 +2,17 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, takewhile
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from xlite.data.glance import glance, starts_as_dicom
 from xlite.data.image_formats import DICOM_SUFFIXES, SUFFIXES
+from xlite.data.sources.path_ends import PathEnds, path_parts
 from xlite.data.sources.set_aside import find_masks, find_thumbnails
 from xlite.data.sources.walk import find_files
 from xlite.data.table import Item
@@ -76,75 +77,56 @@ class ImageFiles:
         return notes
 
     def find(self, name: str) -> tuple[str, ...]:
-        """The images that `name` can mean: none, one, or several if it is ambiguous.
+        """The images that `name` can mean: none, one, or two of several if it is ambiguous.
 
         A name means an image if it is the end of the image's path, with or without the file's suffix. Folders above
         `folder` may precede it, as long as the known ones agree. A file with exactly this path takes precedence over
         others that only end with it.
         """
-        wanted = [folder for folder in name.replace("\\", "/").split("/") if folder not in ("", ".")]
+        wanted = path_parts(name)
         while wanted[:1] == [".."]:
             del wanted[0]
         if not wanted:
             return ()
-        for index in (self._images_by_name, self._images_without_suffix):
-            found = [path for path in index.get(wanted[-1], ()) if self._agree(path, wanted)]
-            exact = [path for path in found if path.split("/")[:-1] == wanted[:-1]]
+        for index in (self._with_suffix, self._without_suffix):
+            exact = index.named(wanted)
+            if len(exact) == 1:
+                return (exact[0],)
+            # Of the folders above `folder` only the last is known: a longer name may extend above it.
+            below = [wanted[at:] for at in range(1, len(wanted)) if wanted[at - 1] == self._name]
+            found = {path for parts in below for path in index.named(parts)} | {*islice(index.ending_in(wanted), 2)}
             if found:
-                return tuple(exact if len(exact) == 1 else found)
+                return tuple(sorted(found)[:2])
         return ()
 
     def in_folder(self, name: str) -> tuple[str, ...]:
         """The images in the folder whose path ends in `name`, and below it; none if two folders end so."""
-        wanted = [folder for folder in name.replace("\\", "/").split("/") if folder not in ("", ".")]
-        if wanted[:1] == self._above:
+        wanted = path_parts(name)
+        if wanted[:1] == [self._name]:
             del wanted[0]
-        ends = "/" + "/".join(wanted)
-        found = [
-            folder
-            for folder in self._folders_by_name.get(wanted[-1] if wanted else "", ())
-            if f"/{folder}".endswith(ends)
-        ]
+        found = list(islice(self._folders.ending_in(wanted), 2))
         if len(found) != 1:
             return ()
-        below = f"{found[0]}/"
-        start = bisect_left(self.images, below)
-        return tuple(takewhile(lambda path: path.startswith(below), self.images[start:]))
+        begin, end = (bisect_left(self.images, f"{found[0]}{after}") for after in "/0")  # "0" comes right after "/"
+        return self.images[begin:end]
 
     @cached_property
-    def _folders_by_name(self) -> dict[str, list[str]]:
+    def _name(self) -> str:
+        return self.folder.resolve().name
+
+    @cached_property
+    def _folders(self) -> PathEnds:
         folders = {parent for path in self.images for parent in map(str, PurePosixPath(path).parents)} - {"."}
-        index: dict[str, list[str]] = {}
-        for folder in sorted(folders):
-            index.setdefault(folder.rsplit("/", 1)[-1], []).append(folder)
-        return index
-
-    def _agree(self, path: str, wanted: Sequence[str]) -> bool:
-        above = [*self._above, *path.split("/")[:-1]]
-        shared = min(len(above), len(wanted) - 1)
-        # Of the folders above `folder` only the last is compared: a longer name may extend above it.
-        return shared == 0 or above[-shared:] == list(wanted[-1 - shared : -1])
+        return PathEnds((folder, folder) for folder in folders)
 
     @cached_property
-    def _above(self) -> list[str]:
-        return [self.folder.resolve().name]
+    def _with_suffix(self) -> PathEnds:
+        paths = [path for path in self.images if path.lower().endswith(SUFFIXES)]
+        return PathEnds((name, path) for path in paths for name in (path, path.rpartition(".")[0]))
 
     @cached_property
-    def _images_by_name(self) -> dict[str, list[str]]:
-        return _by_name(path for path in self.images if path.lower().endswith(SUFFIXES))
-
-    @cached_property
-    def _images_without_suffix(self) -> dict[str, list[str]]:
-        return _by_name(path for path in self.images if not path.lower().endswith(SUFFIXES))
-
-
-def _by_name(paths: Iterable[str]) -> dict[str, list[str]]:
-    index: dict[str, list[str]] = {}
-    for path in paths:
-        last = path.rsplit("/", 1)[-1]
-        for name in {last, PurePosixPath(last).stem if last.lower().endswith(SUFFIXES) else last}:
-            index.setdefault(name, []).append(path)
-    return index
+    def _without_suffix(self) -> PathEnds:
+        return PathEnds((path, path) for path in self.images if not path.lower().endswith(SUFFIXES))
 
 
 def list_images(folder: Path) -> ImageFiles:

@@ -59,7 +59,7 @@ def table_targets(rows: pd.DataFrame, columns: Columns, options: FolderOptions, 
     if form == "columns":
         values, notes = _flag_values(rows, columns.labels, options, where)
         if options.kind == "multiclass":
-            return _one_hot_columns(values, columns.labels, rows.index, where)
+            return _one_hot_columns(values, columns.labels, rows.index, where, notes)
         return _multilabel(values, columns.labels, (*notes, *_exclusive_note(values, options.kind)), where)
     if form == "joined":
         return _joined(rows[columns.labels[0]], columns.form.separators, options, where)
@@ -116,7 +116,7 @@ def _class_name(text: str, options: FolderOptions) -> str:
 def _without_uncertain(classes: Sequence[str], options: FolderOptions, where: str) -> tuple[list[str], tuple[str, ...]]:
     """The classes with -1 unknown where all others are numbers from 0 on."""
     numbers = {float(name) for name in classes if name and is_number(name)}
-    if -1.0 not in numbers or sorted(numbers)[1] < 0 or not all(is_number(name) for name in classes if name):
+    if min(numbers, default=0) != -1 or not all(is_number(name) for name in classes if name):
         return list(classes), ()
     if options.uncertain == "error":
         raise InputError(f"{where}: -1 stands among the classes; correct it, or use --uncertain ignore")
@@ -237,7 +237,9 @@ def _exclusive_note(values: np.ndarray, kind: LabelKind | None) -> tuple[str, ..
     return ()
 
 
-def _one_hot_columns(values: np.ndarray, labels: Sequence[str], row_numbers: pd.Index, where: str) -> Targets:
+def _one_hot_columns(
+    values: np.ndarray, labels: Sequence[str], row_numbers: pd.Index, where: str, notes: tuple[str, ...]
+) -> Targets:
     """Classes from 0/1 columns of which each row has exactly one 1, or nothing."""
     unknown = np.isnan(values).all(axis=1)
     wrong = ~unknown & ((values == 1).sum(axis=1) != 1)
@@ -252,7 +254,7 @@ def _one_hot_columns(values: np.ndarray, labels: Sequence[str], row_numbers: pd.
     seen = (values == 1).any(axis=0)
     if not seen.all():
         raise InputError(f"{where}: no image is of class {labels[int(np.argmin(seen))]!r}; leave out its column")
-    return Targets(values, tuple(labels), "multiclass", (_counts("multiclass", values, labels),))
+    return Targets(values, tuple(labels), "multiclass", (_counts("multiclass", values, labels), *notes))
 
 
 def _joined(column: "pd.Series[str]", separators: str, options: FolderOptions, where: str) -> Targets:

@@ -34,12 +34,10 @@ class LabelForm:
     Attributes:
         form: "columns": each column holds 0, 1 or nothing; "joined": the only one holds names joined by any of
             `separators`, or lists of names; "class": the only one holds a class.
-        notes: lines to show to the user.
     """
 
     form: Form
     separators: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def label_form(table: pd.DataFrame, labels: tuple[str, ...], options: FolderOptions, where: str) -> LabelForm:

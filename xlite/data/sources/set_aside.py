@@ -5,8 +5,9 @@ folders could be classes as well (mask/1.png beside no_mask/1.png), a few of the
 """
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,10 @@ _MIN_PAIRED = 0.1  # of a folder's masks; the pictures of the others may be miss
 _MIN_SHARE = 0.5  # of the pairs that must be certain, or of those looked at that must look right
 _NUM_LOOKED_AT = 6
 _MAX_LEVELS, _MASK_BINS_SHARE = 32, 0.97
+_LAST_CHARACTER = "\U0010ffff"
+
+_Owners = dict[tuple[str, str], list[str]]
+"""Sorted paths by stem and folder's name, and by stem and "": thousands may be called image.png."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,10 @@ def _find(
         if not groups:
             continue
         left_out = found | {candidate.path for members in groups.values() for candidate in members}
-        owners: dict[str, list[str]] = defaultdict(list)
-        for path in (*images, *others):
-            if path not in left_out:
-                owners[_stem(path)].append(path)
+        owners: _Owners = defaultdict(list)
+        for path in sorted({*images, *others} - left_out):
+            for folder in {"", *path.split("/")[-2:-1]}:
+                owners[_stem(path), folder].append(path)
         for members in groups.values():
             if _is_kind(kind, members, owners, looks_right):
                 found |= {candidate.path for candidate in members}
@@ -167,7 +172,7 @@ def _owner_stems(kind: _Kind, path: str) -> tuple[str, ...]:
 def _is_kind(
     kind: _Kind,
     members: Sequence[_Candidate],
-    owners: Mapping[str, list[str]],
+    owners: _Owners,
     looks_right: Callable[[str, str], bool],
 ) -> bool:
     pairs = [(member, owner) for member in members if (owner := _owner(member, owners)) is not None]
@@ -186,11 +191,14 @@ def _holds(looks_right: Callable[[str, str], bool], pair: tuple[_Candidate, str]
         return False
 
 
-def _owner(member: _Candidate, owners: Mapping[str, list[str]]) -> str | None:
+def _owner(member: _Candidate, owners: _Owners) -> str | None:
     """The picture that `member` belongs to: beside it, or where its folder's own siblings are."""
-    above = member.group[:-1]
+    above, rest = member.group[:-1], member.rest
+    inside = "".join(f"{folder}/" for folder in above)
     for stem in member.stems:
-        found = [path for path in owners.get(stem, ()) if _is_below(path, above, member.rest)]
+        paths = owners.get((stem, rest[-1] if rest else ""), [])
+        begin, end = bisect_left(paths, inside), bisect_left(paths, f"{inside}{_LAST_CHARACTER}")
+        found = [path for path in paths[begin:end] if _is_below(path, above, rest)]
         beside = [path for path in found if tuple(path.split("/")[:-1]) == above]
         if beside or found:
             return (beside or found)[0]

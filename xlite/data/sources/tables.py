@@ -133,35 +133,35 @@ def _frame(
 
 def _read_sheet(path: Path, suffix: str) -> LabelTable:
     """An Excel file's first sheet that is not empty, or a Parquet file."""
-    notes: tuple[str, ...] = ()
     try:
         if suffix in (".parquet", ".pq"):
             frame = pd.read_parquet(path)
-        else:
-            sheets = {
-                name: sheet for name, sheet in pd.read_excel(path, sheet_name=None, dtype=str).items() if len(sheet)
-            }
-            if not sheets:
-                raise InputError(f"{path}: no rows; add the images' rows")
-            name, frame = next(iter(sheets.items()))
-            if len(sheets) > 1:
-                notes = (f"{path.name}: sheet {name!r} is read; left out: {', '.join(map(repr, list(sheets)[1:]))}",)
-    except InputError:
-        raise
+            if any(frame.index.names):
+                frame = frame.reset_index()
+            sheets = {"": [tuple(frame.columns), *frame.itertuples(index=False)]}
+        else:  # the names are read as a row, or pandas would rename the second of two equal ones
+            frames = pd.read_excel(path, sheet_name=None, header=None, dtype=str, keep_default_na=False)
+            sheets = {name: list(frame.itertuples(index=False)) for name, frame in frames.items()}
     except Exception as error:  # damaged files make these readers raise anything
         raise InputError(
             f"{path}: cannot be read as a table ({' '.join(str(error).split())[:120]}); save it as CSV, or say "
             "--table none"
         ) from None
-    texts = [["" if pd.isna(value) else _text(value) for value in row] for row in frame.itertuples(index=False)]
-    names = ["" if str(name).startswith("Unnamed: ") else str(name) for name in frame.columns]
-    return LabelTable(path, _frame(path, [names, *texts], 1), notes)
+    names = [name for name, lines in sheets.items() if len(lines) > 1]
+    if not names:
+        raise InputError(f"{path}: no rows; add the images' rows")
+    notes: tuple[str, ...] = ()
+    if len(names) > 1:
+        notes = (f"{path.name}: sheet {names[0]!r} is read; left out: {', '.join(map(repr, names[1:]))}",)
+    return LabelTable(path, _frame(path, [list(map(_text, line)) for line in sheets[names[0]]], 1), notes)
 
 
 def _text(value: object) -> str:
     """A cell as a text table would hold it."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
     if hasattr(value, "tolist"):  # a list column of Parquet
         value = value.tolist()
+    if not isinstance(value, list) and pd.isna(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value)

@@ -44,7 +44,7 @@ class FoundFiles:
 
 
 def find_files(folder: Path) -> FoundFiles:
-    """List all files under `folder`, except hidden files and folders, __MACOSX, pipes, sockets and devices.
+    """List all files under `folder`, except hidden ones, __MACOSX, Thumbs.db, pipes, sockets and devices.
 
     Links are followed. Only files whose suffix is neither a picture's nor a document's are opened.
 
@@ -97,7 +97,7 @@ def walk_files(folder: Path) -> Iterator[tuple[str, bool, list[str]]]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         inside = Path(current).relative_to(folder).as_posix()
-        names = [name for name in files if not name.startswith(".") and not _is_special(current, name)]
+        names = [name for name in files if name[0] != "." and name != "Thumbs.db" and not _is_special(current, name)]
         yield "" if inside == "." else f"{inside}/", not (folders or names), names
 
 

@@ -10,7 +10,7 @@ from xlite.data.sources.layouts.chexpert import CHEXPERT
 from xlite.data.sources.layouts.eyepacs import EYEPACS
 from xlite.data.sources.layouts.ham10000 import HAM10000
 from xlite.data.sources.layouts.isic2019 import ISIC2019
-from xlite.data.sources.layouts.layout import Found, Layout, Plain
+from xlite.data.sources.layouts.layout import Found, Layout
 from xlite.data.sources.layouts.mimic_cxr import MIMIC_CXR
 from xlite.data.sources.layouts.mura import MURA
 from xlite.data.sources.layouts.odir import ODIR
@@ -36,8 +36,8 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
-def known_layout(files: ImageFiles, options: FolderOptions) -> Plain | None:
-    """The folder as a plain table if it has a known layout; None else, or where the person reads it plainly.
+def known_layout(files: ImageFiles, options: FolderOptions) -> tuple[LabelTable, FolderOptions] | None:
+    """The folder as a plain table, and the options to read it by, if it has a known layout that is not ruled out.
 
     Raises:
         InputError: the layout asked for is unknown, or the folder has not got it.
@@ -62,4 +62,4 @@ def known_layout(files: ImageFiles, options: FolderOptions) -> Plain | None:
     said = {name for name, value in vars(options).items() if value != getattr(FolderOptions(), name)}
     choices: dict[str, Any] = {name: value for name, value in reading.choices.items() if name not in said}
     note = f"looks like {layout.title}: {reading.says}; --layout none reads it plainly"
-    return Plain(LabelTable(files.folder / reading.source, reading.rows, (note,)), replace(options, **choices))
+    return LabelTable(files.folder / reading.source, reading.rows, (note,)), replace(options, **choices)

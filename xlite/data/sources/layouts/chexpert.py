@@ -27,15 +27,15 @@ def _read(found: Found) -> Reading:
     frames = []
     names = _tables(found)
     for name in names:
-        rows = found.rows(name)
-        frames.append(rows.assign(part=part_of_file(found.files.folder / name) or "train"))
-    rows = pd.concat(frames, ignore_index=True)
+        rows = found.rows(name).assign(part=part_of_file(found.files.folder / name) or "train")
+        for finding in [name for name in FINDINGS if name in rows.columns]:
+            rows[finding] = [value or "0" for value in rows[finding]]
+        frames.append(rows)
+    rows = pd.concat(frames, ignore_index=True).fillna("")  # a finding that one of the tables lacks is unknown there
     rows.index += 2
     rows["patient"] = [match[0] if (match := _PATIENT.search(path)) else "" for path in rows["Path"]]
     rows["Path"] = [_known_part(found, path) for path in rows["Path"]]
     findings = tuple(name for name in FINDINGS if name in rows.columns)
-    for name in findings:
-        rows[name] = [value or "0" for value in rows[name]]
     several = len(set(rows["part"])) > 1
     choices = {
         "file_column": "Path",

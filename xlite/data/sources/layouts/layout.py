@@ -3,13 +3,13 @@
 import gzip
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
-from xlite.data.sources.folder_options import NONE, FolderOptions
+from xlite.data.sources.folder_options import NONE
 from xlite.data.sources.image_files import ImageFiles
-from xlite.data.sources.tables import LabelTable, read_table
+from xlite.data.sources.tables import read_table
 
 _MAX_HEADER = 2**16
 """Characters of a first line that are read; a file that is no text may have no line break."""
@@ -81,14 +81,6 @@ class Layout:
     title: str
     recognise: Callable[[Found], bool]
     read: Callable[[Found], Reading]
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A known layout as a plain table, and the options to read it by."""
-
-    table: LabelTable
-    options: FolderOptions = field(default_factory=FolderOptions)
 
 
 def of_one_table(name: str, title: str, columns: tuple[str, ...], says: str, **choices: object) -> Layout:
