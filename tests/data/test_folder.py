@@ -346,6 +346,12 @@ def test_a_label_that_is_uncertain_everywhere_is_no_class(tmp_path: Path, values
     assert "no image has a class" in error_of(folder, options=FolderOptions(label_column=("mass",)))
 
 
+def test_another_positive_than_1_is_refused_for_a_column_of_0_and_1(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, ["ill"], [0, 1, 1])
+    assert "--positive '0' is for a column of two classes" in error_of(folder, options=FolderOptions(positive="0"))
+    assert read_images(folder, options=FolderOptions(positive="1")).table.targets.tolist() == [[0], [1], [1]]
+
+
 def test_uncertain_values_of_classes_in_columns_are_told(tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["a", "b"], [1, 0, 1, 0], [-1, 1, 0, 1])
     parsed = read_images(folder, options=FolderOptions(label_column=("a", "b"), kind="multiclass"))

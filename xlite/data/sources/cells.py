@@ -60,8 +60,6 @@ def plain_number(text: str) -> str:
 def with_decimal_points(texts: Sequence[str]) -> list[str]:
     """A column with "1,5" written "1.5", if all its numbers have such a comma or none; else the column as it is."""
     known = [text for text in texts if text.lower() not in UNKNOWN]
-    if not any(_DECIMAL_COMMA.fullmatch(text) for text in known):
-        return list(texts)
     if not all(_DECIMAL_COMMA.fullmatch(text) or is_number(text) for text in known):
         return list(texts)
     return [text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text for text in texts]
@@ -88,9 +86,9 @@ def names_of_list(text: str) -> list[str]:
     return _stripped(inner.split(","))
 
 
-def split_names(text: str, separator: str) -> list[str]:
-    """The names in a cell of joined names: of a list, or of text joined by `separator`; stripped, none empty."""
-    return names_of_list(text) if is_list(text) else _stripped(text.split(separator))
+def split_names(text: str, separators: str) -> list[str]:
+    """The names in a cell of a list, or of text joined by any of `separators`; stripped, none empty."""
+    return names_of_list(text) if is_list(text) else _stripped(re.split(f"[{re.escape(separators)}]", text))
 
 
 def _stripped(names: Iterable[str]) -> list[str]:

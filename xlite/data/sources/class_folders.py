@@ -165,7 +165,6 @@ def _groups(images: Sequence[str], level: int, options: FolderOptions) -> tuple[
             count = len(set(deepest))
             note = f"groups: {count} by the folders below the classes; --group-column none takes each image alone"
             return np.array(deepest, dtype=np.str_), note
-    by_name = groups_of_names(images)
-    if by_name is not None:
-        return np.array(by_name.groups, dtype=np.str_), by_name.note
+    if by_name := groups_of_names(images):
+        return by_name
     return ids, f"{NO_GROUPS}; a table can name the patients"

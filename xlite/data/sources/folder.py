@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xlite.data.sources import ParsedDataset
-from xlite.data.sources.cells import BLANK_GROUPS, PARTS, group_key
+from xlite.data.sources.cells import BLANK_GROUPS, PARTS, group_key, split_names
 from xlite.data.sources.class_folders import NO_GROUPS, read_class_folders, top_folders
 from xlite.data.sources.columns import Columns, check_given, recognise
 from xlite.data.sources.folder_options import NONE, FolderOptions
@@ -16,7 +16,7 @@ from xlite.data.sources.given_parts import check_groups_in_one_part, given_parts
 from xlite.data.sources.image_files import ImageFiles, list_images, sample_images
 from xlite.data.sources.image_names import ImageNames, image_names
 from xlite.data.sources.image_targets import table_targets
-from xlite.data.sources.label_forms import LabelForm, split_any
+from xlite.data.sources.label_forms import LabelForm
 from xlite.data.sources.layouts import known_layout
 from xlite.data.sources.listing import check_labels, check_missing
 from xlite.data.sources.name_groups import groups_of_names
@@ -88,9 +88,9 @@ def _read_rows(files: ImageFiles, table: LabelTable, allow_missing: bool, option
     rows = _with_one_image(table.rows, names, where)
     _ask_folders_or_table(files, columns, options, table)
     if columns.split is not None:
-        given = given_parts(rows.rows, columns.split, where)
-        rows = replace(rows, rows=rows.rows.assign(**{columns.split: given.parts}))
-        rows = rows.take([at for at, part in enumerate(given.parts) if part], *given.notes)
+        parts, said = given_parts(rows.rows, columns.split, where)
+        rows = replace(rows, rows=rows.rows.assign(**{columns.split: parts}))
+        rows = rows.take([at for at, part in enumerate(parts) if part], *said)
     rows, columns = _one_row_an_image(rows, columns, options, where)
     absent = [image is None for image in rows.images]
     missing = tuple(rows.rows[columns.file][absent].tolist())
@@ -199,7 +199,7 @@ def _one_row_an_image(rows: _Rows, columns: Columns, options: FolderOptions, whe
 
 def _joined_cell(texts: Sequence[str], separators: str) -> str:
     """The names of several cells as a list in one, each once."""
-    names = [name for text in texts for name in (split_any(text, separators) if separators else [text]) if name]
+    names = [name for text in texts for name in (split_names(text, separators) if separators else [text]) if name]
     return str(list(dict.fromkeys(names))) if names else ""
 
 
@@ -215,9 +215,8 @@ def _groups(rows: _Rows, ids: np.ndarray, columns: Columns, options: FolderOptio
     if options.group_column == NONE:
         return ids, "groups: none, as said"
     if columns.group is None:
-        by_name = groups_of_names(ids.tolist())
-        if by_name is not None:
-            return np.array(by_name.groups, dtype=np.str_), by_name.note
+        if by_name := groups_of_names(ids.tolist()):
+            return by_name
         ask = "name the patients' column with --group-column if there is one"
         if columns.maybe_groups:
             ask = f"could it be {' or '.join(f'--group-column {name!r}' for name in columns.maybe_groups[:4])}?"

@@ -67,13 +67,7 @@ class FolderOptions:
         columns = (self.file_column, *self.label_column, self.group_column, self.split_column)
         return any(name not in (None, NONE) for name in columns)
 
-    @property
-    def unknown_words(self) -> tuple[str, ...]:
-        """The person's words for "not known"."""
-        return () if self.unknown == (NONE,) else self.unknown
-
     def says_unknown(self, text: str) -> bool:
         """Whether `text` is one of the person's unknown words, compared as numbers where both are."""
-        return any(
-            text == w or (is_number(text) and is_number(w) and float(text) == float(w)) for w in self.unknown_words
-        )
+        words = () if self.unknown == (NONE,) else self.unknown
+        return any(text == w or (is_number(text) and is_number(w) and float(text) == float(w)) for w in words)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,16 +12,11 @@ from xlite.data.sources.folder_options import NONE, FolderOptions
 from xlite.errors import InputError
 
 
-@dataclass(frozen=True)
-class GivenParts:
-    """What a column of parts says: the part of each row, "" for those of other words, and lines to show to the user."""
-
-    parts: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def given_parts(rows: pd.DataFrame, column: str, where: str) -> GivenParts:
+def given_parts(rows: pd.DataFrame, column: str, where: str) -> tuple[list[str], list[str]]:
     """Read a table's column of parts: part words, or 0 and 1 where it is named after a part.
+
+    Returns:
+        The part of each row, "" for those of other words, and lines to show to the user.
 
     Raises:
         InputError: it holds no part, or an empty cell.
@@ -34,9 +28,9 @@ def given_parts(rows: pd.DataFrame, column: str, where: str) -> GivenParts:
         raise InputError(f"{where}: row {row} has no part in {column!r}; fill it in or remove the row")
     if (part := part_of_flag(column)) and all(flag(value) is not None for value in values):
         zero = "test" if part == "train" else "train"
-        parts = tuple(part if flag(value) == 1 else zero for value in values)
-        return GivenParts(parts, (f"1 in {column!r} is the {part} part, 0 is {zero}",))
-    parts = tuple(PARTS.get(value, "") for value in values)
+        ones = f"1 in {column!r} is the {part} part, 0 is {zero}"
+        return [part if flag(value) == 1 else zero for value in values], [ones]
+    parts = [PARTS.get(value, "") for value in values]
     if not any(parts):
         raise InputError(
             f"{where}: {column!r} names no part (it has {values[0]!r}); write train, val and test, or use another "
@@ -47,7 +41,7 @@ def given_parts(rows: pd.DataFrame, column: str, where: str) -> GivenParts:
     if others := Counter(value for value in values if value not in PARTS):
         said = ", ".join(f"{value!r} {count}" for value, count in others.items())
         notes.append(f"left out: rows of other parts in {column!r}: {said}")
-    return GivenParts(parts, tuple(notes))
+    return parts, notes
 
 
 def parts_of_folders(images: Sequence[str], options: FolderOptions, where: str) -> np.ndarray | None:

@@ -9,10 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xlite.data.sources.cells import UNCERTAIN, flag, is_list, is_number, is_unknown, names_of_list, plain_number
+from xlite.data.sources.cells import (
+    UNCERTAIN,
+    flag,
+    is_list,
+    is_number,
+    is_unknown,
+    names_of_list,
+    plain_number,
+    split_names,
+)
 from xlite.data.sources.columns import Columns
 from xlite.data.sources.folder_options import FolderOptions, LabelKind
-from xlite.data.sources.label_forms import split_any
 from xlite.errors import InputError
 
 NO_LABEL = ("no finding", "no findings", "nofinding", "normal", "none", "healthy")
@@ -56,6 +64,10 @@ def table_targets(rows: pd.DataFrame, columns: Columns, options: FolderOptions, 
             `options.kind`; fewer than two classes; a label without positives.
     """
     form = columns.form.form
+    if form != "class" and options.positive is not None and flag(options.positive) != 1:
+        raise InputError(
+            f"{where}: --positive {options.positive!r} is for a column of two classes; here 1 is positive, leave it out"
+        )
     if form == "columns":
         values, notes = _flag_values(rows, columns.labels, options, where)
         if options.kind == "multiclass":
@@ -108,8 +120,7 @@ def _class_name(text: str, options: FolderOptions) -> str:
     if is_unknown(text) or options.says_unknown(text):
         return ""
     if is_list(text):
-        names = names_of_list(text)
-        text = ", ".join(names)
+        text = ", ".join(names_of_list(text))
     return plain_number(text)
 
 
@@ -260,7 +271,7 @@ def _one_hot_columns(
 def _joined(column: "pd.Series[str]", separators: str, options: FolderOptions, where: str) -> Targets:
     """Labels from a column of joined names; see `table_targets`."""
     joined = [
-        [plain_number(name) for name in split_any(text, separators) if not options.says_unknown(name)]
+        [plain_number(name) for name in split_names(text, separators) if not options.says_unknown(name)]
         if not is_unknown(text)
         else []
         for text in column

@@ -96,11 +96,8 @@ def is_zero_one(values: "pd.Series[str]", options: FolderOptions) -> bool:
     """Whether a column holds 0 and 1 (or -1 beside them, uncertain) or true and false, and nothing else."""
     distinct = {value.lower() for value in known(values, options).unique()}
     certain = distinct - UNCERTAIN
-    return bool(certain) and certain <= set(_STRICT_FLAGS) and (distinct == certain or _may_be_uncertain(certain))
-
-
-def _may_be_uncertain(certain: set[str]) -> bool:
-    return "true" not in certain and "false" not in certain
+    may_be_uncertain = not certain & {"true", "false"}
+    return bool(certain) and certain <= set(_STRICT_FLAGS) and (distinct == certain or may_be_uncertain)
 
 
 def is_flag(values: "pd.Series[str]", options: FolderOptions) -> bool:
@@ -124,15 +121,11 @@ def separators_of(values: "pd.Series[str]") -> str:
 
 def _joins(distinct: list[str], separator: str) -> bool:
     """Whether any piece of a value recurs in another value, whatever joins the pieces there."""
-    pieces = {value: set(_pieces(value)) for value in distinct}
+    pieces = {value: {piece.strip() for piece in re.split(r"[|;,]", value)} - {""} for value in distinct}
     counts = Counter(piece for each in pieces.values() for piece in each)
     return any(
         counts[piece.strip()] > 1 for v in distinct if separator in v for piece in v.split(separator) if piece.strip()
     )
-
-
-def _pieces(value: str) -> list[str]:
-    return [piece.strip() for piece in re.split(r"[|;,]", value) if piece.strip()]
 
 
 def _share_alone(distinct: list[str], separator: str) -> float:
@@ -161,7 +154,7 @@ def may_be_labels(values: "pd.Series[str]", *, is_named: bool) -> bool:
         return False
     separators = separators_of(values)
     if separators or all(map(is_list, values.unique())):
-        names = Counter(name for value in values for name in split_any(value, separators or ","))
+        names = Counter(name for value in values for name in split_names(value, separators or ","))
         if all(map(is_number, names)) and not is_named:
             return False
         return len(names) <= _MAX_NAMES and (is_named or names.total() >= 2 * len(names))
@@ -173,13 +166,6 @@ def may_be_labels(values: "pd.Series[str]", *, is_named: bool) -> bool:
         return True
     max_classes = _MAX_NUMBERED_CLASSES if are_numbers else _MAX_CLASSES
     return 2 <= len(distinct) <= max_classes and len(values) >= 2 * len(distinct)
-
-
-def split_any(value: str, separators: str) -> list[str]:
-    """The names in a cell of a list, or joined by any of `separators`."""
-    if is_list(value):
-        return split_names(value, ",")
-    return [name for text in re.split(f"[{re.escape(separators)}]", value) if (name := text.strip())]
 
 
 def _check_flags(values: "pd.Series[str]", options: FolderOptions, where: str) -> None:

@@ -113,10 +113,6 @@ class Images:
     paths: dict[str, Path]
     repeated: tuple[str, ...]
 
-    def missing(self, names: np.ndarray) -> np.ndarray:
-        """(N,) bool: which of `names` have no file."""
-        return np.fromiter((name not in self.paths for name in names.tolist()), dtype=bool, count=len(names))
-
 
 def find_images(folders: Iterable[Path]) -> Images:
     """Find all .png, .jpg and .jpeg files directly in `folders`; folders that do not exist are skipped."""

@@ -3,22 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+import numpy as np
 
 _SIDE = re.compile(r"(.+?)[ _-]?(?:(?<=[ _-])(?:l|r|od|os|ld|rd)|left|right)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class NameGroups:
-    """The group of each image, and a line that says how they were found."""
-
-    groups: tuple[str, ...]
-    note: str
-
-
-def groups_of_names(names: Sequence[str]) -> NameGroups | None:
-    """Groups of images whose names differ in the side alone; None unless all names end in a side."""
+def groups_of_names(names: Sequence[str]) -> tuple[np.ndarray, str] | None:
+    """(N,) groups of images whose names differ in the side alone, and a line on them; None unless all end in a side."""
     groups = []
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -35,4 +28,4 @@ def groups_of_names(names: Sequence[str]) -> NameGroups | None:
         f"groups: {len(counts)} by the images' names without left and right, e.g. {example!r}; --group-column none "
         "takes each image alone"
     )
-    return NameGroups(tuple(groups), note)
+    return np.array(groups, dtype=np.str_), note

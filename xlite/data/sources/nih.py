@@ -48,7 +48,7 @@ def read_nih(folder: Path, *, allow_missing: bool = False) -> ParsedDataset:
     table = labels.table
     archives = [subfolder for path in sorted(folder.glob("images_*")) for subfolder in (path / "images", path)]
     images = find_images([*archives, folder / "images", folder])
-    absent = images.missing(table.ids)
+    absent = np.array([name not in images.paths for name in table.ids.tolist()])
     missing = tuple(table.ids[absent].tolist())
     fix = "unpack NIH's archives so that they lie in images_*/images/"
     check_missing(folder, missing, len(table), what="images", fix=fix, allow_missing=allow_missing)

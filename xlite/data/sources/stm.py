@@ -123,8 +123,7 @@ def _resolve(
     """The rows of existing scans, with file names as scan names, and the names of the missing scans."""
     found: dict[str, str] = {}
     missing = []
-    for name in rows["scan"].unique().tolist():
-        row = first_row(rows, rows["scan"] == name)
+    for row, name in rows["scan"].drop_duplicates().items():
         if not name:
             raise InputError(f"{path}: row {row} has no scan; write the scan's file name")
         matches = [name] if name in files else [name + suffix for suffix in SCAN_SUFFIXES if name + suffix in files]

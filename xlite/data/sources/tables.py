@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from xlite.data.image_formats import SUFFIXES
 from xlite.data.sources.cells import with_decimal_points
 from xlite.data.sources.csv_text import csv_rows, read_text
 from xlite.errors import InputError
@@ -15,7 +16,6 @@ _SHEETS = (".xlsx", ".xlsm", ".parquet", ".pq")
 _PERHAPS = (".txt", "")
 _DELIMITERS = ",;\t|"
 _UNREAD = (".xls", ".ods", ".json", ".jsonl", ".sav", ".dta", ".rds", ".rdata", ".feather", ".h5", ".db", ".sqlite")
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".webp", ".gif")
 _PEEK_BYTES = 4096
 
 
@@ -104,7 +104,7 @@ def _frame(
     header = [" ".join(name.split()) for name in (lines[0] if lines else ())]
     if not any(header):
         raise InputError(f"{path}: not a table; row 1 must name the columns")
-    if image := next((name for name in header if Path(name.lower()).suffix in _IMAGES), None):
+    if image := next((name for name in header if Path(name.lower()).suffix in SUFFIXES), None):
         raise InputError(f"{path}: row {first_number} names the image {image!r}; add a header row before it")
     if repeated := [name for i, name in enumerate(header) if name and name in header[:i]]:
         raise InputError(f"{path}: two columns are named {repeated[0]!r}; rename one")

@@ -4,14 +4,9 @@ import re
 
 import pandas as pd
 
-from xlite.data.sources.layouts.layout import Found, Layout, Reading
+from xlite.data.sources.layouts.layout import Found, Layout, Reading, by_paths
 
 _PATH = re.compile(r"(?:.*/)?(benign|malignant)/SOB/([a-z_]+)/(SOB_[^/]+)/\d+X/[^/]+")
-
-
-def _recognise(found: Found) -> bool:
-    images = found.files.images
-    return bool(images) and _PATH.fullmatch(images[0]) is not None and _PATH.fullmatch(images[-1]) is not None
 
 
 def _read(found: Found) -> Reading:
@@ -30,4 +25,4 @@ def _read(found: Found) -> Reading:
     )
 
 
-BREAKHIS = Layout("breakhis", "BreakHis", _recognise, _read)
+BREAKHIS = Layout("breakhis", "BreakHis", by_paths(_PATH), _read)

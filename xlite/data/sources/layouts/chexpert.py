@@ -19,10 +19,6 @@ def _tables(found: Found) -> list[str]:
     return found.with_columns("Path", *FINDINGS[5:9])
 
 
-def _recognise(found: Found) -> bool:
-    return bool(_tables(found))
-
-
 def _read(found: Found) -> Reading:
     frames = []
     names = _tables(found)
@@ -57,4 +53,4 @@ def _known_part(found: Found, path: str) -> str:
     return path if found.files.find(path) else path.split("/", 1)[-1]
 
 
-CHEXPERT = Layout("chexpert", "CheXpert", _recognise, _read)
+CHEXPERT = Layout("chexpert", "CheXpert", _tables, _read)

@@ -1,6 +1,7 @@
 """A known layout: how a public data set is recognised, and how it becomes one plain table."""
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,14 +74,24 @@ class Layout:
 
     Attributes:
         name: for --layout; title: for people.
-        recognise: whether a folder has it.
+        recognise: true of a folder that has it, e.g. the tables that show it.
         read: its table; called only where it is recognised.
     """
 
     name: str
     title: str
-    recognise: Callable[[Found], bool]
+    recognise: Callable[[Found], object]
     read: Callable[[Found], Reading]
+
+
+def by_paths(pattern: re.Pattern[str]) -> Callable[[Found], bool]:
+    """Recognises folders whose first and last image match `pattern`."""
+
+    def recognise(found: Found) -> bool:
+        images = found.files.images
+        return bool(images) and all(pattern.fullmatch(path) for path in (images[0], images[-1]))
+
+    return recognise
 
 
 def of_one_table(name: str, title: str, columns: tuple[str, ...], says: str, **choices: object) -> Layout:
@@ -95,4 +106,4 @@ def of_one_table(name: str, title: str, columns: tuple[str, ...], says: str, **c
         settled = {"group_column": NONE, "split_column": NONE, **choices}
         return Reading(found.rows(table), settled, says, found.tables[table])
 
-    return Layout(name, title, lambda found: bool(found.with_columns(*columns)), read)
+    return Layout(name, title, lambda found: found.with_columns(*columns), read)

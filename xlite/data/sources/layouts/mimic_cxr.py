@@ -10,10 +10,6 @@ def _labels(found: Found) -> list[str]:
     return found.named("mimic-cxr", "chexpert") or found.named("mimic-cxr", "negbio")
 
 
-def _recognise(found: Found) -> bool:
-    return bool(_labels(found))
-
-
 def _read(found: Found) -> Reading:
     labels = found.rows(_labels(found)[0])
     splits, metadata = found.named("mimic-cxr", "split"), found.named("mimic-cxr", "metadata")
@@ -55,4 +51,4 @@ def _images_of_paths(found: Found) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["dicom_id", "subject_id", "study_id"], dtype=object)
 
 
-MIMIC_CXR = Layout("mimic-cxr", "MIMIC-CXR-JPG", _recognise, _read)
+MIMIC_CXR = Layout("mimic-cxr", "MIMIC-CXR-JPG", _labels, _read)

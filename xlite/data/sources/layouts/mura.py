@@ -4,14 +4,9 @@ import re
 
 import pandas as pd
 
-from xlite.data.sources.layouts.layout import Found, Layout, Reading
+from xlite.data.sources.layouts.layout import Found, Layout, Reading, by_paths
 
 _PATH = re.compile(r"(?:.*/)?(train|valid)/(XR_[A-Z]+)/(patient\d+)/study\d+_(positive|negative)/[^/]+")
-
-
-def _recognise(found: Found) -> bool:
-    images = found.files.images
-    return bool(images) and _PATH.fullmatch(images[0]) is not None and _PATH.fullmatch(images[-1]) is not None
 
 
 def _read(found: Found) -> Reading:
@@ -28,4 +23,4 @@ def _read(found: Found) -> Reading:
     return Reading(rows, choices, "abnormal or not by the study's folder, patient from the path, its own parts")
 
 
-MURA = Layout("mura", "MURA", _recognise, _read)
+MURA = Layout("mura", "MURA", by_paths(_PATH), _read)

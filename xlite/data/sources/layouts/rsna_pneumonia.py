@@ -2,15 +2,13 @@
 
 from xlite.data.sources.layouts.layout import Found, Layout, Reading
 
-_COLUMNS = ("patientId", "Target", "width")
 
-
-def _recognise(found: Found) -> bool:
-    return bool(found.with_columns(*_COLUMNS))
+def _tables(found: Found) -> list[str]:
+    return found.with_columns("patientId", "Target", "width")
 
 
 def _read(found: Found) -> Reading:
-    table = found.with_columns(*_COLUMNS)[0]
+    table = _tables(found)[0]
     choices = {"file_column": "patientId", "label_column": ("Target",), "group_column": "none", "split_column": "none"}
     others = ", ".join(found.tables[name] for name in found.named("class_info"))
     beside = f"; {others} (three classes) is left out, --table {others} takes it" if others else ""
@@ -18,4 +16,4 @@ def _read(found: Found) -> Reading:
     return Reading(found.rows(table), choices, says, found.tables[table])
 
 
-RSNA_PNEUMONIA = Layout("rsna-pneumonia", "RSNA Pneumonia Detection", _recognise, _read)
+RSNA_PNEUMONIA = Layout("rsna-pneumonia", "RSNA Pneumonia Detection", _tables, _read)
