@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -156,7 +157,7 @@ def _read_sheet(path: Path, suffix: str) -> LabelTable:
     return LabelTable(path, _frame(path, [list(map(_text, line)) for line in sheets[names[0]]], 1), notes)
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     """A cell as a text table would hold it."""
     if hasattr(value, "tolist"):  # a list column of Parquet
         value = value.tolist()
