@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from xlite.commands import cli
 from xlite.commands.main import COMMANDS
 from xlite.commands.options import home
 from xlite.config import RunConfig
@@ -31,8 +30,10 @@ COMMANDS_INTRO = """\
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | a training failed; `bank --check`: no match; `check-gpu`: a step failed |
+| 1 | a training failed; `bank --check`, `predict --self-test`: no match; `export`: every graph loses too much; \
+`check-gpu`: a step failed; `watch`: a server ended |
 | 2 | bad input, a full disk, or a file or database that cannot be used; one line on stderr says which |
+| 3 | `predict`, `explain`: files that cannot be read were passed over |
 | 130 | stopped by Ctrl-C; the same command continues |
 """
 CONFIGURATION_INTRO = """\
@@ -59,10 +60,18 @@ def commands_page() -> str:
     on_windows = ", ".join(f"`{name}`" for name, command in COMMANDS.items() if command.on_windows)
     windows = f"On native Windows only {on_windows} run; the others need WSL2 there."
     parts = ["# Commands", NOTICE, COMMANDS_INTRO.strip(), table(("command", "what it does"), overview), windows]
+    owners: dict[tuple[str, tuple[tuple[str, ...], ...]], str] = {}  # the first command that has a group
     for name, command in COMMANDS.items():
         parser = import_module(f"xlite.commands.{command.module}").parser()
         parts += [f"## xlite {name}", f"{parser.description} Also `python runners/{command.module}.py`."]
-        parts += [table((title, "meaning", "default"), rows) for title, rows in option_groups(parser)]
+        shared: dict[str, list[str]] = {}
+        for title, rows in option_groups(parser):
+            owner = owners.setdefault((title, tuple(rows)), name)
+            if owner == name:
+                parts.append(table((title, "meaning", "default"), rows))
+            else:
+                shared.setdefault(owner, []).append(f"*{title}*")
+        parts += [f"{', '.join(titles)}: as for [`xlite {owner}`](#xlite-{owner})." for owner, titles in shared.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,9 +85,10 @@ def option_groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[t
 
 def option_row(action: argparse.Action) -> tuple[str, str, str]:
     """An option with its value, its meaning and its default."""
-    value = "" if action.nargs == 0 else f" {'|'.join(action.choices) if action.choices else action.metavar}"
-    several = " ..." if action.nargs == "+" else ""
-    option = "`" + ", ".join(action.option_strings) + value + several + "`" + (" (required)" if action.required else "")
+    value = "" if action.nargs == 0 else "|".join(action.choices) if action.choices else str(action.metavar)
+    words = [", ".join(action.option_strings), value, "..." if action.nargs in ("+", "*") else ""]
+    required = " (required)" if action.required and action.nargs != "*" else ""
+    option = f"`{' '.join(filter(None, words))}`{required}"
     meaning, _, said = ((action.help or "") % vars(action)).partition(" (default: ")
     said = said.removesuffix(")")
     return option, meaning, (f"`{said}`" if "<" in said else said) or default_of(action)
@@ -87,11 +97,11 @@ def option_row(action: argparse.Action) -> tuple[str, str, str]:
 def default_of(action: argparse.Action) -> str:
     """The default as typed, empty where there is none. Paths are relative to `home()`."""
     default: Any = action.default
-    if default in (None, False, []):
+    if default in (None, False, [], ()):
         return ""
     if isinstance(default, Path):
         default = default.relative_to(home()).as_posix()
-    return f"`{default:g}s`" if action.type is cli.duration else f"`{default}`"
+    return f"`{default}`"
 
 
 def configuration_page() -> str:

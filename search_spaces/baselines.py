@@ -1,4 +1,4 @@
-"""The chest logs' baselines without distillation: three backbones x two attentions, and two plain ones; for a GPU."""
+"""Baselines without distillation, from published ImageNet weights: three backbones x two attentions, two without."""
 
 _SHARED = {
     "model.pretrained": True,

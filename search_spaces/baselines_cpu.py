@@ -1,4 +1,4 @@
-"""Baselines without distillation in the shape of the chest logs' grid, with students small enough for a CPU."""
+"""Baselines without distillation for a CPU: three small backbones x two attentions, and two without."""
 
 _SHARED = {
     "model.pretrained": False,

@@ -1,4 +1,4 @@
-"""The students of the chest X-ray logs, from published ImageNet weights; meant for a GPU."""
+"""Students of four backbones, from published ImageNet weights; meant for a GPU."""
 
 CONTINUES = ("cbe964691867f6d3", "3e64c0ee61dbb8bb")  # this file when it asked for everything at alpha 1 too
 

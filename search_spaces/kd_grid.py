@@ -1,4 +1,4 @@
-"""The eight distillation configurations of the experiment log: two students x two temperatures x two alphas."""
+"""Eight distillation configurations: two students x two temperatures x two alphas."""
 
 CONFIGURATIONS = [
     {

@@ -1,4 +1,4 @@
-"""Does distillation help? Six students of the logs, with and without a teacher; `analyze.py` compares the pairs."""
+"""Does distillation help? Six students, each with and without a teacher; `xlite analyze` compares the pairs."""
 
 CONFIGURATIONS = [
     {

@@ -1,4 +1,4 @@
-"""Does distillation help? Six small students, each with and without a teacher; `analyze.py` compares them in pairs."""
+"""Does distillation help? Six small students, each with and without a teacher; `xlite analyze` compares the pairs."""
 
 CONFIGURATIONS = [
     {

@@ -1,4 +1,4 @@
-"""Slice students of the lumbar log's v8, from published ImageNet weights; meant for a GPU."""
+"""Slice students of four backbones, from published ImageNet weights; meant for a GPU."""
 
 CONTINUES = ("8f7fd3ddd6028d8e", "c5dc74b82be5244f")  # this file when it asked for everything at alpha 1 too
 

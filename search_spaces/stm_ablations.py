@@ -1,4 +1,4 @@
-"""The STM log's planned ablations, one change at a time from its reference run; all of them run to the end."""
+"""Ablations of a scan-line encoder without a teacher, one change at a time; all of them run to the end."""
 
 REFERENCE = {
     "model.layers": 6,

@@ -1,4 +1,4 @@
-"""Scan-line encoders of the STM log, 4 to 8 layers, taught by a deeper one; meant for a GPU."""
+"""Scan-line encoders of 4 to 8 layers, taught by a deeper one; meant for a GPU."""
 
 CONTINUES = ("2e2aaab853c787d8", "26bafefacbbd9f63")  # this file when it asked for everything at alpha 1 too
 

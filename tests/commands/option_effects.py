@@ -50,8 +50,8 @@ def data_options(command):
 def opening_options(command):
     """Effects of the options that say which study is opened, and where its parts are."""
     return {
-        "--study": lambda it: str(it.opened(command, "--results /r")[0]) == "/r/b",
-        "--results": lambda it: str(it.opened(command, "--results /q")[0]) == "/q/b",
+        "--study": lambda it: it.refuses(command, f"--study no --results {it.home}/results", "no study 'no'"),
+        "--results": lambda it: it.opened(command, "")[0] == it.home / "results" / "kd",
         "--storage": lambda it: it.opened(command, "--storage sqlite:////x.db")[1].storage == "sqlite:////x.db",
         "--data": lambda it: str(it.opened(command, "--data /d")[1].data) == "/d",
         "--cache-dir": lambda it: str(it.opened(command, "--cache-dir /c")[1].cache_dir) == "/c",
@@ -61,7 +61,7 @@ def opening_options(command):
 
 def adopt(command):
     """Effect of --adopt: there is no study to take over."""
-    return lambda it: it.refuses(command, f"--study no --results {it.home}/results --adopt", "no study to take over")
+    return lambda it: it.refuses(command, f"--study kd --results {it.home}/results --adopt", "no study to take over")
 
 
 def over(budget, seconds):
@@ -304,7 +304,7 @@ BANK = {
     **opening_options("bank"),
     "--check": lambda it: (it.compared("--check"), it.compared("")) == ([None], []),
     "--rows": lambda it: (
-        it.compared("--check --rows 5") == [5] and it.refuses("bank", "--study s --rows 5", "give --check too")
+        it.compared("--check --rows 5") == [5] and it.refuses("bank", "--study kd --rows 5", "give --check too")
     ),
 }
 PREPARE = {
@@ -312,10 +312,13 @@ PREPARE = {
     "--subset": lambda it: it.run("prepare", it.data("--subset 0.5")) == 0 and it.says("Searching on"),
     "--dry-run": lambda it: it.run("prepare", it.data("--dry-run")) == 0 and it.says("nothing was cached, split"),
     "--clean": lambda it: (
-        it.run("prepare", f"--clean --results {it.home}/no --cache-dir {it.home}/no") == 0 and it.says("caches removed")
+        it.run("prepare", f"--clean --results {it.home} --cache-dir {it.home}/no") == 0 and it.says("caches removed")
         and it.refuses("prepare", "--clean --subset 0.5", "--clean reads only --results and --cache-dir")
     ),
-    "--results": lambda it: it.refuses("prepare", it.data(f"--results {it.home}"), "give --clean too"),
+    "--results": lambda it: (
+        it.refuses("prepare", it.data(f"--results {it.home}"), "give --clean too")
+        and it.refuses("prepare", f"--clean --results {it.home}/no", "no such folder; --clean keeps the caches")
+    ),
 }
 LEADERBOARD = {
     "--study": lambda it: it.refuses("leaderboard", f"--study no --results {it.home}/results", "no study 'no'"),

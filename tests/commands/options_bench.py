@@ -84,6 +84,9 @@ class Bench:
     def data(self, text: str = "") -> str:
         return f"--data {self.home}/nih --cache-dir {self.home}/cache --image-size 16 {text}"
 
+    def kd(self, text: str = "") -> str:
+        return f"--study kd --results {self.home}/results {text}"
+
     def says(self, words: str) -> bool:
         return any(words in line for line in self.told.lines)
 
@@ -192,7 +195,7 @@ class Bench:
 
     def opened(self, command: str, text: str) -> tuple[Path, reopen.Places]:
         """The folder in which a command opens a study, and what it takes from other places."""
-        (folder, _, places), _ = self.stopped_at("xlite.commands.reopen.reopen", command, f"--study b {text}")
+        (folder, _, places), _ = self.stopped_at("xlite.commands.reopen.reopen", command, self.kd(text))
         return folder, places
 
     def promoting(self, text: str) -> tuple[int, dict[str, Any]]:
@@ -209,7 +212,7 @@ class Bench:
         opened = SimpleNamespace(study=study, ledger=ledger, prepared=None)
         self.patch.setattr(reopen, "reopen", lambda *_, **__: opened)
         place = "xlite.commands.promote.promote_and_tell"
-        return self.stopped_at(place, "promote", f"--study s {text}")
+        return self.stopped_at(place, "promote", self.kd(text))
 
     def reported(self, command: str, text: str) -> bool:
         """Whether `xlite tune` or `xlite promote` writes a report at its end."""
@@ -220,7 +223,7 @@ class Bench:
             return bool(calls)
         self.promoted(text)  # up to the promotion; from here on it is left out
         self.patch.setattr("xlite.commands.promote.promote_and_tell", lambda *_, **__: None)
-        self.run("promote", f"--study s {text}")
+        self.run("promote", self.kd(text))
         return bool(calls)
 
     def repeating(self, text: str) -> int:
@@ -244,7 +247,7 @@ class Bench:
 
         self.patch.setattr(teacher_bank, "compare", compare)
         with suppress(Stopped):
-            self.run("bank", f"--study s {text}")
+            self.run("bank", self.kd(text))
         return calls
 
     def opens(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -259,5 +262,5 @@ class Bench:
 
     def printed(self, command: str, text: str) -> str:
         """What a command prints about the study "kd"."""
-        self.run(command, f"--study kd --results {self.home}/results {text}")
+        self.run(command, self.kd(text))
         return self.capsys.readouterr().out + "\n".join(self.told.lines)

@@ -137,10 +137,10 @@ def test_arguments_that_mean_nothing_are_refused(kind: Callable[[str], Any], tex
 def test_paths_are_absolute_and_what_they_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
-    assert cli.results_dir("later") == tmp_path / "later"
+    assert cli.output_dir("later") == tmp_path / "later"
     assert cli.output_file("out.csv") == tmp_path / "out.csv"
     refused = [
-        (cli.results_dir, "file", "file: is a file, not a folder"),
+        (cli.output_dir, "file", "file: is a file, not a folder"),
         (cli.output_file, ".", "is a folder"),
         (cli.output_file, "no/out.csv", "no: no such folder"),
     ]

@@ -1,7 +1,6 @@
 """What a study's trials say: does distillation help, what matters, when validation turned, what it cost."""
 
 import argparse
-from pathlib import Path
 
 from xlite.commands import cli
 from xlite.commands.options import add_study_options, shown
@@ -14,7 +13,7 @@ def parser() -> argparse.ArgumentParser:
     add_study_options(out, required=True)
     out.add_argument(
         "--out",
-        type=cli.results_dir,
+        type=cli.output_dir,
         metavar="DIR",
         help="where it is saved (default: analysis/ in the study's folder)",
     )
@@ -23,10 +22,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the ledger, write analysis.md and its pictures, print the answers."""
-    results: Path = arguments.results.expanduser().resolve()
-    locate = cli.study_folder if arguments.storage else cli.existing_study_folder
-    folder = locate(results, arguments.study)  # here, since a misspelt name need not wait for what follows
-    from xlite.ledger import StudyManifest, open_to_read
+    folder = cli.readable_study_folder(arguments)
+    from xlite.ledger import StudyManifest, open_to_read  # here, since a misspelt name need not wait for it
     from xlite.report.analysis import analyse, study_rows
 
     console = Console()

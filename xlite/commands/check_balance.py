@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from xlite.commands import cli
-from xlite.commands.options import home, shown
+from xlite.commands.options import data_folder, default_results, phantom_folder, shown
 from xlite.console import Console
 
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--batch-size", type=cli.positive_int, default=32, metavar="N", help="images of a batch")
     out.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of the draws")
     out.add_argument(
-        "--out", type=cli.results_dir, metavar="DIR", help="where it is saved (default: ray_results/balance_<time>)"
+        "--out", type=cli.output_dir, metavar="DIR", help="where it is saved (default: ray_results/balance_<time>)"
     )
     return out
 
@@ -37,9 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         measure_samplers,
         write_balance_csv,
     )
+    from xlite.tasks import find_task
 
     console = Console()
-    folder = arguments.data.expanduser().resolve() if arguments.data else _phantom(console)
+    folder = data_folder(arguments.data) if arguments.data else phantom_folder(find_task("chestxray14"), console)
     table = read_labels(folder).table
     console.say(
         f"{len(table):,} images, {len(table.labels)} labels; "
@@ -50,21 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console.show(balance_table(measured, table.labels))
     console.say(describe_balance(measured))
-    out = arguments.out or home() / "ray_results" / f"balance_{cli.default_study_name()}"
+    out = arguments.out or default_results() / f"balance_{cli.default_study_name()}"
     out.mkdir(parents=True, exist_ok=True)
     write_balance_csv(out / "balance.csv", measured, table.labels, positive_counts(table.targets))
     draw_balance(out / "balance.png", measured, table.labels, table.targets)
     console.say(f"balance.csv and balance.png in {shown(out)}")
     return 0
-
-
-def _phantom(console: Console) -> Path:
-    """The default task's phantom set, written if it is not there yet."""
-    from xlite.tasks import find_task
-
-    write_phantom = find_task("chestxray14").write_phantom
-    assert write_phantom is not None
-    with console.progress("Writing phantom images", "images") as progress:
-        folder = write_phantom(home() / "data" / "phantom", progress)
-    console.say(f"No --data: working on the table of phantom images, in {shown(folder)}")
-    return folder

@@ -28,10 +28,10 @@ Main = Callable[[argparse.Namespace], int | None]
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a default where it says something: not None, False or an empty list, and not twice."""
+    """Shows a default where it says something: not None, False or nothing at all, and not twice."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []) or "default:" in (action.help or ""):
+        if action.default in (None, False, [], ()) or "default:" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 
@@ -84,12 +84,6 @@ def positive_int(text: str) -> int:
     return value
 
 
-def port(text: str) -> int:
-    """A TCP port, 1 to 65535."""
-    good = "a port from 1 to 65535, e.g. 6006"
-    return int(_number(text, good, lambda value: value == int(value) and 0 < value < 2**16))
-
-
 def positive_float(text: str) -> float:
     """A number above 0."""
     return _number(text, "a number above 0, e.g. 0.5", lambda value: value > 0)
@@ -115,17 +109,6 @@ def threshold_method(text: str) -> str:
     if name not in ("sensitivity", "precision") or not equals:
         raise argparse.ArgumentTypeError(f"got {text!r}; write f1, youden, or e.g. sensitivity=0.9 or precision=0.5")
     return f"{name}={inner_share(value):g}"
-
-
-def seed(text: str) -> int:
-    """A whole number from 0 to 2^32 - 1."""
-    good = "a whole number from 0 to 4294967295, e.g. 42"
-    return int(_number(text, good, lambda value: value == int(value) and 0 <= value < 2**32))
-
-
-def niceness(text: str) -> int:
-    """A whole number from 0 to 19."""
-    return int(_number(text, "a whole number from 0 to 19", lambda value: value == int(value) and 0 <= value < 20))
 
 
 def duration(text: str) -> float:
@@ -166,8 +149,8 @@ def output_file(text: str) -> Path:
     return path
 
 
-def results_dir(text: str) -> Path:
-    """The absolute path of the folder that holds studies; it need not exist yet."""
+def output_dir(text: str) -> Path:
+    """The absolute path of a folder to write to; it need not exist yet."""
     path = Path(text).expanduser().resolve()
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{path}: is a file, not a folder")
@@ -178,12 +161,9 @@ def study_folder(results: Path, name: str) -> Path:
     """The folder of the study `name`, there or not.
 
     Raises:
-        InputError: the name cannot be a folder's, or `results` is a file.
+        InputError: the name cannot be a folder's.
     """
-    checked_name(name, "study name")
-    if results.exists() and not results.is_dir():
-        raise InputError(f"--results {results}: is a file, not a folder")
-    return results / name
+    return results / checked_name(name, "study name")
 
 
 def existing_study_folder(results: Path, name: str) -> Path:
@@ -197,6 +177,16 @@ def existing_study_folder(results: Path, name: str) -> Path:
         there = sorted(path.name for path in results.iterdir() if _is_study(path)) if results.is_dir() else []
         raise InputError(f"no study {name!r} in {results}; studies there: {', '.join(there) or 'none'}")
     return folder
+
+
+def readable_study_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of the study to read, which need not be there where --storage names its database.
+
+    Raises:
+        InputError: as `existing_study_folder`.
+    """
+    locate = study_folder if arguments.storage else existing_study_folder
+    return locate(arguments.results, arguments.study)
 
 
 def default_study_name() -> str:
@@ -217,6 +207,15 @@ def _number(text: str, good: str, holds: Callable[[float], bool]) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"got {text!r}; write {good}")
+
+
+def _whole_number(good: str, smallest: int, largest: int) -> Callable[[str], int]:
+    return lambda text: int(_number(text, good, lambda value: value == int(value) and smallest <= value <= largest))
+
+
+port = _whole_number("a port from 1 to 65535, e.g. 6006", 1, 2**16 - 1)
+seed = _whole_number("a whole number from 0 to 4294967295, e.g. 42", 0, 2**32 - 1)
+niceness = _whole_number("a whole number from 0 to 19", 0, 19)
 
 
 def _failed(message: str) -> int:

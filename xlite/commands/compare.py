@@ -2,12 +2,13 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import home
+from xlite.commands.options import add_results_option, shown
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -29,9 +30,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "students", nargs="+", metavar="STUDENT", help="a study, STUDY:TRIAL, or a folder with a promoted student"
     )
-    out.add_argument(
-        "--results", type=cli.results_dir, default=home() / "ray_results", metavar="DIR", help="where studies lie"
-    )
+    add_results_option(out)
     out.add_argument(
         "--part",
         choices=("val", "test"),
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.students) < 2:
         raise InputError(f"only {arguments.students[0]} is named; name another to compare it with")
     from xlite.commands.compare_open import open_students
-    from xlite.study.comparison import MIN_CASES, budget_line, enough, label_pairs, pairs_of, score_of, untested
+    from xlite.study.comparison import MIN_CASES, enough, label_pairs, pairs_of, score_of, untested
     from xlite.study.contestants import configurations, judged_on, sides_of
 
     console = Console()
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = pairs_of(sides, rows)
     by_label = [label_pairs(*two, rows) for two in combinations(sides, 2)]
     console.show(score_table(named, scores, rows, arguments.part))
-    for line in budgets(named, budget_line):
+    for line in budgets(named):
         console.say(line)
     console.show(pair_table(pairs))
     if not enough(rows):
@@ -85,8 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     if few := untested(rows):
         console.say(f"Too few patients with or without them to test: {', '.join(few)}")
     if arguments.csv:
-        write(arguments, named, scores, [*pairs, *(pair for labels in by_label for pair in labels)])
-        console.say(f"All rows are in {arguments.csv}")
+        write(arguments.csv, named, scores, [*pairs, *(pair for labels in by_label for pair in labels)])
+        console.say(f"All rows are in {shown(arguments.csv)}")
     return 0
 
 
@@ -152,20 +151,23 @@ def pair_table(pairs: "Sequence[Pair]") -> FittedTable:
     return table
 
 
-def budgets(named: "dict[str, list[Contestant]]", line: "Callable[..., str | None]") -> list[str]:
+def budgets(named: "dict[str, list[Contestant]]") -> list[str]:
     """Whether training, and searching, took as much; not compared across kinds of devices."""
+    from xlite.study.comparison import budget_line
+
     firsts = {name: seeds[0] for name, seeds in named.items()}
-    lines = [line("epochs of training", {name: each.epochs for name, each in firsts.items()})]
+    lines = [budget_line("epochs of training", {name: each.epochs for name, each in firsts.items()})]
     if len({each.device for each in firsts.values()}) > 1:
         lines.append("They were trained on different devices, so their seconds do not compare")
     else:
-        lines.append(line("device seconds of training", {name: each.device_s for name, each in firsts.items()}))
-        lines.append(line("device seconds of search", {name: each.search_device_s for name, each in firsts.items()}))
+        training = {name: each.device_s for name, each in firsts.items()}
+        search = {name: each.search_device_s for name, each in firsts.items()}
+        lines += [budget_line("device seconds of training", training), budget_line("device seconds of search", search)]
     return [each for each in lines if each]
 
 
 def write(
-    arguments: argparse.Namespace,
+    file: Path,
     named: "dict[str, list[Contestant]]",
     scores: "Sequence[Score]",
     pairs: "Sequence[Pair]",
@@ -185,7 +187,7 @@ def write(
         ends = ("", "") if math.isnan(found.low) else (found.low, found.high)
         values = (found.mean, *ends, pair.p, pair.verdict)
         lines.append((kind, pair.first, pair.second, pair.label, *values, *[""] * 6))
-    write_text(arguments.csv, csv_text([tuple(map(str, line)) for line in lines]))
+    write_text(file, csv_text([tuple(map(str, line)) for line in lines]))
 
 
 def _shown(value: float | None, digits: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xlite.commands import cli
-from xlite.commands.options import shown
+from xlite.commands.options import shown, study_command
 from xlite.commands.reopen import OpenedStudy, reopen
 from xlite.console import SilentConsole
 from xlite.data.dataset import Dataset
@@ -86,7 +86,7 @@ def _promoted(name: str, root: Path) -> Named:
             members = ", ".join(shown(file.parent) for file in front)
             raise InputError(f"study {root.name} has promoted a front; name its members: {members}")
         raise InputError(
-            f"study {root.name} has promoted nothing; run `xlite promote --study {root.name}`, or name a trial: "
+            f"study {root.name} has promoted nothing; run `{study_command('promote', root)}`, or name a trial: "
             f"{root.name}:0"
         )
     return Named(name, root, None, root / "promoted")
@@ -149,19 +149,14 @@ def _without_study(named: Named, students: Sequence[Contestant]) -> Contestant:
 
 def _package(named: Named) -> tuple[list[Path], tuple[Mapping[str, Any], ...], float]:
     """The weights' files, what each is described as, and the MB of all."""
-    files = _files(named)
+    names = [f"{STUDENT}.safetensors"]
+    if named.trial is None:
+        file = named.package / "metrics.json"
+        names = read_json_object(file).get("models")
+        if not isinstance(names, list) or not names:
+            raise InputError(f"{file}: it names no models; promote again")
+    files = [named.package / str(name) for name in names]
     return files, tuple(load_artifact(file)[1] for file in files), sum(file.stat().st_size for file in files) / 1e6
-
-
-def _files(named: Named) -> list[Path]:
-    """The weights' files."""
-    if named.trial is not None:
-        return [named.package / f"{STUDENT}.safetensors"]
-    file = named.package / "metrics.json"
-    models = read_json_object(file).get("models")
-    if not isinstance(models, list) or not models:
-        raise InputError(f"{file}: it names no models; promote again")
-    return [named.package / str(model) for model in models]
 
 
 def _base_split(description: Mapping[str, Any]) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_folder_options, cache_dir, column_overrides, home, shown, storage_url
+from xlite.commands.options import (
+    add_folder_options,
+    cache_dir,
+    column_overrides,
+    data_folder,
+    home,
+    shown,
+    storage_url,
+)
 from xlite.console import Console
 from xlite.errors import InputError
 from xlite.storage.files import fingerprint
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from xlite.evaluate.package import PromotedModel
     from xlite.tasks.target_spec import TargetSpec
 
-PARTS = ("all", "train", "val", "test")
-
 
 def parser() -> argparse.ArgumentParser:
     """Options of `xlite evaluate`."""
@@ -30,11 +36,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--model", type=Path, required=True, metavar="DIR", help="a study's promoted/, or a copy of it")
     out.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the raw data")
     out.add_argument(
-        "--task", metavar="T", help="how the folder is read (default: the model's task); images: any table"
+        "--task", metavar="T", help="how the folder is read; images: any table (default: the model's task)"
     )
     out.add_argument(
         "--part",
-        choices=PARTS,
+        choices=("all", "train", "val", "test"),
         default="all",
         help="judge only this part of the data's own lists; of the study's own images, of its split (default: all)",
     )
@@ -49,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--no-images", action="store_true", help="write no sheet of the worst mistakes")
     out.add_argument(
-        "--out", type=cli.results_dir, default=home(), metavar="DIR", help="where evaluation/NAME/ is written"
+        "--out", type=cli.output_dir, default=home(), metavar="DIR", help="where evaluation/NAME/ is written"
     )
     out.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: data/cache)")
     out.add_argument(
@@ -69,11 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read model and data, set aside what the model has seen, judge, write, tell."""
     from xlite.evaluate.package import open_package
 
-    package, folder = open_package(arguments.model), arguments.data.expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(
-            f"--data {arguments.data}: {'is a file, not a folder' if folder.exists() else 'no such folder'}"
-        )
+    package, folder = open_package(arguments.model), data_folder(arguments.data)
     out = _place(arguments.out / "evaluation", package, folder, arguments.part)
     check_folder(out, "name another folder with --out")
     check_folder(cache_dir(arguments), "name another folder with --cache-dir")

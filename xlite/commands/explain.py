@@ -34,14 +34,14 @@ def parser() -> argparse.ArgumentParser:
         help="NIH's BBox_List_2017.csv: draw the labels that have boxes, and count how often a map's peak is in one",
     )  # fmt: skip
     out.add_argument(
-        "--out", type=cli.results_dir, metavar="DIR", help="new folder of the sheets (default: explained_<time>)"
+        "--out", type=cli.output_dir, metavar="DIR", help="new folder of the sheets (default: explained_<time>)"
     )
     return out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the files, draw them, say what was not drawn. Returns the exit code."""
-    out = (arguments.out or home() / f"explained_{cli.default_study_name()}").resolve()
+    out = arguments.out or home() / f"explained_{cli.default_study_name()}"
     for place in arguments.places:
         if not place.exists():
             raise InputError(f"{place}: no such file or folder")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlite.commands import cli
-from xlite.commands.options import home, shown, storage_url
+from xlite.commands.options import add_place_options, add_results_option, shown, storage_url
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
 
@@ -35,15 +35,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="F",
         help="how much lower the task's metric may be on validation",
     )
-    out.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: DIR_int8 or DIR_fp16)")
+    out.add_argument(
+        "--out", type=cli.output_dir, metavar="DIR", help="folder to write (default: DIR_int8 or DIR_fp16)"
+    )
     group = out.add_argument_group("study", "Where the training and validation images are; the package lies in it.")
     group.add_argument("--study", metavar="NAME", help="the study's name, if the package lies elsewhere")
-    group.add_argument("--results", type=Path, default=home() / "ray_results", metavar="DIR", help="where studies lie")
+    add_results_option(group)
     group.add_argument(
         "--storage", type=storage_url, metavar="URL", help="database of the ledger (default: the study's)"
     )
-    group.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
-    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
+    add_place_options(group)
     return out
 
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not package.is_dir():
         raise InputError(f"--model {arguments.model}: no such folder; give a study's promoted/")
     kind = "int8" if arguments.int8 else "fp16"
-    out = (arguments.out or package.with_name(f"{package.name}_{kind}")).expanduser().resolve()
+    out = arguments.out or package.with_name(f"{package.name}_{kind}")
     study = _study_of(package, arguments)
 
     from xlite.export.smaller import check_free, fp32_package
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_of(package: Path, arguments: argparse.Namespace) -> Path:
     """The folder of the study that the package was promoted in."""
     if arguments.study:
-        return cli.existing_study_folder(arguments.results.expanduser().resolve(), arguments.study)
+        return cli.existing_study_folder(arguments.results, arguments.study)
     for folder in (package.parent, package.parent.parent):  # a member of a front lies one deeper
         if (folder / "study.json").is_file():
             return folder
@@ -97,7 +98,7 @@ def _ground(study: Path, about: "About", arguments: argparse.Namespace, console:
     from xlite.commands.reopen import Places, reopen
     from xlite.export.judged import Ground
 
-    opened = reopen(study, console, Places(arguments.storage, arguments.data, arguments.cache_dir))
+    opened = reopen(study, console, Places.named(arguments))
     if not any(row.promotion and row.promotion.identity == about.promotion for row in opened.ledger.finals()):
         raise InputError(
             f"--model {arguments.model}: was not promoted in study {study.name}; name its own with --study"

@@ -65,10 +65,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         print(f"error: xlite has no command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(EXIT_INPUT)
     command = COMMANDS[name]
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # read when PyTorch loads its OpenMP, here and in Ray's workers;
-    # spinning threads keep each other from the cores of a busy machine (benchmarks/waiting.py)
+    # Read when PyTorch loads its OpenMP, here and in Ray's workers: spinning threads keep each other from the cores of
+    # a busy machine (benchmarks/waiting.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module = import_module(f"xlite.commands.{command.module}")
 
     def run(arguments: Namespace) -> int | None:

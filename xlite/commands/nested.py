@@ -57,7 +57,7 @@ def run_nested(arguments: argparse.Namespace, search: Callable[[argparse.Namespa
     check_options(arguments)
     console, num_folds = Console(), arguments.outer_folds
     name = cli.default_study_name() if arguments.study is None else arguments.study
-    results = arguments.results.expanduser().resolve()
+    results = arguments.results
     folder = cli.study_folder(results, name)
     values = asked(arguments)
     check_same(folder, values)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
     from xlite.tasks.target_spec import TargetSpec
     from xlite.tasks.task import Task
 
-SPLITS = ("patient", "official", "image")
-FOLDS_HELP = "promote an ensemble of K models, each judged on the fold it did not see (default: the task's)"
-REPEATS_HELP = "deal the folds R times, each time anew, and promote all R x K models"
 THRESHOLDS = "f1"
-KINDS = ("binary", "multilabel", "multiclass")
-UNCERTAIN = ("ignore", "positive", "negative", "error")
 
 
 def home() -> Path:
@@ -40,6 +36,11 @@ def phantoms() -> Path:
 def default_cache_dir() -> Path:
     """Where caches are kept without --cache-dir."""
     return home() / "data" / "cache"
+
+
+def default_results() -> Path:
+    """Where studies lie without --results."""
+    return home() / "ray_results"
 
 
 def space_file(given: Path | None, default: str) -> Path:
@@ -75,7 +76,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: a phantom set, made)"
     )
     group.add_argument(
-        "--split", choices=SPLITS, help="how train, val and test are drawn (default: patient, or what came with images)"
+        "--split",
+        choices=("patient", "official", "image"),
+        help="how train, val and test are drawn (default: patient, or what came with images)",
     )
     group.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of split, sampler and training")
     group.add_argument(
@@ -127,9 +130,13 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--group-column", metavar="C", help="rows of one group stay on one side of a split, or none")
     group.add_argument("--split-column", metavar="C", help="the column of given parts, or none: draw a new split")
-    group.add_argument("--kind", choices=KINDS, help="what the labels are")
+    group.add_argument("--kind", choices=("binary", "multilabel", "multiclass"), help="what the labels are")
     group.add_argument("--positive", metavar="NAME", help="of two classes, the one that is 1")
-    group.add_argument("--uncertain", choices=UNCERTAIN, help="what -1 among labels of 0 and 1 means (default: ignore)")
+    group.add_argument(
+        "--uncertain",
+        choices=("ignore", "positive", "negative", "error"),
+        help="what -1 among labels of 0 and 1 means (default: ignore)",
+    )
     group.add_argument(
         "--unknown", nargs="+", action="extend", metavar="WORD", help="further words for unknown, e.g. 9; or none"
     )
@@ -139,7 +146,7 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_subset_option(parser: argparse.ArgumentParser) -> None:
+def add_subset_option(parser: "argparse._ActionsContainer") -> None:
     """--subset."""
     parser.add_argument(
         "--subset",
@@ -149,7 +156,7 @@ def add_subset_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
+def add_set_option(parser: "argparse._ActionsContainer") -> None:
     """--set KEY=VALUE, any number of times."""
     parser.add_argument(
         "--set",
@@ -166,7 +173,7 @@ def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes
     group = parser.add_argument_group("study")
     text = "the study's name" if required else "the study's name; the same name continues it (default: date and time)"
     group.add_argument("--study", required=required, metavar="NAME", help=text)
-    group.add_argument("--results", type=Path, default=home() / "ray_results", metavar="DIR", help="where studies lie")
+    add_results_option(group)
     group.add_argument(
         "--storage",
         type=storage_url,
@@ -179,28 +186,42 @@ def add_study_options(parser: argparse.ArgumentParser, *, required: bool, writes
         )
 
 
-def add_place_options(parser: argparse.ArgumentParser) -> None:
-    """--data, --cache-dir and --teacher of a study whose files have been moved."""
-    group = parser.add_argument_group("what has been moved")
-    group.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
-    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
-    group.add_argument(
-        "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="its teacher (default: the study's)"
+def add_results_option(parser: "argparse._ActionsContainer", what: str = "where studies lie") -> None:
+    """--results."""
+    parser.add_argument("--results", type=cli.output_dir, default=default_results(), metavar="DIR", help=what)
+
+
+def add_place_options(parser: "argparse._ActionsContainer", *, teacher: bool = False) -> None:
+    """--data, --cache-dir and perhaps --teacher of a study whose files may have been moved."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
+    if teacher:
+        parser.add_argument(
+            "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="its teacher (default: the study's)"
+        )
+
+
+def add_promotion_options(parser: "argparse._ActionsContainer", *, of: str, repeats: int | None = None) -> None:
+    """How the winner is trained again, tested and packaged; `of` says in the help whose settings are the defaults."""
+    parser.add_argument(
+        "--folds",
+        type=cli.positive_int,
+        metavar="K",
+        help=f"promote an ensemble of K models, each judged on the fold it did not see (default: {of})",
     )
-
-
-def add_threshold_option(parser: argparse.ArgumentParser) -> None:
-    """--thresholds."""
+    parser.add_argument(
+        "--repeats",
+        type=cli.positive_int,
+        default=repeats,
+        metavar="R",
+        help=f"deal the folds R times, each time anew, and promote all R x K models (default: {repeats or of})",
+    )
     parser.add_argument(
         "--thresholds",
         type=cli.threshold_method,
         metavar="f1|youden|sensitivity=F|precision=F",
         help=f"what a label's threshold maximises on validation, or is to reach (default: {THRESHOLDS})",
     )
-
-
-def add_promotion_options(parser: argparse.ArgumentParser) -> None:
-    """--promote-top, --promote-seeds, --again, --no-package."""
     parser.add_argument(
         "--promote-top",
         type=cli.positive_int,
@@ -269,13 +290,6 @@ def tell_unread(keys: "Iterable[str]", config: "RunConfig", task: "Task", consol
         console.say(f"{key} is set, but this run does not read it")
 
 
-def open_data(
-    arguments: argparse.Namespace, task: "Task", console: Console, *, data: "DataConfig", subset: str = "1.0"
-) -> "Prepared":
-    """Write the phantom set where no data was given, and prepare everything."""
-    return prepare_and_tell(task, data_request(arguments, task, console, data=data, subset=subset), console)
-
-
 def open_configured(
     arguments: argparse.Namespace, console: Console, configure: "Callable[[Task], RunConfig]", *, subset: str = "1.0"
 ) -> "tuple[Prepared, RunConfig]":
@@ -288,7 +302,8 @@ def open_configured(
 
     task = find_task(arguments.task)
     config = configure(task)
-    prepared = open_data(arguments, task, console, data=config.data, subset=subset)
+    request = data_request(arguments, task, console, data=config.data, subset=subset)
+    prepared = prepare_and_tell(task, request, console)
     return prepared, config if prepared.task is task else configure(prepared.task)
 
 
@@ -300,19 +315,8 @@ def data_request(
 
     place = cache_dir(arguments)
     check_folder(place, "name another folder with --cache-dir, or with XLITE_HOME for all data and results")
-    if arguments.data is None:
-        if task.write_phantom is None:
-            raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
-        with console.progress("Writing phantom images", "images") as progress:
-            folder = task.write_phantom(phantoms(), progress)
-        console.say(f"No --data: working on phantom images, made in {shown(folder)}")
-    else:
-        folder = arguments.data.expanduser().resolve()
-        if not folder.is_dir():
-            problem = "is a file, not a folder" if folder.exists() else "no such folder"
-            raise InputError(f"--data {arguments.data}: {problem}")
     return DataRequest(
-        folder=folder,
+        folder=phantom_folder(task, console) if arguments.data is None else data_folder(arguments.data),
         data=data,
         split=arguments.split,
         seed=arguments.seed,
@@ -323,6 +327,24 @@ def data_request(
         column_overrides=column_overrides(arguments),
         outer=vars(arguments).get("outer", ()),  # of a nested search only
     )
+
+
+def phantom_folder(task: "Task", console: Console) -> Path:
+    """The task's phantom set, written if it is not there yet; an InputError if the task has none."""
+    if task.write_phantom is None:
+        raise InputError(f"task {task.name}: there is no built-in data set; name a folder with --data")
+    with console.progress("Writing phantom images", "images") as progress:
+        folder = task.write_phantom(phantoms(), progress)
+    console.say(f"No --data: working on phantom images, made in {shown(folder)}")
+    return folder
+
+
+def data_folder(given: Path) -> Path:
+    """The absolute path of `--data`; an InputError if it is no folder."""
+    folder = given.expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"--data {given}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+    return folder
 
 
 def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> "Prepared":
@@ -351,6 +373,12 @@ def column_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     values = {name: getattr(arguments, name.replace("-", "_")) for name in names}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def study_command(name: str, folder: Path, *more: str) -> str:
+    """A command on the study in `folder`, as a person would type it from here."""
+    elsewhere = () if folder.parent == default_results() else ("--results", shown(folder.parent))
+    return shlex.join(["xlite", name, "--study", folder.name, *elsewhere, *more])
 
 
 def shown(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_study_options, shown
+from xlite.commands.options import add_place_options, add_study_options, shown, study_command
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -29,19 +29,17 @@ def parser() -> argparse.ArgumentParser:
         "identify; what is burnt into the pixels stays",
     )  # fmt: skip
     out.add_argument("--zip", action="store_true", help="one file of it, in the study's folder or in --out")
-    out.add_argument("--out", type=cli.results_dir, metavar="DIR", help="a copy there, of what belongs to it alone")
-    group = out.add_argument_group("what has been moved")
-    group.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
-    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
+    out.add_argument("--out", type=cli.output_dir, metavar="DIR", help="a copy there, of what belongs to it alone")
+    add_place_options(out.add_argument_group("what has been moved"))
     return out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Package what a study has promoted."""
-    folder = cli.existing_study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    folder = cli.existing_study_folder(arguments.results, arguments.study)
     promoted = _promoted(folder)
     if not promoted:
-        raise InputError(f"study {folder.name}: nothing is promoted yet; xlite promote --study {folder.name}")
+        raise InputError(f"study {folder.name}: nothing is promoted yet; run `{study_command('promote', folder)}`")
     from xlite.commands.reopen import Places, reopen
     from xlite.export.deliver import check_place, copy_package, zip_package
 
@@ -53,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     for copy in copies.values():
         check_place(copy)
     console = Console()
-    opened = reopen(folder, console, Places(arguments.storage, arguments.data, arguments.cache_dir))
+    opened = reopen(folder, console, Places.named(arguments))
     for place, name in names.items():
         write_and_tell(place, opened.study, opened.prepared, opened.ledger, console, golden=arguments.golden)
         if arguments.zip:

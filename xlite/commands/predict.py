@@ -44,8 +44,10 @@ def parser(model: Path | None = None) -> argparse.ArgumentParser:
         help="the package: a study's promoted/, or its model.onnx alone",
     )  # fmt: skip
     out.add_argument("--out", type=cli.output_file, metavar="FILE", help="write .csv, .json or .parquet, not to stdout")
-    out.add_argument("--format", choices=("csv", "json", "parquet"), help="(default: by the suffix of --out; csv)")
-    out.add_argument("--threads", type=cli.positive_int, default=available_cpus(), metavar="N", help="cores to use")
+    out.add_argument(
+        "--format", choices=("csv", "json", "parquet"), help="what is written (default: by the suffix of --out; csv)"
+    )
+    out.add_argument("--threads", type=cli.positive_int, metavar="N", help="cores to use (default: all)")
     out.add_argument("--self-test", action="store_true", help="predict the package's golden inputs and compare")
     return out
 
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     for place in arguments.places:
         if not place.exists():
             raise InputError(f"{place}: no such file or folder")
+    arguments.threads = arguments.threads or available_cpus()
     if arguments.self_test:
         return _test_itself(arguments.model, arguments.threads)
     return _predict(arguments)

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import add_data_options, add_subset_option, cache_dir, data_request, home, open_data, shown
+from xlite.commands.options import (
+    add_data_options,
+    add_results_option,
+    add_subset_option,
+    cache_dir,
+    data_request,
+    prepare_and_tell,
+    shown,
+)
 from xlite.commands.starting_weights import run_defaults
 from xlite.console import Console, FittedTable
 from xlite.errors import InputError
@@ -25,13 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_subset_option(out)
     out.add_argument("--dry-run", action="store_true", help="read the tables, say what was understood, prepare nothing")
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
-    out.add_argument(
-        "--results",
-        type=cli.results_dir,
-        default=home() / "ray_results",
-        metavar="DIR",
-        help="with --clean: the studies",
-    )
+    add_results_option(out, "with --clean: the studies")
     return out
 
 
@@ -51,14 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     # A dry run prepares nothing, so the size does not matter; looking for weights would take it as long as all else.
     kind = device_kind() if arguments.dry_run else run_defaults(arguments, task, None)
     data = base_config(task, kind, max_epochs=1, seed=arguments.seed, threads=1, settings=sizes).data
+    request = data_request(arguments, task, console, data=data, subset=arguments.subset)
     if arguments.dry_run:
-        reading, task = read(task, data_request(arguments, task, console, data=data), console)
+        reading, task = read(task, request, console)
         opened = open_some(reading.table.items, task.preprocess(data, reading))
         console.say(f"Dry run: {len(reading.table):,} examples were read{opened}; nothing was cached, split or drawn")
         return 0
     from xlite.data.example_sheet import write_sheet
 
-    prepared = open_data(arguments, task, console, data=data, subset=arguments.subset)
+    prepared = prepare_and_tell(task, request, console)
     console.show(prevalence_table(prepared))
     sheet = prepared.request.cache_dir / f"examples-{prepared.full.pixel_key}.png"
     write_sheet(sheet, prepared.table, prepared.preprocess)
@@ -69,16 +72,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Refuse options that the work asked for does not read.
+    """Refuse options that the work asked for does not read, and a folder of studies that is not there.
 
     Raises:
         InputError: names them.
     """
+    defaults = vars(parser().parse_args([]))
     if not arguments.clean:
-        if arguments.results != parser().get_default("results"):
+        if arguments.results != defaults["results"]:
             raise InputError("--results says which studies --clean keeps the caches of; give --clean too")
         return
-    defaults = vars(parser().parse_args([]))
+    if arguments.results != defaults["results"] and not arguments.results.is_dir():
+        raise InputError(f"--results {arguments.results}: no such folder; --clean keeps the caches of its studies")
     given = {name for name, value in vars(arguments).items() if value != defaults[name]}
     if idle := sorted(given - {"clean", "results", "cache_dir"}):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.commands.options import (
-    FOLDS_HELP,
-    REPEATS_HELP,
     THRESHOLDS,
     add_place_options,
     add_promotion_options,
     add_study_options,
-    add_threshold_option,
     check_thresholds,
+    shown,
+    study_command,
 )
 from xlite.commands.report import add_no_report_option, report_at_end
 from xlite.console import Console, FittedTable
@@ -109,17 +108,15 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
     rows = {label: target_spec.label_row(*(part.per_label[label] for part in parts)) for label in parts[-1].per_label}
     if all(macro := [_macro(part.scalars) for part in parts]):
         rows["macro"] = target_spec.label_row(*macro)
-    of_test, shown = promotion.intervals, target_spec.columns.per_label
+    of_test, main = promotion.intervals, target_spec.columns.per_label
     for label, row in rows.items() if of_test.per_label else ():
-        found = of_test.scalars.get(f"{shown}_macro") if label == "macro" else of_test.per_label[label].get(shown)
+        found = of_test.scalars.get(f"{main}_macro") if label == "macro" else of_test.per_label[label].get(main)
         row["test 95%"] = str(found or "-")
     titles = [title.replace(" ", "\n") for title in next(iter(rows.values()))]
     table = FittedTable(
         {"label": "text", **dict.fromkeys(titles, "number")},
         dropped_first=titles[:0:-1],  # from the right, up to the first
-        complete_in=f"{promotion.folder.relative_to(promotion.folder.parent.parent)}/metrics.json"
-        if promotion.folder.name != "promoted"
-        else "promoted/metrics.json",
+        complete_in=shown(promotion.folder / "metrics.json"),
         title="The promoted student, label by label",
     )
     for label, row in rows.items():
@@ -131,11 +128,11 @@ def tell(promotion: "Promotion", target_spec: "TargetSpec", console: Console) ->
         console.say(line)
     reads = f", read {promotion.reads_of_test} times" if promotion.reads_of_test > 1 else ""
     interval = of_test.scalars[metric]
-    shown = f"no interval, {interval.note}" if interval.low is None else f"95% interval {interval}, groups resampled"
+    ends = f"no interval, {interval.note}" if interval.low is None else f"95% interval {interval}, groups resampled"
     console.say(
         f"Promoted student: {metric} {promotion.validation.scalars[metric]:.4f} on validation "
         f"(epoch {', '.join(map(str, promotion.epochs))}), "
-        f"{promotion.test.scalars[metric]:.4f} on test{reads} ({shown})"
+        f"{promotion.test.scalars[metric]:.4f} on test{reads} ({ends})"
     )
     if promotion.repeats:
         mean, sd = fmean(promotion.repeats), stdev(promotion.repeats)
@@ -162,13 +159,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="promote this trial (default: the best one, of several objectives the knee)",
     )
-    out.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
-    out.add_argument("--repeats", type=cli.positive_int, metavar="R", help=REPEATS_HELP)
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the study's)")
-    add_threshold_option(out)
-    add_promotion_options(out)
+    add_promotion_options(out, of="the study's")
     add_no_report_option(out)
-    add_place_options(out)
+    add_place_options(out.add_argument_group("what has been moved"), teacher=True)
     return out
 
 
@@ -192,7 +186,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trial is not None and (arguments.promote_top or 1) > 1:
         raise InputError("--promote-top with --trial: that is one trial; leave one out")
     console, places = Console(), Places.named(arguments)
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    folder = cli.existing_study_folder(arguments.results, arguments.study)
     if arguments.adopt:
         adopt_and_tell(folder, arguments.storage, console)
         places = replace(places, storage=None)
@@ -209,8 +203,8 @@ def run(arguments: argparse.Namespace) -> int:
     if trial is not None:
         rows, top = [row for row in rows if row.number == trial], 1
     if all(row.value is None for row in rows):
-        which = "any trial" if arguments.trial is None else f"trial {arguments.trial}"
-        raise InputError(f"study {arguments.study}: there is no value of {which}; see `xlite leaderboard`")
+        which = "no trial has a value" if trial is None else f"there is no trial {trial} with a value"
+        raise InputError(f"study {arguments.study}: {which}; see `{study_command('leaderboard', folder)}`")
     check_thresholds(arguments.thresholds, study.task.target_spec)
     num_folds = arguments.folds or options.num_folds
     num_repeats = checked_repeats(arguments.repeats, num_folds) if arguments.repeats else options.num_repeats

@@ -1,12 +1,11 @@
 """What a search found, promoted at its end: the winner or the front, in the time that is left."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlite.commands.options import THRESHOLDS, home, shown
+from xlite.commands.options import THRESHOLDS, study_command
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -130,24 +129,18 @@ def _tell_of_package(promoted: Path, arguments: argparse.Namespace, options: "St
     from xlite.package.manifest import is_package
 
     if not arguments.no_package and not is_package(promoted):
-        again = shlex.join(["xlite", "package", *_study_words(options)])
+        again = study_command("package", options.folder)
         console.say(f"--promote-reserve: the model is promoted, but not packaged in time. To do so: {again}")
 
 
 def promote_command(arguments: argparse.Namespace, options: "StudyOptions", size: "PromotionSize") -> str:
     """The command that makes this promotion, as a person would type it; study.json has all else."""
-    words = ["xlite", "promote", *_study_words(options)]
     num_trials = len(size.trials)
-    words += ["--trial", str(size.trials[0].number)] if num_trials == 1 else ["--promote-top", str(num_trials)]
+    words = ["--trial", str(size.trials[0].number)] if num_trials == 1 else ["--promote-top", str(num_trials)]
     if size.num_seeds > 1:
         words += ["--promote-seeds", str(size.num_seeds)]
     if arguments.thresholds:
         words += ["--thresholds", arguments.thresholds]
     words += ["--again"] if arguments.again else []
     words += ["--no-package"] if arguments.no_package else []
-    return shlex.join(words)
-
-
-def _study_words(options: "StudyOptions") -> list[str]:
-    elsewhere = options.folder.parent != home() / "ray_results"
-    return ["--study", options.root.name, *(["--results", shown(options.folder.parent)] if elsewhere else [])]
+    return study_command("promote", options.folder, *words)

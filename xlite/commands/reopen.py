@@ -32,7 +32,8 @@ class Places:
     @classmethod
     def named(cls, arguments: argparse.Namespace) -> "Places":
         """As the options say."""
-        return cls(arguments.storage, arguments.data, arguments.cache_dir, tuple(arguments.teacher))
+        teacher = tuple(vars(arguments).get("teacher", ()))
+        return cls(arguments.storage, arguments.data, arguments.cache_dir, teacher)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
-from xlite.commands.options import home, shown, storage_url
+from xlite.commands.options import add_study_options, shown, study_command
 from xlite.console import Console
 from xlite.errors import InputError
 
@@ -18,15 +18,11 @@ REPORT = "report.html"
 def parser() -> argparse.ArgumentParser:
     """Options of `xlite report`."""
     out = cli.parser("Write what a study searched and found as one HTML file that opens offline; also while it runs.")
-    out.add_argument("--study", required=True, metavar="NAME", help="the study's name")
-    out.add_argument(
-        "--results", type=cli.results_dir, default=home() / "ray_results", metavar="DIR", help="where studies lie"
-    )
+    add_study_options(out, required=True)
     out.add_argument(
         "--out", type=cli.output_file, metavar="FILE", help=f"the file (default: {REPORT} in the study's folder)"
     )
     out.add_argument("--no-images", action="store_true", help="leave out pictures of the data")
-    out.add_argument("--storage", type=storage_url, metavar="URL", help="database of the ledger (default: the study's)")
     return out
 
 
@@ -37,8 +33,7 @@ def add_no_report_option(parser: "argparse._ActionsContainer") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the study, with its data where that is at hand, and write the file."""
-    locate = cli.study_folder if arguments.storage else cli.existing_study_folder
-    folder = locate(arguments.results, arguments.study)
+    folder = cli.readable_study_folder(arguments)
     out: Path = arguments.out or folder / REPORT
     from xlite.html_report.write import write_report
 
@@ -59,7 +54,8 @@ def report_at_end(folder: Path, prepared: "Prepared", storage: str, console: Con
         write_report(folder, folder / REPORT, storage=storage, prepared=prepared)
         console.say(f"Report: {shown(folder / REPORT)}")
     except Exception as error:  # whatever it is, the search has ended well
-        console.say(f"No report: {error or type(error).__name__}; `xlite report --study {folder.name}` tries again")
+        again = study_command("report", folder)
+        console.say(f"No report: {str(error) or type(error).__name__}; `{again}` tries again")
 
 
 def _data(folder: Path, storage: str | None, console: Console) -> "tuple[Prepared | None, str]":

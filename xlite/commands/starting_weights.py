@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xlite.tasks.task import Task
 
 
-def add_pretrained_option(parser: argparse.ArgumentParser) -> None:
+def add_pretrained_option(parser: "argparse._ActionsContainer") -> None:
     """--pretrained."""
     parser.add_argument(
         "--pretrained",

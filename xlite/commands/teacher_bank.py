@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "and compare; exit 1 if the bank does not match."
     )
     add_study_options(out, required=True)
-    add_place_options(out)
+    add_place_options(out.add_argument_group("what has been moved"), teacher=True)
     out.add_argument("--check", action="store_true", help="compare the bank with the live teacher")
     out.add_argument(
         "--rows", type=cli.positive_int, metavar="N", help="--check: compare about N views of images (default: all)"
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.study.teacher import obtain_bank
 
     console = Console()
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), arguments.study)
+    folder = cli.existing_study_folder(arguments.results, arguments.study)
     opened = reopen(folder, console, Places.named(arguments))
     if opened.teacher_key is None:
         raise InputError(f"study {arguments.study}: its space does not distil, so it has no teacher and no bank")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xlite.study.options import TeacherRequest
 
 
-def add_teacher_options(parser: argparse.ArgumentParser) -> None:
+def add_teacher_options(parser: "argparse._ActionsContainer") -> None:
     """--teacher and what is said of it."""
     parser.add_argument(
         "--teacher",

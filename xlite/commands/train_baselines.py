@@ -1,4 +1,4 @@
-"""The logs' baselines: a fixed set of students without distillation, in the same leaderboard as the search."""
+"""Baselines: a fixed set of students without distillation, in the same leaderboard as the search."""
 
 import argparse
 from pathlib import Path
@@ -39,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
     group = out.add_argument_group("baselines")
     group.add_argument("--space", type=Path, metavar="FILE", help="grid of configurations (default: the task's)")
     group.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget of each (default: the task's)")
-    add_subset_option(group)  # type: ignore[arg-type]
-    add_pretrained_option(group)  # type: ignore[arg-type]
+    add_subset_option(group)
+    add_pretrained_option(group)
     group.add_argument(
         "--profile",
         choices=("normal", "power-safe"),
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the grid through the tuner and print the logs' table; 130 when it was cut off."""
+    """Run the grid through the tuner and print their table; 130 when it was cut off."""
     from xlite.commands.reopen import take_place
     from xlite.study.foresee import foresee
     from xlite.study.options import Study
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console()
     name = arguments.study or f"baselines_{cli.default_study_name()}"
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
+    folder = cli.study_folder(arguments.results, name)
     in_ledger = take_place(arguments, folder, console)
     task = find_task(arguments.task)
     options = resolve(arguments, in_ledger, folder, study_defaults(arguments, task, folder, console))
@@ -127,7 +127,7 @@ def resolve(arguments: argparse.Namespace, name: str, folder: Path, kind: str) -
 
 
 def table_of(rows: "Sequence[TrialRecord]", target_spec: "TargetSpec") -> FittedTable:
-    """The logs' columns: best value and epoch, the last epoch's value, other metrics at the best, minutes."""
+    """A row for each baseline: best value and epoch, the last epoch's value, other metrics at the best, minutes."""
     from xlite.ledger import ranking_key
 
     metric = target_spec.score

@@ -9,7 +9,7 @@ from xlite.commands.options import (
     add_data_options,
     add_set_option,
     add_subset_option,
-    home,
+    default_results,
     open_configured,
     settings,
     shown,
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add_teacher_options(out)
     out.add_argument(
         "--out",
-        type=cli.results_dir,
+        type=cli.output_dir,
         metavar="DIR",
         help="where it is saved and resumed (default: ray_results/one_<time>)",
     )
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.train.run import TrainingRun
 
     console = Console()
-    folder = (arguments.out or home() / "ray_results" / f"one_{cli.default_study_name()}").expanduser().resolve()
+    folder = arguments.out or default_results() / f"one_{cli.default_study_name()}"
     check_folder(folder, "name another with --out")
     request = teacher_request(arguments)
     given = settings(arguments, epochs="--epochs", seed="--seed", threads="--threads")

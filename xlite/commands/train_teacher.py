@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--epochs", type=cli.positive_int, metavar="N", help="budget (default: the task's)")
     out.add_argument(
         "--out",
-        type=cli.results_dir,
+        type=cli.output_dir,
         metavar="DIR",
         help="where it is saved (default: data/teachers/<backbone>-<time>)",
     )
@@ -69,8 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         loss = kept.report.train["loss"]
         console.say(f"epoch {kept.epoch:>3}  loss {loss:.4f}  {task.metric} {kept.report.value:.4f}")
 
-    place = folder.expanduser().resolve()
-    trained = train_teacher(config, task, prepared.full, folder=place, on_epoch=on_epoch, origins=origins)
+    trained = train_teacher(config, task, prepared.full, folder=folder, on_epoch=on_epoch, origins=origins)
     console.say(
         f"Teacher {backbone}: {task.metric} {trained.value:.4f} (epoch {trained.epoch}), in {shown(trained.file)}"
     )

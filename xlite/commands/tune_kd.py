@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +10,18 @@ from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.commands.options import (
-    FOLDS_HELP,
-    REPEATS_HELP,
     add_data_options,
     add_promotion_options,
     add_set_option,
     add_study_options,
     add_subset_option,
-    add_threshold_option,
     cache_dir,
     check_thresholds,
-    home,
     open_configured,
     settings,
     shown,
     space_file,
+    study_command,
 )
 from xlite.commands.promote_found import promote_all
 from xlite.commands.report import add_no_report_option, report_at_end
@@ -39,9 +35,6 @@ if TYPE_CHECKING:
     from xlite.ledger import TrialRecord
     from xlite.study.options import StudyOptions
     from xlite.tasks.prepare import Prepared
-
-
-PROMOTE = ("front", "knee", "best")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max-epochs", type=cli.positive_int, metavar="N", help="budget of a trial (default: the task's)"
     )
-    add_subset_option(group)  # type: ignore[arg-type]
+    add_subset_option(group)
     group.add_argument(
         "--time-budget",
         type=cli.duration,
@@ -76,18 +69,17 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--max-mb", type=cli.positive_float, metavar="F", help="largest weights file, MB")
     group.add_argument("--max-latency-ms", type=cli.positive_float, metavar="F", help="slowest student at batch 1")
     _add_objective_options(group)
-    add_pretrained_option(group)  # type: ignore[arg-type]
-    add_set_option(group)  # type: ignore[arg-type]
+    add_pretrained_option(group)
+    add_set_option(group)
     group = out.add_argument_group("teacher and promotion")
-    add_teacher_options(group)  # type: ignore[arg-type]
-    group.add_argument("--folds", type=cli.positive_int, metavar="K", help=FOLDS_HELP)
-    group.add_argument("--repeats", type=cli.positive_int, default=1, metavar="R", help=REPEATS_HELP)
+    add_teacher_options(group)
+    add_promotion_options(group, of="the task's", repeats=1)
     group.add_argument(
         "--outer-folds",
         type=cli.positive_int,
         metavar="K",
         help="nested: a search of its own for each of K folds of all the data, its winner judged on the fold it never "
-        "saw; takes K times as long",
+        "saw; takes K times as long, and --time-budget is of each",
     )
     group.add_argument(
         "--promote-reserve",
@@ -96,12 +88,15 @@ def parser() -> argparse.ArgumentParser:
         help="time after --time-budget for running trials and promotion; what does not fit is left to a later command "
         "(default: no limit)",
     )
-    group.add_argument("--promote-epochs", type=cli.positive_int, metavar="N", help="budget of the final training")
-    add_threshold_option(group)  # type: ignore[arg-type]
-    add_promotion_options(group)  # type: ignore[arg-type]
+    group.add_argument(
+        "--promote-epochs",
+        type=cli.positive_int,
+        metavar="N",
+        help="budget of the final training (default: the task's)",
+    )
     group.add_argument(
         "--promote",
-        choices=PROMOTE,
+        choices=("front", "knee", "best"),
         help="of several objectives: every member of the front, each into promoted/<trial>/, the knee (default), or "
         "the best score",
     )
@@ -146,7 +141,7 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
         type=cli.duration,
         default=3600.0,
         metavar="T",
-        help="end a trial without an epoch for this long",
+        help="end a trial without an epoch for this long (default: 1h)",
     )
     group.add_argument(
         "--niceness",
@@ -188,7 +183,7 @@ def search(arguments: argparse.Namespace) -> int:
         raise InputError("--adopt changes the study, --dry-run nothing; leave one out")
     time_budget = TimeBudget(arguments.time_budget, arguments.promote_reserve)
     name = cli.default_study_name() if arguments.study is None else arguments.study
-    folder = cli.study_folder(arguments.results.expanduser().resolve(), name)
+    folder = cli.study_folder(arguments.results, name)
     in_ledger = take_place(arguments, folder, console)
     task = find_task(arguments.task)
     options = resolve(arguments, in_ledger, folder, study_defaults(arguments, task, folder, console))
@@ -208,8 +203,7 @@ def search(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
         return 0
-    elsewhere = [] if folder.parent == home() / "ray_results" else ["--results", shown(folder.parent)]
-    console.say("Watch it: " + shlex.join(["xlite", "watch", "--study", folder.name, *elsewhere]))
+    console.say(f"Watch it: {study_command('watch', folder)}")
     result = run_study(plan, prepared, console, time_budget)
     console.show(render(leaderboard_of(result.ledger), top=5))
     if result.num_interrupted:

@@ -4,11 +4,11 @@ import argparse
 import sys
 
 from xlite.commands import cli
-from xlite.commands.options import home, storage_url
+from xlite.commands.options import add_study_options
 from xlite.console import Console
 
-TENSORBOARD_PORT, DASHBOARD_PORT = 6006, 8080
-"""Where each of them is by itself, and here unless another program is there."""
+USUAL_PORTS = {"--port": 6006, "--dashboard-port": 8080}
+"""Where TensorBoard and Optuna's dashboard are by themselves, and here unless another program is there."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,15 +17,8 @@ def parser() -> argparse.ArgumentParser:
         "Show a study in TensorBoard (curves, hyper-parameters, pictures) and in Optuna's dashboard, also while it "
         "runs. Both listen on this machine alone, and end together: with Ctrl-C, or when one of them ends."
     )
-    out.add_argument("--study", required=True, metavar="NAME", help="the study's name")
-    out.add_argument(
-        "--results", type=cli.results_dir, default=home() / "ray_results", metavar="DIR", help="where studies lie"
-    )
-    out.add_argument("--storage", type=storage_url, metavar="URL", help="database of the ledger (default: the study's)")
-    for option, what, usual in (
-        ("--port", "TensorBoard", TENSORBOARD_PORT),
-        ("--dashboard-port", "Optuna's dashboard", DASHBOARD_PORT),
-    ):
+    add_study_options(out, required=True)
+    for (option, usual), what in zip(USUAL_PORTS.items(), ("TensorBoard", "Optuna's dashboard"), strict=True):
         text = f"port of {what} (default: {usual}, or a free one where that is taken)"
         out.add_argument(option, type=cli.port, metavar="N", help=text)
     return out
@@ -41,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_installed(("tensorboard", "optuna-dashboard"))
     with open_to_read(folder, arguments.storage) as ledger:
         storage, study_id = ledger.url, ledger.study_id
-    usual = {"--port": TENSORBOARD_PORT, "--dashboard-port": DASHBOARD_PORT}
-    ports = choose_ports({"--port": arguments.port, "--dashboard-port": arguments.dashboard_port}, usual)
-    for option, given in (("--port", arguments.port), ("--dashboard-port", arguments.dashboard_port)):
-        if given is None and ports[option] != usual[option]:
-            console.say(f"Port {usual[option]} is taken, so {option} is {ports[option]}")
+    given = {"--port": arguments.port, "--dashboard-port": arguments.dashboard_port}
+    ports = choose_ports(given, USUAL_PORTS)
+    for option, usual in USUAL_PORTS.items():
+        if given[option] is None and ports[option] != usual:
+            console.say(f"Port {usual} is taken, so {option} is {ports[option]}")
     servers = (
         tensorboard(folder, ports["--port"]),
         dashboard(storage, study_id, ports["--dashboard-port"], secrets=secrets_of(storage)),
