@@ -9,7 +9,7 @@ METRICS = content(f"{PROMOTED}/metrics.json", "{}")
 # fmt: off
 PACKAGE = [
     Row("package-no-study", "package", "--study kdd", r"no study 'kdd' in .*; studies there: kd$"),
-    Row("package-nothing", "package", "", r"study kd: nothing is promoted yet; xlite promote --study kd$"),
+    Row("package-nothing", "package", "", r"study kd: nothing is promoted yet; run `xlite promote --study kd --results .*`$"),
     Row("package-golden", "package", "--golden mine", r"--golden: invalid choice: 'mine'"),
     Row("package-out-file", "package", "--out {home}/f", r"/f: is a file, not a folder", content("f", "")),
     Row("package-out-foreign", "package", "--out {home}/nih", r"--out .*/nih: there is something else than a package; name an empty or a new folder", METRICS),

@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="DIR",
-        help="folder with NIH's Data_Entry table (default: the phantom set, made)",
+        help="folder with NIH's Data_Entry table (default: generated phantoms)",
     )
     out.add_argument("--batches", type=cli.positive_int, default=500, metavar="N", help="batches to draw per sampler")
     out.add_argument("--batch-size", type=cli.positive_int, default=32, metavar="N", help="images of a batch")

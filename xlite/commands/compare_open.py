@@ -152,10 +152,11 @@ def _package(named: Named) -> tuple[list[Path], tuple[Mapping[str, Any], ...], f
     names = [f"{STUDENT}.safetensors"]
     if named.trial is None:
         file = named.package / "metrics.json"
-        names = read_json_object(file).get("models")
-        if not isinstance(names, list) or not names:
+        models = read_json_object(file).get("models")
+        if not isinstance(models, list) or not models:
             raise InputError(f"{file}: it names no models; promote again")
-    files = [named.package / str(name) for name in names]
+        names = [str(model) for model in models]
+    files = [named.package / name for name in names]
     return files, tuple(load_artifact(file)[1] for file in files), sum(file.stat().st_size for file in files) / 1e6
 
 

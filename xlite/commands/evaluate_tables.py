@@ -52,12 +52,13 @@ def label_table(figures: Figures, rows: JudgedRows) -> FittedTable:
         *("positives", "AUC", "interval", "study AUC", "sens.", "spec.", "F1", "study F1", "ECE", "study ECE"),
         *("Brier", "PSI"),
     )
-    num_groups, kind = len(np.unique(rows.groups)), "patients" if rows.targets.ndim == 2 else "groups"
+    num, num_groups = len(rows.groups), len(np.unique(rows.groups))
+    of_groups = f" of {num_groups:,} {'patients' if rows.targets.ndim == 2 else 'groups'}" if num_groups < num else ""
     table = FittedTable(
         {"label": "text", **dict.fromkeys(titles, "number")},
         dropped_first=("Brier", "study ECE", "study F1", "PSI", "ECE", "F1", "spec.", "sens."),
         complete_in=_COMPLETE,
-        title=f"On {len(rows.groups):,} examples of {num_groups:,} {kind}",
+        title=f"On {num:,} examples{of_groups}",
         note="study: on its own test part. PSI: how far scores have shifted from that (*: by much, not by chance)",
     )
     for label, values in figures.per_label.items():

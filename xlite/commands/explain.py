@@ -19,8 +19,8 @@ _FEW = 20
 def parser() -> argparse.ArgumentParser:
     """Options of `xlite explain`."""
     out = cli.parser(
-        "Draw where a model sees what it says: a class activation map over each picture, of slices one a slice, along "
-        "scan lines the points that matter. Files that cannot be read are listed and passed over (exit 3)."
+        "Draw where a model looks: a class activation map over each picture or slice, along scan lines the points that "
+        "matter. Files that cannot be read are listed and passed over (exit 3)."
     )
     out.add_argument("places", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="images; folders are searched")
     out.add_argument("--model", type=Path, required=True, metavar="DIR", help="a study's promoted/, or a .safetensors")
@@ -34,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
         help="NIH's BBox_List_2017.csv: draw the labels that have boxes, and count how often a map's peak is in one",
     )  # fmt: skip
     out.add_argument(
-        "--out", type=cli.output_dir, metavar="DIR", help="new folder of the sheets (default: explained_<time>)"
+        "--out",
+        type=cli.output_dir,
+        metavar="DIR",
+        help="folder for the sheets, new or empty (default: explained_<time>)",
     )
     return out
 

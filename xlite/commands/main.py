@@ -37,7 +37,7 @@ COMMANDS = {
     "promote": Command("promote", "retrain a study's winner on all the training data, test and package it"),
     "package": Command("package", "write a promoted model's package again, copy or zip it"),
     "predict": Command("predict", "predict what images show with a packaged model, without PyTorch", on_windows=True),
-    "explain": Command("explain", "draw where a promoted model sees what it says", on_windows=True),
+    "explain": Command("explain", "draw where a promoted model looks", on_windows=True),
     "train": Command("train_one", "train one configuration without a search"),
     "teacher": Command("train_teacher", "train a teacher"),
     "baselines": Command("train_baselines", "train the baselines, without distillation"),

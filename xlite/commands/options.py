@@ -73,7 +73,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--task", default="chestxray14", metavar="T", help="a task's name, or module:NAME of your own")
     group.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: a phantom set, made)"
+        "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: generated phantoms)"
     )
     group.add_argument(
         "--split",
@@ -82,7 +82,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=cli.seed, default=42, metavar="N", help="seed of split, sampler and training")
     group.add_argument(
-        "--image-size", type=cli.positive_int, metavar="N", help="px, points of a line (default: the task's)"
+        "--image-size",
+        type=cli.positive_int,
+        metavar="N",
+        help="side in px; of scan lines, points (default: the task's)",
     )
     group.add_argument(
         "--cache-dir", type=Path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
@@ -352,10 +355,12 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
     from xlite.tasks.prepare import prepare
 
     prepared = prepare(task, request, console)
+    groups, split = prepared.table.groups.tolist(), str(prepared.split_kind)
+    if split == "patient" and len(set(groups)) == len(groups):
+        split = "image, since no patient is known to have several"
     sizes = ", ".join(f"{len(rows):,} {part.replace('_', ' ')}" for part, rows in prepared.full.parts.items())
     console.say(
-        f"{task.title}: {sizes} examples at {request.data.image_size} px "
-        f"(split by {prepared.split_kind}, seed {request.seed})"
+        f"{task.title}: {sizes} examples at {request.data.image_size} px (split by {split}, seed {request.seed})"
     )
     if request.outer:
         console.say("Outer fold {} of {} is the test part: this search never sees it".format(*request.outer))

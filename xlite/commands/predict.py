@@ -160,8 +160,8 @@ class _Report:
         """The last lines: how many, how fast, what was passed over, what is unlike the training images."""
         seconds = time.monotonic() - self.started
         rate = self.num_predicted / max(seconds, 1e-9)
-        where = f" in {out}" if out else ""
-        self._say(f"{self.num_predicted:,} {self._what} predicted{where}, {seconds:.1f} s, {rate:.1f} a second")
+        where = f", written to {out}" if out else ""
+        self._say(f"{self.num_predicted:,} {self._what} predicted in {seconds:.1f} s, {rate:.1f} a second{where}")
         if self.num_passed_over:
             self._say(f"{self.num_passed_over:,} could not be read and were passed over, see above")
         if self.num_flagged:

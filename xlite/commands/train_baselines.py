@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
         help="power-safe: batch 16, one at a time on at most 4 threads",
     )
     group.add_argument("--pause", type=cli.duration, default=0.0, metavar="T", help="rest after each epoch, e.g. 30s")
-    group.add_argument("--max-concurrent", type=cli.positive_int, metavar="N", help="at once (default: what fits)")
+    group.add_argument(
+        "--max-concurrent", type=cli.positive_int, metavar="N", help="trainings at once (default: what fits)"
+    )
     return out
 
 

@@ -141,14 +141,14 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
         type=cli.duration,
         default=3600.0,
         metavar="T",
-        help="end a trial without an epoch for this long (default: 1h)",
+        help="end a trial that has not finished an epoch for this long (default: 1h)",
     )
     group.add_argument(
         "--niceness",
         type=cli.niceness,
         default=0,
         metavar="N",
-        help="leave the CPU to others: so much is added to the niceness of all processes, 0 to 19",
+        help="added to the niceness of all processes, so that others come first, 0 to 19",
     )
     group.add_argument(
         "--address", metavar="ADDR", help="join this Ray cluster: HOST:PORT of its head, or auto for one that runs here"
