@@ -1,10 +1,9 @@
 """How often each sampler shows each label, expected and drawn, before anything is trained."""
 
 import argparse
-from pathlib import Path
 
 from xlite.commands import cli
-from xlite.commands.options import data_folder, default_results, phantom_folder, shown
+from xlite.commands.options import checked_data, default_results, phantom_folder, shown
 from xlite.console import Console
 
 
@@ -13,7 +12,7 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser("Measure how often each sampler shows each label; a label table is enough, images are not read.")
     out.add_argument(
         "--data",
-        type=Path,
+        type=cli.path,
         metavar="DIR",
         help="folder with NIH's Data_Entry table (default: generated phantoms)",
     )
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from xlite.tasks import find_task
 
     console = Console()
-    folder = data_folder(arguments.data) if arguments.data else phantom_folder(find_task("chestxray14"), console)
+    folder = checked_data(arguments.data) if arguments.data else phantom_folder(find_task("chestxray14"), console)
     table = read_labels(folder).table
     console.say(
         f"{len(table):,} images, {len(table.labels)} labels; "

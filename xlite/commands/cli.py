@@ -141,20 +141,25 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def path(text: str) -> Path:
+    """An absolute path."""
+    return Path(text).expanduser().resolve()
+
+
 def output_file(text: str) -> Path:
     """The absolute path of a file to write: its folder is there, and it is not a folder itself."""
-    path = Path(text).expanduser().resolve()
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{path}: is a folder" if path.is_dir() else f"{path.parent}: no such folder")
-    return path
+    file = path(text)
+    if file.is_dir() or not file.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{file}: is a folder" if file.is_dir() else f"{file.parent}: no such folder")
+    return file
 
 
 def output_dir(text: str) -> Path:
     """The absolute path of a folder to write to; it need not exist yet."""
-    path = Path(text).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path}: is a file, not a folder")
-    return path
+    folder = path(text)
+    if folder.exists() and not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{folder}: is a file, not a folder")
+    return folder
 
 
 def study_folder(results: Path, name: str) -> Path:

@@ -9,8 +9,8 @@ from xlite.commands import cli
 from xlite.commands.options import (
     add_folder_options,
     cache_dir,
+    checked_data,
     column_overrides,
-    data_folder,
     home,
     shown,
     storage_url,
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """Options of `xlite evaluate`."""
     out = cli.parser("Judge a promoted model on other data, beside what it reached on its study's test part.")
     out.add_argument("--model", type=Path, required=True, metavar="DIR", help="a study's promoted/, or a copy of it")
-    out.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the raw data")
+    out.add_argument("--data", type=cli.path, required=True, metavar="DIR", help="folder of the raw data")
     out.add_argument(
         "--task", metavar="T", help="how the folder is read; images: any table (default: the model's task)"
     )
@@ -57,12 +57,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--out", type=cli.output_dir, default=home(), metavar="DIR", help="where evaluation/NAME/ is written"
     )
-    out.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: data/cache)")
+    out.add_argument("--cache-dir", type=cli.path, metavar="DIR", help="pixel caches (default: data/cache)")
     out.add_argument(
         "--storage", type=storage_url, metavar="URL", help="database of the model's study (default: as the study says)"
     )
     out.add_argument(
-        "--study-data", type=Path, metavar="DIR", help="raw data of the model's study (default: as the study says)"
+        "--study-data", type=cli.path, metavar="DIR", help="raw data of the model's study (default: as the study says)"
     )
     out.add_argument(
         "--allow-missing", action="store_true", help="go on with more than 1%% of the images missing or unreadable"
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read model and data, set aside what the model has seen, judge, write, tell."""
     from xlite.evaluate.package import open_package
 
-    package, folder = open_package(arguments.model), data_folder(arguments.data)
+    package, folder = open_package(arguments.model), checked_data(arguments.data)
     out = _place(arguments.out / "evaluation", package, folder, arguments.part)
     check_folder(out, "name another folder with --out")
     check_folder(cache_dir(arguments), "name another folder with --cache-dir")

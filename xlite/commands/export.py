@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         "images, and compared with the fp32 model on validation; the test part is not read. The result is a package in "
         "a folder of its own. If all lose more than --max-loss, none is written (exit 1)."
     )
-    out.add_argument("--model", type=Path, required=True, metavar="DIR", help="the fp32 package: a study's promoted/")
+    out.add_argument("--model", type=cli.path, required=True, metavar="DIR", help="fp32 package: a study's promoted/")
     kind = out.add_mutually_exclusive_group(required=True)
     kind.add_argument("--int8", action="store_true", help="8-bit weights and activations: a quarter of the size")
     kind.add_argument("--fp16", action="store_true", help="weights stored in half precision: half the size")
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make, judge, and write or refuse. Returns the exit code."""
-    package = arguments.model.expanduser().resolve()
+    package = arguments.model
     if not package.is_dir():
         raise InputError(f"--model {arguments.model}: no such folder; give a study's promoted/")
     kind = "int8" if arguments.int8 else "fp16"

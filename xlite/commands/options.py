@@ -73,7 +73,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--task", default="chestxray14", metavar="T", help="a task's name, or module:NAME of your own")
     group.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of the raw data set (default: generated phantoms)"
+        "--data", type=cli.path, metavar="DIR", help="folder of the raw data set (default: generated phantoms)"
     )
     group.add_argument(
         "--split",
@@ -88,7 +88,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="side in px; of scan lines, points (default: the task's)",
     )
     group.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
+        "--cache-dir", type=cli.path, metavar="DIR", help="pixel caches, splits, teachers (default: data/cache)"
     )
     add_folder_options(parser)
     group.add_argument(
@@ -105,7 +105,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def cache_dir(arguments: argparse.Namespace) -> Path:
     """The absolute path of `--cache-dir`, or of its default."""
-    return (arguments.cache_dir or default_cache_dir()).expanduser().resolve()
+    return arguments.cache_dir or default_cache_dir()
 
 
 def storage_url(text: str) -> str:
@@ -196,11 +196,11 @@ def add_results_option(parser: "argparse._ActionsContainer", what: str = "where 
 
 def add_place_options(parser: "argparse._ActionsContainer", *, teacher: bool = False) -> None:
     """--data, --cache-dir and perhaps --teacher of a study whose files may have been moved."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data set (default: the study's)")
-    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="pixel caches (default: the study's, if there)")
+    parser.add_argument("--data", type=cli.path, metavar="DIR", help="the raw data set (default: the study's)")
+    parser.add_argument("--cache-dir", type=cli.path, metavar="DIR", help="caches (default: the study's, if there)")
     if teacher:
         parser.add_argument(
-            "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="its teacher (default: the study's)"
+            "--teacher", type=cli.path, nargs="+", default=[], metavar="FILE", help="its teacher (default: the study's)"
         )
 
 
@@ -319,7 +319,7 @@ def data_request(
     place = cache_dir(arguments)
     check_folder(place, "name another folder with --cache-dir, or with XLITE_HOME for all data and results")
     return DataRequest(
-        folder=phantom_folder(task, console) if arguments.data is None else data_folder(arguments.data),
+        folder=phantom_folder(task, console) if arguments.data is None else checked_data(arguments.data),
         data=data,
         split=arguments.split,
         seed=arguments.seed,
@@ -342,11 +342,10 @@ def phantom_folder(task: "Task", console: Console) -> Path:
     return folder
 
 
-def data_folder(given: Path) -> Path:
-    """The absolute path of `--data`; an InputError if it is no folder."""
-    folder = given.expanduser().resolve()
+def checked_data(folder: Path) -> Path:
+    """The folder that --data names; an InputError if it is none."""
     if not folder.is_dir():
-        raise InputError(f"--data {given}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+        raise InputError(f"--data {folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     return folder
 
 

@@ -31,7 +31,11 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser("Read, check, cache and split a data set; what is there already is not made again.")
     add_data_options(out)
     add_subset_option(out)
-    out.add_argument("--dry-run", action="store_true", help="read the tables, say what was understood, prepare nothing")
+    out.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="read the tables, open a few images, say what was understood, prepare nothing",
+    )
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
     add_results_option(out, "with --clean: the studies")
     return out

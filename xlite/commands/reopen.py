@@ -22,7 +22,7 @@ from xlite.tasks.prepare import DataRequest, Prepared
 
 @dataclass(frozen=True)
 class Places:
-    """Where parts of a study are, as a command names them; what is empty is where study.json says."""
+    """Absolute paths of a study's parts, as a command names them; what is empty is where study.json says."""
 
     storage: str | None = None
     data: Path | None = None
@@ -62,14 +62,14 @@ def reopen(folder: Path, console: Console, places: Places | None = None, *, writ
         raise InputError(f"study {folder.name}: there is no study.json in {folder}")
     storage = storage_to_write(folder, places.storage)  # as stored it has no password
     try:
-        shared = {"cache_dir": _absolute(places.cache_dir) or _cache_dir(manifest)}
-        teacher = tuple(map(_absolute, places.teacher)) or manifest.options["teacher_files"]
+        shared = {"cache_dir": places.cache_dir or _cache_dir(manifest)}
+        teacher = places.teacher or manifest.options["teacher_files"]
         known = {"name": manifest.name, "folder": folder, "storage": storage, "teacher_files": teacher, **shared}
         options = StudyOptions(**_fields(StudyOptions, manifest.options, **known))
         base = RunConfig().override(manifest.base, source=str(manifest.file))
         requested = dict(manifest.request)
         requested.setdefault("column_overrides", requested.pop("stated", {}))  # as version 0.1.0 called them
-        data = _absolute(places.data) or _data_dir(manifest)
+        data = places.data or _data_dir(manifest)
         request = DataRequest(**_fields(DataRequest, requested, data=base.data, folder=data, **shared))
         meaning = {key: manifest.settings[key] for key in ("split", "data", "teacher")}
     except (KeyError, TypeError, AttributeError) as error:
@@ -112,7 +112,7 @@ def take_place(arguments: argparse.Namespace, folder: Path, console: Console) ->
         if not data.is_dir():
             raise InputError(f"study {folder.name}: no data in {data}; name its folder with --data")
         arguments.data = data
-    arguments.cache_dir = _absolute(arguments.cache_dir) or _cache_dir(manifest)
+    arguments.cache_dir = arguments.cache_dir or _cache_dir(manifest)
     for option in ("teacher", "teacher_answers", "teacher_weights", "teacher_trained_on"):
         stored = "teacher_files" if option == "teacher" else option
         if option in arguments:
@@ -147,10 +147,6 @@ def same_teacher(opened: OpenedStudy, console: Console) -> Teacher:
             f"{teacher.key}; bring back the teacher's files, in the order they were given in"
         )
     return teacher
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.expanduser().resolve()
 
 
 def _cache_dir(manifest: StudyManifest) -> Path:

@@ -1,15 +1,12 @@
 """The options of a teacher that several commands share, and what they resolve to."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlite.commands import cli
 from xlite.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from xlite.study.options import TeacherRequest
 
 
@@ -17,7 +14,7 @@ def add_teacher_options(parser: "argparse._ActionsContainer") -> None:
     """--teacher and what is said of it."""
     parser.add_argument(
         "--teacher",
-        type=Path,
+        type=cli.path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -38,7 +35,7 @@ def add_teacher_options(parser: "argparse._ActionsContainer") -> None:
     )
     parser.add_argument(
         "--teacher-trained-on",
-        type=Path,
+        type=cli.path,
         nargs="+",
         default=[],
         metavar="LIST",
@@ -59,7 +56,7 @@ def teacher_request(arguments: argparse.Namespace) -> "TeacherRequest":
     """
     from xlite.study.options import TeacherRequest
 
-    files = absolute(arguments.teacher)
+    files = tuple(arguments.teacher)
     for option in ("allow_other_split", "teacher_answers", "teacher_weights", "teacher_trained_on"):
         if getattr(arguments, option) and not files:
             name = f"--{option.replace('_', '-')}"
@@ -72,11 +69,6 @@ def teacher_request(arguments: argparse.Namespace) -> "TeacherRequest":
         files=files,
         answers=arguments.teacher_answers,
         weights=tuple(arguments.teacher_weights),
-        trained_on=absolute(arguments.teacher_trained_on),
+        trained_on=tuple(arguments.teacher_trained_on),
         allow_other_split=arguments.allow_other_split,
     )
-
-
-def absolute(paths: "Iterable[Path]") -> tuple[Path, ...]:
-    """Absolute paths, as a study records them."""
-    return tuple(path.expanduser().resolve() for path in paths)
