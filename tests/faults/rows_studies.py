@@ -18,9 +18,7 @@ def not_finite(weights: dict) -> None:
 # fmt: off
 STUDIES = [
     # which study
-    *(Row(f"no-study-{command}", command, "--study kdd", r"no study 'kdd' in .*; studies there: kd$") for command in ("leaderboard", "analyze")),
-    Row("no-study-bank", "teacher_bank", "--study kdd", r"study kdd: there is no study.json in"),
-    Row("no-study-promote", "promote", "--study kdd", r"study kdd: there is no study.json in"),
+    *(Row(f"no-study-{command}", command, "--study kdd", r"no study 'kdd' in .*; studies there: kd$") for command in ("leaderboard", "analyze", "teacher_bank", "promote")),
     *(Row(f"no-name-{command}", command, "--study", r"--study: expected one argument") for command in ("promote", "leaderboard", "analyze")),
     *(
         Row(f"results-file-{command}", command, "--results {home}/f", r"/f: is a file, not a folder", content("f", ""))
@@ -28,6 +26,7 @@ STUDIES = [
     ),
     Row("results-nowhere", "leaderboard", "--results {home}/no", r"no study 'kd' in .*/no; studies there: none"),
     Row("clean-results-file", "prepare_data", "--clean --results {home}/f", r"/f: is a file, not a folder", content("f", "")),
+    Row("clean-results-nowhere", "prepare_data", "--clean --results {home}/no", r"/no: no such folder; --clean keeps the caches of its studies"),
     Row("clean-study-cut", "prepare_data", "--clean --results {home}/results", r"study.json: not valid JSON", content(STUDY, '{"pixel_key": ')),
     Row("clean-study-list", "prepare_data", "--clean --results {home}/results", r"study.json: a JSON list, not an object", content(STUDY, "[]")),
     Row("clean-study-key", "prepare_data", "--clean --results {home}/results", r"does not say which cache it uses", content(STUDY, "{}")),
