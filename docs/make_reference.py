@@ -12,11 +12,16 @@ from xlite.commands.main import COMMANDS
 from xlite.commands.options import home
 from xlite.config import RunConfig
 from xlite.study.plan import FIXED_KEYS
+from xlite.tasks import TASKS
 from xlite.tasks.target_spec import TARGET_SPECS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 SPACES = FOLDER.parents[1] / "search_spaces"
 FIXED_INTRO = "All trials share these; a search space cannot vary them. Set them with the option for them, or `--set`:"
+DEFAULTS_INTRO = (
+    "What `xlite tune` does on your own data where nothing else is asked for; with phantoms, where that differs."
+)
+KINDS = {"cpu": "CPU", "cpu_pretrained": "CPU, [pretrained weights](../weights.md)", "cuda": "GPU"}
 SPACES_INTRO = "These come with X-Lite. [How to write one](../tutorials/space.md)."
 NOTICE = "<!-- Written by docs/make_reference.py; change the code, then run it again. -->"
 COMMANDS_INTRO = """\
@@ -25,6 +30,7 @@ COMMANDS_INTRO = """\
 
 - A time is written with its unit: `8h`, `30m`, `90s`, `1h30m`. A count may end in `k`, `M` or `G`: `500k`, `6M`.
 - Options cannot be abbreviated.
+- Where a default is "the task's", [a table](configuration.md#defaults-of-the-tasks) has it.
 - Data and results lie in the working directory, or in the folder that the environment variable `XLITE_HOME` names.
 
 | exit code | meaning |
@@ -117,9 +123,39 @@ def configuration_page() -> str:
     parts += ["## Losses by kind of target", table(("targets", "`loss.name`, the default first", "metric"), kinds)]
     fixed = ", ".join(f"`{key}`" for key in FIXED_KEYS)
     parts += ["## Keys with one value for a study", f"{FIXED_INTRO} {fixed}."]
+    parts += ["## Defaults of the tasks", DEFAULTS_INTRO, table(DEFAULTS_HEADER, list(default_rows()))]
     spaces = [(f"`{path.stem}`", first_line(path)) for path in sorted(SPACES.glob("*.py"))]
     parts += ["## Search spaces", SPACES_INTRO, table(("`--space`", "what is searched"), spaces)]
     return "\n\n".join(parts) + "\n"
+
+
+DEFAULTS_HEADER = (
+    *("task", "device", "`--image-size`", "`--space`", "`--trials`", "`--max-epochs`", "`--promote-epochs`"),
+    *("`--folds`", "teacher", "its epochs"),
+)
+
+
+def default_rows() -> Iterator[tuple[str, ...]]:
+    """Each task's defaults on each kind of device."""
+    for name, task in TASKS.items():
+        for kind, defaults in task.defaults.items():
+            own = defaults.budget
+            demo = own if kind == "cpu_pretrained" else defaults.demo_budget  # phantoms never start from weights
+            space, backbone = defaults.space.removesuffix(".py"), defaults.teacher.get("model.backbone", "lines")
+            yield (
+                *(f"`{name}`", KINDS[kind], str(defaults.config["data.image_size"]), f"`{space}`"),
+                or_phantoms(own.num_trials, demo.num_trials),
+                or_phantoms(own.max_epochs, demo.max_epochs),
+                or_phantoms(own.promote_epochs, demo.promote_epochs),
+                or_phantoms(defaults.folds, defaults.demo_folds),
+                f"`{backbone}`",
+                or_phantoms(own.teacher_epochs, demo.teacher_epochs),
+            )
+
+
+def or_phantoms(own: int, demo: int) -> str:
+    """A default for own data, and that for phantoms where it differs."""
+    return str(own) if own == demo else f"{own}; phantoms {demo}"
 
 
 def first_line(path: Path) -> str:
