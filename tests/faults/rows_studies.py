@@ -26,7 +26,7 @@ STUDIES = [
     ),
     Row("results-nowhere", "leaderboard", "--results {home}/no", r"no study 'kd' in .*/no; studies there: none"),
     Row("clean-results-file", "prepare_data", "--clean --results {home}/f", r"/f: is a file, not a folder", content("f", "")),
-    Row("clean-results-nowhere", "prepare_data", "--clean --results {home}/no", r"/no: no such folder; --clean keeps the caches of its studies"),
+    Row("clean-results-nowhere", "prepare_data", "--clean --results {home}/no", r"/no: no such folder; --clean keeps the caches of the studies in it"),
     Row("clean-study-cut", "prepare_data", "--clean --results {home}/results", r"study.json: not valid JSON", content(STUDY, '{"pixel_key": ')),
     Row("clean-study-list", "prepare_data", "--clean --results {home}/results", r"study.json: a JSON list, not an object", content(STUDY, "[]")),
     Row("clean-study-key", "prepare_data", "--clean --results {home}/results", r"does not say which cache it uses", content(STUDY, "{}")),

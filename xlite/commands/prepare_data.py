@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Refuse options that the work asked for does not read, and a folder of studies that is not there.
+    """Refuse options that the work asked for does not read.
 
     Raises:
         InputError: names them.
@@ -86,8 +86,6 @@ def check_options(arguments: argparse.Namespace) -> None:
         if arguments.results != defaults["results"]:
             raise InputError("--results says which studies --clean keeps the caches of; give --clean too")
         return
-    if arguments.results != defaults["results"] and not arguments.results.is_dir():
-        raise InputError(f"--results {arguments.results}: no such folder; --clean keeps the caches of its studies")
     given = {name for name, value in vars(arguments).items() if value != defaults[name]}
     if idle := sorted(given - {"clean", "results", "cache_dir"}):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
@@ -140,11 +138,17 @@ def prevalence_table(prepared: "Prepared") -> FittedTable:
 
 
 def clean(arguments: argparse.Namespace, console: Console) -> int:
-    """Remove pixel caches that no study.json below --results names."""
+    """Remove pixel caches that no study.json below --results names.
+
+    Raises:
+        InputError: that folder is not there, or a study in it does not say which cache it uses.
+    """
     from xlite.data.cache import remove_unused
     from xlite.ledger import StudyManifest
 
     results = arguments.results
+    if not results.is_dir():
+        raise InputError(f"--results {results}: no such folder; --clean keeps the caches of the studies in it")
     folders = [path.parent for name in ("*/study.json", "*/baselines/study.json") for path in results.glob(name)]
     used = set()
     for folder in folders:
