@@ -5,8 +5,9 @@ from conftest import write_nih_folder
 from option_effects import EFFECTS, GRID, SPACE
 from options_bench import SAYING, Bench, Told, module
 
-from xlite.commands import analyze, report
+from xlite.commands import analyze, report, tune_kd
 from xlite.commands.main import COMMANDS
+from xlite.errors import InputError
 from xlite.ledger import Ledger, TrialResult, sqlite_url
 
 
@@ -50,3 +51,23 @@ def it(home, monkeypatch, capsys):
 )
 def test_an_option_acts_or_says_why_not(it, command, option):
     assert EFFECTS[command][option](it)
+
+
+def test_a_search_whose_promotion_is_refused_is_still_reported(it, monkeypatch):
+    def refuse(*_):
+        raise InputError("its test part has been read")
+
+    reports = []
+    monkeypatch.setattr(tune_kd, "promote_all", refuse)
+    monkeypatch.setattr(tune_kd, "report_at_end", lambda *given: reports.append(given))
+    with pytest.raises(InputError, match="has been read"):
+        it.promotion("")
+    assert len(reports) == 1
+
+
+def test_a_study_that_has_promoted_says_before_it_grows_that_another_promotion_takes_again(it):
+    (it.home / "results" / "grown" / "promoted").mkdir(parents=True)
+    (it.home / "results" / "grown" / "promoted" / "metrics.json").touch()
+    line = "to promote another trial takes --again"
+    assert line in it.dry("--study grown")
+    assert not any(line in it.dry(f"--study grown {more}") for more in ("--again", "--no-promote"))

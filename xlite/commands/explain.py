@@ -34,10 +34,7 @@ def parser() -> argparse.ArgumentParser:
         help="NIH's BBox_List_2017.csv: draw the labels that have boxes, and count how often a map's peak is in one",
     )  # fmt: skip
     out.add_argument(
-        "--out",
-        type=cli.output_dir,
-        metavar="DIR",
-        help="folder for the sheets, new or empty (default: explained_<time>)",
+        "--out", type=cli.output_dir, metavar="DIR", help="new or empty folder (default: explained_<time>)"
     )
     return out
 

@@ -44,9 +44,7 @@ def parser(model: Path | None = None) -> argparse.ArgumentParser:
         help="the package: a study's promoted/, or its model.onnx alone",
     )  # fmt: skip
     out.add_argument("--out", type=cli.output_file, metavar="FILE", help="write .csv, .json or .parquet, not to stdout")
-    out.add_argument(
-        "--format", choices=("csv", "json", "parquet"), help="what is written (default: by the suffix of --out; csv)"
-    )
+    out.add_argument("--format", choices=("csv", "json", "parquet"), help="of rows (default: by --out's suffix; csv)")
     out.add_argument("--threads", type=cli.positive_int, metavar="N", help="cores to use (default: all)")
     out.add_argument("--self-test", action="store_true", help="predict the package's golden inputs and compare")
     return out

@@ -31,11 +31,7 @@ def parser() -> argparse.ArgumentParser:
     out = cli.parser("Read, check, cache and split a data set; what is there already is not made again.")
     add_data_options(out)
     add_subset_option(out)
-    out.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="read the tables, open a few images, say what was understood, prepare nothing",
-    )
+    out.add_argument("--dry-run", action="store_true", help="read tables, open some images, say what is understood")
     out.add_argument("--clean", action="store_true", help="instead: remove pixel caches that no study uses")
     add_results_option(out, "with --clean: the studies")
     return out
@@ -138,11 +134,7 @@ def prevalence_table(prepared: "Prepared") -> FittedTable:
 
 
 def clean(arguments: argparse.Namespace, console: Console) -> int:
-    """Remove pixel caches that no study.json below --results names.
-
-    Raises:
-        InputError: that folder is not there, or a study in it does not say which cache it uses.
-    """
+    """Remove pixel caches that no study.json below --results, which has to be there, names."""
     from xlite.data.cache import remove_unused
     from xlite.ledger import StudyManifest
 

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the grid through the tuner and print their table; 130 when it was cut off."""
+    """Run the grid through the tuner and print a table; 130 when it was cut off."""
     from xlite.commands.reopen import take_place
     from xlite.study.foresee import foresee
     from xlite.study.options import Study

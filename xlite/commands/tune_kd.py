@@ -71,7 +71,15 @@ def parser() -> argparse.ArgumentParser:
     _add_objective_options(group)
     add_pretrained_option(group)
     add_set_option(group)
-    group = out.add_argument_group("teacher and promotion")
+    _add_teacher_and_promotion_options(out)
+    _add_machine_options(out)
+    add_no_report_option(out)
+    out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
+    return out
+
+
+def _add_teacher_and_promotion_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("teacher and promotion")
     add_teacher_options(group)
     add_promotion_options(group, of="the task's", repeats=1)
     group.add_argument(
@@ -101,10 +109,6 @@ def parser() -> argparse.ArgumentParser:
         "the best score",
     )
     group.add_argument("--no-promote", action="store_true", help="end with the leaderboard")
-    _add_machine_options(out)
-    add_no_report_option(out)
-    out.add_argument("--dry-run", action="store_true", help="check and print the plan, train nothing")
-    return out
 
 
 def _add_objective_options(group: "argparse._ArgumentGroup") -> None:
@@ -176,8 +180,7 @@ def search(arguments: argparse.Namespace) -> int:
     from xlite.tasks import find_task
     from xlite.tune.preflight import check_surroundings
 
-    if arguments.niceness:
-        os.nice(arguments.niceness)
+    os.nice(arguments.niceness)
     console = Console()
     if arguments.adopt and arguments.dry_run:
         raise InputError("--adopt changes the study, --dry-run nothing; leave one out")
@@ -198,7 +201,7 @@ def search(arguments: argparse.Namespace) -> int:
     study = plan.study
     num_searches, again = vars(arguments).get("num_searches", 1), vars(arguments).get("nested", name)
     foreseen = foresee(plan, prepared, promotes=not arguments.no_promote, num_searches=num_searches)
-    for line in (*plan.describe(), *foreseen, *kept_for_later(arguments)):
+    for line in (*plan.describe(), *foreseen, *kept_for_later(arguments), *read_before(arguments, folder)):
         console.say(line)
     if arguments.dry_run:
         console.say("Dry run: nothing was trained")
@@ -221,11 +224,12 @@ def search(arguments: argparse.Namespace) -> int:
         _report(arguments, folder, prepared, study.options.storage, console)
         raise InputError(f"study {name}: no trial produced a value; the reasons are in {folder / 'leaderboard.csv'}")
     if result.teacher is not None:
-        console.say(beside_teacher(result.winner, result.teacher.value, study.task.metric))
-        note = better_without_teacher(result.ledger.rows(), result.teacher.value, study.task.metric)
-        if note:
-            console.say(note)
-    promoted = not arguments.no_promote and promote_all(study, prepared, result, arguments, time_budget, console)
+        tell_of_teacher(result.winner, result.ledger.rows(), result.teacher.value, study.task.metric, console)
+    try:
+        promoted = not arguments.no_promote and promote_all(study, prepared, result, arguments, time_budget, console)
+    except InputError:  # the search has ended well
+        _report(arguments, folder, prepared, study.options.storage, console)
+        raise
     _report(arguments, folder, prepared, study.options.storage, console)
     console.say(f"Everything is in {shown(folder)}: leaderboard.csv, trials/" + (", promoted/" if promoted else ""))
     return 0
@@ -345,6 +349,13 @@ def kept_for_later(arguments: argparse.Namespace) -> list[str]:
     return [f"--no-promote: {given} will be what `xlite promote` does"] if arguments.no_promote and given else []
 
 
+def read_before(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """A line where the study in `folder` has promoted a model already, and so read its test part."""
+    if arguments.no_promote or arguments.again or not any(folder.glob("promoted/**/metrics.json")):
+        return []
+    return ["A model of this study was promoted, and its test part read: to promote another trial takes --again"]
+
+
 def num_folds(arguments: argparse.Namespace, default: int) -> int:
     """The folds asked for; one where the teacher is given, since it has seen the folds it would be judged on.
 
@@ -358,21 +369,18 @@ def num_folds(arguments: argparse.Namespace, default: int) -> int:
     return 1
 
 
-def beside_teacher(best: "TrialRecord", teacher_value: float, metric: str) -> str:
-    """A line: the best student beside the teacher."""
-    teacher = "unknown" if math.isnan(teacher_value) else f"{teacher_value:.4f}"
-    return f"Validation {metric}: teacher {teacher}, best student {best.value:.4f} (trial {best.number})"
-
-
-def better_without_teacher(rows: "Sequence[TrialRecord]", teacher_value: float, metric: str) -> str | None:
-    """A line when a student that never heard the teacher is better than it; None otherwise or where it is not known."""
+def tell_of_teacher(
+    best: "TrialRecord", rows: "Sequence[TrialRecord]", teacher_value: float, metric: str, console: Console
+) -> None:
+    """The best student beside the teacher, and a line where one that never heard the teacher is better than it."""
     from xlite.config import is_taught
 
+    teacher = "unknown" if math.isnan(teacher_value) else f"{teacher_value:.4f}"
+    console.say(f"Validation {metric}: teacher {teacher}, best student {best.value:.4f} (trial {best.number})")
     alone = [row for row in rows if row.state == "complete" and not is_taught(row.overrides)]
-    best = max(alone, key=lambda row: row.value or 0.0, default=None)
-    if best is None or best.value is None or not best.value > teacher_value:
-        return None
-    return (
-        f"Trial {best.number}, a student without distillation, beats the teacher ({metric} {best.value:.4f} against "
-        f"{teacher_value:.4f}): train a better one with `xlite teacher` and give it with --teacher"
-    )
+    first = max(alone, key=lambda row: row.value or 0.0, default=None)
+    if first is not None and first.value is not None and first.value > teacher_value:
+        console.say(
+            f"Trial {first.number}, a student without distillation, beats the teacher ({metric} {first.value:.4f} "
+            f"against {teacher}): train a better one with `xlite teacher` and give it with --teacher"
+        )
