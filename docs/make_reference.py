@@ -147,7 +147,7 @@ def default_rows() -> Iterator[tuple[str, ...]]:
                 or_phantoms(own.num_trials, demo.num_trials),
                 or_phantoms(own.max_epochs, demo.max_epochs),
                 or_phantoms(own.promote_epochs, demo.promote_epochs),
-                or_phantoms(defaults.folds, defaults.demo_folds),
+                or_phantoms(defaults.folds, 1),
                 f"`{backbone}`",
                 or_phantoms(own.teacher_epochs, demo.teacher_epochs),
             )
