@@ -120,7 +120,7 @@ OPTIONS = [
     Row("compare-part", "compare", "kd:0 kd:1 --part train", r"--part: invalid choice: 'train'"),
     Row("compare-again", "compare", "kd:0 kd:1 --again", r"--again is for --part test; the validation part is free"),
     Row("compare-no-study", "compare", "kd:0 kdd", r"no study 'kdd' in .*; studies there: kd$"),
-    Row("compare-not-promoted", "compare", "kd kd:0", r"study kd has promoted nothing; run `xlite promote --study kd`", shell=True),
+    Row("compare-not-promoted", "compare", "kd kd:0", r"study kd has promoted nothing; run `xlite promote --study kd --results .*`, or name a trial: kd:0", shell=True),
     Row("compare-trial-word", "compare", "kd:best kd:0", r"kd:best: after the colon goes a trial's number, e.g. kd:0"),
     Row("compare-no-package", "compare", "kd:0 {home}/nih", r"nih: no study \(study.json\) and no promoted student"),
     Row("compare-csv-folder", "compare", "kd:0 kd:1 --csv {home}", r"is a folder"),
