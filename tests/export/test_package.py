@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -28,6 +29,9 @@ from xlite.package.manifest import foreign_files, is_package, open_manifest, pac
 from xlite.package.predict import open_package
 from xlite.predictor import load
 
+FACTS = StudyFacts(
+    "s", "findings", False, {"train": (9, 3)}, {}, 0, "patient", "h", "h", 0, "", "kd", {"complete": 1}, 0.1, None, None, 1, {},
+)  # fmt: skip
 SUBSTITUTE = "<script>alert(1)</script> | `x` [a](b)\n# =cmd"
 
 
@@ -106,10 +110,14 @@ def test_card_and_instructions_have_no_path_and_no_id(home, promoted):
     ],
 )
 def test_the_card_says_whether_parts_share_pictures(pictures, said):
-    facts = SimpleNamespace(
-        drawn=False, unusable=0, split_kind="patient", seed=0, split_hash="h", data_hash="h", pictures=pictures
-    )
+    facts = replace(FACTS, pictures=pictures)
     assert data_text(facts).endswith(f" {said}")
+
+
+def test_the_card_says_by_image_where_no_patient_has_several():
+    assert "The split is drawn by patient, stratified on the labels (seed 0)" in data_text(FACTS)
+    alone = replace(FACTS, parts={"train": (9, 9), "test": (3, 3)})
+    assert "The split is drawn by image, stratified on the labels (seed 0)" in data_text(alone)
 
 
 def test_a_name_with_html_or_markdown_in_it_stays_text(promoted):
@@ -119,10 +127,9 @@ def test_a_name_with_html_or_markdown_in_it_stays_text(promoted):
     measured = Measured.read(promoted)
     measured = Measured(json.loads(text), measured.thresholds, measured.description, measured.onnx_bytes)
     about = SimpleNamespace(**{**vars(about), "labels": (label, *other)}, exclusive=True, input_spec=about.input_spec)
-    facts = StudyFacts(
-        label, label, False, {"train": (9, 3)}, {"train": {label: (1, 9)}, "val": {}}, 0, "patient", "h", "h", 0,
-        label, label, {"complete": 1}, 0.1, None, None, 1, {},
-    )  # fmt: skip
+    facts = replace(
+        FACTS, name=label, task_title=label, positives={"train": {label: (1, 9)}, "val": {}}, teacher=label, space=label
+    )
     for page in (card_text(about, facts, measured), use_text(about, facts)):
         body = page.rpartition("---\n\n# ")[2]
         assert [line for line in body.splitlines() if "<script" in line] == []

@@ -267,7 +267,7 @@ def test_students_are_measured_against_the_teacher() -> None:
     rows = [row(i, 0.80 - i / 100) for i in range(6)]
     section = teacher_section(study(*rows, teacher="resnet18", teacher_value=0.79))
     assert section.conclusion.startswith(
-        "The best student (trial 0) is +0.0100 from the teacher; the mean of 6 trials -0.0"
+        "The best student (trial 0) differs from the teacher by +0.0100; the mean of 6 trials -0.0"
     )
     assert "resnet18" in section.markdown() and "Above the teacher: 1 of 6" in section.markdown()
     few = teacher_section(study(*rows[:2], teacher_value=0.79))

@@ -92,7 +92,7 @@ def test_a_damaged_study_json_is_named(results, capsys):
 def test_the_teacher_comes_from_study_json(results, capsys):
     write_json(results / "kd" / "study.json", {"teacher": {"name": "resnet18", "value": 0.7}})
     code, out, _ = called(capsys, "--study", "kd", "--results", results)
-    assert code == 0 and "(trial 1) is -0.0500 from the teacher" in out
+    assert code == 0 and "(trial 1) differs from the teacher by -0.0500" in out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--study", "kd", "--top", 3)])

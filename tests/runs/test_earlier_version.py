@@ -106,7 +106,7 @@ def test_it_is_analysed_with_what_its_rows_and_its_description_say(tmp_path):
     for words in (
         "Study chest: 10 trials, 4 complete",
         "0 pairs, 3 trials with a teacher and 1 without",
-        "The best student (trial 0) is +0.0741 from the teacher",
+        "The best student (trial 0) differs from the teacher by +0.0741",
         "8 of 8 judged trials collapsed, 2 of 10 trials failed",
         "(cpu, 9 runs)",
     ):

@@ -354,12 +354,10 @@ def prepare_and_tell(task: "Task", request: "DataRequest", console: Console) -> 
     from xlite.tasks.prepare import prepare
 
     prepared = prepare(task, request, console)
-    groups, split = prepared.table.groups.tolist(), str(prepared.split_kind)
-    if split == "patient" and len(set(groups)) == len(groups):
-        split = "image, since no patient is known to have several"
     sizes = ", ".join(f"{len(rows):,} {part.replace('_', ' ')}" for part, rows in prepared.full.parts.items())
     console.say(
-        f"{task.title}: {sizes} examples at {request.data.image_size} px (split by {split}, seed {request.seed})"
+        f"{task.title}: {sizes} examples at {request.data.image_size} px (split by {prepared.split_basis}, "
+        f"seed {request.seed})"
     )
     if request.outer:
         console.say("Outer fold {} of {} is the test part: this search never sees it".format(*request.outer))

@@ -57,7 +57,7 @@ def data_text(facts: StudyFacts) -> str:
     )
     unusable = f" Left out as missing or unreadable: {facts.unusable:,}." if facts.unusable else ""
     return (
-        f"{source}\n\nThe split is {_SPLITS[facts.split_kind]} (seed {facts.seed}); its hash is `{facts.split_hash}`, "
+        f"{source}\n\nThe split is {_split(facts)} (seed {facts.seed}); its hash is `{facts.split_hash}`, "
         f"that of images and labels `{facts.data_hash}`.{unusable} {_copies(facts)}"
     )
 
@@ -207,7 +207,7 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
         "preprocessing": inert(_preprocessing(about)),
         "unusable": f"{facts.unusable:,} examples left out as missing or unreadable; other selection: {TODO}",
         "missing": "unknown labels are left out of the loss and of each metric; unreadable images are left out",
-        "split": f"{_SPLITS[facts.split_kind]}, seed {facts.seed}, hash `{facts.split_hash}`",
+        "split": f"{_split(facts)}, seed {facts.seed}, hash `{facts.split_hash}`",
         "disjoint": _disjoint(facts),
         "model": "see [Model](#model); every key in `model.json`",
         "software": "see [How it was made](#how-it-was-made)",
@@ -242,10 +242,20 @@ def answers_to_checklists(about: About, facts: StudyFacts, measured: Measured) -
     }
 
 
+def _split(facts: StudyFacts) -> str:
+    drawn_by_image = facts.split_kind == "patient" and not _patients_are_known(facts)
+    return f"{_SPLITS['image']}, stratified on the labels" if drawn_by_image else _SPLITS[facts.split_kind]
+
+
+def _patients_are_known(facts: StudyFacts) -> bool:
+    """Whether a patient, or another group, has several examples."""
+    return any(groups < num for num, groups in facts.parts.values())
+
+
 def _disjoint(facts: StudyFacts) -> str:
     if facts.split_kind == "image":
         return f"image, not patient: {TODO} why"
-    if all(num == groups for num, groups in facts.parts.values()):
+    if not _patients_are_known(facts):
         return f"image: the data names no patients with several images; whether there are any: {TODO}"
     return f"patient (group). {_copies(facts)}"
 

@@ -35,10 +35,10 @@ def data_section(facts: Facts, prepared: "Prepared | None", *, why_not: str = ""
         return Section("data", "The data", tuple(says), blocks)
     dataset, understood = prepared.full, prepared.understood
     sizes = ", ".join(f"{len(rows):,} {_PARTS[part]}" for part, rows in dataset.parts.items())
+    groups = f" of {understood['groups']:,} patients or groups" if prepared.patients_are_known else ""
     says = [
-        f"{prepared.task.title}: {len(dataset.targets):,} examples of {understood['groups']:,} patients or groups; "
-        f"{sizes}; split by {prepared.split_kind}.",
-        *_findings(understood, patients_are_known=understood["groups"] < len(dataset.targets)),
+        f"{prepared.task.title}: {len(dataset.targets):,} examples{groups}; {sizes}; split by {prepared.split_basis}.",
+        *_findings(understood, patients_are_known=prepared.patients_are_known),
     ]
     if prepared.subset_share < 1:
         says.append(f"The search saw {prepared.subset_share:.0%} of the training part, the promotion all of it.")

@@ -22,7 +22,9 @@ def teacher_section(study: StudyRows) -> Section:
         return Section(title, not_enough(0, 1))
     best = best_of(study.rows)
     assert best is not None and best.value is not None
-    conclusion = f"The best student (trial {best.number}) is {best.value - study.teacher_value:+.4f} from the teacher"
+    conclusion = (
+        f"The best student (trial {best.number}) differs from the teacher by {best.value - study.teacher_value:+.4f}"
+    )
     body = [
         f"Teacher {study.teacher or 'unnamed'}: {study.metric} {study.teacher_value:.4f} on validation; best student "
         f"{best.value:.4f}. It is the best of {len(values)} by this very number, so its own value is rather too high; "

@@ -88,6 +88,18 @@ class Prepared:
     request: DataRequest
     understood: Mapping[str, Any]
 
+    @property
+    def patients_are_known(self) -> bool:
+        """Whether a patient, or another group, has several examples."""
+        return len(set(self.table.groups.tolist())) < len(self.table)
+
+    @property
+    def split_basis(self) -> str:
+        """What the split is by, in words."""
+        if self.split_kind == "patient" and not self.patients_are_known:
+            return "image, since no patient is known to have several"
+        return self.split_kind
+
 
 def prepare(task: Task, request: DataRequest, console: Console) -> Prepared:
     """Read, cache and split a data set; existing caches and splits are reused.
