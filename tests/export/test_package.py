@@ -30,7 +30,8 @@ from xlite.package.predict import open_package
 from xlite.predictor import load
 
 FACTS = StudyFacts(
-    "s", "findings", False, {"train": (9, 3)}, {}, 0, "patient", "h", "h", 0, "", "kd", {"complete": 1}, 0.1, None, None, 1, {},
+    "s", "findings", False, {"train": (9, 3)}, {}, 0, "patient", "h", "h", 0,
+    "", "kd", {"complete": 1}, 0.1, None, None, 1, {},
 )  # fmt: skip
 SUBSTITUTE = "<script>alert(1)</script> | `x` [a](b)\n# =cmd"
 
