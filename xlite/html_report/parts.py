@@ -134,5 +134,5 @@ def upright(x: float, **line: Any) -> dict[str, Any]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis of a figure."""
-    return {"title": {"text": title}, "automargin": True, **more}
+    """An axis of a figure. With `standoff` the margin also holds its title, clear of long tick labels."""
+    return {"title": {"text": title, "standoff": 8}, "automargin": True, **more}
