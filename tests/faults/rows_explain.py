@@ -46,7 +46,7 @@ EXPLAIN = [
     Row("explain-out-full", "explain", f"{IMAGES} --out {{home}}/results", r"/results: not empty; name a new folder"),
     Row("explain-nothing", "explain", "{home}/results", r"results: nothing there that this model reads", model()),
     Row("explain-no-points", "explain", IMAGES, r"must be told where each is", model(preprocess=SlicePreprocess(48, num_slices=3), num_slices=3, kind="multiclass")),
-    Row("explain-boxes-missing", "explain", f"{IMAGES} --boxes {{home}}/b.csv", r"b\.csv: cannot be read \(No such file", model()),
+    Row("explain-boxes-missing", "explain", f"{IMAGES} --boxes {{home}}/b.csv", r"b\.csv: no such file", model()),
     Row("explain-boxes-table", "explain", f"{IMAGES} --boxes {{home}}/b.csv", r"b\.csv: not NIH's list of boxes; its columns are Image Index", model(content("b.csv", "a,b\n1,2\n"))),
     Row("explain-boxes-row", "explain", f"{IMAGES} --boxes {{home}}/b.csv", r"b\.csv row 2: write a name, a label and four numbers", model(content("b.csv", BOXES + "1.png,Mass,1,2\n"))),
     Row("explain-boxes-lines", "explain", f"{IMAGES} --boxes {{home}}/b.csv", r"--boxes: they are of single pictures", model(content("b.csv", BOXES), preprocess=ScanLinePreprocess(8, 4), backbone="mobilenetv3_small_050", layers=1, width=16, ffn_width=16, attention_heads=2)),
