@@ -90,14 +90,3 @@ def test_a_trial_whose_recording_broke_its_process_goes_on_in_another_with_plain
     row = rows[8]
     assert row.curve == rows[0].curve and row.summary.config["train.step"] == "plain"
     assert "steps cannot be recorded (made up): plain steps instead" in row.summary.notes
-
-
-@pytest.mark.slow  # tests/tune/test_search.py has the count itself
-def test_five_failures_in_a_row_for_one_reason_end_the_study_with_that_reason(home):
-    place = study(home, "alike", "[RAISES] * 9", concurrent=1)
-    code, output, left_over = run(place)
-    assert code == 2 and not left_over, output
-    last = output.strip().splitlines()[-1]
-    assert last == "error: 5 trials in a row failed for one reason: ValueError: this trial raises on purpose"
-    assert "Traceback" not in output
-    assert [row.state for row in rows_of(place)] == ["failed"] * 5 + ["waiting"] * 4

@@ -40,7 +40,7 @@ def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool, num_searches
         return []  # the search tells the time that is left
     try:
         estimate = _estimate(plan, prepared, promotes=promotes)
-    except RuntimeError:  # e.g. memory that ran out; what cannot be trained says so when it is
+    except Exception:  # memory that ran out, a loss of one's own; what cannot be trained says so when it is
         return []
     places = {options.folder: estimate.results_bytes, options.cache_dir: estimate.cache_bytes}
     lines = [estimate.describe(), *([estimate.describe_searches(num_searches)] if num_searches > 1 else [])]
