@@ -335,6 +335,7 @@ def check_cells(place: Path, table, said: dict[str, object]) -> None:
     first = text.split("\n", 1)[0]
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
     header = [" ".join(name.split()) for name in rows[0]]
+    rows = [[*row, *[""] * (len(header) - len(row))] if row else row for row in rows]  # what a short row lacks is blank
     if said.get("kind") == "binary" or not set(table.labels) <= set(header):
         return
     cells = {row[header.index("image")].strip(): row for row in rows[1:] if any(row)} if "image" in header else {}
