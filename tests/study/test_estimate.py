@@ -14,10 +14,12 @@ from xlite.commands import tune_kd
 from xlite.commands.cli import run as run_command
 from xlite.config import RunConfig
 from xlite.device import choose_device
+from xlite.errors import InputError
 from xlite.gpu.probe import Footprint, Shapes, footprint_key
 from xlite.models.limits import Cost
+from xlite.study import foresee as foreseeing
 from xlite.study.estimate import Estimate, epochs_s, gigabytes, trials_s
-from xlite.study.foresee import _time_of
+from xlite.study.foresee import _time_of, foresee
 from xlite.study.step_cost import StepCost, measure_step, saved_bytes
 from xlite.tasks.chestxray14 import CHESTXRAY14
 from xlite.train.batch_loader import BatchLoader
@@ -123,3 +125,18 @@ def test_a_dry_run_says_it_and_what_the_machine_lacks(tmp_path, monkeypatch, cap
         re.search(rf"^The disk of {tmp_path}.* may not suffice: 0.02 GB are free, about", line) for line in lines
     )
     assert any(re.fullmatch(MEMORY, line) for line in lines), lines
+
+
+def test_a_loss_that_raises_leaves_the_estimate_out_and_a_mistake_is_told(tmp_path, monkeypatch):
+    plan = SimpleNamespace(study=SimpleNamespace(options=SimpleNamespace(folder=tmp_path)))
+
+    def estimated(error):
+        def fails(*_, **__):
+            raise error
+
+        monkeypatch.setattr(foreseeing, "_estimate", fails)
+        return foresee(plan, None, promotes=True)
+
+    assert estimated(ValueError("of one's own loss")) == []
+    with pytest.raises(InputError, match="no such file"):
+        estimated(InputError("w.pt: no such file"))

@@ -39,9 +39,8 @@ def promote_all(
     front = front_of(rows, objectives)
     numbers = ", ".join(str(row.number) for row in front)
     done = {final.promotion.promoted_from for final in result.ledger.finals() if final.promotion}
-    begun = {
-        row.number for row in front if (folder / f"{row.number:05d}").is_dir()
-    }  # by this command, ended before all
+    # by this command, where it was ended before all were done
+    begun = {row.number for row in front if (folder / f"{row.number:05d}").is_dir()}
     own = {f"promotion of trial {number}" for number in begun}
     read = any(each.command not in own for each in result.ledger.test_reads())
     if read and not arguments.again and not done >= {row.number for row in front}:

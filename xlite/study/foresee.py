@@ -40,6 +40,8 @@ def foresee(plan: StudyPlan, prepared: Prepared, *, promotes: bool, num_searches
         return []  # the search tells the time that is left
     try:
         estimate = _estimate(plan, prepared, promotes=promotes)
+    except InputError:
+        raise
     except Exception:  # memory that ran out, a loss of one's own; what cannot be trained says so when it is
         return []
     places = {options.folder: estimate.results_bytes, options.cache_dir: estimate.cache_bytes}
